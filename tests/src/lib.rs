@@ -1,0 +1,1 @@
+//! Postern end-to-end tests.
