@@ -1,0 +1,18 @@
+//! The configuration as it is meant.
+//!
+//! Three steps, one direction: `file` holds exactly what a user may write, `resolve` turns it
+//! into [`Config`], and everything else reads only [`Config`]. A value here is final: defaults are
+//! filled in, durations and sizes have lost their units, relative paths are joined to the folder of
+//! the configuration file, and every name that refers to something refers to something that is there.
+//! `Config` is plain data; it opens nothing and reads no clock.
+
+mod settings;
+
+pub use self::settings::{
+    AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
+    Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentitySource, IssuerConfig,
+    KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat, LogLevel, Otlp, Plaintext,
+    PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn, RouteConfig, RouteMatch, StatusConfig,
+    TelemetryConfig, TokenAlgorithm, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
+    Workers,
+};

@@ -1,0 +1,610 @@
+//! The resolved types. No default is decided after this point, and no `Option` hides one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_identity::{SpiffeId, TrustDomain};
+
+/// Everything one sidecar process was told to be.
+///
+/// Made by [`load`](super::load) from a file, or field by field by `postern demo` and by tests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who this sidecar is.
+    pub identity: IdentityConfig,
+    /// Issuers whose bearer tokens are verified, in the order written. Issuer names are unique.
+    /// Empty: no token is looked at, and every route's [`TokenRule`] is [`TokenRule::Ignored`].
+    pub tokens: Vec<IssuerConfig>,
+    /// What decides.
+    pub policy: PolicyConfig,
+    /// Where callers come in, by name. At least one; names and addresses are unique.
+    pub listeners: Vec<ListenerConfig>,
+    /// Where permitted exchanges go, by name. At least one; names are unique.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Where decisions are recorded.
+    pub audit: AuditConfig,
+    /// Traces and the process log.
+    pub telemetry: TelemetryConfig,
+    /// The read-only port for probes and metrics.
+    pub status: StatusConfig,
+    /// The socket that takes commands.
+    pub admin: AdminConfig,
+    /// How many worker threads carry traffic.
+    pub workers: Workers,
+}
+
+impl Config {
+    /// The upstream of that name. Every [`RouteConfig::upstream`] of a resolved configuration is found.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<&UpstreamConfig> {
+        self.upstreams.iter().find(|upstream| upstream.name == name)
+    }
+}
+
+/// The number of worker threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as the cgroup's CPU limit, rounded up, and at most [`Workers::AUTO_MAX`].
+    Auto,
+    /// Exactly this many, 1 to 64.
+    Count(usize),
+}
+
+impl Workers {
+    /// More workers than this have to be asked for: a sidecar shares its machine with a service.
+    pub const AUTO_MAX: usize = 4;
+
+    /// The number of threads to start, given the CPUs this process may use (rounded up). At least 1.
+    #[must_use]
+    pub fn resolve(self, cpus_available: usize) -> usize {
+        match self {
+            Workers::Auto => cpus_available.clamp(1, Workers::AUTO_MAX),
+            Workers::Count(count) => count.max(1),
+        }
+    }
+}
+
+/// Who this sidecar is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityConfig {
+    /// Where its X.509-SVID and the trust bundles come from.
+    pub source: IdentitySource,
+}
+
+/// Where the sidecar's own X.509-SVID and the trust bundles come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The SPIFFE Workload API on a Unix socket.
+    WorkloadApi {
+        /// Absolute path of the socket.
+        socket: PathBuf,
+        /// Which of several SVIDs to take. `None` takes the first one, the default of the
+        /// specification (SPIFFE Workload API §5.2.1).
+        spiffe_id: Option<SpiffeId>,
+    },
+    /// PEM files, watched for change.
+    Files {
+        /// Certificate chain, leaf first, PEM.
+        certificate: PathBuf,
+        /// Private key of the leaf, PKCS#8, SEC1 or PKCS#1 PEM.
+        key: PathBuf,
+        /// One bundle per trust domain, PEM or SPIFFE JSON. At least one; trust domains are unique.
+        trust_bundles: Vec<(TrustDomain, PathBuf)>,
+    },
+}
+
+/// One issuer of bearer tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerConfig {
+    /// Exact value of the `iss` claim.
+    pub issuer: String,
+    /// Accepted values of `aud`; a token must name at least one of them. Never empty.
+    pub audiences: Vec<String>,
+    /// Accepted signature algorithms. Never empty.
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// Where the issuer's public keys (JWKS) come from.
+    pub keys: KeySource,
+    /// Which rule holds for the token's `typ` header.
+    pub profile: TokenProfile,
+    /// Tolerated clock difference for `exp`, `nbf` and `iat`; at most 120 s.
+    pub leeway: Duration,
+    /// Longest accepted span between `iat` and `exp`. `Duration::MAX` when not restricted.
+    pub lifetime_max: Duration,
+}
+
+/// Signature algorithms a token may be signed with (RFC 7518 §3.1, RFC 8037). `none` and HMAC are
+/// not among them: a verifier must not hold a secret that could mint tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenAlgorithm {
+    /// ECDSA P-256 with SHA-256.
+    Es256,
+    /// ECDSA P-384 with SHA-384.
+    Es384,
+    /// ECDSA P-521 with SHA-512.
+    Es512,
+    /// Ed25519.
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// RSASSA-PSS with SHA-384.
+    Ps384,
+    /// RSASSA-PSS with SHA-512.
+    Ps512,
+}
+
+impl TokenAlgorithm {
+    /// Every algorithm, in the order of the documentation.
+    pub const ALL: [TokenAlgorithm; 10] = [
+        TokenAlgorithm::Es256,
+        TokenAlgorithm::Es384,
+        TokenAlgorithm::Es512,
+        TokenAlgorithm::EdDsa,
+        TokenAlgorithm::Rs256,
+        TokenAlgorithm::Rs384,
+        TokenAlgorithm::Rs512,
+        TokenAlgorithm::Ps256,
+        TokenAlgorithm::Ps384,
+        TokenAlgorithm::Ps512,
+    ];
+
+    /// The name in the `alg` header and in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TokenAlgorithm::Es256 => "ES256",
+            TokenAlgorithm::Es384 => "ES384",
+            TokenAlgorithm::Es512 => "ES512",
+            TokenAlgorithm::EdDsa => "EdDSA",
+            TokenAlgorithm::Rs256 => "RS256",
+            TokenAlgorithm::Rs384 => "RS384",
+            TokenAlgorithm::Rs512 => "RS512",
+            TokenAlgorithm::Ps256 => "PS256",
+            TokenAlgorithm::Ps384 => "PS384",
+            TokenAlgorithm::Ps512 => "PS512",
+        }
+    }
+}
+
+/// Which kind of token an issuer mints; it decides the rule for the `typ` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProfile {
+    /// An OAuth 2.0 access token: `typ` must be `at+jwt` (RFC 9068 §4).
+    AccessToken,
+    /// Any JWT: `typ` is `JWT`, `at+jwt` or absent.
+    Generic,
+}
+
+/// Where an issuer's key set (JWKS, RFC 7517 §5) comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Fetched and kept fresh.
+    Url(HttpSource),
+    /// A file, watched for change.
+    File(PathBuf),
+}
+
+/// One URL of the control plane and how far it is trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSource {
+    /// `https://…`, or `http://…` as far as [`HttpSource::plaintext`] allows. Without user
+    /// information and fragment.
+    pub url: String,
+    /// What the server's certificate must chain to.
+    pub trust_roots: TrustRoots,
+    /// Where plain `http://` may lead.
+    pub plaintext: Plaintext,
+}
+
+/// What the certificate of a control-plane server must chain to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustRoots {
+    /// The roots of the machine.
+    System,
+    /// Only these PEM files. Never empty.
+    Files(Vec<PathBuf>),
+}
+
+/// How far bytes may travel without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Only to a loopback address.
+    LoopbackOnly,
+    /// To any address: whoever wrote this accepts that the network can read and change it.
+    AnyAddress,
+}
+
+/// What decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyConfig {
+    /// The bundles, by name. At least one; names are unique.
+    pub bundles: Vec<BundleConfig>,
+    /// Which question is asked of them.
+    pub decision: PolicyDecision,
+    /// How large a bundle may be.
+    pub limits: BundleLimits,
+    /// Where the newest verified bundle of each name is kept for a start without its source.
+    pub last_good_directory: PathBuf,
+    /// Safety net for one evaluation; reaching it denies. 1 ms to 1 s.
+    pub decision_timeout: Duration,
+}
+
+/// One policy bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleConfig {
+    /// Its name: letters, digits, `.`, `-` and `_`, at most 64.
+    pub name: String,
+    /// Where it comes from.
+    pub source: BundleSource,
+    /// Who must have signed it.
+    pub trust: BundleTrust,
+}
+
+/// Where a bundle comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundleSource {
+    /// A folder with the bundle's files, watched for change.
+    Directory {
+        /// The folder.
+        path: PathBuf,
+        /// How often it is looked at.
+        poll_interval: Duration,
+    },
+    /// An archive over HTTP(S), by the OPA bundle protocol.
+    Http {
+        /// The archive.
+        server: HttpSource,
+        /// How long the server is asked to hold a request open when nothing is new.
+        /// Zero: no long polling.
+        long_poll: Duration,
+        /// Pause between two requests when the server does not long-poll, and after a failure.
+        poll_interval: Duration,
+    },
+}
+
+/// Who must have signed a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundleTrust {
+    /// One of these public keys (PEM). Never empty.
+    Signers(Vec<PathBuf>),
+    /// Nobody. Written as `unsigned: development_only`; `check` and readiness name it.
+    UnsignedForDevelopment,
+}
+
+/// Which question is asked of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyDecision {
+    /// A Rego rule by its path, such as `postern/authz/decision`.
+    Rego {
+        /// Names separated by `/`, without a leading `data`.
+        path: String,
+    },
+    /// Cedar's own authorization question.
+    Cedar,
+}
+
+/// How large a bundle may be; beyond any of them it is refused before it is read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleLimits {
+    /// The archive as it arrives.
+    pub archive_bytes_max: usize,
+    /// All its files after decompression.
+    pub bytes_max: usize,
+    /// One file after decompression.
+    pub file_bytes_max: usize,
+    /// Number of files.
+    pub files_max: usize,
+}
+
+/// Which way traffic flows through a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From other workloads to the local one.
+    Inbound,
+}
+
+/// One address on which callers come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Its name; policy sees it as the service that is called.
+    pub name: String,
+    /// Which way traffic flows.
+    pub direction: Direction,
+    /// The address to bind. The port is never 0.
+    pub address: SocketAddr,
+    /// How callers prove who they are.
+    pub tls: ListenerTls,
+    /// What one caller may cost.
+    pub limits: ListenerLimits,
+    /// Tried in this order; the first that matches is taken. At least one; names are unique.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// How callers of a listener prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenerTls {
+    /// TLS 1.3 with X.509-SVIDs on both sides.
+    Mutual {
+        /// Trust domains whose members may connect. Never empty, no duplicates.
+        trust_domains: Vec<TrustDomain>,
+    },
+}
+
+/// What one listener, one connection and one request may cost. Everything has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Open connections, over all workers.
+    pub connections_max: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request to the end of its headers.
+    pub header_timeout: Duration,
+    /// All header fields of a request together, names and values.
+    pub header_bytes_max: usize,
+    /// One header field, name and value, and the request target.
+    pub header_line_bytes_max: usize,
+    /// Header fields of one request.
+    pub header_count_max: usize,
+    /// A request's body.
+    pub body_bytes_max: usize,
+    /// A body that policy reads, buffered whole before the decision.
+    pub policy_body_bytes_max: usize,
+    /// How long that buffering may take.
+    pub policy_body_timeout: Duration,
+    /// One bearer token.
+    pub token_bytes_max: usize,
+    /// A connection without a request in progress.
+    pub idle_timeout: Duration,
+    /// Age at which a connection is asked to close; spread by ±10 %.
+    pub connection_age_max: Duration,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub http2_streams_max: u32,
+    /// How long exchanges in progress may go on once the listener drains.
+    pub drain_grace: Duration,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Its name in records, metrics and policy: as written, or `<listener>-<position from 0>`.
+    pub name: String,
+    /// Which requests it takes.
+    pub matches: RouteMatch,
+    /// Names one of [`Config::upstreams`].
+    pub upstream: String,
+    /// Whether a deny stops the request.
+    pub enforcement: Enforcement,
+    /// From the permit to the headers of the response.
+    pub timeout: Duration,
+    /// How long a body or stream in either direction may stand still.
+    pub stream_idle_timeout: Duration,
+    /// Further attempts.
+    pub retry: RetryConfig,
+    /// At least the log's own mode, see [`AuditConfig::mode`].
+    pub audit_mode: AuditMode,
+    /// What a denied caller is told.
+    pub explain: Explain,
+    /// What a bearer token means here.
+    pub tokens: TokenRule,
+}
+
+/// Which requests a route takes: all three conditions must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// Lower-case host names, with a port or without. Empty: any. An entry without a port matches
+    /// any port; `*.example.org` matches exactly one further label in front.
+    pub authorities: Vec<String>,
+    /// Canonical path prefix, matched at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`.
+    /// `/` takes every path.
+    pub path_prefix: String,
+    /// Upper-case HTTP methods. Empty: any.
+    pub methods: Vec<String>,
+}
+
+/// Whether a deny stops the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// It does.
+    Enforce,
+    /// The decision is recorded as what would have happened, and the request goes on.
+    Observe,
+}
+
+/// Further attempts after one that was provably not seen by the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// All attempts, the first one included, 1 to 5. 1: no retry.
+    pub attempts_max: u32,
+    /// What may be tried again. Empty exactly when `attempts_max` is 1.
+    pub on: Vec<RetryOn>,
+}
+
+/// A failure after which another attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// The connection could not be made, so that no byte of the request was sent.
+    ConnectFailure,
+}
+
+/// What a denied caller is told besides the decision's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Explain {
+    /// Nothing.
+    None,
+    /// The reason code.
+    Code,
+    /// The reason code and the policy's own words.
+    Detail,
+}
+
+/// What a bearer token means on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRule {
+    /// There must be one, and it must verify.
+    Required,
+    /// If there is one, it must verify.
+    Optional,
+    /// It is not looked at and goes on to the upstream as it came; policy sees no claims.
+    Ignored,
+}
+
+/// One upstream service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Its name.
+    pub name: String,
+    /// Its addresses. At least one, no duplicates, no port 0; loopback unless the configuration
+    /// says `plaintext: any_address`.
+    pub endpoints: Vec<SocketAddr>,
+    /// What is spoken to it.
+    pub protocol: UpstreamProtocol,
+    /// For one connection to be made.
+    pub connect_timeout: Duration,
+    /// How long a connection without a request is kept.
+    pub idle_timeout: Duration,
+    /// Open connections, over all workers.
+    pub connections_max: usize,
+    /// Requests that wait for a connection, over all workers.
+    pub pending_max: usize,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+/// Where decisions are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// The log's folder; one running process per folder.
+    pub directory: PathBuf,
+    /// The log's name in its checkpoints (C2SP tlog-checkpoint, "origin"): no spaces, no `+`.
+    pub origin: String,
+    /// What signs the checkpoints.
+    pub signer: AuditSigner,
+    /// When an entry counts as recorded. A route may only raise it.
+    pub mode: AuditMode,
+    /// How long a request may wait for its entry's place or, in `durable` mode, for the disk.
+    pub max_wait: Duration,
+    /// Size of each worker's ring.
+    pub ring_bytes: usize,
+    /// A segment file is closed beyond this size.
+    pub segment_bytes_max: u64,
+    /// A segment file is closed beyond this age.
+    pub segment_age_max: Duration,
+    /// Longest time between an entry and the signed checkpoint over it.
+    pub checkpoint_interval: Duration,
+}
+
+/// What signs the checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditSigner {
+    /// Ed25519, private key in PKCS#8 PEM.
+    Ed25519 {
+        /// The file.
+        key: PathBuf,
+    },
+    /// ECDSA P-256 with SHA-256, private key in PKCS#8 PEM.
+    EcdsaP256 {
+        /// The file.
+        key: PathBuf,
+    },
+}
+
+/// When an audit entry counts as recorded, weakest first: a greater one promises more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditMode {
+    /// In the ring; under pressure allows are dropped and declared, denies never.
+    BestEffort,
+    /// In the ring, which outlives the process; a full ring refuses.
+    Async,
+    /// On the disk, which outlives power loss.
+    Durable,
+}
+
+/// Traces and the process log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetryConfig {
+    /// Where spans go.
+    pub otlp: Otlp,
+    /// Share of new traces that are sampled, 0 to 1. The caller's own choice and denies come first.
+    pub sample_ratio: f64,
+    /// `service.name` of the spans.
+    pub service_name: String,
+    /// The process log on standard error.
+    pub log: ProcessLog,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Otlp {
+    /// Nowhere.
+    Off,
+    /// To an OTLP/gRPC receiver.
+    Grpc(HttpSource),
+}
+
+/// The process log on standard error: starts, stops, reloads and errors, never single requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessLog {
+    /// The least level that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Levels of the process log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// And what may come to need one.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And why.
+    Debug,
+}
+
+/// How a line of the process log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The read-only port: `/livez`, `/readyz`, `/startupz`, `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusConfig {
+    /// No such port.
+    Closed,
+    /// HTTP/1.1 without TLS on this address.
+    Open {
+        /// The address to bind.
+        address: SocketAddr,
+    },
+}
+
+/// The socket that takes commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminConfig {
+    /// No such socket.
+    Closed,
+    /// A Unix socket for its owner only.
+    Open {
+        /// Absolute path, at most 107 bytes.
+        socket: PathBuf,
+    },
+}
