@@ -7,6 +7,7 @@
 //! `Config` is plain data; it opens nothing and reads no clock.
 
 mod settings;
+pub mod url;
 
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
