@@ -1,2 +1,90 @@
-//! Automation.
-fn main() {}
+//! The command line of `cargo xtask`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use xtask::tools::{NeededBy, Shed};
+use xtask::{root, suite, tidy};
+
+const USAGE: &str = "usage:
+  cargo xtask test [--full] [--check OUTCOME:NAME[:WHY]]... [-- FILTER...]
+        gets the real peers, builds, runs every test; the last line is `N passed, N failed, N skipped`.
+        --full adds the tests marked `#[ignore]`; --check counts a step that ran before this one.
+  cargo xtask tidy
+        checks the rules that no compiler checks
+  cargo xtask tools [NAME...]
+        gets the named tools (all that tests need, when none is named) and prints their paths";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((command, rest)) => run(command, rest),
+        None => Err(anyhow::anyhow!("no command\n{USAGE}")),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: &str, rest: &[String]) -> Result<ExitCode> {
+    match command {
+        "test" => test(rest),
+        "tidy" => tidy_command(rest),
+        "tools" => tools_command(rest),
+        unknown => bail!("unknown command `{unknown}`\n{USAGE}"),
+    }
+}
+
+fn test(rest: &[String]) -> Result<ExitCode> {
+    let mut options = suite::Options::default();
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--full" => options.tier = suite::Tier::Full,
+            "--check" => {
+                let check = rest.next().context("--check wants OUTCOME:NAME[:WHY]")?;
+                options.checks.push(check.parse()?);
+            }
+            "--" => options.filters.extend(rest.by_ref().cloned()),
+            unknown => bail!("unknown argument `{unknown}`\n{USAGE}"),
+        }
+    }
+    suite::run(&root(), &options)
+}
+
+fn tidy_command(rest: &[String]) -> Result<ExitCode> {
+    if let Some(unknown) = rest.first() {
+        bail!("unknown argument `{unknown}`\n{USAGE}");
+    }
+    let findings = tidy::check(&root())?;
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    eprintln!("tidy: {} findings", findings.len());
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tools_command(names: &[String]) -> Result<ExitCode> {
+    let shed = Shed::open()?;
+    let wanted: Vec<String> =
+        if names.is_empty() { shed.names_needed_by(NeededBy::Tests) } else { names.to_vec() };
+    let mut code = ExitCode::SUCCESS;
+    for name in wanted {
+        match shed.obtain(&name) {
+            Ok(provided) => {
+                for (variable, path) in provided {
+                    println!("{variable}={}", path.display());
+                }
+            }
+            Err(error) => {
+                eprintln!("xtask: `{name}` cannot be had: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}

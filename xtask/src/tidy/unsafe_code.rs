@@ -1,0 +1,42 @@
+//! `unsafe` is forbidden in the leaves, and elsewhere stands only in a file of its own that is listed here.
+
+use super::{Finding, Tree};
+
+/// The files that consist of unsafe code, and what for.
+const ALLOWED: [(&str, &str); 0] = [];
+
+/// Crates that forbid it in their first lines.
+const LEAVES: [&str; 3] = ["identity", "policy", "audit"];
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in &tree.sources {
+        if ALLOWED.iter().any(|(path, _)| source.path == *path) {
+            continue;
+        }
+        for (line, code) in source.lines().filter(|(_, code)| has_word(code, "unsafe")) {
+            let about_the_lint = code.contains("unsafe_code");
+            if !about_the_lint {
+                let message = "`unsafe` outside the files listed in xtask/src/tidy/unsafe_code.rs";
+                findings.push(Finding::new(&source.path, line, message));
+            }
+        }
+    }
+    for leaf in LEAVES {
+        let path = format!("{leaf}/src/lib.rs");
+        let forbids = |text: &String| text.contains("#![forbid(unsafe_code)]");
+        if tree.texts.get(&path).is_some_and(|text| !forbids(text)) {
+            findings.push(Finding::new(&path, 0, "a leaf says `#![forbid(unsafe_code)]`"));
+        }
+    }
+    for (path, _) in ALLOWED {
+        if !tree.texts.contains_key(path) {
+            findings.push(Finding::new(path, 0, "listed as unsafe, but there is no such file"));
+        }
+    }
+    findings
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
+}
