@@ -1,0 +1,83 @@
+//! How an exchange ended.
+use super::Stamp;
+use std::net::SocketAddr;
+
+/// How an exchange ended. Tied to its decision by the id they share.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// The status the caller got; 0 when it got none.
+    pub status: u16,
+    /// Body bytes from the caller.
+    pub request_bytes: u64,
+    /// Body bytes to the caller.
+    pub response_bytes: u64,
+    /// Attempts made upstream.
+    pub attempts: u32,
+    /// The endpoint that answered, or the last one tried.
+    pub endpoint: Option<SocketAddr>,
+    /// From the opening of the exchange to its end.
+    pub duration_ns: u64,
+    /// Why it ended.
+    pub end: Option<End>,
+    /// The reason code, when it was refused after the decision or cut short.
+    pub reason: Option<&'static str>,
+}
+
+/// Why an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The whole answer was sent.
+    Done,
+    /// Refused by Postern.
+    Refused,
+    /// The caller went away.
+    ClientGone,
+    /// The upstream failed.
+    UpstreamError,
+    /// A time limit.
+    Timeout,
+    /// Its permit was taken back: policy, trust or identity changed or expired.
+    Revoked,
+    /// Ended by the sidecar's own shutdown.
+    Drained,
+    /// A fault in Postern.
+    Panic,
+}
+
+impl End {
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::ClientGone => "client_gone",
+            Self::UpstreamError => "upstream_error",
+            Self::Timeout => "timeout",
+            Self::Revoked => "revoked",
+            Self::Drained => "drained",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+impl Outcome {
+    /// Appends the record, without a line feed. At most [`super::OUTCOME_BYTES_MAX`] bytes.
+    pub fn encode(&self, stamp: &Stamp, out: &mut Vec<u8>) {
+        let mut object = stamp.open("outcome", out);
+        if self.status != 0 {
+            object.number("status", self.status.into());
+        }
+        object.number("request_bytes", self.request_bytes);
+        object.number("response_bytes", self.response_bytes);
+        object.number("attempts", self.attempts.into());
+        if let Some(endpoint) = &self.endpoint {
+            object.display("endpoint", endpoint);
+        }
+        object.number("duration_ns", self.duration_ns);
+        object.word("end", self.end.map_or("client_gone", End::as_str));
+        if let Some(reason) = self.reason.filter(|reason| reason.len() <= 64) {
+            object.word("reason", reason);
+        }
+        object.close();
+    }
+}
