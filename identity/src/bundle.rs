@@ -1,0 +1,292 @@
+//! Trust bundles: the authorities of one trust domain, and the map that keeps trust domains apart.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::pem::Error as PemError;
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use serde_json::{Map, Value};
+
+use crate::id::TrustDomain;
+use crate::json::{self, Limits};
+use crate::x509::{self, Window};
+
+/// The most authorities that one trust domain may have.
+pub const AUTHORITIES_MAX: usize = 256;
+/// The largest bundle that is read, in bytes of PEM, DER or JSON.
+pub const BUNDLE_BYTES_MAX: usize = 1024 * 1024;
+
+const JSON_LIMITS: Limits = Limits { depth_max: 8, values_max: 16 * 1024 };
+
+/// Why a bundle was refused. A bundle is taken whole or not at all: an authority that silently fell out would be an
+/// outage that nobody can explain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// Not PEM, or PEM without a certificate.
+    #[error("the trust bundle of `{0}` is not PEM with certificates: {1}")]
+    Pem(TrustDomain, PemError),
+    /// Not the JSON document of Trust_Domain_and_Bundle §4.
+    #[error("the trust bundle of `{0}` is not a SPIFFE bundle document: {1}")]
+    Document(TrustDomain, String),
+    /// One certificate cannot be read.
+    #[error("authority {index} of `{trust_domain}` cannot be read: {detail}")]
+    Authority {
+        /// Whose bundle it is.
+        trust_domain: TrustDomain,
+        /// Its place in the bundle, from 1.
+        index: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// More than [`AUTHORITIES_MAX`] authorities or [`BUNDLE_BYTES_MAX`] bytes.
+    #[error("the trust bundle of `{0}` is too large: at most 256 authorities in 1 MiB")]
+    TooLarge(TrustDomain),
+}
+
+/// One authority of a trust domain: a CA certificate that its SVIDs lead to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority {
+    der: CertificateDer<'static>,
+    window: Window,
+}
+
+impl Authority {
+    /// The CA certificate.
+    #[must_use]
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// When it begins to be one.
+    #[must_use]
+    pub fn not_before(&self) -> UnixTime {
+        self.window.not_before
+    }
+
+    /// When it ceases to be one. Unlike most X.509 libraries this crate holds authorities to it.
+    #[must_use]
+    pub fn not_after(&self) -> UnixTime {
+        self.window.not_after
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Authority")
+            .field("bytes", &self.der.len())
+            .field("not_after", &self.window.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The authorities of one trust domain. An empty bundle is legal and trusts nobody (Trust_Domain_and_Bundle §4.1.3).
+#[derive(Clone)]
+pub struct TrustBundle {
+    trust_domain: TrustDomain,
+    authorities: Box<[Authority]>,
+    /// Converted once, since every handshake needs them; same order as `authorities`.
+    anchors: Box<[TrustAnchor<'static>]>,
+}
+
+impl TrustBundle {
+    /// From DER certificates.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read, is not a CA or may not sign certificates; too many of them.
+    pub fn from_der(
+        trust_domain: TrustDomain,
+        certificates: &[CertificateDer<'_>],
+    ) -> Result<Self, BundleError> {
+        let bytes: usize = certificates.iter().map(|der| der.len()).sum();
+        if certificates.len() > AUTHORITIES_MAX || bytes > BUNDLE_BYTES_MAX {
+            return Err(BundleError::TooLarge(trust_domain));
+        }
+        let mut authorities: Vec<Authority> = Vec::with_capacity(certificates.len());
+        let mut anchors = Vec::with_capacity(certificates.len());
+        for (index, der) in certificates.iter().enumerate() {
+            if authorities.iter().any(|known| known.der == *der) {
+                continue;
+            }
+            let (authority, anchor) = authority(der).map_err(|detail| BundleError::Authority {
+                trust_domain: trust_domain.clone(),
+                index: index + 1,
+                detail,
+            })?;
+            authorities.push(authority);
+            anchors.push(anchor);
+        }
+        Ok(Self { trust_domain, authorities: authorities.into(), anchors: anchors.into() })
+    }
+
+    /// From a PEM file with one or more certificates.
+    ///
+    /// # Errors
+    /// As [`TrustBundle::from_der`], and PEM that is damaged or holds no certificate.
+    pub fn from_pem(trust_domain: TrustDomain, text: &[u8]) -> Result<Self, BundleError> {
+        if text.len() > BUNDLE_BYTES_MAX {
+            return Err(BundleError::TooLarge(trust_domain));
+        }
+        match crate::pem::certificates(text) {
+            Ok(certificates) => Self::from_der(trust_domain, &certificates),
+            Err(error) => Err(BundleError::Pem(trust_domain, error)),
+        }
+    }
+
+    /// From concatenated DER, as the Workload API delivers bundles (Workload_API §5.1).
+    ///
+    /// # Errors
+    /// As [`TrustBundle::from_der`].
+    pub fn from_concatenated_der(trust_domain: TrustDomain, der: &[u8]) -> Result<Self, BundleError> {
+        if der.len() > BUNDLE_BYTES_MAX {
+            return Err(BundleError::TooLarge(trust_domain));
+        }
+        match x509::split(der) {
+            Ok(certificates) => Self::from_der(trust_domain, &certificates),
+            Err(detail) => Err(BundleError::Document(trust_domain, detail)),
+        }
+    }
+
+    /// From a SPIFFE bundle document, a JWK set (Trust_Domain_and_Bundle §4). Keys with another `use` than `x509-svid`
+    /// are passed over, as §4.2.2 asks; so are those without `x5c` (X509-SVID §6.2).
+    ///
+    /// # Errors
+    /// As [`TrustBundle::from_der`], and a document that is not JSON, repeats a member, or has no `keys`.
+    pub fn from_spiffe_json(trust_domain: TrustDomain, document: &[u8]) -> Result<Self, BundleError> {
+        if document.len() > BUNDLE_BYTES_MAX {
+            return Err(BundleError::TooLarge(trust_domain));
+        }
+        match x509_keys(document) {
+            Ok(certificates) => Self::from_der(trust_domain, &certificates),
+            Err(detail) => Err(BundleError::Document(trust_domain, detail)),
+        }
+    }
+
+    /// Whose bundle it is.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The authorities, each once, in the order given.
+    #[must_use]
+    pub fn authorities(&self) -> &[Authority] {
+        &self.authorities
+    }
+
+    pub(crate) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+
+    /// The authority behind an anchor that was lent by this bundle: by place, since a renewed authority has the name
+    /// and the key of the one before, and another validity.
+    pub(crate) fn authority_of(&self, anchor: &TrustAnchor<'_>) -> Option<&Authority> {
+        self.anchors
+            .iter()
+            .zip(&self.authorities)
+            .find(|(own, _)| {
+                std::ptr::eq(std::ptr::from_ref(*own).cast::<()>(), std::ptr::from_ref(anchor).cast())
+            })
+            .map(|(_, authority)| authority)
+    }
+}
+
+/// Bundles are the same when they trust the same, which is how a source tells a change from a repetition.
+impl PartialEq for TrustBundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.trust_domain == other.trust_domain && self.authorities == other.authorities
+    }
+}
+
+impl Eq for TrustBundle {}
+
+impl std::fmt::Debug for TrustBundle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TrustBundle")
+            .field("trust_domain", &self.trust_domain)
+            .field("authorities", &self.authorities)
+            .finish_non_exhaustive()
+    }
+}
+
+fn authority(der: &CertificateDer<'_>) -> Result<(Authority, TrustAnchor<'static>), String> {
+    let certificate = x509::parse(der)?;
+    match certificate.basic_constraints() {
+        Ok(Some(constraints)) if constraints.value.ca => {}
+        Ok(_) => return Err("not a CA certificate".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    }
+    match certificate.key_usage() {
+        Ok(Some(usage)) if !usage.value.key_cert_sign() => {
+            return Err("its key usage lacks keyCertSign".to_owned());
+        }
+        Ok(_) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let window = Window::of(certificate.validity());
+    let der = der.clone().into_owned();
+    let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?.to_owned();
+    Ok((Authority { der, window }, anchor))
+}
+
+fn x509_keys(document: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let document = json::parse(document, JSON_LIMITS).map_err(|error| error.to_string())?;
+    let keys = document.get("keys").and_then(Value::as_array).ok_or("the member `keys` is not a list")?;
+    keys.iter().filter_map(|key| x509_key(key.as_object()?)).collect()
+}
+
+fn x509_key(key: &Map<String, Value>) -> Option<Result<CertificateDer<'static>, String>> {
+    if key.get("use").and_then(Value::as_str) != Some("x509-svid")
+        || !matches!(key.get("kty").and_then(Value::as_str), Some("RSA" | "EC"))
+    {
+        return None;
+    }
+    // X509-SVID §6.2: of several certificates only the first counts.
+    let text = key.get("x5c")?.as_array()?.first()?.as_str()?;
+    Some(
+        STANDARD
+            .decode(text)
+            .map(CertificateDer::from)
+            .map_err(|error| format!("`x5c` is not base64: {error}")),
+    )
+}
+
+/// The bundles in force, by trust domain. Bundles are never merged (Federation §4.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustBundles {
+    by_trust_domain: BTreeMap<TrustDomain, TrustBundle>,
+}
+
+impl TrustBundles {
+    /// Adds a bundle and returns the one it replaces.
+    pub fn insert(&mut self, bundle: TrustBundle) -> Option<TrustBundle> {
+        self.by_trust_domain.insert(bundle.trust_domain.clone(), bundle)
+    }
+
+    /// The bundle of a trust domain.
+    #[must_use]
+    pub fn get(&self, trust_domain: &TrustDomain) -> Option<&TrustBundle> {
+        self.by_trust_domain.get(trust_domain)
+    }
+
+    /// All bundles, by the name of their trust domain.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustBundle> {
+        self.by_trust_domain.values()
+    }
+
+    /// How many trust domains there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_trust_domain.len()
+    }
+
+    /// True when nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_trust_domain.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

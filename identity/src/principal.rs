@@ -1,0 +1,31 @@
+//! Who asks: the workload at the other end, and the token that it may use.
+
+use std::sync::Arc;
+
+use crate::token::{Claims, TokenError};
+use crate::x509::chain::Peer;
+
+/// A proven peer, and the verified claims of the token it sent, if it sent one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Principal {
+    /// The workload.
+    pub peer: Arc<Peer>,
+    /// The claims of its token.
+    pub claims: Option<Arc<Claims>>,
+}
+
+impl Principal {
+    /// Joins the two, when the token may be used by this peer: a token that is bound to a certificate (RFC 8705 §3)
+    /// counts only on a connection with that certificate. It has to be asked for each request, even when the token's
+    /// verification was remembered.
+    ///
+    /// # Errors
+    /// [`TokenError::Binding`] when the token is bound to another certificate.
+    pub fn new(peer: Arc<Peer>, claims: Option<Arc<Claims>>) -> Result<Self, TokenError> {
+        if let Some(claims) = &claims {
+            claims.check_binding(&peer)?;
+        }
+        Ok(Self { peer, claims })
+    }
+}

@@ -1,0 +1,138 @@
+//! Certificates for tests: a CA per trust domain, and leaves that can be bent one rule at a time.
+
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+
+use crate::{TrustBundle, TrustBundles, TrustDomain, X509Svid};
+
+/// The time of all tests, in seconds.
+pub(crate) const NOW_S: u64 = 2_000_000_000;
+
+pub(crate) fn at(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+pub(crate) fn now() -> UnixTime {
+    at(NOW_S)
+}
+
+pub(crate) fn domain(name: &str) -> TrustDomain {
+    name.parse().unwrap()
+}
+
+/// A certificate with its key, which may sign others.
+pub(crate) struct Ca {
+    pub(crate) der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A leaf with its key.
+pub(crate) struct Leaf {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) key: KeyPair,
+}
+
+impl Ca {
+    pub(crate) fn root(name: &str) -> Self {
+        Self::root_with(name, |_| {})
+    }
+
+    pub(crate) fn root_with(name: &str, bend: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = ca_params(name);
+        bend(&mut params);
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self { der, issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn intermediate(&self, name: &str, bend: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = ca_params(name);
+        bend(&mut params);
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Self { der, issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn leaf(&self, id: &str) -> Leaf {
+        self.leaf_with(id, |_| {})
+    }
+
+    pub(crate) fn leaf_with(&self, id: &str, bend: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        self.leaf_of(KeyPair::generate().unwrap(), id, bend)
+    }
+
+    pub(crate) fn leaf_of(&self, key: KeyPair, id: &str, bend: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        let mut params = leaf_params(id);
+        bend(&mut params);
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Leaf { der, key }
+    }
+
+    pub(crate) fn bundle(&self, name: &str) -> TrustBundle {
+        TrustBundle::from_der(domain(name), std::slice::from_ref(&self.der)).unwrap()
+    }
+}
+
+impl Leaf {
+    pub(crate) fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+
+    pub(crate) fn svid(&self) -> X509Svid {
+        X509Svid::from_der(vec![self.der.clone()], self.key_der()).unwrap()
+    }
+}
+
+pub(crate) fn bundles(list: impl IntoIterator<Item = TrustBundle>) -> TrustBundles {
+    let mut bundles = TrustBundles::default();
+    for bundle in list {
+        bundles.insert(bundle);
+    }
+    bundles
+}
+
+pub(crate) fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().unwrap())
+}
+
+/// Valid from an hour before to an hour after [`NOW_S`], moved by some seconds at each end.
+pub(crate) fn window(params: &mut CertificateParams, not_before_s: i64, not_after_s: i64) {
+    let moment =
+        |offset: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(NOW_S.strict_add_signed(offset));
+    params.not_before = moment(not_before_s);
+    params.not_after = moment(not_after_s);
+}
+
+pub(crate) fn extension(oid: &[u64], content: &[u8], critical: bool) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
+    extension.set_criticality(critical);
+    extension
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    window(&mut params, -3600, 3600);
+    params
+}
+
+fn leaf_params(id: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "workload");
+    params.subject_alt_names = vec![uri(id)];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    window(&mut params, -60, 60);
+    params
+}

@@ -1,0 +1,99 @@
+//! The side that is called.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::{AcceptedTrustDomains, Material, OwnSvid, TlsError, provider, refused};
+use crate::x509::chain::{Role, verify_chain};
+use crate::x509::error::VerifyError;
+
+/// The TLS of a listener: a client certificate is required, and it is an SVID of an accepted trust domain.
+///
+/// TLS 1.3 only; no tickets, no resumption, no 0-RTT; ALPN offers `h2` and `http/1.1` (the field is public, a listener
+/// for raw TCP clears it); the request for a certificate names no authorities.
+///
+/// # Errors
+/// When the crypto provider cannot do TLS 1.3.
+pub fn server_config(
+    material: Arc<dyn Material>,
+    accepted: AcceptedTrustDomains,
+    time: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = provider();
+    let verifier = Verifier { material: Arc::clone(&material), accepted, provider: Arc::clone(&provider) };
+    let own = OwnSvid { material, time: Arc::clone(&time) };
+    let mut config = ServerConfig::builder_with_details(provider, time)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(own));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct Verifier {
+    material: Arc<dyn Material>,
+    accepted: AcceptedTrustDomains,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Verifier {
+    /// No hints: they would tell every caller whom we trust, and cost bytes in each handshake.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain = super::chain_of(end_entity, intermediates);
+        let peer = verify_chain(&chain, &self.material.trust(), Role::Client, now).map_err(refused)?;
+        let trust_domain = peer.spiffe_id.trust_domain();
+        if !self.accepted.contains(trust_domain) {
+            return Err(refused(VerifyError::TrustDomainNotAccepted(trust_domain.clone())));
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ResolvesServerCert for OwnSvid {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current()
+    }
+}

@@ -1,0 +1,149 @@
+//! From whom tokens are taken, and on what terms.
+
+use super::algorithm::Algorithm;
+use crate::id::TrustDomain;
+
+/// The longest leeway, in seconds, that clocks may be apart.
+pub const LEEWAY_S_MAX: u64 = 120;
+/// The leeway, in seconds, unless another one is set.
+pub const LEEWAY_S_DEFAULT: u64 = 5;
+/// The largest token, in bytes, that any issuer may be allowed.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// The largest token, in bytes, unless another limit is set.
+pub const TOKEN_BYTES_DEFAULT: usize = 8 * 1024;
+
+/// What kind of token an issuer issues. It decides about the header, and about the claims that have to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// OAuth 2.0 access tokens (RFC 9068): `typ` is `at+jwt`, and `iss`, `exp`, `aud`, `sub`, `client_id`, `iat` and
+    /// `jti` are there.
+    AccessToken,
+    /// Issuers that mark their access tokens `JWT` or not at all. A token marked as something else is still refused.
+    Generic,
+    /// SVIDs of this trust domain (JWT-SVID): chosen by the subject's trust domain, not by `iss`.
+    JwtSvid(TrustDomain),
+}
+
+/// Why an issuer's terms make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// An empty issuer would match a token with an empty `iss`.
+    #[error("the issuer is empty")]
+    IssuerEmpty,
+    /// RFC 8725 §3.9: tokens for others are not for us.
+    #[error("no audience is named for the issuer `{0}`")]
+    NoAudience(String),
+    /// RFC 8725 §3.1.
+    #[error("no algorithm is allowed for the issuer `{0}`")]
+    NoAlgorithm(String),
+    /// JWT-SVID §2.1.
+    #[error("the algorithm `{algorithm}` is not one of JWT-SVIDs, which `{issuer}` issues")]
+    Algorithm {
+        /// Whose terms.
+        issuer: String,
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// More than [`LEEWAY_S_MAX`].
+    #[error("a leeway of {0} s is too long, at most 120 s are allowed")]
+    Leeway(u64),
+    /// More than [`TOKEN_BYTES_MAX`], or nothing.
+    #[error("a token limit of {0} bytes is not between 1 and 16384")]
+    TokenBytes(usize),
+}
+
+/// An issuer of tokens and its terms. Two issuers never share keys: a key is found by issuer first, then by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    pub(super) issuer: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) profile: Profile,
+    pub(super) leeway_s: u64,
+    pub(super) lifetime_s_max: Option<u64>,
+    pub(super) token_bytes_max: usize,
+}
+
+impl Issuer {
+    /// An issuer by its exact `iss`, the audiences that are ours, and the algorithms that it signs with; with the
+    /// profile [`Profile::AccessToken`], a leeway of 5 s and tokens of at most 8 KiB.
+    ///
+    /// # Errors
+    /// When one of the three is empty.
+    pub fn new(
+        issuer: String,
+        audiences: Vec<String>,
+        algorithms: Vec<Algorithm>,
+    ) -> Result<Self, IssuerError> {
+        if issuer.is_empty() {
+            return Err(IssuerError::IssuerEmpty);
+        }
+        if audiences.is_empty() || audiences.iter().any(String::is_empty) {
+            return Err(IssuerError::NoAudience(issuer));
+        }
+        if algorithms.is_empty() {
+            return Err(IssuerError::NoAlgorithm(issuer));
+        }
+        Ok(Self {
+            issuer,
+            audiences,
+            algorithms,
+            profile: Profile::AccessToken,
+            leeway_s: LEEWAY_S_DEFAULT,
+            lifetime_s_max: None,
+            token_bytes_max: TOKEN_BYTES_DEFAULT,
+        })
+    }
+
+    /// Another kind of token.
+    ///
+    /// # Errors
+    /// When an algorithm is not one of the profile.
+    pub fn with_profile(mut self, profile: Profile) -> Result<Self, IssuerError> {
+        if let Profile::JwtSvid(_) = profile
+            && let Some(algorithm) = self.algorithms.iter().find(|algorithm| !algorithm.is_of_jwt_svid())
+        {
+            return Err(IssuerError::Algorithm { algorithm: *algorithm, issuer: self.issuer });
+        }
+        self.profile = profile;
+        Ok(self)
+    }
+
+    /// How far apart clocks may be, in seconds, at most [`LEEWAY_S_MAX`].
+    ///
+    /// # Errors
+    /// When it is longer.
+    pub fn with_leeway_s(mut self, leeway_s: u64) -> Result<Self, IssuerError> {
+        if leeway_s > LEEWAY_S_MAX {
+            return Err(IssuerError::Leeway(leeway_s));
+        }
+        self.leeway_s = leeway_s;
+        Ok(self)
+    }
+
+    /// The longest life of a token, from `iat` to `exp`, in seconds; a token without `iat` is then refused.
+    #[must_use]
+    pub fn with_lifetime_s_max(mut self, lifetime_s_max: u64) -> Self {
+        self.lifetime_s_max = Some(lifetime_s_max);
+        self
+    }
+
+    /// The largest token in bytes, at most [`TOKEN_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// When it is larger or 0.
+    pub fn with_token_bytes_max(mut self, token_bytes_max: usize) -> Result<Self, IssuerError> {
+        if token_bytes_max == 0 || token_bytes_max > TOKEN_BYTES_MAX {
+            return Err(IssuerError::TokenBytes(token_bytes_max));
+        }
+        self.token_bytes_max = token_bytes_max;
+        Ok(self)
+    }
+
+    /// The exact `iss`; for JWT-SVIDs the name under which the issuer is configured.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}
