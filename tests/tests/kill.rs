@@ -1,0 +1,44 @@
+//! SIGKILL at any moment: whoever got an answer finds its decision in the log.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use postern_tests::load::Pressure;
+use postern_tests::{Load, Scene, Version, sidecar};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often the sidecar is killed over one log.
+const KILLS: usize = 3;
+
+fn check(version: Version) {
+    let scene = Scene::new();
+    let mut answered = BTreeSet::new();
+    for kill in 0..KILLS {
+        let running = scene.start();
+        let pressure = Pressure { callers: 4, pause: Duration::ZERO, version };
+        let load = Load::start(&scene.caller("/client"), scene.listener, "/things", pressure);
+        load.wait_for_answers(100 + 37 * kill, LIMIT);
+        running.kill();
+        // What failed was asked after the kill or was in flight; what counts is what was answered.
+        let report = load.stop();
+        answered.extend(report.answers.iter().map(|answer| answer.decision_id().to_owned()));
+    }
+    // The next start takes over what the last one left in its rings.
+    scene.start().stop();
+    sidecar::assert_log_is_whole(&scene.audit());
+    let records = sidecar::records(&scene.audit());
+    let lost: Vec<&String> = answered.iter().filter(|id| !records.contains(id.as_str())).collect();
+    assert!(lost.is_empty(), "{} of {} answered decisions are not in the log", lost.len(), answered.len());
+    assert!(answered.len() >= 100 * KILLS && answered.iter().all(|id| id.len() == 26), "{}", answered.len());
+}
+
+#[test]
+fn every_answered_http1_request_is_in_the_log_after_kills() {
+    check(Version::Http1);
+}
+
+#[test]
+fn every_answered_http2_request_is_in_the_log_after_kills() {
+    check(Version::Http2);
+}
