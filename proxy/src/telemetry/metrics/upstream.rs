@@ -1,0 +1,124 @@
+//! What an upstream counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::histogram::DurationHistogram;
+use super::series::Family;
+
+/// The metrics of one upstream. Every method is a few atomic additions.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    /// By the declaration order of [`UpstreamResult`].
+    attempts: [AtomicU64; UpstreamResult::ALL.len()],
+    connect_failures: AtomicU64,
+    retries: AtomicU64,
+    connections_active: AtomicI64,
+    duration: DurationHistogram,
+}
+
+/// How one attempt at an upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamResult {
+    /// A response with a status below 400.
+    Success,
+    /// A response with a status from 400 to 499.
+    ClientError,
+    /// A response with a status of 500 or more.
+    ServerError,
+    /// No response: connect failure, timeout, broken protocol.
+    NoResponse,
+}
+
+impl UpstreamResult {
+    /// Every value, in the order of declaration.
+    pub const ALL: [Self; 4] = [Self::Success, Self::ClientError, Self::ServerError, Self::NoResponse];
+
+    /// The result that a response with `status` is.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            0..400 => Self::Success,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::NoResponse => "no_response",
+        }
+    }
+}
+
+impl UpstreamMetrics {
+    /// Counts one attempt and how long it took, to the head of the response.
+    pub fn attempt(&self, result: UpstreamResult, duration_ns: u64) {
+        let [success, client_error, server_error, no_response] = &self.attempts;
+        let counter = match result {
+            UpstreamResult::Success => success,
+            UpstreamResult::ClientError => client_error,
+            UpstreamResult::ServerError => server_error,
+            UpstreamResult::NoResponse => no_response,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.duration.record_ns(duration_ns);
+    }
+
+    /// Counts a connection that could not be made.
+    pub fn connect_failed(&self) {
+        self.connect_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an attempt that repeats an earlier one.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was made.
+    pub fn connection_opened(&self) {
+        self.connections_active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a connection that ended from the count.
+    pub fn connection_closed(&self) {
+        self.connections_active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn encode(
+    upstreams: &BTreeMap<Arc<str>, Arc<UpstreamMetrics>>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let each = || upstreams.iter().map(|(name, metrics)| (&**name, &**metrics));
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let attempts = each().flat_map(|(upstream, metrics)| {
+        let results = UpstreamResult::ALL.into_iter().zip(&metrics.attempts);
+        results.map(move |(result, counter)| {
+            ([("upstream", upstream), ("result", result.as_str())], count(counter))
+        })
+    });
+    Family { name: "upstream_requests", help: "Attempts at an upstream, retries included" }
+        .counters(encoder, attempts)?;
+    Family {
+        name: "upstream_request_duration",
+        help: "From the first byte of an attempt to the head of its response",
+    }
+    .seconds(encoder, each().map(|(upstream, m)| ([("upstream", upstream)], &m.duration)))?;
+    Family { name: "upstream_connect_failures", help: "Connections to an upstream that could not be made" }
+        .counters(encoder, each().map(|(upstream, m)| ([("upstream", upstream)], count(&m.connect_failures))))?;
+    Family { name: "upstream_retries", help: "Attempts that repeated an earlier one" }
+        .counters(encoder, each().map(|(upstream, m)| ([("upstream", upstream)], count(&m.retries))))?;
+    let active = each().map(|(upstream, metrics)| {
+        ([("upstream", upstream)], metrics.connections_active.load(Ordering::Relaxed))
+    });
+    Family { name: "upstream_connections_active", help: "Open connections to an upstream" }
+        .gauges(encoder, active)
+}
