@@ -60,3 +60,31 @@ fn debug_output_shows_no_key() {
     );
     assert!(!text.contains("key"), "{text}");
 }
+
+/// go-spiffe's own fixtures: what its rules refuse, ours refuse.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn the_fixtures_of_go_spiffe_are_judged_alike() {
+    use std::io::Read as _;
+    let Ok(data) = std::env::var("POSTERN_DATA") else {
+        eprintln!("skipped: POSTERN_DATA is not set");
+        return;
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(format!("{data}/spiffe/go-spiffe-testdata.json.gz")).unwrap();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let files: std::collections::BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+    let file = |name: &str| files[&format!("svid/x509svid/testdata/{name}")].as_bytes();
+    for (name, expected) in [
+        ("good-leaf-only.pem", Ok("spiffe://example.org/workload-1")),
+        ("wrong-leaf-ca-true.pem", Err("CA certificate")),
+        ("wrong-leaf-cert-sign.pem", Err("allows keyCertSign")),
+        ("wrong-leaf-crl-sign.pem", Err("allows cRLSign")),
+        ("wrong-leaf-empty-id.pem", Err("URI name")),
+        ("wrong-leaf-no-digital-signature.pem", Err("key usage")),
+        ("corrupt-cert.pem", Err("cannot be read")),
+        ("not-pem", Err("not PEM")),
+    ] {
+        check(X509Svid::from_pem(file(name), file("key-pkcs8-rsa.pem")), expected);
+    }
+}

@@ -1,1 +1,286 @@
+//! Whole handshakes in memory: two configurations in, an outcome for each side out.
 
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
+    ServerConnection,
+};
+use rustls_pki_types::{ServerName, UnixTime};
+
+use super::*;
+use crate::testing::{Ca, NOW_S, at, bundles, domain};
+use crate::verify_chain;
+use crate::x509::chain::Role;
+
+const CALLER: &str = "spiffe://example.org/web";
+const CALLED: &str = "spiffe://example.org/orders";
+
+#[derive(Debug, Default)]
+struct Shelf {
+    trust: Mutex<Arc<TrustBundles>>,
+    svid: Mutex<Option<Arc<X509Svid>>>,
+}
+
+impl Shelf {
+    fn new(ca: &Ca, id: &str) -> Arc<Self> {
+        let shelf = Self::default();
+        shelf.set_trust(bundles([ca.bundle("example.org")]));
+        shelf.set_svid(Some(ca.leaf(id).svid()));
+        Arc::new(shelf)
+    }
+
+    fn set_trust(&self, bundles: TrustBundles) {
+        *self.trust.lock().unwrap() = Arc::new(bundles);
+    }
+
+    fn set_svid(&self, svid: Option<X509Svid>) {
+        *self.svid.lock().unwrap() = svid.map(Arc::new);
+    }
+}
+
+impl Material for Shelf {
+    fn trust(&self) -> Arc<TrustBundles> {
+        Arc::clone(&self.trust.lock().unwrap())
+    }
+
+    fn svid(&self) -> Option<Arc<X509Svid>> {
+        self.svid.lock().unwrap().clone()
+    }
+}
+
+#[derive(Debug)]
+struct Clock(Mutex<u64>);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(at(*self.0.lock().unwrap()))
+    }
+}
+
+struct World {
+    ca: Ca,
+    caller: Arc<Shelf>,
+    called: Arc<Shelf>,
+    clock: Arc<Clock>,
+    accepted: AcceptedTrustDomains,
+    expected: ExpectedPeers,
+}
+
+impl World {
+    fn new() -> Self {
+        let ca = Ca::root("root");
+        Self {
+            caller: Shelf::new(&ca, CALLER),
+            called: Shelf::new(&ca, CALLED),
+            ca,
+            clock: Arc::new(Clock(Mutex::new(NOW_S))),
+            accepted: AcceptedTrustDomains::new(vec![domain("example.org")]).unwrap(),
+            expected: ExpectedPeers::new(vec![CALLED.parse().unwrap()], vec![]).unwrap(),
+        }
+    }
+
+    fn server(&self) -> ServerConfig {
+        server_config(self.called.clone(), self.accepted.clone(), self.clock.clone()).unwrap()
+    }
+
+    fn client(&self) -> ClientConfig {
+        client_config(self.caller.clone(), self.expected.clone(), self.clock.clone()).unwrap()
+    }
+
+    fn handshake(&self) -> Outcome {
+        handshake(self.client(), self.server())
+    }
+}
+
+struct Outcome {
+    client: ClientConnection,
+    server: ServerConnection,
+    failed: Result<(), (Side, rustls::Error)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Caller,
+    Called,
+}
+
+fn handshake(client: ClientConfig, server: ServerConfig) -> Outcome {
+    let name = ServerName::try_from("orders.internal").unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    let failed = pump(&mut client, &mut server);
+    Outcome { client, server, failed }
+}
+
+/// Carries bytes to and fro until neither side has more to say, or one refuses.
+fn pump(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), (Side, rustls::Error)> {
+    while client.wants_write() || server.wants_write() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        let mut rest = wire.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets().map_err(|error| (Side::Called, error))?;
+        }
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        let mut rest = wire.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets().map_err(|error| (Side::Caller, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Who refused, and under which code.
+#[track_caller]
+fn check(world: &World, expected: Result<(), (Side, &'static str)>) {
+    let outcome = world.handshake();
+    let seen = outcome.failed.map_err(|(side, error)| (side, code(&error)));
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn both_sides_prove_who_they_are() {
+    let world = World::new();
+    let mut outcome = world.handshake();
+    assert_eq!(outcome.failed, Ok(()));
+    let id = |chain: &[CertificateDer<'_>], role| {
+        verify_chain(chain, &world.called.trust(), role, at(NOW_S)).unwrap().spiffe_id.to_string()
+    };
+    assert_eq!(id(outcome.server.peer_certificates().unwrap(), Role::Client), CALLER);
+    assert_eq!(id(outcome.client.peer_certificates().unwrap(), Role::Server), CALLED);
+
+    outcome.client.writer().write_all(b"hello").unwrap();
+    pump(&mut outcome.client, &mut outcome.server).unwrap();
+    let mut heard = [0; 5];
+    outcome.server.reader().read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+}
+
+#[test]
+fn the_connection_is_tls_1_3_with_the_hybrid_key_exchange() {
+    let world = World::new();
+    let outcome = world.handshake();
+    for connection in [rustls::Connection::from(outcome.client), rustls::Connection::from(outcome.server)] {
+        assert_eq!(connection.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        let group = connection.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!(group, NamedGroup::X25519MLKEM768);
+    }
+    let mut client = world.client();
+    client.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+    let outcome = handshake(client, world.server());
+    assert_eq!(outcome.server.alpn_protocol(), Some(&b"h2"[..]));
+}
+
+#[test]
+fn a_second_connection_is_verified_like_the_first() {
+    let world = World::new();
+    let (client, server) = (Arc::new(world.client()), Arc::new(world.server()));
+    let connect = || {
+        let name = ServerName::try_from("orders.internal").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(&client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&server)).unwrap();
+        let failed = pump(&mut client, &mut server);
+        (failed.map_err(|(side, error)| (side, code(&error))), server.handshake_kind())
+    };
+    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full)));
+    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full)));
+    world.called.set_trust(TrustBundles::default());
+    assert_eq!(connect().0, Err((Side::Called, "tls.trust_domain.unknown")));
+}
+
+#[test]
+fn rotation_is_taken_up_by_the_next_handshake() {
+    let world = World::new();
+    check(&world, Ok(()));
+    let next = Ca::root("next");
+    world.caller.set_svid(Some(next.leaf(CALLER).svid()));
+    check(&world, Err((Side::Called, "tls.chain.untrusted")));
+    world.called.set_trust(bundles([next.bundle("example.org")]));
+    check(&world, Ok(()));
+}
+
+#[test]
+fn a_caller_without_certificate_is_refused() {
+    let world = World::new();
+    world.caller.set_svid(None);
+    check(&world, Err((Side::Called, "tls.no_certificate")));
+}
+
+#[test]
+fn an_expired_svid_of_our_own_is_not_presented() {
+    let world = World::new();
+    *world.clock.0.lock().unwrap() = NOW_S + 61;
+    check(&world, Err((Side::Called, "tls.own_identity")));
+}
+
+#[test]
+fn a_trust_domain_with_a_bundle_is_not_thereby_accepted() {
+    let world = World::new();
+    let other = Ca::root("other");
+    world.caller.set_svid(Some(other.leaf("spiffe://other.org/web").svid()));
+    check(&world, Err((Side::Called, "tls.trust_domain.unknown")));
+    world.called.set_trust(bundles([world.ca.bundle("example.org"), other.bundle("other.org")]));
+    check(&world, Err((Side::Called, "tls.trust_domain.not_accepted")));
+}
+
+#[test]
+fn a_server_has_to_be_the_one_that_is_expected() {
+    let mut world = World::new();
+    world.called.set_svid(Some(world.ca.leaf("spiffe://example.org/evil").svid()));
+    check(&world, Err((Side::Caller, "tls.peer_not_expected")));
+    world.expected = ExpectedPeers::new(vec![], vec![domain("example.org")]).unwrap();
+    check(&world, Ok(()));
+    world.expected = ExpectedPeers::new(vec![], vec![domain("other.org")]).unwrap();
+    check(&world, Err((Side::Caller, "tls.peer_not_expected")));
+}
+
+#[test]
+fn a_certificate_without_its_key_proves_nothing() {
+    // The right certificate with a foreign key: X509Svid refuses it, so it is put together by hand.
+    let world = World::new();
+    let (leaf, foreign) = (world.ca.leaf(CALLER), world.ca.leaf(CALLER));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(foreign.key_der()).unwrap();
+    let stolen = Arc::new(rustls::sign::CertifiedKey::new(vec![leaf.der], key));
+    let mut client = world.client();
+    client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
+    let outcome = handshake(client, world.server());
+    let (side, error) = outcome.failed.unwrap_err();
+    assert_eq!((side, code(&error)), (Side::Called, "tls.protocol"));
+}
+
+#[test]
+fn what_is_not_tls_is_called_so() {
+    let world = World::new();
+    let mut server = ServerConnection::new(Arc::new(world.server())).unwrap();
+    server.read_tls(&mut &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..]).unwrap();
+    let error = server.process_new_packets().unwrap_err();
+    assert_eq!(code(&error), "tls.not_tls");
+}
+
+#[test]
+fn the_reason_is_found_inside_an_io_error() {
+    let inner = refused(VerifyError::Ca);
+    let wrapped = std::io::Error::new(std::io::ErrorKind::InvalidData, inner);
+    assert_eq!(verify_error(&wrapped), Some(&VerifyError::Ca));
+    assert_eq!(code(&wrapped), "tls.svid.ca");
+    let twice = std::io::Error::other(wrapped);
+    assert_eq!(code(&twice), "tls.svid.ca");
+    let gone = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    assert_eq!((verify_error(&gone), code(&gone)), (None, "tls.closed"));
+}
+
+#[test]
+fn an_empty_list_is_a_mistake() {
+    assert!(matches!(AcceptedTrustDomains::new(vec![]), Err(TlsError::NoTrustDomain)));
+    assert!(matches!(ExpectedPeers::new(vec![], vec![]), Err(TlsError::NoPeer)));
+}

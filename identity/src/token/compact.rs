@@ -19,7 +19,7 @@ const CLAIMS_MAX: usize = 64;
 /// A token taken apart. Nothing in it is believed yet.
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
-    pub(super) claims: Map<String, Value>,
+    payload: Vec<u8>,
     /// What was signed: the first two segments as they came.
     pub(super) signed: &'a [u8],
     pub(super) signature: Vec<u8>,
@@ -40,16 +40,27 @@ impl<'a> Compact<'a> {
         }
         let (signed, signature) =
             token.rsplit_once('.').ok_or_else(|| malformed("it has no three segments"))?;
-        let (header, claims) = signed.split_once('.').ok_or_else(|| malformed("it has no three segments"))?;
-        if claims.contains('.') {
+        let (header, payload) =
+            signed.split_once('.').ok_or_else(|| malformed("it has no three segments"))?;
+        if payload.contains('.') {
             return Err(malformed("it has more than three segments"));
         }
-        let header = Header::parse(object(header, HEADER_LIMITS, "header")?)?;
-        let claims = object(claims, CLAIMS_LIMITS, "payload")?;
+        let header = Header::parse(object(&decode(header, "header")?, HEADER_LIMITS, "header")?)?;
+        Ok(Self {
+            header,
+            payload: decode(payload, "payload")?,
+            signed: signed.as_bytes(),
+            signature: decode(signature, "signature")?,
+        })
+    }
+
+    /// The claims, unverified.
+    pub(super) fn claims(&self) -> Result<Map<String, Value>, TokenError> {
+        let claims = object(&self.payload, CLAIMS_LIMITS, "payload")?;
         if claims.len() > CLAIMS_MAX {
             return Err(malformed("it has more than 64 claims"));
         }
-        Ok(Self { header, claims, signed: signed.as_bytes(), signature: decode(signature, "signature")? })
+        Ok(claims)
     }
 }
 
@@ -121,8 +132,8 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, 
     }
 }
 
-fn object(segment: &str, limits: Limits, what: &str) -> Result<Map<String, Value>, TokenError> {
-    match json::parse(&decode(segment, what)?, limits) {
+fn object(document: &[u8], limits: Limits, what: &str) -> Result<Map<String, Value>, TokenError> {
+    match json::parse(document, limits) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(TokenError::Malformed(format!("its {what} is not a JSON object"))),
         Err(error) => Err(TokenError::Malformed(format!("its {what}: {}", quote(&error.to_string())))),

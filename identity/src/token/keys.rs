@@ -262,6 +262,9 @@ fn rsa_key(n: &str, e: &str) -> Result<Material, String> {
     if exponent.len() > 4 || exponent == [1] || exponent.last().is_none_or(|byte| byte % 2 == 0) {
         return Err("its `e` is not an odd number from 3 to 2^32".to_owned());
     }
+    if is_roca(&modulus) {
+        return Err("its modulus is one of the weak ones of CVE-2017-15361".to_owned());
+    }
     let components = RsaPublicKeyComponents { n: modulus, e: exponent };
     let verifiers = Algorithm::ALL
         .into_iter()
@@ -271,6 +274,21 @@ fn rsa_key(n: &str, e: &str) -> Result<Material, String> {
         })
         .collect::<Result<_, String>>()?;
     Ok((thumbprint(&format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)), verifiers))
+}
+
+/// CVE-2017-15361 (ROCA): moduli of one vendor's smart cards are powers of 65537 modulo every small prime, and can be
+/// factored. No other modulus is, but for one in about 2^27.
+fn is_roca(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    PRIMES.iter().all(|prime| {
+        let residue = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let mut power = 1;
+        // The powers repeat after at most `prime` steps.
+        (0..*prime).any(|_| {
+            power = power * 65537 % prime;
+            power == residue
+        })
+    })
 }
 
 fn ec_key(curve: &EllipticCurve, x: &str, y: &str) -> Result<Material, String> {

@@ -150,7 +150,8 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<Claims, TokenError> {
     let token = Compact::parse(compact)?;
-    let (place, issuer) = select(&token.claims, issuers)?;
+    let members = token.claims()?;
+    let (place, issuer) = select(&members, issuers)?;
     if compact.len() > issuer.token_bytes_max {
         return Err(TokenError::TooLarge { bytes: compact.len(), max: issuer.token_bytes_max });
     }
@@ -158,20 +159,24 @@ pub fn verify(
     if !issuer.algorithms.contains(&token.header.algorithm) {
         return Err(TokenError::Algorithm(token.header.algorithm.to_string()));
     }
+    // JWT-SVID §2.2 makes `kid` optional; SPIFFE's own libraries require it, and so do we: guessing helps nobody.
+    if matches!(issuer.profile, Profile::JwtSvid(_)) && token.header.key_id.is_none() {
+        return Err(TokenError::Malformed("its header has no `kid`".to_owned()));
+    }
     let set = keys(place).ok_or(TokenError::KeysUnavailable { issuer: place })?;
-    let key = verify_signature(&token, place, issuer, &set)?;
-    let judged = claims::judge(&token.claims, issuer, now)?;
+    let key = verify_signature(&token, place, &set)?;
+    let judged = claims::judge(&members, issuer, now)?;
     let mut token_sha256 = [0; 32];
     token_sha256.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
     Ok(Claims {
-        issuer: issuer_name(&token.claims).unwrap_or(&issuer.issuer).to_owned(),
+        issuer: issuer_name(&members).unwrap_or(&issuer.issuer).to_owned(),
         subject: judged.subject,
         expires_at: judged.expires_at,
         key_id: token.header.key_id,
         key_thumbprint_sha256: key.thumbprint,
         token_sha256,
         binding: judged.binding,
-        members: token.claims,
+        members,
     })
 }
 
@@ -202,17 +207,12 @@ fn select<'a>(claims: &Map<String, Value>, issuers: &'a [Issuer]) -> Result<(usi
     }
 }
 
-fn verify_signature<'a>(
+pub(super) fn verify_signature<'a>(
     token: &Compact<'_>,
     place: usize,
-    issuer: &Issuer,
     set: &'a KeySet,
 ) -> Result<&'a Key, TokenError> {
     let Header { algorithm, key_id, .. } = &token.header;
-    // JWT-SVID §2.2 makes `kid` optional; SPIFFE's own libraries require it, and so do we: guessing helps nobody.
-    if matches!(issuer.profile, Profile::JwtSvid(_)) && key_id.is_none() {
-        return Err(TokenError::Malformed("its header has no `kid`".to_owned()));
-    }
     let candidates = match set.candidates(key_id.as_deref(), *algorithm) {
         Candidates::These(keys) => keys,
         Candidates::OtherAlgorithm => return Err(TokenError::Algorithm(algorithm.to_string())),
