@@ -13,8 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::authority::Identity;
 
@@ -115,7 +117,7 @@ impl Caller {
         limited.map_err(|_| "no connection in time".to_owned())?
     }
 
-    async fn handshake(&self, address: SocketAddr, version: Version) -> Result<Connection, Failure> {
+    async fn secured(&self, address: SocketAddr, version: Version) -> Result<TlsStream<TcpStream>, Failure> {
         let socket = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
         drop(socket.set_nodelay(true));
         let mut tls = ClientConfig::clone(&self.tls);
@@ -126,7 +128,11 @@ impl Caller {
         tls.alpn_protocols = vec![alpn.to_vec()];
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         let connected = TlsConnector::from(Arc::new(tls)).connect(name, socket).await;
-        let stream = connected.map_err(|error| format!("handshake: {error}"))?;
+        connected.map_err(|error| format!("handshake: {error}"))
+    }
+
+    async fn handshake(&self, address: SocketAddr, version: Version) -> Result<Connection, Failure> {
+        let stream = self.secured(address, version).await?;
         let server = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let server_certificate = server.map(|certificate| certificate.to_vec()).unwrap_or_default();
         let io = TokioIo::new(stream);
@@ -165,6 +171,27 @@ impl Caller {
             let mut connection = self.connect(address, version).await?;
             connection.send(ask).await
         })
+    }
+
+    /// Sends bytes as they are over TLS and takes whatever comes back until the server closes.
+    ///
+    /// # Errors
+    /// When there is no connection, or the server does not close it in time.
+    ///
+    /// # Panics
+    /// When no runtime can be made.
+    pub fn raw(&self, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let exchange = async {
+            let mut stream = self.secured(address, Version::Http1).await?;
+            stream.write_all(bytes).await.map_err(|error| format!("write: {error}"))?;
+            let mut answer = Vec::new();
+            // A server that has refused may close without a TLS goodbye; what it said before is what counts.
+            drop(stream.read_to_end(&mut answer).await);
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let limited = runtime.block_on(async { tokio::time::timeout(LIMIT, exchange).await });
+        limited.map_err(|_| "the connection was not closed".to_owned())?
     }
 
     /// A `GET` of `path`, as by [`Caller::call`].
