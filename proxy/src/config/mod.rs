@@ -1,14 +1,25 @@
 //! The configuration as it is meant.
 //!
-//! Three steps, one direction: `file` holds exactly what a user may write, `resolve` turns it
+//! Three steps, one direction: [`file`] holds exactly what a user may write, [`resolve`] turns it
 //! into [`Config`], and everything else reads only [`Config`]. A value here is final: defaults are
 //! filled in, durations and sizes have lost their units, relative paths are joined to the folder of
 //! the configuration file, and every name that refers to something refers to something that is there.
 //! `Config` is plain data; it opens nothing and reads no clock.
 
+pub mod file;
+mod findings;
+mod parse;
+mod places;
+pub mod reload;
+pub mod resolve;
+mod rules;
 mod settings;
+pub mod units;
 pub mod url;
 
+pub use self::findings::{Finding, Findings, Level};
+pub use self::places::Place;
+pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentitySource, IssuerConfig,

@@ -1,0 +1,227 @@
+//! `listeners:` and `upstreams:`.
+
+use serde::Deserialize;
+
+use super::{AuditModeFile, PlaintextFile};
+
+/// One address on which callers come in, and what becomes of their requests.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ListenerFile {
+    /// Takes requests of other workloads for the local one.
+    pub inbound: InboundFile,
+    /// Tried in the order written; the first that matches is taken, and a request that matches none is refused.
+    pub routes: Vec<RouteFile>,
+    /// What one caller may cost.
+    #[serde(default)]
+    pub limits: LimitsFile,
+}
+
+/// An inbound listener.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct InboundFile {
+    /// IP address and port to bind.
+    pub address: String,
+    /// How callers prove who they are.
+    pub tls: TlsFile,
+}
+
+/// How callers prove who they are.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum TlsFile {
+    /// TLS 1.3 with X.509-SVIDs on both sides.
+    Mutual(MutualFile),
+}
+
+/// Mutual TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MutualFile {
+    /// Trust domains whose members may connect.
+    pub trust_domains: Vec<String>,
+}
+
+/// What one caller may cost.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsFile {
+    /// Open connections, over all workers.
+    pub connections_max: Option<u64>,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Option<String>,
+    /// From the first byte of a request to the end of its headers.
+    pub header_timeout: Option<String>,
+    /// All header fields of a request together.
+    pub header_bytes_max: Option<String>,
+    /// One header field, or the request target.
+    pub header_line_bytes_max: Option<String>,
+    /// Header fields of one request.
+    pub header_count_max: Option<u64>,
+    /// A request's body.
+    pub body_bytes_max: Option<String>,
+    /// A body that policy reads: it is held in memory whole before the decision.
+    pub policy_body_bytes_max: Option<String>,
+    /// How long a body that policy reads may take to arrive.
+    pub policy_body_timeout: Option<String>,
+    /// One bearer token.
+    pub token_bytes_max: Option<String>,
+    /// A connection without a request in progress.
+    pub idle_timeout: Option<String>,
+    /// Age at which a connection is asked to close, spread by ±10 %.
+    pub connection_age_max: Option<String>,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub http2_streams_max: Option<u64>,
+    /// How long requests in progress may go on once the sidecar stops.
+    pub drain_grace: Option<String>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RouteFile {
+    /// Its name in records, metrics and policy. Without it, the listener's name and the route's position from 0.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Which requests it takes.
+    #[serde(rename = "match")]
+    pub matches: MatchFile,
+    /// The upstream they go to.
+    pub upstream: String,
+    /// Whether a deny stops the request.
+    #[serde(default)]
+    pub enforcement: Option<EnforcementFile>,
+    /// From the permit to the headers of the response.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// How long a body may stand still, in either direction.
+    #[serde(default)]
+    pub stream_idle_timeout: Option<String>,
+    /// Further attempts.
+    #[serde(default)]
+    pub retry: Option<RetryFile>,
+    /// When its audit entries count as recorded. Only a stronger mode than the log's own.
+    #[serde(default)]
+    pub audit: Option<AuditModeFile>,
+    /// What a denied caller is told besides the decision's id.
+    #[serde(default)]
+    pub explain: Option<ExplainFile>,
+    /// What a bearer token means here.
+    #[serde(default)]
+    pub tokens: Option<TokenRuleFile>,
+}
+
+/// Which requests a route takes: all that is written must hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct MatchFile {
+    /// Host names, with a port or without; `*.example.org` takes one further label. Without it, any.
+    pub authorities: Vec<String>,
+    /// Path prefix at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`. Without it, `/`, which takes all.
+    pub path_prefix: Option<String>,
+    /// HTTP methods. Without it, any.
+    pub methods: Vec<String>,
+}
+
+/// Whether a deny stops the request.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum EnforcementFile {
+    /// It does.
+    Enforce,
+    /// It is only recorded, and the request goes on: this route is open.
+    Observe,
+}
+
+/// Further attempts.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RetryFile {
+    /// All attempts, the first one included.
+    pub attempts_max: u64,
+    /// After what another attempt is made.
+    pub on: Vec<RetryOnFile>,
+}
+
+/// After what another attempt is made.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOnFile {
+    /// The connection could not be made: no byte of the request was sent.
+    ConnectFailure,
+}
+
+/// What a denied caller is told besides the decision's id.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ExplainFile {
+    /// Nothing.
+    None,
+    /// The reason code.
+    Code,
+    /// The reason code and the policy's own words.
+    Detail,
+}
+
+/// What a bearer token means on a route.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TokenRuleFile {
+    /// There must be one, and it must verify.
+    Required,
+    /// If there is one, it must verify.
+    Optional,
+    /// It is not looked at and goes on to the upstream as it came; policy sees no claims.
+    Ignored,
+}
+
+/// One upstream service.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamFile {
+    /// Its addresses: IP address and port.
+    pub endpoints: Vec<String>,
+    /// What is spoken to it.
+    #[serde(default)]
+    pub protocol: Option<UpstreamProtocolFile>,
+    /// For one connection to be made.
+    #[serde(default)]
+    pub connect_timeout: Option<String>,
+    /// How long a connection without a request is kept.
+    #[serde(default)]
+    pub idle_timeout: Option<String>,
+    /// Open connections, over all workers.
+    #[serde(default)]
+    pub connections_max: Option<u64>,
+    /// Requests that wait for a connection, over all workers.
+    #[serde(default)]
+    pub pending_max: Option<u64>,
+    /// Where its endpoints may be: what is spoken to them has no TLS.
+    #[serde(default)]
+    pub plaintext: Option<PlaintextFile>,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocolFile {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge; gRPC needs it.
+    H2c,
+}

@@ -1,0 +1,146 @@
+//! From what was written to what is meant. Collects every finding instead of stopping at the first:
+//! a person mends a file once.
+
+mod context;
+mod files;
+mod identity;
+mod operations;
+mod policy;
+mod routes;
+mod traffic;
+
+use std::io::Read;
+use std::path::Path;
+
+use super::file::ConfigFile;
+use super::findings::{Finding, Findings};
+use super::parse::{FILE_BYTES_MAX, parse};
+use super::places::Places;
+use super::rules;
+use super::settings::{Config, Workers};
+use context::{Context, Reported};
+
+#[cfg(test)]
+mod tests;
+
+/// A configuration that was taken.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What is meant.
+    pub config: Config,
+    /// What somebody should know about it. Never refuses.
+    pub warnings: Findings,
+}
+
+/// Reads a configuration file of at most 1 MiB, resolves it, and looks at the files it names: whether
+/// they are there, can be read and, where they are secret, are kept so. Their content is not judged.
+///
+/// # Errors
+/// All findings, at least one of which refuses.
+pub fn load(path: &Path) -> Result<Loaded, Findings> {
+    let refused = |what: String, mend: &str| {
+        Findings::new(path.to_owned(), String::new(), vec![Finding::error("", what, mend)])
+    };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(|error| {
+        refused(
+            format!("cannot read the configuration: {error}"),
+            "name a file that is there and readable: `-c FILE`",
+        )
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| refused("the configuration is not UTF-8".to_owned(), "save it as UTF-8"))?;
+    resolve_text(&text, path, files::check)
+}
+
+/// The same for a text that is already there, and without a look at the files it names. Relative paths
+/// are joined to the folder of `file`.
+///
+/// # Errors
+/// All findings, at least one of which refuses.
+pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Findings> {
+    resolve_text(text, file, |_| Vec::new())
+}
+
+fn resolve_text(
+    text: &str,
+    file: &Path,
+    check_files: impl Fn(&[files::FileReference]) -> Vec<Finding>,
+) -> Result<Loaded, Findings> {
+    let (parsed, places) = parse(text);
+    let findings = |list| Findings::new(file.to_owned(), text.to_owned(), place(list, &places));
+    let parsed = parsed.map_err(|finding| findings(vec![finding]))?;
+    let mut context = Context::new(file.parent().unwrap_or(Path::new("")));
+    let resolved = resolve(&mut context, &parsed);
+    let (mut list, references) = context.finish();
+    list.extend(check_files(&references));
+    let warnings = findings(list);
+    match resolved {
+        Ok(config) if !warnings.refused() => Ok(Loaded { config, warnings }),
+        Ok(_) | Err(Reported) => Err(warnings),
+    }
+}
+
+/// Gives each finding about a key the place of that key.
+fn place(mut list: Vec<Finding>, places: &Places) -> Vec<Finding> {
+    for finding in &mut list {
+        finding.place = finding.place.or_else(|| places.of(&finding.key));
+    }
+    list
+}
+
+fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Reported> {
+    if file.version != 1 {
+        context.error(
+            "version",
+            format!("version `{}` of the format is not known", file.version),
+            "write `version: 1`",
+        );
+    }
+    let identity = identity::identity(context, &file.identity);
+    let tokens = identity::issuers(context, &file.tokens);
+    let policy = policy::policy(context, &file.policy);
+    let upstreams = traffic::upstreams(context, &file.upstreams);
+    let listeners = traffic::listeners(context, file);
+    let first_listener = file.listeners.keys().next().map_or("", String::as_str);
+    let audit = operations::audit(context, &file.audit, first_listener);
+    let telemetry = operations::telemetry(context, &file.telemetry);
+    let status = operations::status(context, file.status.as_ref());
+    let admin = operations::admin(context, file.admin.as_ref());
+    let workers = workers(context, file.workers.as_deref());
+    let config = Config {
+        identity: identity?,
+        tokens: tokens?,
+        policy: policy?,
+        listeners: listeners?,
+        upstreams: upstreams?,
+        audit: audit?,
+        telemetry: telemetry?,
+        status: status?,
+        admin: admin?,
+        workers: workers?,
+    };
+    traffic::check_together(context, &config);
+    identity::check_together(context, &config);
+    Ok(config)
+}
+
+fn workers(context: &mut Context<'_>, text: Option<&str>) -> Result<Workers, Reported> {
+    match text {
+        None | Some("auto") => Ok(Workers::Auto),
+        Some(text) => {
+            let range = rules::WORKERS.min..=rules::WORKERS.max;
+            match text.parse::<u64>() {
+                Ok(count) if range.contains(&count) => {
+                    Ok(Workers::Count(usize::try_from(count).unwrap_or(1)))
+                }
+                Ok(_) | Err(_) => Err(context.error(
+                    "workers",
+                    format!("`{text}` is not a number of workers"),
+                    "write `auto`, or a number from 1 to 64",
+                )),
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `identity:` and `tokens:`.
+
+use std::time::Duration;
+
+use postern_identity::{SpiffeId, TrustDomain};
+
+use super::context::{Context, Reported};
+use super::files::FileKind;
+use crate::config::file::{
+    IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile, TokenProfileFile,
+    WorkloadApiFile,
+};
+use crate::config::findings::{nearest, one_of};
+use crate::config::places::{entry, member};
+use crate::config::rules;
+use crate::config::settings::{
+    Config, IdentityConfig, IdentitySource, IssuerConfig, KeySource, ListenerTls, TokenAlgorithm,
+    TokenProfile,
+};
+
+/// Longest `iss` and `aud`, in bytes.
+const CLAIM_BYTES_MAX: usize = 2048;
+
+pub(super) fn identity(context: &mut Context<'_>, file: &IdentityFile) -> Result<IdentityConfig, Reported> {
+    let source = match &file.source {
+        IdentitySourceFile::WorkloadApi(file) => workload_api(context, file),
+        IdentitySourceFile::Files(file) => files(context, file),
+    };
+    Ok(IdentityConfig { source: source? })
+}
+
+fn workload_api(context: &mut Context<'_>, file: &WorkloadApiFile) -> Result<IdentitySource, Reported> {
+    let key = "identity.source.workload_api";
+    let socket = context.socket(&member(key, "socket"), &file.socket);
+    let spiffe_id = match &file.spiffe_id {
+        None => Ok(None),
+        Some(text) => text.parse::<SpiffeId>().map(Some).map_err(|error| {
+            let what = format!("`{text}` is not a SPIFFE ID: {error}");
+            context.error(&member(key, "spiffe_id"), what, "write it like `spiffe://example.org/orders`")
+        }),
+    };
+    Ok(IdentitySource::WorkloadApi { socket: socket?, spiffe_id: spiffe_id? })
+}
+
+fn files(context: &mut Context<'_>, file: &IdentityFilesFile) -> Result<IdentitySource, Reported> {
+    let key = "identity.source.files";
+    let certificate = context.file(&member(key, "certificate"), &file.certificate, FileKind::Public);
+    let private_key = context.file(&member(key, "key"), &file.key, FileKind::Secret);
+    let bundles_key = member(key, "trust_bundles");
+    let mut trust_bundles = Vec::new();
+    let mut failed = context.some(&bundles_key, file.trust_bundles.len(), "trust bundle");
+    for (name, path) in &file.trust_bundles {
+        let key = member(&bundles_key, name);
+        let domain = trust_domain(context, &key, name);
+        let path = context.file(&key, path, FileKind::Public);
+        match (domain, path) {
+            (Ok(domain), Ok(path)) => trust_bundles.push((domain, path)),
+            (Err(reported), _) | (_, Err(reported)) => failed = Err(reported),
+        }
+    }
+    failed?;
+    Ok(IdentitySource::Files { certificate: certificate?, key: private_key?, trust_bundles })
+}
+
+/// A trust domain's name, without scheme and path.
+pub(super) fn trust_domain(
+    context: &mut Context<'_>,
+    key: &str,
+    text: &str,
+) -> Result<TrustDomain, Reported> {
+    text.parse::<TrustDomain>().map_err(|error| {
+        let what = format!("`{text}` is not a trust domain: {error}");
+        context.error(key, what, "write the bare name in lower case, like `example.org`")
+    })
+}
+
+pub(super) fn issuers(context: &mut Context<'_>, list: &[IssuerFile]) -> Result<Vec<IssuerConfig>, Reported> {
+    let issuers: Vec<&str> = list.iter().map(|issuer| issuer.issuer.as_str()).collect();
+    for (index, issuer) in issuers.iter().enumerate() {
+        if issuers.iter().take(index).any(|earlier| earlier == issuer) {
+            let key = member(&entry("tokens", index), "issuer");
+            context.error(&key, format!("the issuer `{issuer}` is named twice"), "put both into one entry");
+        }
+    }
+    context.few("tokens", list.len(), "issuer")?;
+    context.each("tokens", list, issuer)
+}
+
+fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<IssuerConfig, Reported> {
+    let name = claim(context, &member(key, "issuer"), &file.issuer);
+    let audiences_key = member(key, "audiences");
+    let audiences = context.some(&audiences_key, file.audiences.len(), "audience").and_then(|()| {
+        context.each(&audiences_key, &file.audiences, |context, key, text| claim(context, key, text))
+    });
+    context.distinct(&audiences_key, &file.audiences, String::clone);
+    let algorithms_key = member(key, "algorithms");
+    let algorithms = context.some(&algorithms_key, file.algorithms.len(), "algorithm").and_then(|()| {
+        context.each(&algorithms_key, &file.algorithms, |context, key, text| algorithm(context, key, text))
+    });
+    context.distinct(&algorithms_key, &file.algorithms, String::clone);
+    let keys = keys(context, key, file);
+    let profile = match file.profile {
+        None | Some(TokenProfileFile::Generic) => TokenProfile::Generic,
+        Some(TokenProfileFile::AccessToken) => TokenProfile::AccessToken,
+    };
+    let leeway = context.duration(&member(key, "leeway"), file.leeway.as_ref(), &rules::LEEWAY);
+    let lifetime_max = match &file.lifetime_max {
+        None => Duration::MAX,
+        written => context.duration(&member(key, "lifetime_max"), written.as_ref(), &rules::LIFETIME_MAX),
+    };
+    Ok(IssuerConfig {
+        issuer: name?,
+        audiences: audiences?,
+        algorithms: algorithms?,
+        keys: keys?,
+        profile,
+        leeway,
+        lifetime_max,
+    })
+}
+
+fn claim(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+    if text.is_empty() || text.len() > CLAIM_BYTES_MAX || text.chars().any(char::is_control) {
+        let mend =
+            format!("write the claim's exact value, 1 to {CLAIM_BYTES_MAX} bytes without control characters");
+        return Err(context.error(key, "this cannot be the value of a claim", mend));
+    }
+    Ok(text.to_owned())
+}
+
+fn algorithm(context: &mut Context<'_>, key: &str, text: &str) -> Result<TokenAlgorithm, Reported> {
+    let names = || TokenAlgorithm::ALL.map(TokenAlgorithm::as_str);
+    if let Some(algorithm) = TokenAlgorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == text) {
+        return Ok(algorithm);
+    }
+    let what = match text {
+        "none" => "`none` is no signature".to_owned(),
+        "HS256" | "HS384" | "HS512" => format!("`{text}` would let this sidecar's key mint tokens"),
+        _ => format!("`{text}` is not an algorithm that is verified here"),
+    };
+    let likely = nearest(text, names()).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    Err(context.error(key, what, format!("{likely}known here: {}", one_of(names()))))
+}
+
+fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySource, Reported> {
+    let keys_key = member(key, "keys");
+    match &file.keys {
+        KeysFile::Url(url) => {
+            let options = (file.trust_roots.as_ref(), file.plaintext);
+            context.http_source(key, &member(&keys_key, "url"), url, options).map(KeySource::Url)
+        }
+        KeysFile::File(path) => {
+            let path = context.file(&member(&keys_key, "file"), path, FileKind::Public);
+            for (name, written) in
+                [("trust_roots", file.trust_roots.is_some()), ("plaintext", file.plaintext.is_some())]
+            {
+                if written {
+                    let what = format!("`{name}` has no effect on keys from a file");
+                    return Err(context.error(&member(key, name), what, format!("leave `{name}` out")));
+                }
+            }
+            Ok(KeySource::File(path?))
+        }
+    }
+}
+
+/// With trust bundles from files, each accepted trust domain needs one: its members could never connect.
+pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
+    let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
+    for listener in &config.listeners {
+        let ListenerTls::Mutual { trust_domains } = &listener.tls;
+        for (index, domain) in trust_domains.iter().enumerate() {
+            if trust_bundles.iter().all(|(known, _)| known != domain) {
+                let key = format!("{}.inbound.tls.mutual.trust_domains", member("listeners", &listener.name));
+                let what = format!("the trust domain `{domain}` has no trust bundle");
+                let mend = format!("add `{domain}: FILE` to `identity.source.files.trust_bundles`");
+                context.error(&entry(&key, index), what, mend);
+            }
+        }
+    }
+}

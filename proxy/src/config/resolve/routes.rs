@@ -1,0 +1,306 @@
+//! The routes of a listener.
+
+use super::context::{Context, Reported};
+use super::operations::mode;
+use crate::config::file::{
+    ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RetryFile, RetryOnFile, RouteFile,
+    TokenRuleFile,
+};
+use crate::config::findings::{nearest, one_of};
+use crate::config::places::{entry, member};
+use crate::config::rules;
+use crate::config::settings::{
+    AuditMode, Enforcement, Explain, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
+};
+
+/// Longest authority and path prefix, in bytes.
+const TEXT_BYTES_MAX: usize = 1024;
+/// Methods of RFC 9110 §9.3 and RFC 5789, for the search for the nearest.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
+
+pub(super) fn routes(
+    context: &mut Context<'_>,
+    listener_key: &str,
+    listener: &ListenerFile,
+    file: &ConfigFile,
+) -> Result<Vec<RouteConfig>, Reported> {
+    let key = member(listener_key, "routes");
+    context.some(&key, listener.routes.len(), "route")?;
+    let listener_name = file.listeners.iter().find(|(_, other)| std::ptr::eq(*other, listener));
+    let listener_name = listener_name.map_or("", |(name, _)| name.as_str());
+    let mut index = 0;
+    let routes = context.each(&key, &listener.routes, |context, key, route| {
+        let default_name = format!("{listener_name}-{index}");
+        index += 1;
+        self::route(context, key, route, &default_name, file)
+    })?;
+    for (index, route) in routes.iter().enumerate() {
+        let key = entry(&key, index);
+        for (earlier_index, earlier) in routes.iter().take(index).enumerate() {
+            if earlier.name == route.name {
+                let what =
+                    format!("the route name `{}` is taken by the route at {earlier_index}", route.name);
+                context.error(&member(&key, "name"), what, "give each route its own name");
+            }
+            if covers(&earlier.matches, &route.matches) {
+                let what = format!(
+                    "this route can never match: `{}` at {earlier_index} takes all its requests",
+                    earlier.name
+                );
+                context.error(
+                    &member(&key, "match"),
+                    what,
+                    "put the more specific route first, or leave this one out",
+                );
+            }
+        }
+    }
+    Ok(routes)
+}
+
+fn route(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &RouteFile,
+    default_name: &str,
+    config: &ConfigFile,
+) -> Result<RouteConfig, Reported> {
+    let name = context.name(&member(key, "name"), file.name.as_deref().unwrap_or(default_name));
+    let matches = route_match(context, &member(key, "match"), &file.matches);
+    let upstream = upstream(context, &member(key, "upstream"), &file.upstream, config);
+    let timeout = context.duration(&member(key, "timeout"), file.timeout.as_ref(), &rules::ROUTE_TIMEOUT);
+    let stream_idle_timeout = context.duration(
+        &member(key, "stream_idle_timeout"),
+        file.stream_idle_timeout.as_ref(),
+        &rules::STREAM_IDLE_TIMEOUT,
+    );
+    let retry = retry(context, &member(key, "retry"), file.retry.as_ref());
+    let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
+    let tokens = tokens(context, &member(key, "tokens"), file.tokens, config);
+    let enforcement = match file.enforcement {
+        None | Some(EnforcementFile::Enforce) => Enforcement::Enforce,
+        Some(EnforcementFile::Observe) => {
+            context.warn(
+                &member(key, "enforcement"),
+                "this route is open: a deny is recorded and the request goes on",
+                "write `enforcement: enforce` once the records say what you expect",
+            );
+            Enforcement::Observe
+        }
+    };
+    let explain = match file.explain {
+        Some(ExplainFile::None) => Explain::None,
+        None | Some(ExplainFile::Code) => Explain::Code,
+        Some(ExplainFile::Detail) => Explain::Detail,
+    };
+    Ok(RouteConfig {
+        name: name?,
+        matches: matches?,
+        upstream: upstream?,
+        enforcement,
+        timeout,
+        stream_idle_timeout,
+        retry: retry?,
+        audit_mode: audit_mode?,
+        explain,
+        tokens: tokens?,
+    })
+}
+
+fn upstream(
+    context: &mut Context<'_>,
+    key: &str,
+    name: &str,
+    config: &ConfigFile,
+) -> Result<String, Reported> {
+    let names = || config.upstreams.keys().map(String::as_str);
+    if config.upstreams.contains_key(name) {
+        return Ok(name.to_owned());
+    }
+    let likely = nearest(name, names()).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    let mend = format!("{likely}there is {}; or add `{name}` to `upstreams`", one_of(names()));
+    Err(context.error(key, format!("there is no upstream `{name}`"), mend))
+}
+
+fn retry(context: &mut Context<'_>, key: &str, file: Option<&RetryFile>) -> Result<RetryConfig, Reported> {
+    let Some(file) = file else { return Ok(RetryConfig { attempts_max: 1, on: Vec::new() }) };
+    let attempts = context.count(&member(key, "attempts_max"), Some(file.attempts_max), &rules::ATTEMPTS_MAX);
+    let attempts_max = u32::try_from(attempts).unwrap_or(1);
+    let mut on: Vec<RetryOn> =
+        file.on.iter().map(|RetryOnFile::ConnectFailure| RetryOn::ConnectFailure).collect();
+    on.dedup();
+    match (file.attempts_max, on.is_empty()) {
+        (2.., false) => Ok(RetryConfig { attempts_max, on }),
+        (0 | 1, _) => Err(context.error(
+            &member(key, "attempts_max"),
+            "one attempt is no retry: the first one counts",
+            "write `attempts_max: 2`, or leave `retry` out",
+        )),
+        (2.., true) => Err(context.error(
+            &member(key, "on"),
+            "nothing is named after which another attempt is made",
+            "write `on: [connect_failure]`, or leave `retry` out",
+        )),
+    }
+}
+
+fn audit_mode(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &RouteFile,
+    config: &ConfigFile,
+) -> Result<AuditMode, Reported> {
+    let log = config.audit.mode.map_or(AuditMode::Async, mode);
+    match file.audit.map(mode) {
+        None => Ok(log),
+        Some(route) if route >= log => Ok(route),
+        Some(_) => Err(context.error(
+            key,
+            "a route may only raise the log's mode, and this lowers it",
+            "leave `audit` out here, or lower `audit.mode`",
+        )),
+    }
+}
+
+fn tokens(
+    context: &mut Context<'_>,
+    key: &str,
+    file: Option<TokenRuleFile>,
+    config: &ConfigFile,
+) -> Result<TokenRule, Reported> {
+    let issuers = !config.tokens.is_empty();
+    match file {
+        None if issuers => Ok(TokenRule::Optional),
+        None | Some(TokenRuleFile::Ignored) => Ok(TokenRule::Ignored),
+        Some(TokenRuleFile::Required) if issuers => Ok(TokenRule::Required),
+        Some(TokenRuleFile::Optional) if issuers => Ok(TokenRule::Optional),
+        Some(TokenRuleFile::Required | TokenRuleFile::Optional) => Err(context.error(
+            key,
+            "no issuer is configured whose tokens could be verified",
+            "add one to `tokens` at the top, or leave this out",
+        )),
+    }
+}
+
+fn route_match(context: &mut Context<'_>, key: &str, file: &MatchFile) -> Result<RouteMatch, Reported> {
+    let authorities_key = member(key, "authorities");
+    let methods_key = member(key, "methods");
+    context.few(&authorities_key, file.authorities.len(), "host name")?;
+    let authorities =
+        context.each(&authorities_key, &file.authorities, |context, key, text| authority(context, key, text));
+    context.distinct(&authorities_key, &file.authorities, |text| text.to_ascii_lowercase());
+    context.few(&methods_key, file.methods.len(), "method")?;
+    let methods = context.each(&methods_key, &file.methods, |context, key, text| method(context, key, text));
+    context.distinct(&methods_key, &file.methods, String::clone);
+    let path_prefix = match &file.path_prefix {
+        None => Ok("/".to_owned()),
+        Some(text) => path_prefix(context, &member(key, "path_prefix"), text),
+    };
+    Ok(RouteMatch { authorities: authorities?, path_prefix: path_prefix?, methods: methods? })
+}
+
+fn authority(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+    let refused = |context: &mut Context<'_>, why: &str| {
+        let mend = "write `orders.example.org`, `orders.example.org:8443` or `*.example.org`";
+        Err(context.error(key, format!("`{text}` is not a host name to match: {why}"), mend))
+    };
+    let (wildcard, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
+    let Ok(parsed) = rest.parse::<http::uri::Authority>() else {
+        return refused(context, "it does not read as one");
+    };
+    if rest.len() > TEXT_BYTES_MAX || rest.contains(['*', '@', '%']) || parsed.host().is_empty() {
+        return refused(context, "only letters, digits, `.`, `-` and a leading `*.` are taken");
+    }
+    // http::Authority takes a colon without a number, and a number that is no port.
+    let port =
+        rest.rsplit(']').next().and_then(|after_host| after_host.split_once(':')).map(|(_, port)| port);
+    match port {
+        Some(_) if wildcard => return refused(context, "a wildcard takes every port"),
+        Some(port) if !port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port) => {
+            return refused(context, "its port is not a number from 1 to 65535");
+        }
+        Some(_) | None => {}
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn method(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+    if http::Method::from_bytes(text.as_bytes()).is_err() || text.len() > 32 {
+        return Err(context.error(key, format!("`{text}` is not a method"), "write it like `GET`"));
+    }
+    // Methods are case-sensitive (RFC 9110 §9.1): `get` would match nothing.
+    if let Some(name) = METHODS.into_iter().find(|name| name.eq_ignore_ascii_case(text) && *name != text) {
+        let what = format!("methods are case-sensitive, and nobody sends `{text}`");
+        return Err(context.error(key, what, format!("write `{name}`")));
+    }
+    Ok(text.to_owned())
+}
+
+/// Requests are matched by their canonical path; a prefix in another spelling would match nothing.
+fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+    let refused = |context: &mut Context<'_>, why: &str, mend: String| {
+        Err(context.error(key, format!("`{text}` is not a path prefix: {why}"), mend))
+    };
+    let Some(below) = text.strip_prefix('/') else {
+        return refused(context, "it does not start with `/`", format!("write `/{text}`"));
+    };
+    if below.is_empty() {
+        return Ok(text.to_owned());
+    }
+    if let Some(shorter) = text.strip_suffix('/') {
+        let mend = format!("write `{shorter}`: it takes everything below as well, and `{shorter}` itself");
+        return refused(context, "it ends with `/`", mend);
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return refused(context, "it is too long", format!("write at most {TEXT_BYTES_MAX} bytes"));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
+    for segment in below.split('/') {
+        if matches!(segment, "" | "." | "..") {
+            return refused(
+                context,
+                "it has an empty segment, `.` or `..`",
+                "write the path without them".to_owned(),
+            );
+        }
+        if !segment.bytes().all(plain) {
+            let mend = "write it without `%`, `?`, `#`, `\\`, spaces and letters beyond ASCII".to_owned();
+            return refused(context, "it is not in canonical spelling", mend);
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether every request that `later` would take is taken by `earlier` first.
+fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+    let path = earlier.path_prefix == "/"
+        || later
+            .path_prefix
+            .strip_prefix(&earlier.path_prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let methods = earlier.methods.is_empty()
+        || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
+    let authorities = earlier.authorities.is_empty()
+        || (!later.authorities.is_empty()
+            && later
+                .authorities
+                .iter()
+                .all(|name| earlier.authorities.iter().any(|pattern| takes(pattern, name))));
+    path && methods && authorities
+}
+
+/// Whether one authority pattern takes everything that another one takes.
+fn takes(pattern: &str, other: &str) -> bool {
+    if pattern == other {
+        return true;
+    }
+    let host =
+        other.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(other, |(host, _)| host);
+    match pattern.strip_prefix("*.") {
+        Some(suffix) => host
+            .strip_suffix(suffix)
+            .and_then(|label| label.strip_suffix('.'))
+            .is_some_and(|label| !label.is_empty() && label != "*" && !label.contains('.')),
+        None => pattern == host,
+    }
+}

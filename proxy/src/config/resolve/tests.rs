@@ -1,0 +1,593 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::config::findings::Level;
+use crate::config::settings::{
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Enforcement, IdentitySource, KeySource, Plaintext,
+    RetryOn, StatusConfig, TokenRule,
+};
+
+/// The least that is a configuration. Tests change a line of it.
+const LEAST: &str = "\
+version: 1
+identity: { source: { workload_api: { socket: /run/spire/agent.sock } } }
+policy:
+  bundles: { authz: { source: { directory: { path: policy } }, signers: [policy.pub.pem] } }
+  decision: { rego: postern/authz/decision }
+listeners:
+  app:
+    inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }
+    routes:
+      - { match: { path_prefix: / }, upstream: app }
+upstreams:
+  app: { endpoints: [\"127.0.0.1:8080\"] }
+audit:
+  directory: audit
+  signer: { ed25519: { key: audit.pem } }
+";
+
+const ISSUER: &str =
+    "tokens: [{ issuer: i, audiences: [a], algorithms: [ES256], keys: { file: k.json } }]\nupstreams:";
+
+fn least(from: &str, to: &str) -> String {
+    assert!(LEAST.contains(from), "{from}");
+    LEAST.replace(from, to)
+}
+
+fn read(text: &str) -> Result<Loaded, Findings> {
+    load_text(text, Path::new("/etc/postern/postern.yaml"))
+}
+
+#[track_caller]
+fn taken(text: &str) -> Config {
+    read(text).unwrap_or_else(|findings| panic!("{findings}")).config
+}
+
+/// Changes a part of [`LEAST`]; the one error must be at `key` and say `what`.
+#[track_caller]
+fn check(from: &str, to: &str, key: &str, what: &str) {
+    let text = least(from, to);
+    let findings = read(&text).expect_err("a refusal");
+    let errors: Vec<&Finding> =
+        findings.list.iter().filter(|finding| finding.level == Level::Error).collect();
+    let [error] = errors.as_slice() else { panic!("{} errors\n{findings}", errors.len()) };
+    assert_eq!(error.key, key, "\n{findings}");
+    assert!(error.what.contains(what) || error.mend.contains(what), "\n{findings}");
+    assert!(!error.mend.is_empty(), "\n{findings}");
+    assert!(error.place.is_some(), "\n{findings}");
+}
+
+/// Changes a part of [`LEAST`]; it is taken with one warning at `key`.
+#[track_caller]
+fn check_warning(from: &str, to: &str, key: &str, what: &str) {
+    let loaded = read(&least(from, to)).unwrap_or_else(|findings| panic!("{findings}"));
+    let [warning] = loaded.warnings.list.as_slice() else { panic!("{}", loaded.warnings) };
+    assert_eq!((warning.level, warning.key.as_str()), (Level::Warning, key));
+    assert!(warning.what.contains(what), "{}", loaded.warnings);
+}
+
+const ROUTE: &str = "{ match: { path_prefix: / }, upstream: app }";
+
+#[test]
+fn the_least_configuration_opens_nothing_and_limits_everything() {
+    let loaded = read(LEAST).expect("taken");
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
+    let config = loaded.config;
+    assert_eq!(config.status, StatusConfig::Closed);
+    assert_eq!(config.admin, AdminConfig::Closed);
+    assert_eq!(config.workers, Workers::Auto);
+    assert_eq!(config.audit.mode, AuditMode::Async);
+    assert_eq!(config.audit.origin, "postern/app");
+    assert_eq!(config.audit.directory, PathBuf::from("/etc/postern/audit"));
+    let listener = &config.listeners[0];
+    assert_eq!(listener.limits.header_bytes_max, 32 * 1024);
+    assert_eq!(listener.limits.header_timeout, Duration::from_secs(10));
+    let route = &listener.routes[0];
+    assert_eq!((route.name.as_str(), route.upstream.as_str()), ("app-0", "app"));
+    assert_eq!(route.enforcement, Enforcement::Enforce);
+    assert_eq!(route.tokens, TokenRule::Ignored);
+    assert_eq!((route.retry.attempts_max, route.retry.on.len()), (1, 0));
+    assert_eq!(route.audit_mode, AuditMode::Async);
+    assert!(config.upstream("app").is_some());
+}
+
+#[track_caller]
+fn example(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let first = text.lines().next().unwrap_or_default();
+    assert_eq!(first, "# yaml-language-server: $schema=https://postern.dev/schema/config.json", "{name}");
+    let loaded = read(&text).unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
+    loaded.config
+}
+
+#[test]
+fn every_example_is_taken_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config");
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the examples")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    assert!(names.len() >= 2, "{names:?}");
+    names.iter().for_each(|name| drop(example(name)));
+}
+
+#[test]
+fn the_example_with_files_means_what_it_says() {
+    let config = example("files-and-directory.yaml");
+    let IdentitySource::Files { key, trust_bundles, .. } = &config.identity.source else {
+        panic!("{config:?}")
+    };
+    assert_eq!(key, &PathBuf::from("/etc/postern/identity/orders.key.pem"));
+    assert_eq!(trust_bundles.len(), 2);
+    assert_eq!(config.tokens[0].keys, KeySource::File(PathBuf::from("/etc/postern/identity/idp.jwks.json")));
+    let routes = &config.listeners[0].routes;
+    assert_eq!((routes[0].tokens, routes[0].audit_mode), (TokenRule::Required, AuditMode::Durable));
+    assert_eq!((routes[1].tokens, routes[1].audit_mode), (TokenRule::Optional, AuditMode::Async));
+    assert_eq!(routes[1].retry.on, [RetryOn::ConnectFailure]);
+    assert_eq!(config.listeners[0].limits.body_bytes_max, 8 << 20);
+    assert_eq!(config.upstreams[0].endpoints.len(), 2);
+}
+
+#[test]
+fn the_example_with_servers_means_what_it_says() {
+    let config = example("spire-and-http.yaml");
+    let IdentitySource::WorkloadApi { socket, spiffe_id } = &config.identity.source else {
+        panic!("{config:?}")
+    };
+    assert_eq!(socket, &PathBuf::from("/run/spire/agent.sock"));
+    assert!(spiffe_id.is_some());
+    let bundle = &config.policy.bundles[0];
+    let BundleSource::Http { server, long_poll, .. } = &bundle.source else { panic!("{bundle:?}") };
+    assert_eq!((server.plaintext, *long_poll), (Plaintext::LoopbackOnly, Duration::from_secs(60)));
+    assert!(matches!(&bundle.trust, BundleTrust::Signers(keys) if keys.len() == 2));
+    assert_eq!(config.tokens[0].lifetime_max, Duration::from_secs(3600));
+    assert_eq!(config.listeners[0].routes[0].tokens, TokenRule::Ignored);
+}
+
+#[test]
+fn the_shape_of_the_design_is_taken_as_it_stands() {
+    let config =
+        taken(&[LEAST, "telemetry: { otlp: { url: https://otel:4317 }, sample: 1 }\nworkers: 2\n"].concat());
+    assert_eq!(config.workers, Workers::Count(2));
+    assert!((config.telemetry.sample_ratio - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    check("version: 1", "version: 1\nlistners: {}", "listners", "did you mean `listeners`?");
+    check("directory: audit", "directory: audit\n  moed: durable", "audit.moed", "did you mean `mode`?");
+    check(
+        ROUTE,
+        "{ match: { path: / }, upstream: app }",
+        "listeners.app.routes[0].match.path",
+        "`path_prefix`",
+    );
+    check("{ ed25519:", "{ ed25518:", "audit.signer.ed25518", "did you mean `ed25519`?");
+    check(
+        "upstream: app }",
+        "upstream: app, enforcement: Observe }",
+        "listeners.app.routes[0].enforcement",
+        "`observe`",
+    );
+    check(
+        "{ rego: postern/authz/decision }",
+        "{ cedar: { x: 1 } }",
+        "policy.decision.cedar.x",
+        "unknown key `x`",
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    check("directory: audit", "directory: audit\n  directory: other", "audit.directory", "stands here twice");
+    let upstream = "  app: { endpoints: [\"127.0.0.1:8080\"] }";
+    check(upstream, &format!("{upstream}\n{upstream}"), "upstreams.app", "stands here twice");
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_place() {
+    check("  directory: audit\n", "", "audit", "`directory` is missing");
+    check("version: 1\n", "", "", "`version` is missing");
+    check(
+        "{ match: { path_prefix: / }, upstream: app }",
+        "{ match: {} }",
+        "listeners.app.routes[0]",
+        "`upstream`",
+    );
+}
+
+#[test]
+fn yaml_that_means_more_than_it_shows_is_refused() {
+    let refused = |text: &str| read(text).expect_err("a refusal").to_string();
+    for text in [
+        least("directory: audit", "directory: &x audit"),
+        least("directory: audit", "directory: *x"),
+        least("directory: audit", "<<: { directory: audit }"),
+        least("directory: audit", "directory: !env HOME"),
+        [LEAST, "---\n", LEAST].concat(),
+        LEAST.replace("audit:\n", "audit:\n\t"),
+        format!("version: 1\nx: {}", "[".repeat(200)),
+        format!("version: 1\nx: {}", "[".repeat(100_000)),
+        format!("#{}", "x".repeat(2 << 20)),
+        "version: [".to_owned(),
+        "version: 1\u{0}".to_owned(),
+        "\u{feff}{".to_owned(),
+        String::new(),
+        "42".to_owned(),
+    ] {
+        assert!(refused(&text).starts_with("error: "), "{text:.80}");
+    }
+}
+
+#[test]
+fn a_wrong_unit_or_range_is_one_clear_error() {
+    let timeout = |value: &str| format!("upstream: app, timeout: {value} }}");
+    let key = "listeners.app.routes[0].timeout";
+    check("upstream: app }", &timeout("5"), key, "`5` has no unit");
+    check("upstream: app }", &timeout("5KiB"), key, "unknown unit `KiB`");
+    check("upstream: app }", &timeout("1ms"), key, "write 10ms to 1d");
+    check("upstream: app }", &timeout("\"\""), key, "whole number");
+    let limits = |line: &str| format!("listeners:\n  app:\n    limits: {{ {line} }}\n");
+    let key = "listeners.app.limits";
+    for (line, name, what) in [
+        ("header_bytes_max: 32", "header_bytes_max", "`32` has no unit"),
+        ("header_bytes_max: 1GiB", "header_bytes_max", "write 1KiB to 256KiB"),
+        ("header_bytes_max: 5s", "header_bytes_max", "unknown unit `s`"),
+        ("header_count_max: 1000000", "header_count_max", "out of range"),
+        ("header_line_bytes_max: 64KiB", "header_line_bytes_max", "which is reached first"),
+        ("token_bytes_max: 9KiB", "token_bytes_max", "which is reached first"),
+        ("body_bytes_max: 1KiB", "policy_body_bytes_max", "which is reached first"),
+    ] {
+        check("listeners:\n  app:\n", &limits(line), &format!("{key}.{name}"), what);
+    }
+    check("listeners:\n  app:\n", &limits("header_count_max: 64KiB"), &format!("{key}.header_count_max"), "");
+    check("version: 1", "version: 2", "version", "write `version: 1`");
+    check("version: 1", "version: 1\nworkers: 0", "workers", "1 to 64");
+    check("version: 1", "version: 1\ntelemetry: { sample: 1.5 }", "telemetry.sample", "from 0 to 1");
+    check("version: 1", "version: 1\ntelemetry: { sample: .nan }", "telemetry.sample", "from 0 to 1");
+}
+
+#[test]
+fn a_route_leads_to_an_upstream_that_is_there() {
+    check("upstream: app }", "upstream: ap }", "listeners.app.routes[0].upstream", "did you mean `app`?");
+    check_warning(
+        "upstreams:",
+        "upstreams:\n  spare: { endpoints: [\"127.0.0.1:9\"] }",
+        "upstreams.spare",
+        "no route",
+    );
+}
+
+#[test]
+fn a_route_that_can_never_match_is_refused() {
+    let routes = |first: &str, second: &str| {
+        format!(
+            "{{ match: {{ {first} }}, upstream: app }}\n      - {{ match: {{ {second} }}, upstream: app }}"
+        )
+    };
+    let key = "listeners.app.routes[1].match";
+    for (first, second) in [
+        ("", "path_prefix: /a"),
+        ("path_prefix: /a", "path_prefix: /a/b"),
+        ("path_prefix: /a", "path_prefix: /a"),
+        ("methods: [GET, POST]", "methods: [GET]"),
+        ("authorities: [a.example]", "authorities: [\"A.example:443\"]"),
+        ("authorities: [\"*.example\"]", "authorities: [a.example, b.example]"),
+    ] {
+        check(ROUTE, &routes(first, second), key, "can never match");
+    }
+    for (first, second) in [
+        ("path_prefix: /a", "path_prefix: /ab"),
+        ("path_prefix: /a/b", "path_prefix: /a"),
+        ("methods: [GET]", ""),
+        ("methods: [GET]", "methods: [GET, POST]"),
+        ("authorities: [a.example]", "path_prefix: /a"),
+        ("authorities: [\"*.example\"]", "authorities: [a.b.example]"),
+        ("authorities: [\"a.example:1\"]", "authorities: [a.example]"),
+    ] {
+        taken(&least(ROUTE, &routes(first, second)));
+    }
+}
+
+#[test]
+fn what_a_route_matches_is_written_in_canonical_spelling() {
+    let matching = |line: &str| format!("{{ match: {{ {line} }}, upstream: app }}");
+    let key = "listeners.app.routes[0].match";
+    for (line, at, what) in [
+        ("path_prefix: a", "path_prefix", "write `/a`"),
+        ("path_prefix: /a/", "path_prefix", "write `/a`"),
+        ("path_prefix: /a//b", "path_prefix", "empty segment"),
+        ("path_prefix: /../b", "path_prefix", "`..`"),
+        ("path_prefix: /%41", "path_prefix", "canonical"),
+        ("path_prefix: \"/a?b\"", "path_prefix", "canonical"),
+        ("path_prefix: /ä", "path_prefix", "canonical"),
+        ("methods: [get]", "methods[0]", "write `GET`"),
+        ("methods: [\"G T\"]", "methods[0]", "not a method"),
+        ("methods: [GET, GET]", "methods[1]", "stands here twice"),
+        ("authorities: [\"https://a\"]", "authorities[0]", "not a host name"),
+        ("authorities: [\"a@b\"]", "authorities[0]", "not a host name"),
+        ("authorities: [\"a:0\"]", "authorities[0]", "port"),
+        ("authorities: [\"a:99999\"]", "authorities[0]", "port"),
+        ("authorities: [\"a.*\"]", "authorities[0]", "not a host name"),
+        ("authorities: [\"*.a:443\"]", "authorities[0]", "every port"),
+        ("authorities: [\"\"]", "authorities[0]", "not a host name"),
+    ] {
+        check(ROUTE, &matching(line), &format!("{key}.{at}"), what);
+    }
+    let config = taken(&least(ROUTE, &matching("authorities: [A.Example, \"[::1]:443\"]")));
+    assert_eq!(config.listeners[0].routes[0].matches.authorities, ["a.example", "[::1]:443"]);
+}
+
+#[test]
+fn a_retry_says_how_often_and_after_what() {
+    let retry = |value: &str| format!("upstream: app, retry: {value} }}");
+    let key = "listeners.app.routes[0].retry";
+    check("upstream: app }", &retry("{ attempts_max: 2, on: [] }"), &format!("{key}.on"), "nothing is named");
+    check(
+        "upstream: app }",
+        &retry("{ attempts_max: 1, on: [connect_failure] }"),
+        &format!("{key}.attempts_max"),
+        "no retry",
+    );
+    check(
+        "upstream: app }",
+        &retry("{ attempts_max: 9, on: [connect_failure] }"),
+        &format!("{key}.attempts_max"),
+        "1 to 5",
+    );
+    check(
+        "upstream: app }",
+        &retry("{ attempts_max: 2, on: [timeout] }"),
+        &format!("{key}.on[0]"),
+        "`connect_failure`",
+    );
+}
+
+#[test]
+fn a_route_only_raises_the_audit_mode_and_says_when_it_is_open() {
+    let key = "listeners.app.routes[0]";
+    check("upstream: app }", "upstream: app, audit: best_effort }", &format!("{key}.audit"), "only raise");
+    check_warning(
+        "upstream: app }",
+        "upstream: app, enforcement: observe }",
+        &format!("{key}.enforcement"),
+        "open",
+    );
+    let config = taken(&least("upstream: app }", "upstream: app, audit: durable }"));
+    assert_eq!(config.listeners[0].routes[0].audit_mode, AuditMode::Durable);
+}
+
+#[test]
+fn tokens_are_required_only_of_issuers_that_are_known() {
+    let key = "listeners.app.routes[0].tokens";
+    check("upstream: app }", "upstream: app, tokens: required }", key, "no issuer");
+    check("upstream: app }", "upstream: app, tokens: optional }", key, "no issuer");
+    let config = taken(&least("upstreams:", ISSUER));
+    assert_eq!(config.listeners[0].routes[0].tokens, TokenRule::Optional);
+}
+
+#[test]
+fn an_issuer_is_whole() {
+    let issuer = |from: &str, to: &str| {
+        assert!(ISSUER.contains(from), "{from}");
+        ISSUER.replace(from, to)
+    };
+    for (from, to, key, what) in [
+        ("[a]", "[]", "tokens[0].audiences", "at least one"),
+        ("[a]", "[a, a]", "tokens[0].audiences[1]", "twice"),
+        ("issuer: i", "issuer: \"\"", "tokens[0].issuer", "claim"),
+        ("[ES256]", "[]", "tokens[0].algorithms", "at least one"),
+        ("[ES256]", "[none]", "tokens[0].algorithms[0]", "no signature"),
+        ("[ES256]", "[HS256]", "tokens[0].algorithms[0]", "mint tokens"),
+        ("[ES256]", "[es256]", "tokens[0].algorithms[0]", "did you mean `ES256`?"),
+        ("{ file: k.json }", "{ file: k.json, url: https://a }", "tokens[0].keys.url", "keep one key"),
+        ("{ file: k.json }", "{ url: http://idp.example/k }", "tokens[0].keys.url", "without TLS"),
+        ("{ file: k.json }", "{ url: ftp://idp.example/k }", "tokens[0].keys.url", "scheme"),
+        ("{ file: k.json }", "{ url: \"https://u:p@a\" }", "tokens[0].keys.url", "user information"),
+        ("{ file: k.json }", "{ file: k.json }, leeway: 1h", "tokens[0].leeway", "0s to 2m"),
+        ("{ file: k.json }", "{ file: k.json }, trust_roots: system", "tokens[0].trust_roots", "no effect"),
+        (
+            "{ file: k.json }",
+            "{ url: http://127.0.0.1/k }, trust_roots: system",
+            "tokens[0].trust_roots",
+            "no effect",
+        ),
+        (
+            "{ file: k.json }",
+            "{ url: https://a }, trust_roots: { files: [] }",
+            "tokens[0].trust_roots.files",
+            "at least one",
+        ),
+        (
+            " }]",
+            " }, { issuer: i, audiences: [b], algorithms: [ES256], keys: { file: k } }]",
+            "tokens[1].issuer",
+            "twice",
+        ),
+    ] {
+        check("upstreams:", &issuer(from, to), key, what);
+    }
+    let any = issuer("{ file: k.json }", "{ url: http://idp.example/k }, plaintext: any_address");
+    check_warning("upstreams:", &any, "tokens[0].keys.url", "without TLS");
+    let config = taken(&least("upstreams:", &issuer("{ file: k.json }", "{ url: http://localhost:1/k }")));
+    assert!(matches!(&config.tokens[0].keys, KeySource::Url(source) if source.url == "http://localhost:1/k"));
+}
+
+#[test]
+fn an_address_is_one_and_is_taken_once() {
+    for (from, to, key, what) in [
+        ("127.0.0.1:8443", "localhost:8443", "listeners.app.inbound.address", "not resolved"),
+        ("127.0.0.1:8443", "127.0.0.1:0", "listeners.app.inbound.address", "chance"),
+        ("version: 1", "version: 1\nstatus: { address: 0.0.0.0:8443 }", "status.address", "already taken"),
+        ("127.0.0.1:8080", "127.0.0.1:8443", "upstreams.app.endpoints[0]", "leads back"),
+        ("127.0.0.1:8080", "0.0.0.0:8080", "upstreams.app.endpoints[0]", "`127.0.0.1:8080`"),
+        ("127.0.0.1:8080", "10.0.0.1:8080", "upstreams.app.endpoints[0]", "beyond loopback"),
+        ("[\"127.0.0.1:8080\"]", "[]", "upstreams.app.endpoints", "at least one"),
+        (
+            "[\"127.0.0.1:8080\"]",
+            "[\"127.0.0.1:8080\", \"127.0.0.1:8080\"]",
+            "upstreams.app.endpoints[1]",
+            "twice",
+        ),
+        ("version: 1", "version: 1\nadmin: { socket: admin.sock }", "admin.socket", "unix:///run"),
+    ] {
+        check(from, to, key, what);
+    }
+    let open = least("[\"127.0.0.1:8080\"]", "[\"10.0.0.1:8080\"], plaintext: any_address");
+    assert_eq!(
+        taken(&open).upstreams[0].endpoints,
+        ["10.0.0.1:8080".parse::<SocketAddr>().expect("an address")]
+    );
+    let long = format!("version: 1\nadmin: {{ socket: /{} }}", "x".repeat(107));
+    check("version: 1", &long, "admin.socket", "at most 107");
+}
+
+#[test]
+fn a_bundle_has_a_source_and_somebody_who_signed_it() {
+    let key = "policy.bundles.authz";
+    check(", signers: [policy.pub.pem]", "", key, "unsigned: development_only");
+    check("[policy.pub.pem]", "[]", key, "nobody is named");
+    check("[policy.pub.pem]", "[a, a]", &format!("{key}.signers[1]"), "twice");
+    check("[policy.pub.pem]", "[a], unsigned: development_only", &format!("{key}.unsigned"), "contradict");
+    check_warning(
+        "signers: [policy.pub.pem]",
+        "unsigned: development_only",
+        &format!("{key}.unsigned"),
+        "without a signature",
+    );
+    let directory = "{ directory: { path: policy } }";
+    check(
+        directory,
+        "{ http: { url: http://policy.example/b } }",
+        &format!("{key}.source.http.url"),
+        "without TLS",
+    );
+    check(
+        directory,
+        "{ oci: { image: x } }",
+        &format!("{key}.source.oci"),
+        "known here: `directory` or `http`",
+    );
+    check("{ authz:", "{ \"a/b\":", "policy.bundles.\"a/b\"", "is not a name");
+    let decision = "postern/authz/decision";
+    check(decision, "data/postern/authz", "policy.decision.rego", "write `postern/authz`");
+    check(decision, "postern.authz.decision", "policy.decision.rego", "with slashes");
+    check(decision, "postern/1", "policy.decision.rego", "with slashes");
+}
+
+#[test]
+fn a_trust_domain_is_a_bare_name_and_has_a_bundle() {
+    let key = "listeners.app.inbound.tls.mutual.trust_domains";
+    check("[example.org]", "[]", key, "at least one");
+    check("[example.org]", "[\"spiffe://example.org\"]", &format!("{key}[0]"), "bare name");
+    check("[example.org]", "[example.org, example.org]", &format!("{key}[1]"), "twice");
+    let files =
+        |domain: &str| format!("{{ files: {{ certificate: c, key: k, trust_bundles: {{ {domain}: b }} }} }}");
+    let source = "{ workload_api: { socket: /run/spire/agent.sock } }";
+    check(source, &files("other.example"), &format!("{key}[0]"), "has no trust bundle");
+    taken(&least(source, &files("example.org")));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let text = LEAST
+        .replace("path_prefix: /", "path_prefix: a")
+        .replace("upstream: app", "upstream: ap")
+        .replace("127.0.0.1:8080", "nowhere")
+        .replace("max_wait", "")
+        .replace("directory: audit", "directory: audit\n  max_wait: 5");
+    let findings = read(&text).expect_err("a refusal");
+    let keys: Vec<&str> = findings.list.iter().map(|finding| finding.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "listeners.app.routes[0].match.path_prefix",
+            "listeners.app.routes[0].upstream",
+            "upstreams.app.endpoints[0]",
+            "audit.max_wait",
+        ],
+        "\n{findings}"
+    );
+}
+
+#[test]
+fn a_report_shows_the_line_and_the_mend() {
+    let report = read(&least("upstream: app }", "upstream: ap }")).expect_err("a refusal").to_string();
+    let expected = "\
+error: there is no upstream `ap`
+  --> /etc/postern/postern.yaml:10:48 (listeners.app.routes[0].upstream)
+   |
+10 |       - { match: { path_prefix: / }, upstream: ap }
+   |                                                ^
+  = mend: did you mean `app`? there is `app`; or add `ap` to `upstreams`
+";
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn a_report_carries_no_control_characters() {
+    let report =
+        read(&least("upstream: app }", "upstream: \"a\\u001b[31m\" }")).expect_err("a refusal").to_string();
+    assert!(report.chars().all(|c| c == '\n' || !c.is_control()), "{report:?}");
+}
+
+#[test]
+fn the_files_a_configuration_names_are_looked_at() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("postern.yaml");
+    std::fs::write(&file, LEAST).expect("writing");
+    let findings = load(&file).expect_err("nothing is there");
+    let keys: Vec<&str> = findings.list.iter().map(|finding| finding.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "policy.bundles.authz.source.directory.path",
+            "policy.bundles.authz.signers[0]",
+            "audit.signer.ed25519.key"
+        ]
+    );
+    std::fs::create_dir(folder.path().join("policy")).expect("a folder");
+    for name in ["policy.pub.pem", "audit.pem"] {
+        std::fs::write(folder.path().join(name), "x").expect("writing");
+    }
+    let mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join("audit.pem"), permissions).expect("chmod");
+    };
+    mode(0o644);
+    let loaded = load(&file).unwrap_or_else(|findings| panic!("{findings}"));
+    let [warning] = loaded.warnings.list.as_slice() else { panic!("{}", loaded.warnings) };
+    assert!(warning.mend.starts_with("chmod 600 "), "{}", loaded.warnings);
+    mode(0o640);
+    assert!(load(&file).unwrap_or_else(|findings| panic!("{findings}")).warnings.list.is_empty());
+    std::fs::write(folder.path().join("audit"), "x").expect("writing");
+    assert!(load(&file).expect_err("a file in the folder's place").to_string().contains("is not a folder"));
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_one_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |path: &Path| load(path).expect_err("a refusal").to_string();
+    assert!(refused(&folder.path().join("nowhere.yaml")).contains("cannot read the configuration"));
+    assert!(refused(folder.path()).contains("cannot read the configuration"));
+    let file = folder.path().join("postern.yaml");
+    std::fs::write(&file, b"version: \xff").expect("writing");
+    assert!(refused(&file).contains("not UTF-8"));
+    std::fs::write(&file, vec![b' '; FILE_BYTES_MAX + 10]).expect("writing");
+    assert!(refused(&file).contains("at most 1048576"));
+}
+
+#[test]
+fn the_number_of_workers_follows_the_cpus_up_to_four() {
+    for (workers, cpus, expected) in
+        [(Workers::Auto, 0, 1), (Workers::Auto, 2, 2), (Workers::Auto, 64, 4), (Workers::Count(9), 2, 9)]
+    {
+        assert_eq!(workers.resolve(cpus), expected, "{workers:?} {cpus}");
+    }
+}

@@ -1,0 +1,291 @@
+//! `listeners:` and `upstreams:`, and what must hold between them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::context::{Context, Reported};
+use super::identity::trust_domain;
+use super::routes;
+use crate::config::file::{
+    ConfigFile, InboundFile, LimitsFile, ListenerFile, TlsFile, UpstreamFile, UpstreamProtocolFile,
+};
+use crate::config::places::{entry, member};
+use crate::config::rules;
+use crate::config::settings::{
+    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, Plaintext, StatusConfig, UpstreamConfig,
+    UpstreamProtocol,
+};
+
+/// Most endpoints of one upstream.
+const ENDPOINTS_MAX: usize = 256;
+
+pub(super) fn listeners(
+    context: &mut Context<'_>,
+    file: &ConfigFile,
+) -> Result<Vec<ListenerConfig>, Reported> {
+    let mut result = context.some("listeners", file.listeners.len(), "listener");
+    let mut listeners = Vec::new();
+    for (name, written) in &file.listeners {
+        match listener(context, name, written, file) {
+            Ok(listener) => listeners.push(listener),
+            Err(reported) => result = Err(reported),
+        }
+    }
+    result.map(|()| listeners)
+}
+
+fn listener(
+    context: &mut Context<'_>,
+    name: &str,
+    written: &ListenerFile,
+    file: &ConfigFile,
+) -> Result<ListenerConfig, Reported> {
+    let key = member("listeners", name);
+    let name = context.name(&key, name);
+    let inbound_key = member(&key, "inbound");
+    let address = context.address(&member(&inbound_key, "address"), &written.inbound.address);
+    let tls = tls(context, &inbound_key, &written.inbound);
+    let limits = limits(context, &member(&key, "limits"), &written.limits);
+    let routes = routes::routes(context, &key, written, file);
+    Ok(ListenerConfig {
+        name: name?,
+        direction: Direction::Inbound,
+        address: address?,
+        tls: tls?,
+        limits,
+        routes: routes?,
+    })
+}
+
+fn tls(context: &mut Context<'_>, key: &str, file: &InboundFile) -> Result<ListenerTls, Reported> {
+    let TlsFile::Mutual(mutual) = &file.tls;
+    let key = format!("{key}.tls.mutual.trust_domains");
+    context.some(&key, mutual.trust_domains.len(), "trust domain")?;
+    context.distinct(&key, &mutual.trust_domains, String::clone);
+    let trust_domains =
+        context.each(&key, &mutual.trust_domains, |context, key, text| trust_domain(context, key, text));
+    Ok(ListenerTls::Mutual { trust_domains: trust_domains? })
+}
+
+fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
+    let key = |name| member(key, name);
+    let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
+    let limits = ListenerLimits {
+        connections_max: context.count(
+            &key("connections_max"),
+            file.connections_max,
+            &rules::CONNECTIONS_MAX,
+        ),
+        handshake_timeout: context.duration(
+            &key("handshake_timeout"),
+            file.handshake_timeout.as_ref(),
+            &rules::HANDSHAKE_TIMEOUT,
+        ),
+        header_timeout: context.duration(
+            &key("header_timeout"),
+            file.header_timeout.as_ref(),
+            &rules::HEADER_TIMEOUT,
+        ),
+        header_bytes_max: context.memory(
+            &key("header_bytes_max"),
+            file.header_bytes_max.as_ref(),
+            &rules::HEADER_BYTES_MAX,
+        ),
+        header_line_bytes_max: context.memory(
+            &key("header_line_bytes_max"),
+            file.header_line_bytes_max.as_ref(),
+            &rules::HEADER_LINE_BYTES_MAX,
+        ),
+        header_count_max: context.count(
+            &key("header_count_max"),
+            file.header_count_max,
+            &rules::HEADER_COUNT_MAX,
+        ),
+        body_bytes_max: context.memory(
+            &key("body_bytes_max"),
+            file.body_bytes_max.as_ref(),
+            &rules::BODY_BYTES_MAX,
+        ),
+        policy_body_bytes_max: context.memory(
+            &key("policy_body_bytes_max"),
+            file.policy_body_bytes_max.as_ref(),
+            &rules::POLICY_BODY_BYTES_MAX,
+        ),
+        policy_body_timeout: context.duration(
+            &key("policy_body_timeout"),
+            file.policy_body_timeout.as_ref(),
+            &rules::POLICY_BODY_TIMEOUT,
+        ),
+        token_bytes_max: context.memory(
+            &key("token_bytes_max"),
+            file.token_bytes_max.as_ref(),
+            &rules::TOKEN_BYTES_MAX,
+        ),
+        idle_timeout: context.duration(
+            &key("idle_timeout"),
+            file.idle_timeout.as_ref(),
+            &rules::IDLE_TIMEOUT,
+        ),
+        connection_age_max: context.duration(
+            &key("connection_age_max"),
+            file.connection_age_max.as_ref(),
+            &rules::CONNECTION_AGE_MAX,
+        ),
+        http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
+        drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
+    };
+    check_limits(context, &key, &limits);
+    limits
+}
+
+/// What can never be reached because something smaller stands around it.
+fn check_limits(context: &mut Context<'_>, key: &impl Fn(&'static str) -> String, limits: &ListenerLimits) {
+    let within = [
+        ("header_line_bytes_max", limits.header_line_bytes_max, "header_bytes_max", limits.header_bytes_max),
+        ("token_bytes_max", limits.token_bytes_max, "header_line_bytes_max", limits.header_line_bytes_max),
+        ("policy_body_bytes_max", limits.policy_body_bytes_max, "body_bytes_max", limits.body_bytes_max),
+    ];
+    for (inner, inner_bytes, outer, outer_bytes) in within {
+        if inner_bytes > outer_bytes {
+            let what = format!("`{inner}` is larger than `{outer}`, which is reached first");
+            context.error(&key(inner), what, format!("lower `{inner}` or raise `{outer}`"));
+        }
+    }
+}
+
+pub(super) fn upstreams(
+    context: &mut Context<'_>,
+    file: &BTreeMap<String, UpstreamFile>,
+) -> Result<Vec<UpstreamConfig>, Reported> {
+    let mut result = context.some("upstreams", file.len(), "upstream");
+    let mut upstreams = Vec::new();
+    for (name, written) in file {
+        match upstream(context, &member("upstreams", name), name, written) {
+            Ok(upstream) => upstreams.push(upstream),
+            Err(reported) => result = Err(reported),
+        }
+    }
+    result.map(|()| upstreams)
+}
+
+fn upstream(
+    context: &mut Context<'_>,
+    key: &str,
+    name: &str,
+    file: &UpstreamFile,
+) -> Result<UpstreamConfig, Reported> {
+    let name = context.name(key, name);
+    let plaintext = context.plaintext(file.plaintext);
+    let endpoints_key = member(key, "endpoints");
+    let endpoints = context.some(&endpoints_key, file.endpoints.len(), "endpoint").and_then(|()| {
+        context.each(&endpoints_key, &file.endpoints, |context, key, text| {
+            endpoint(context, key, text, plaintext)
+        })
+    });
+    context.distinct(&endpoints_key, &file.endpoints, String::clone);
+    if file.endpoints.len() > ENDPOINTS_MAX {
+        let what = format!("there are {} endpoints", file.endpoints.len());
+        context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
+    }
+    let connect_timeout = context.duration(
+        &member(key, "connect_timeout"),
+        file.connect_timeout.as_ref(),
+        &rules::CONNECT_TIMEOUT,
+    );
+    let idle_timeout = context.duration(
+        &member(key, "idle_timeout"),
+        file.idle_timeout.as_ref(),
+        &rules::UPSTREAM_IDLE_TIMEOUT,
+    );
+    let connections_max = context.count(
+        &member(key, "connections_max"),
+        file.connections_max,
+        &rules::UPSTREAM_CONNECTIONS_MAX,
+    );
+    let pending_max = context.count(&member(key, "pending_max"), file.pending_max, &rules::PENDING_MAX);
+    let protocol = match file.protocol {
+        None | Some(UpstreamProtocolFile::Http1) => UpstreamProtocol::Http1,
+        Some(UpstreamProtocolFile::H2c) => UpstreamProtocol::H2c,
+    };
+    Ok(UpstreamConfig {
+        name: name?,
+        endpoints: endpoints?,
+        protocol,
+        connect_timeout,
+        idle_timeout,
+        connections_max,
+        pending_max,
+    })
+}
+
+fn endpoint(
+    context: &mut Context<'_>,
+    key: &str,
+    text: &str,
+    plaintext: Plaintext,
+) -> Result<SocketAddr, Reported> {
+    let address = context.address(key, text)?;
+    if address.ip().is_unspecified() {
+        let what = format!("`{text}` is an address to listen on, not one to connect to");
+        return Err(context.error(key, what, format!("write `127.0.0.1:{}`", address.port())));
+    }
+    match plaintext {
+        Plaintext::AnyAddress => Ok(address),
+        Plaintext::LoopbackOnly if address.ip().is_loopback() => Ok(address),
+        Plaintext::LoopbackOnly => Err(context.error(
+            key,
+            format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),
+            "put the sidecar beside the service, or accept it with `plaintext: any_address` in this upstream",
+        )),
+    }
+}
+
+/// Addresses that exclude each other, upstreams that lead back or nowhere.
+pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
+    let mut bound: Vec<(String, SocketAddr)> = config
+        .listeners
+        .iter()
+        .map(|listener| {
+            (format!("{}.inbound.address", member("listeners", &listener.name)), listener.address)
+        })
+        .collect();
+    match config.status {
+        StatusConfig::Closed => {}
+        StatusConfig::Open { address } => bound.push(("status.address".to_owned(), address)),
+    }
+    for (index, (key, address)) in bound.iter().enumerate() {
+        let earlier = bound.iter().take(index).find(|(_, other)| overlap(*other, *address));
+        if let Some((other, _)) = earlier {
+            let what = format!("`{address}` is already taken by `{other}`");
+            context.error(key, what, "give each its own port");
+        }
+    }
+    for upstream in &config.upstreams {
+        let key = member("upstreams", &upstream.name);
+        for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            if let Some((other, _)) = bound.iter().find(|(_, address)| overlap(*address, *endpoint)) {
+                let what = format!("`{endpoint}` leads back to this sidecar: it is `{other}`");
+                context.error(
+                    &entry(&member(&key, "endpoints"), index),
+                    what,
+                    "name the service's own address",
+                );
+            }
+        }
+        let mut routes = config.listeners.iter().flat_map(|listener| &listener.routes);
+        if !routes.any(|route| route.upstream == upstream.name) {
+            context.warn(
+                &key,
+                format!("no route leads to the upstream `{}`", upstream.name),
+                "use it or leave it out",
+            );
+        }
+    }
+}
+
+/// Whether two sockets cannot both be bound, or one is reached by calling the other.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    // `[::]` takes IPv4 as well, unless the system says otherwise.
+    let everything = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip(), b.ip()) || everything(b.ip(), a.ip()))
+}

@@ -1,0 +1,113 @@
+//! Every number a configuration may hold: its default and the range it must stay in. One place, so that
+//! the documentation is made from what is enforced.
+
+use std::time::Duration;
+
+use super::units;
+
+/// A number with a default and a range, both ends included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule<T> {
+    /// Where it stands, with `<name>` for names and `[]` for positions. Used by the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that makes the documentation"))]
+    pub key: &'static str,
+    pub default: T,
+    pub min: T,
+    pub max: T,
+}
+
+const fn duration(key: &'static str, default_ms: u64, min_ms: u64, max_ms: u64) -> Rule<Duration> {
+    Rule {
+        key,
+        default: Duration::from_millis(default_ms),
+        min: Duration::from_millis(min_ms),
+        max: Duration::from_millis(max_ms),
+    }
+}
+
+const fn number(key: &'static str, default: u64, min: u64, max: u64) -> Rule<u64> {
+    Rule { key, default, min, max }
+}
+
+const MS: u64 = 1;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+macro_rules! rules {
+    ($list:ident: $type:ty { $($name:ident = $rule:expr;)* }) => {
+        $(pub(super) const $name: Rule<$type> = $rule;)*
+        /// All of them, for the documentation and for the test that each default lies in its range.
+        #[cfg(test)]
+        pub(super) const $list: &[Rule<$type>] = &[$($name),*];
+    };
+}
+
+rules! { DURATIONS: Duration {
+    LEEWAY = duration("tokens[].leeway", 5 * SECOND, 0, 120 * SECOND);
+    LIFETIME_MAX = duration("tokens[].lifetime_max", u64::MAX, MINUTE, u64::MAX);
+    DIRECTORY_POLL_INTERVAL = duration("policy.bundles.<name>.source.directory.poll_interval", SECOND, 100 * MS, HOUR);
+    LONG_POLL = duration("policy.bundles.<name>.source.http.long_poll", 0, 0, 10 * MINUTE);
+    HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
+    DECISION_TIMEOUT = duration("policy.decision_timeout", 10 * MS, MS, SECOND);
+    HANDSHAKE_TIMEOUT = duration("listeners.<name>.limits.handshake_timeout", 5 * SECOND, 100 * MS, MINUTE);
+    HEADER_TIMEOUT = duration("listeners.<name>.limits.header_timeout", 10 * SECOND, 100 * MS, 5 * MINUTE);
+    POLICY_BODY_TIMEOUT = duration("listeners.<name>.limits.policy_body_timeout", 5 * SECOND, 100 * MS, 5 * MINUTE);
+    IDLE_TIMEOUT = duration("listeners.<name>.limits.idle_timeout", 5 * MINUTE, SECOND, DAY);
+    CONNECTION_AGE_MAX = duration("listeners.<name>.limits.connection_age_max", HOUR, 10 * SECOND, 30 * DAY);
+    DRAIN_GRACE = duration("listeners.<name>.limits.drain_grace", 30 * SECOND, 0, HOUR);
+    ROUTE_TIMEOUT = duration("listeners.<name>.routes[].timeout", 15 * SECOND, 10 * MS, DAY);
+    STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
+    CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
+    UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
+    MAX_WAIT = duration("audit.max_wait", 50 * MS, MS, 10 * SECOND);
+    SEGMENT_AGE_MAX = duration("audit.segment_age_max", HOUR, SECOND, 7 * DAY);
+    CHECKPOINT_INTERVAL = duration("audit.checkpoint_interval", 250 * MS, 10 * MS, MINUTE);
+} }
+
+rules! { SIZES: u64 {
+    ARCHIVE_BYTES_MAX = number("policy.limits.archive_bytes_max", 16 * MIB, KIB, GIB);
+    BUNDLE_BYTES_MAX = number("policy.limits.bytes_max", 64 * MIB, KIB, 4 * GIB);
+    BUNDLE_FILE_BYTES_MAX = number("policy.limits.file_bytes_max", 32 * MIB, KIB, 4 * GIB);
+    HEADER_BYTES_MAX = number("listeners.<name>.limits.header_bytes_max", 32 * KIB, KIB, 256 * KIB);
+    HEADER_LINE_BYTES_MAX = number("listeners.<name>.limits.header_line_bytes_max", 8 * KIB, 256, 64 * KIB);
+    BODY_BYTES_MAX = number("listeners.<name>.limits.body_bytes_max", 64 * MIB, 0, 1024 * GIB);
+    POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
+    TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 64 * KIB);
+    RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
+    SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, 4 * GIB);
+} }
+
+rules! { COUNTS: u64 {
+    FILES_MAX = number("policy.limits.files_max", 10_000, 1, 1_000_000);
+    CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
+    HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);
+    HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
+    ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 1, 1, 5);
+    UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
+    PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
+    WORKERS = number("workers", 0, 1, 64);
+} }
+
+/// Share of new traces that are sampled.
+pub(super) const SAMPLE_RATIO: f64 = 0.01;
+/// Where bundles are kept.
+pub(super) const LAST_GOOD_DIRECTORY: &str = "/var/lib/postern/policy";
+/// `service.name` of the spans.
+pub(super) const SERVICE_NAME: &str = "postern";
+
+/// Most entries of any list, most names of any map.
+pub(super) const ENTRIES_MAX: usize = 1_000;
+/// Longest name, in bytes.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+impl Rule<Duration> {
+    /// The range for people.
+    pub(super) fn range_text(&self) -> String {
+        format!("{} to {}", units::duration_text(self.min), units::duration_text(self.max))
+    }
+}
