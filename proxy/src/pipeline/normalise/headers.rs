@@ -1,0 +1,252 @@
+//! Which headers may come in, which are taken away, and that each has one value.
+use super::error::GuardError;
+use super::hop_by_hop::{self, NotOneLength};
+use crate::config::ListenerLimits;
+use http::header::{self, AUTHORIZATION, COOKIE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+/// Headers that tell an application who calls. They are ours to set; from outside they are lies.
+/// A name that ends in `*` stands for every name that starts so.
+const IDENTITY: &[&str] = &[
+    "client-cert",
+    "client-cert-chain",
+    "l5d-client-id",
+    "ssl-client-*",
+    "x-amzn-mtls-*",
+    "x-client-cert*",
+    "x-decision-id",
+    "x-forwarded-client-cert*",
+    "x-forwarded-tls-client-cert*",
+    "x-postern-*",
+    "x-spiffe-*",
+    "x-ssl-client-*",
+];
+
+/// Headers by which an application or a framework is told of another method, authority or path than those
+/// that were decided on.
+const OVERRIDES: &[&str] = &[
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Headers that this proxy itself works out, so that neither caller nor policy sets them.
+const FRAMING: &[&str] = &["content-length", "expect", "host", "trailer"];
+
+/// Headers that are no list: a second value is a contradiction.
+const SINGLE: &[&str] = &[
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "expect",
+    "from",
+    "grpc-encoding",
+    "grpc-timeout",
+    "if-modified-since",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "origin",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "traceparent",
+    "user-agent",
+];
+
+/// Whether a header of this name tells who calls, in any spelling that an application may take for it
+/// (`X_Spiffe_Id` reaches a CGI or WSGI application as `HTTP_X_SPIFFE_ID`).
+pub(crate) fn is_identity_header(name: &str) -> bool {
+    listed(IDENTITY, name)
+}
+
+/// Whether neither a caller nor an obligation may set this header: identity, framing, and what belongs to the
+/// connection, in any spelling.
+pub(crate) fn is_protected(name: &str) -> bool {
+    let folded = fold(name);
+    let name = folded.as_deref().unwrap_or(name);
+    is_identity_header(name) || FRAMING.contains(&name) || hop_by_hop::is_hop_by_hop(name)
+}
+
+/// The value of a header in a [`super::Normalised`] request. It is never `None`: the guard has refused values that are
+/// not text.
+pub(crate) fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+/// What becomes of a header from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    /// Another parser may take it for another header.
+    Ambiguous,
+}
+
+fn fate(name: &str) -> Fate {
+    // Few names start with one of these letters, so that most headers are looked up nowhere.
+    let may_be_listed = matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'l' | b's' | b'x'));
+    if !is_plain(name) {
+        let is_spoof = is_protected(name) || listed(OVERRIDES, name);
+        return if is_spoof { Fate::Drop } else { Fate::Ambiguous };
+    }
+    match may_be_listed && (listed(IDENTITY, name) || listed(OVERRIDES, name)) {
+        true => Fate::Drop,
+        false => Fate::Keep,
+    }
+}
+
+/// Lower-case letters, digits and hyphens. Names in a `HeaderMap` have no upper case.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// The name as an application sees it that takes all odd bytes for hyphens, if that is another name.
+fn fold(name: &str) -> Option<String> {
+    let fold = |byte: char| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { '-' };
+    (!is_plain(name)).then(|| name.chars().map(fold).collect())
+}
+
+fn listed(list: &[&str], name: &str) -> bool {
+    let folded = fold(name);
+    let name = folded.as_deref().unwrap_or(name);
+    list.iter().any(|entry| match entry.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => *entry == name,
+    })
+}
+
+/// Headers with one value each, of which nothing lies about the caller or the request.
+///
+/// `host` is left out: the authority is read before this, and written by whoever sends the request on.
+///
+/// # Errors
+/// The header and framing variants of [`GuardError`].
+pub(super) fn clean(
+    headers: &mut HeaderMap,
+    version: Version,
+    limits: &ListenerLimits,
+) -> Result<(), GuardError> {
+    check_framing(headers)?;
+    let drops = survey(headers, limits)?;
+    if headers.len() != headers.keys_len() {
+        join(headers, version)?;
+    }
+    check_expectation(headers)?;
+    refuse_websocket(headers)?;
+    headers.remove(HOST);
+    headers.remove(header::EXPECT);
+    hop_by_hop::strip_request(headers);
+    if drops > 0 {
+        drop_listed(headers);
+    }
+    for secret in [AUTHORIZATION, COOKIE] {
+        // Keeps them out of debug output and of HPACK's table (RFC 7541 §7.1.3).
+        if let Some(value) = headers.get_mut(secret) {
+            value.set_sensitive(true);
+        }
+    }
+    Ok(())
+}
+
+fn check_framing(headers: &HeaderMap) -> Result<(), GuardError> {
+    let length = hop_by_hop::content_length(headers).map_err(|NotOneLength| GuardError::ContentLength)?;
+    match (length, hop_by_hop::is_chunked(headers)) {
+        (Some(_), Some(_)) => Err(GuardError::FramingConflict),
+        (None, Some(false)) => Err(GuardError::TransferEncoding),
+        (None | Some(_), None) | (None, Some(true)) => Ok(()),
+    }
+}
+
+/// Checks names, values and sizes in one pass; gives the number of headers to drop.
+fn survey(headers: &HeaderMap, limits: &ListenerLimits) -> Result<usize, GuardError> {
+    if headers.len() > limits.header_count_max {
+        return Err(GuardError::HeaderCount);
+    }
+    let (mut bytes, mut drops) = (0usize, 0usize);
+    for (name, value) in headers {
+        let size = name.as_str().len().saturating_add(value.len());
+        bytes = bytes.saturating_add(size);
+        if size > limits.header_line_bytes_max {
+            return Err(GuardError::HeaderTooLarge);
+        }
+        match fate(name.as_str()) {
+            Fate::Keep => {}
+            Fate::Drop => drops += 1,
+            Fate::Ambiguous => return Err(GuardError::HeaderName),
+        }
+        if !value.as_bytes().is_ascii() && text(value).is_none() {
+            return Err(GuardError::HeaderValue);
+        }
+    }
+    if bytes > limits.header_bytes_max { Err(GuardError::HeadTooLarge) } else { Ok(drops) }
+}
+
+fn drop_listed(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| fate(name.as_str()) == Fate::Drop).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Makes one value of several (RFC 9110 §5.3), so that policy reads all of them and the upstream gets what
+/// policy read.
+fn join(headers: &mut HeaderMap, version: Version) -> Result<(), GuardError> {
+    while let Some(name) = headers.keys().find(|name| is_repeated(headers, name)).cloned() {
+        let separator = separator(&name, version)?;
+        let mut joined = Vec::new();
+        for (position, value) in headers.get_all(&name).iter().enumerate() {
+            if position > 0 {
+                joined.extend_from_slice(separator);
+            }
+            joined.extend_from_slice(value.as_bytes());
+        }
+        headers.insert(name, HeaderValue::from_bytes(&joined).map_err(|_| GuardError::HeaderValue)?);
+    }
+    Ok(())
+}
+
+fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+fn separator(name: &HeaderName, version: Version) -> Result<&'static [u8], GuardError> {
+    match *name {
+        HOST => Err(GuardError::HostDuplicate),
+        AUTHORIZATION => Err(GuardError::AuthorizationMultiple),
+        // HTTP/2 cuts cookies into crumbs (RFC 9113 §8.2.3); HTTP/1 has one line (RFC 6265 §5.4).
+        COOKIE if version == Version::HTTP_2 => Ok(b"; "),
+        COOKIE => Err(GuardError::HeaderDuplicate),
+        _ if SINGLE.contains(&name.as_str()) => Err(GuardError::HeaderDuplicate),
+        _ => Ok(b","),
+    }
+}
+
+/// The connection to the caller answers `100 Continue` itself, when the body is first asked for.
+fn check_expectation(headers: &HeaderMap) -> Result<(), GuardError> {
+    match headers.get(header::EXPECT) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Err(GuardError::Expect),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// An ignored upgrade to h2c changes nothing for the caller, but a WebSocket client would wait in vain.
+fn refuse_websocket(headers: &HeaderMap) -> Result<(), GuardError> {
+    let Some(value) = headers.get(header::UPGRADE) else { return Ok(()) };
+    let is_websocket = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let asks = value.as_bytes().split(|byte| *byte == b',').any(is_websocket);
+    if asks { Err(GuardError::Upgrade) } else { Ok(()) }
+}

@@ -1,0 +1,230 @@
+//! Step 4: the one spelling of a request, which policy decides on, routes match, the record holds and the
+//! upstream gets.
+//!
+//! Nothing is repaired that two parsers could read differently: it is refused, with a reason code of its own.
+//! What is left out (headers about the caller's connection, about the caller's identity, and about another
+//! method, host or path) is left out before the decision, so that policy never sees what is not forwarded.
+mod authority;
+mod error;
+mod headers;
+mod hop_by_hop;
+mod path;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::GuardError;
+pub(crate) use headers::{is_identity_header, is_protected, text};
+pub(crate) use hop_by_hop::guard_response;
+
+use crate::config::ListenerLimits;
+use crate::listener::{Head, HeadFault, RawHead, TargetForm};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Uri, Version};
+use std::borrow::Cow;
+
+/// A request head in its one spelling. Only [`normalise`] makes one.
+#[derive(Debug)]
+pub(crate) struct Normalised {
+    method: Method,
+    /// Scheme, authority, path and query, all canonical.
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    /// Path and query as sent, if the path was sent in another spelling.
+    sent: Option<PathAndQuery>,
+}
+
+/// Puts a request head into its one spelling.
+///
+/// `raw` is what the HTTP/1 guard saw of this head; an HTTP/2 request has none. An HTTP/1 request without one
+/// is refused.
+///
+/// # Errors
+/// The first thing that is wrong with the head.
+pub(crate) fn normalise(
+    mut parts: Parts,
+    raw: Option<RawHead>,
+    limits: &ListenerLimits,
+) -> Result<Normalised, GuardError> {
+    let seen = wire_view(&parts, raw)?;
+    check_method(&parts.method)?;
+    if let Some(head) = &seen {
+        check_target(head, &parts.uri)?;
+    }
+    let authority = authority(&parts, seen.as_ref())?;
+    headers::clean(&mut parts.headers, parts.version, limits)?;
+    let Target { target, sent } = target(parts.uri, limits)?;
+    if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
+        return Err(GuardError::GrpcPath);
+    }
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTPS);
+    uri.authority = Some(authority);
+    uri.path_and_query = Some(target);
+    Ok(Normalised {
+        method: parts.method,
+        uri: Uri::from_parts(uri).map_err(|_| GuardError::TargetForm)?,
+        version: parts.version,
+        headers: parts.headers,
+        sent,
+    })
+}
+
+impl Normalised {
+    /// The method: one of the list, in upper case.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// `host` or `host:port`: lower-case, without the default port.
+    pub(crate) fn authority(&self) -> &str {
+        self.uri.authority().map_or("", Authority::as_str)
+    }
+
+    /// The canonical path, percent-encoded, with the parameters of its segments and without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The path as an application sees it that takes `;…` off its segments. A route must be the same for this
+    /// and for [`Self::path`].
+    pub(crate) fn path_without_params(&self) -> Cow<'_, str> {
+        path::without_params(self.path())
+    }
+
+    /// The query as it was sent, without the `?`: printable ASCII. What `+` and `;` mean in it is the
+    /// application's to say.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.uri.query()
+    }
+
+    /// The headers that are forwarded: one value each, all of them UTF-8 (read them with [`text`]: `to_str` of
+    /// the `http` crate knows ASCII alone). `host` is not among them.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// HTTP/1.1 or HTTP/2, as the caller spoke it.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The path as it was sent, if that was another spelling.
+    pub(crate) fn raw_path(&self) -> Option<&[u8]> {
+        self.sent.as_ref().map(|sent| sent.path().as_bytes())
+    }
+
+    /// The head to send on, byte by byte what was decided on: the target is absolute, and whoever writes it to
+    /// an HTTP/1 connection makes `host` of its authority.
+    pub(crate) fn into_upstream_parts(self) -> Parts {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.method;
+        parts.uri = self.uri;
+        parts.headers = self.headers;
+        parts
+    }
+}
+
+/// What was seen of the head on the wire, where hyper does not show all of it.
+fn wire_view(parts: &Parts, raw: Option<RawHead>) -> Result<Option<Head>, GuardError> {
+    match (raw, parts.version) {
+        (Some(RawHead::Refused(fault)), _) => Err(GuardError::Head(fault)),
+        (Some(RawHead::Seen(head)), Version::HTTP_11) => Ok(Some(head)),
+        (None, Version::HTTP_2) => Ok(None),
+        (None, Version::HTTP_11) | (Some(RawHead::Seen(_)), Version::HTTP_2) => {
+            Err(GuardError::Head(HeadFault::Untracked))
+        }
+        (Some(RawHead::Seen(_)) | None, _) => Err(GuardError::Version),
+    }
+}
+
+/// An allow-list: what a method means to an application that the operator did not think of is not known.
+fn check_method(method: &Method) -> Result<(), GuardError> {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT => Ok(()),
+        Method::PATCH | Method::DELETE | Method::OPTIONS => Ok(()),
+        Method::CONNECT => Err(GuardError::Connect),
+        _ => Err(GuardError::Method),
+    }
+}
+
+fn check_target(head: &Head, uri: &Uri) -> Result<(), GuardError> {
+    if head.has_fragment() {
+        return Err(GuardError::Fragment);
+    }
+    match head.form() {
+        TargetForm::Asterisk | TargetForm::Authority => return Err(GuardError::TargetForm),
+        TargetForm::Absolute if !matches!(uri.scheme_str(), Some("http" | "https")) => {
+            return Err(GuardError::TargetForm);
+        }
+        TargetForm::Absolute | TargetForm::Origin => {}
+    }
+    if head.is_of(uri) { Ok(()) } else { Err(GuardError::Head(HeadFault::Untracked)) }
+}
+
+/// The authority of the target (`:authority`, or an absolute target) and of `host`, which must be the same.
+fn authority(parts: &Parts, seen: Option<&Head>) -> Result<Authority, GuardError> {
+    match seen.map(Head::hosts) {
+        Some(0) => return Err(GuardError::HostMissing),
+        Some(1) | None => {}
+        Some(_) => return Err(GuardError::HostDuplicate),
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (host, None) => host.map(|host| host.to_str().map_err(|_| GuardError::HostInvalid)).transpose()?,
+        (_, Some(_)) => return Err(GuardError::HostDuplicate),
+    };
+    let host = host.map(authority::canonical).transpose()?;
+    let Some(named) = parts.uri.authority() else {
+        let host = host.ok_or(GuardError::HostMissing)?;
+        return spell_authority(&host);
+    };
+    let canonical = authority::canonical(named.as_str())?;
+    if host.is_some_and(|host| host != canonical) {
+        return Err(GuardError::HostMismatch);
+    }
+    if canonical == named.as_str() { Ok(named.clone()) } else { spell_authority(&canonical) }
+}
+
+fn spell_authority(canonical: &str) -> Result<Authority, GuardError> {
+    Authority::try_from(canonical.as_bytes()).map_err(|_| GuardError::HostInvalid)
+}
+
+/// Path and query in their one spelling.
+struct Target {
+    target: PathAndQuery,
+    /// As sent, if the path was sent in another.
+    sent: Option<PathAndQuery>,
+}
+
+/// Shares the bytes of the request if they are canonical.
+fn target(uri: Uri, limits: &ListenerLimits) -> Result<Target, GuardError> {
+    let sent = uri.into_parts().path_and_query.ok_or(GuardError::PathForm)?;
+    if sent.as_str().len() > limits.header_line_bytes_max {
+        return Err(GuardError::Head(HeadFault::TargetTooLong));
+    }
+    let query = sent.query();
+    if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')) {
+        return Err(GuardError::Query);
+    }
+    let path = path::canonical(sent.path())?;
+    let differs = path != sent.path();
+    // An absolute target may have no path at all (`http://host?query`).
+    if !differs && sent.as_str().starts_with('/') {
+        return Ok(Target { target: sent, sent: None });
+    }
+    let spelled = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    let target = PathAndQuery::from_maybe_shared(Bytes::from(spelled)).map_err(|_| GuardError::PathForm)?;
+    Ok(Target { target, sent: differs.then_some(sent) })
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,357 @@
+//! Whole request heads, as the pipeline gives them to the guard.
+use super::super::{GuardError, Normalised, is_protected, normalise, text};
+use crate::config::ListenerLimits;
+use crate::listener::{HeadFault, RawHead};
+use http::{HeaderName, HeaderValue, Request, Version};
+
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
+fn parts(version: Version, method: &str, target: &str, lines: Lines<'_>) -> http::request::Parts {
+    let request = Request::builder().version(version).method(method).uri(target);
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    for (name, value) in lines {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        parts.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
+    }
+    parts
+}
+
+/// Through the same guard as the bytes of a connection.
+fn raw_head(method: &str, target: &str, lines: Lines<'_>) -> RawHead {
+    let lines: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    RawHead::read(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n").as_bytes())
+}
+
+const LIMITS: ListenerLimits = RawHead::LIMITS;
+
+fn http1(method: &str, target: &str, lines: Lines<'_>) -> Result<Normalised, GuardError> {
+    let raw = raw_head(method, target, lines);
+    normalise(parts(Version::HTTP_11, method, target, lines), Some(raw), &LIMITS)
+}
+
+fn http2(method: &str, target: &str, lines: Lines<'_>) -> Result<Normalised, GuardError> {
+    normalise(parts(Version::HTTP_2, method, target, lines), None, &LIMITS)
+}
+
+/// Both versions refuse it with the same reason.
+#[track_caller]
+fn check_refused(method: &str, path: &str, lines: Lines<'_>, error: GuardError) {
+    let with_host = [&[("host", "a.test")], lines].concat();
+    assert_eq!(http1(method, path, &with_host).map(drop), Err(error), "HTTP/1.1 {method} {path} {lines:?}");
+    let target = format!("https://a.test{path}");
+    assert_eq!(http2(method, &target, lines).map(drop), Err(error), "HTTP/2 {method} {path} {lines:?}");
+}
+
+/// Both versions forward exactly these headers.
+#[track_caller]
+fn check_headers(lines: Lines<'_>, expected: Lines<'_>) {
+    let with_host = [&[("host", "a.test")], lines].concat();
+    for request in [http1("GET", "/", &with_host), http2("GET", "https://a.test/", lines)] {
+        let request = request.unwrap();
+        let mut forwarded: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), text(value).unwrap())).collect();
+        forwarded.sort_unstable();
+        assert_eq!(forwarded, expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn what_is_forwarded_is_what_is_decided_on() {
+    let lines = [("host", "A.Test:443"), ("x-role", "user"), ("x-role", "admin")];
+    let request = http1("GET", "/%61/b%3f?x=%61", &lines).unwrap();
+    let seen = (request.method().clone(), request.authority().to_owned(), request.path().to_owned());
+    assert_eq!(seen, (http::Method::GET, "a.test".to_owned(), "/a/b%3F".to_owned()));
+    assert_eq!((request.query(), request.raw_path()), (Some("x=%61"), Some(b"/%61/b%3f".as_slice())));
+    let headers = request.headers().clone();
+    let forwarded = request.into_upstream_parts();
+    assert_eq!((forwarded.method, forwarded.headers), (http::Method::GET, headers));
+    assert_eq!(forwarded.uri.to_string(), "https://a.test/a/b%3F?x=%61");
+}
+
+#[test]
+fn a_canonical_path_has_no_other_spelling_to_record() {
+    let request = http1("GET", "/a?b", &[("host", "a.test")]).unwrap();
+    assert_eq!((request.raw_path(), request.version()), (None, Version::HTTP_11));
+}
+
+#[test]
+fn methods_outside_of_the_list_are_refused() {
+    for method in ["TRACE", "get", "PROPFIND", "PRI"] {
+        check_refused(method, "/", &[], GuardError::Method);
+    }
+    assert_eq!(http1("CONNECT", "b.test:443", &[("host", "b.test")]).map(drop), Err(GuardError::Connect));
+    assert_eq!(http2("CONNECT", "b.test:443", &[]).map(drop), Err(GuardError::Connect));
+    assert_eq!(http1("CONNECT", "/admin", &[("host", "b.test")]).map(drop), Err(GuardError::Connect));
+}
+
+#[test]
+fn versions_that_are_not_served_are_refused() {
+    let host: Lines<'_> = &[("host", "a.test")];
+    for version in [Version::HTTP_09, Version::HTTP_10, Version::HTTP_3] {
+        let outcome = normalise(parts(version, "GET", "/", host), Some(raw_head("GET", "/", host)), &LIMITS);
+        assert_eq!(outcome.map(drop), Err(GuardError::Version), "{version:?}");
+    }
+}
+
+#[test]
+fn a_request_without_its_own_head_is_refused() {
+    let host: Lines<'_> = &[("host", "a.test")];
+    let untracked = Err(GuardError::Head(HeadFault::Untracked));
+    let of_another = Some(raw_head("GET", "/b", host));
+    assert_eq!(
+        normalise(parts(Version::HTTP_11, "GET", "/a", host), of_another, &LIMITS).map(drop),
+        untracked
+    );
+    assert_eq!(normalise(parts(Version::HTTP_11, "GET", "/a", host), None, &LIMITS).map(drop), untracked);
+    let on_http2 = Some(raw_head("GET", "/a", host));
+    assert_eq!(normalise(parts(Version::HTTP_2, "GET", "/a", host), on_http2, &LIMITS).map(drop), untracked);
+}
+
+#[test]
+fn a_poisoned_head_is_refused_with_its_own_reason() {
+    let host: Lines<'_> = &[("host", "a.test")];
+    let refused = Some(RawHead::Refused(HeadFault::BareLf));
+    let outcome = normalise(parts(Version::HTTP_11, "GET", "/", host), refused, &LIMITS).map(drop);
+    assert_eq!(outcome, Err(GuardError::Head(HeadFault::BareLf)));
+    assert_eq!(
+        outcome.map_err(|error| (error.code(), error.closes_connection())),
+        Err(("request.bare_lf", true))
+    );
+}
+
+#[test]
+fn a_target_that_is_not_a_path_is_refused() {
+    for target in ["*", "a.test:80", "admin", "ftp://a.test/"] {
+        let outcome = http1("OPTIONS", target, &[("host", "a.test")]).map(drop);
+        assert_eq!(outcome, Err(GuardError::TargetForm), "{target}");
+    }
+}
+
+#[test]
+fn a_fragment_is_refused_although_the_parsed_target_hides_it() {
+    for target in ["/public#/admin", "/public?x#y", "http://a.test/#x"] {
+        let outcome = http1("GET", target, &[("host", "a.test")]).map(drop);
+        assert_eq!(outcome, Err(GuardError::Fragment), "{target}");
+    }
+}
+
+#[test]
+fn an_absolute_target_names_the_same_host_or_is_refused() {
+    let request = http1("GET", "HTTP://A.test:443?x", &[("host", "a.test")]).unwrap();
+    assert_eq!((request.authority(), request.path(), request.query()), ("a.test", "/", Some("x")));
+    let forwarded = request.into_upstream_parts().uri;
+    assert_eq!(forwarded.to_string(), "https://a.test/?x");
+    for (target, error) in [
+        ("http://b.test/admin", GuardError::HostMismatch),
+        ("http://a.test:80/", GuardError::HostMismatch),
+        ("http://u:p@a.test/", GuardError::HostInvalid),
+    ] {
+        assert_eq!(http1("GET", target, &[("host", "a.test")]).map(drop), Err(error), "{target}");
+    }
+}
+
+#[test]
+fn an_http1_request_has_exactly_one_host() {
+    for (lines, error) in [
+        (&[] as Lines<'_>, GuardError::HostMissing),
+        (&[("host", "a.test"), ("host", "b.test")], GuardError::HostDuplicate),
+        (&[("host", "a.test"), ("host", "a.test")], GuardError::HostDuplicate),
+        (&[("host", "")], GuardError::HostInvalid),
+        (&[("host", "a, b")], GuardError::HostInvalid),
+        (&[("host", "a@b")], GuardError::HostInvalid),
+        (&[("host", "a/evil")], GuardError::HostInvalid),
+    ] {
+        assert_eq!(http1("GET", "/", lines).map(drop), Err(error), "{lines:?}");
+    }
+    assert_eq!(http1("GET", "http://a.test/", &[]).map(drop), Err(GuardError::HostMissing));
+}
+
+#[test]
+fn an_http2_request_has_one_authority() {
+    for (target, lines, expected) in [
+        ("https://a.test/", &[] as Lines<'_>, Ok("a.test")),
+        ("https://a.test/", &[("host", "A.TEST")], Ok("a.test")),
+        ("/", &[("host", "a.test")], Ok("a.test")),
+        ("/", &[], Err(GuardError::HostMissing)),
+        ("https://a.test/", &[("host", "b.test")], Err(GuardError::HostMismatch)),
+        ("https://a.test/", &[("host", "a.test"), ("host", "a.test")], Err(GuardError::HostDuplicate)),
+        ("https://u@a.test/", &[], Err(GuardError::HostInvalid)),
+    ] {
+        let outcome = http2("GET", target, lines);
+        assert_eq!(
+            outcome.as_ref().map(Normalised::authority).map_err(|e| *e),
+            expected,
+            "{target} {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_query_is_forwarded_as_it_was_sent_or_refused() {
+    for query in ["", "a=%2f..%2f&b=+;c", "{a:[1]}|^`", "//../?"] {
+        let request = http1("GET", &format!("/?{query}"), &[("host", "a.test")]).unwrap();
+        assert_eq!(request.query(), Some(query));
+    }
+    check_refused("GET", "/?é", &[], GuardError::Query);
+}
+
+#[test]
+fn identity_and_override_headers_are_left_out_in_every_spelling() {
+    check_headers(
+        &[
+            ("x-forwarded-client-cert", "URI=spiffe://evil"),
+            ("X-Spiffe-Id", "spiffe://evil"),
+            ("x_spiffe_id", "spiffe://evil"),
+            ("x-spiffe_id", "spiffe://evil"),
+            ("x.spiffe.id", "spiffe://evil"),
+            ("client-cert", ":abc:"),
+            ("client_cert_chain", ":abc:"),
+            ("x-postern-peer", "evil"),
+            ("x-decision-id", "evil"),
+            ("x-forwarded-uri", "/healthz"),
+            ("x_forwarded_method", "GET"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-http-method-override", "DELETE"),
+            ("forwarded", "host=b.test"),
+            ("transfer_encoding", "chunked"),
+            ("content_length", "3"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("accept", "*/*"),
+        ],
+        &[("accept", "*/*"), ("x-forwarded-for", "192.0.2.1")],
+    );
+}
+
+#[test]
+fn a_name_that_could_be_read_as_another_is_refused() {
+    for name in ["x_role", "x.role", "a!b", "x-role~"] {
+        check_refused("GET", "/", &[(name, "admin")], GuardError::HeaderName);
+    }
+}
+
+#[test]
+fn connection_headers_are_left_out_and_what_they_list_is_not() {
+    let lines = [
+        ("host", "a.test"),
+        ("connection", "close, authorization, x-app"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authorization", "Basic eA=="),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+        ("te", "gzip, Trailers"),
+        ("expect", "100-Continue"),
+        ("authorization", "Bearer x"),
+        ("x-app", "1"),
+    ];
+    let request = http1("POST", "/", &lines).unwrap();
+    let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["authorization", "te", "x-app"]);
+    assert_eq!(request.headers()["te"], "trailers");
+    assert!(request.headers()["authorization"].is_sensitive());
+}
+
+#[test]
+fn several_values_become_one_that_policy_and_upstream_both_see() {
+    check_headers(&[("x-role", "user"), ("x-role", "admin")], &[("x-role", "user,admin")]);
+    check_headers(&[("x-role", ""), ("x-role", "admin")], &[("x-role", ",admin")]);
+    let crumbs = http2("GET", "https://a.test/", &[("cookie", "a=1"), ("cookie", "b=2")]).unwrap();
+    assert_eq!(crumbs.headers()["cookie"], "a=1; b=2");
+    let lines = [("host", "a.test"), ("cookie", "a=1"), ("cookie", "b=2")];
+    assert_eq!(http1("GET", "/", &lines).map(drop), Err(GuardError::HeaderDuplicate));
+}
+
+#[test]
+fn a_second_value_of_a_header_that_has_one_is_refused() {
+    check_refused(
+        "GET",
+        "/",
+        &[("authorization", "Bearer a"), ("authorization", "Bearer a")],
+        GuardError::AuthorizationMultiple,
+    );
+    for name in ["content-type", "range", "traceparent", "grpc-timeout", "origin", "expect"] {
+        check_refused(
+            "GET",
+            "/",
+            &[(name, "100-continue"), (name, "100-continue")],
+            GuardError::HeaderDuplicate,
+        );
+    }
+}
+
+#[test]
+fn lengths_are_checked_on_http2_too() {
+    for value in ["+3", "3, 3", "", "0x3", "18446744073709551616"] {
+        let outcome = http2("POST", "https://a.test/", &[("content-length", value)]).map(drop);
+        assert_eq!(outcome, Err(GuardError::ContentLength), "{value}");
+    }
+    let twice = [("content-length", "3"), ("content-length", "3")];
+    assert_eq!(http2("POST", "https://a.test/", &twice).map(drop), Err(GuardError::ContentLength));
+    let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
+    assert_eq!(http2("POST", "https://a.test/", &both).map(drop), Err(GuardError::FramingConflict));
+}
+
+#[test]
+fn a_value_that_policy_could_not_read_is_refused() {
+    let mut head = parts(Version::HTTP_2, "GET", "https://a.test/", &[]);
+    head.headers.insert("x-role", HeaderValue::from_bytes(b"admin\xff").unwrap());
+    assert_eq!(normalise(head, None, &LIMITS).map(drop), Err(GuardError::HeaderValue));
+    check_headers(&[("x-name", "Zoë")], &[("x-name", "Zoë")]);
+}
+
+#[test]
+fn only_the_continue_expectation_is_met() {
+    for value in ["200-ok", "100-continue, x", ""] {
+        check_refused("POST", "/", &[("expect", value)], GuardError::Expect);
+    }
+}
+
+#[test]
+fn websocket_is_refused_and_other_upgrades_are_ignored() {
+    check_refused("GET", "/", &[("upgrade", "h2c, WebSocket")], GuardError::Upgrade);
+    check_headers(&[("upgrade", "h2c")], &[]);
+}
+
+#[test]
+fn a_grpc_call_names_a_service_and_a_method() {
+    let kind = ("content-type", "application/grpc+proto");
+    assert!(http2("POST", "https://a.test/pkg.Svc/Method", &[kind]).is_ok());
+    for path in ["/pkg.Svc/Method/", "/pkg.Svc", "/pkg.Svc/Method?x", "/a/pkg.Svc/Method"] {
+        check_refused("POST", path, &[kind], GuardError::GrpcPath);
+    }
+}
+
+#[test]
+fn heads_over_their_limits_are_refused() {
+    let many: Vec<_> = (0..=LIMITS.header_count_max).map(|n| (format!("x-{n}"), "1")).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(http2("GET", "https://a.test/", &many).map(drop), Err(GuardError::HeaderCount));
+    let long = "a".repeat(LIMITS.header_line_bytes_max);
+    assert_eq!(http2("GET", "https://a.test/", &[("x", &long)]).map(drop), Err(GuardError::HeaderTooLarge));
+    let wide = "a".repeat(LIMITS.header_line_bytes_max - 3);
+    let wide: Vec<_> =
+        ["x-1", "x-2", "x-3", "x-4", "x-5"].iter().map(|name| (*name, wide.as_str())).collect();
+    assert_eq!(http2("GET", "https://a.test/", &wide).map(drop), Err(GuardError::HeadTooLarge));
+    let target = format!("https://a.test/{long}");
+    assert_eq!(http2("GET", &target, &[]).map(drop), Err(GuardError::Head(HeadFault::TargetTooLong)));
+}
+
+#[test]
+fn an_obligation_may_not_name_what_frames_or_identifies() {
+    for name in [
+        "host",
+        "content-length",
+        "x-spiffe-id",
+        "x_spiffe_id",
+        "te",
+        "upgrade",
+        "transfer_encoding",
+        "trailer",
+    ] {
+        assert!(is_protected(name), "{name}");
+    }
+    for name in ["x-role", "authorization", "x-forwarded-prefix", "x-spiffe"] {
+        assert!(!is_protected(name), "{name}");
+    }
+}
