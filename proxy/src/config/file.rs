@@ -56,7 +56,7 @@ pub struct ConfigFile {
     /// The Unix socket that takes commands. Without it, no such socket.
     #[serde(default)]
     pub admin: Option<AdminFile>,
-    /// Worker threads: a number from 1 to 64, or `auto` for the CPUs of the cgroup, at most 4.
+    /// Worker threads; `auto`, the default, takes the CPUs of the cgroup, at most 4.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<schema::Workers>"))]
     pub workers: Option<String>,
@@ -121,7 +121,7 @@ pub struct IssuerFile {
     pub algorithms: Vec<String>,
     /// Where the issuer's public keys (JWKS) come from.
     pub keys: KeysFile,
-    /// Rule for the `typ` header: `access_token` wants `at+jwt` (RFC 9068), `generic` also takes `JWT` and none.
+    /// Rule for the `typ` header: `access_token` wants `at+jwt` (RFC 9068), `generic`, the default, also takes `JWT` and none.
     #[serde(default)]
     pub profile: Option<TokenProfileFile>,
     /// Tolerated difference of clocks.
@@ -130,10 +130,10 @@ pub struct IssuerFile {
     /// Longest accepted time between `iat` and `exp`. Without it, not restricted.
     #[serde(default)]
     pub lifetime_max: Option<String>,
-    /// What the certificate of the key server must chain to. Only with `keys: { url: … }`.
+    /// What the certificate of the key server must chain to; `system` is the default. Only with `keys: { url: … }`.
     #[serde(default)]
     pub trust_roots: Option<TrustRootsFile>,
-    /// Where a plain `http://` key URL may lead.
+    /// Where a plain `http://` key URL may lead; `loopback_only` is the default.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
 }
@@ -200,7 +200,7 @@ mod schema {
             "Workers".into()
         }
         fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 64 }] })
+            json_schema!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": crate::config::rules::WORKERS_MAX }] })
         }
     }
 

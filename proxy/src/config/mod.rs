@@ -10,6 +10,8 @@ pub mod file;
 mod findings;
 mod parse;
 mod places;
+#[cfg(test)]
+mod reference;
 pub mod reload;
 pub mod resolve;
 mod rules;

@@ -130,7 +130,7 @@ fn workers(context: &mut Context<'_>, text: Option<&str>) -> Result<Workers, Rep
     match text {
         None | Some("auto") => Ok(Workers::Auto),
         Some(text) => {
-            let range = rules::WORKERS.min..=rules::WORKERS.max;
+            let range = 1..=rules::WORKERS_MAX;
             match text.parse::<u64>() {
                 Ok(count) if range.contains(&count) => {
                     Ok(Workers::Count(usize::try_from(count).unwrap_or(1)))
@@ -138,7 +138,7 @@ fn workers(context: &mut Context<'_>, text: Option<&str>) -> Result<Workers, Rep
                 Ok(_) | Err(_) => Err(context.error(
                     "workers",
                     format!("`{text}` is not a number of workers"),
-                    "write `auto`, or a number from 1 to 64",
+                    format!("write `auto`, or a number from 1 to {}", rules::WORKERS_MAX),
                 )),
             }
         }

@@ -49,7 +49,7 @@ macro_rules! rules {
 
 rules! { DURATIONS: Duration {
     LEEWAY = duration("tokens[].leeway", 5 * SECOND, 0, 120 * SECOND);
-    LIFETIME_MAX = duration("tokens[].lifetime_max", u64::MAX, MINUTE, u64::MAX);
+    LIFETIME_MAX = duration("tokens[].lifetime_max", 3650 * DAY, MINUTE, 3650 * DAY);
     DIRECTORY_POLL_INTERVAL = duration("policy.bundles.<name>.source.directory.poll_interval", SECOND, 100 * MS, HOUR);
     LONG_POLL = duration("policy.bundles.<name>.source.http.long_poll", 0, 0, 10 * MINUTE);
     HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
@@ -87,12 +87,13 @@ rules! { COUNTS: u64 {
     CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
     HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
-    ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 1, 1, 5);
+    ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
-    WORKERS = number("workers", 0, 1, 64);
 } }
 
+/// Most worker threads.
+pub(super) const WORKERS_MAX: u64 = 64;
 /// Share of new traces that are sampled.
 pub(super) const SAMPLE_RATIO: f64 = 0.01;
 /// Where bundles are kept.

@@ -1,10 +1,17 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod traffic;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
+
+pub use self::traffic::{
+    Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, RetryConfig, RetryOn,
+    RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol,
+};
 
 /// Everything one sidecar process was told to be.
 ///
@@ -300,187 +307,6 @@ pub struct BundleLimits {
     pub file_bytes_max: usize,
     /// Number of files.
     pub files_max: usize,
-}
-
-/// Which way traffic flows through a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From other workloads to the local one.
-    Inbound,
-}
-
-/// One address on which callers come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// Its name; policy sees it as the service that is called.
-    pub name: String,
-    /// Which way traffic flows.
-    pub direction: Direction,
-    /// The address to bind. The port is never 0.
-    pub address: SocketAddr,
-    /// How callers prove who they are.
-    pub tls: ListenerTls,
-    /// What one caller may cost.
-    pub limits: ListenerLimits,
-    /// Tried in this order; the first that matches is taken. At least one; names are unique.
-    pub routes: Vec<RouteConfig>,
-}
-
-/// How callers of a listener prove who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenerTls {
-    /// TLS 1.3 with X.509-SVIDs on both sides.
-    Mutual {
-        /// Trust domains whose members may connect. Never empty, no duplicates.
-        trust_domains: Vec<TrustDomain>,
-    },
-}
-
-/// What one listener, one connection and one request may cost. Everything has a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerLimits {
-    /// Open connections, over all workers.
-    pub connections_max: usize,
-    /// From accept to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// From the first byte of a request to the end of its headers.
-    pub header_timeout: Duration,
-    /// All header fields of a request together, names and values.
-    pub header_bytes_max: usize,
-    /// One header field, name and value, and the request target.
-    pub header_line_bytes_max: usize,
-    /// Header fields of one request.
-    pub header_count_max: usize,
-    /// A request's body.
-    pub body_bytes_max: usize,
-    /// A body that policy reads, buffered whole before the decision.
-    pub policy_body_bytes_max: usize,
-    /// How long that buffering may take.
-    pub policy_body_timeout: Duration,
-    /// One bearer token.
-    pub token_bytes_max: usize,
-    /// A connection without a request in progress.
-    pub idle_timeout: Duration,
-    /// Age at which a connection is asked to close; spread by ±10 %.
-    pub connection_age_max: Duration,
-    /// Concurrent HTTP/2 streams on one connection.
-    pub http2_streams_max: u32,
-    /// How long exchanges in progress may go on once the listener drains.
-    pub drain_grace: Duration,
-}
-
-/// One route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteConfig {
-    /// Its name in records, metrics and policy: as written, or `<listener>-<position from 0>`.
-    pub name: String,
-    /// Which requests it takes.
-    pub matches: RouteMatch,
-    /// Names one of [`Config::upstreams`].
-    pub upstream: String,
-    /// Whether a deny stops the request.
-    pub enforcement: Enforcement,
-    /// From the permit to the headers of the response.
-    pub timeout: Duration,
-    /// How long a body or stream in either direction may stand still.
-    pub stream_idle_timeout: Duration,
-    /// Further attempts.
-    pub retry: RetryConfig,
-    /// At least the log's own mode, see [`AuditConfig::mode`].
-    pub audit_mode: AuditMode,
-    /// What a denied caller is told.
-    pub explain: Explain,
-    /// What a bearer token means here.
-    pub tokens: TokenRule,
-}
-
-/// Which requests a route takes: all three conditions must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteMatch {
-    /// Lower-case host names, with a port or without. Empty: any. An entry without a port matches
-    /// any port; `*.example.org` matches exactly one further label in front.
-    pub authorities: Vec<String>,
-    /// Canonical path prefix, matched at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`.
-    /// `/` takes every path.
-    pub path_prefix: String,
-    /// Upper-case HTTP methods. Empty: any.
-    pub methods: Vec<String>,
-}
-
-/// Whether a deny stops the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enforcement {
-    /// It does.
-    Enforce,
-    /// The decision is recorded as what would have happened, and the request goes on.
-    Observe,
-}
-
-/// Further attempts after one that was provably not seen by the upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetryConfig {
-    /// All attempts, the first one included, 1 to 5. 1: no retry.
-    pub attempts_max: u32,
-    /// What may be tried again. Empty exactly when `attempts_max` is 1.
-    pub on: Vec<RetryOn>,
-}
-
-/// A failure after which another attempt is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryOn {
-    /// The connection could not be made, so that no byte of the request was sent.
-    ConnectFailure,
-}
-
-/// What a denied caller is told besides the decision's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Explain {
-    /// Nothing.
-    None,
-    /// The reason code.
-    Code,
-    /// The reason code and the policy's own words.
-    Detail,
-}
-
-/// What a bearer token means on a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenRule {
-    /// There must be one, and it must verify.
-    Required,
-    /// If there is one, it must verify.
-    Optional,
-    /// It is not looked at and goes on to the upstream as it came; policy sees no claims.
-    Ignored,
-}
-
-/// One upstream service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamConfig {
-    /// Its name.
-    pub name: String,
-    /// Its addresses. At least one, no duplicates, no port 0; loopback unless the configuration
-    /// says `plaintext: any_address`.
-    pub endpoints: Vec<SocketAddr>,
-    /// What is spoken to it.
-    pub protocol: UpstreamProtocol,
-    /// For one connection to be made.
-    pub connect_timeout: Duration,
-    /// How long a connection without a request is kept.
-    pub idle_timeout: Duration,
-    /// Open connections, over all workers.
-    pub connections_max: usize,
-    /// Requests that wait for a connection, over all workers.
-    pub pending_max: usize,
-}
-
-/// What is spoken to an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2 without TLS, by prior knowledge.
-    H2c,
 }
 
 /// Where decisions are recorded.

@@ -16,7 +16,7 @@ pub struct AuditFile {
     pub origin: Option<String>,
     /// What signs the checkpoints.
     pub signer: SignerFile,
-    /// When an entry counts as recorded.
+    /// When an entry counts as recorded; `async` is the default.
     #[serde(default)]
     pub mode: Option<AuditModeFile>,
     /// How long a request may wait for its entry; beyond it, the request is refused.
@@ -76,9 +76,9 @@ pub enum AuditModeFile {
 pub struct TelemetryFile {
     /// Where spans go. Without it, nowhere.
     pub otlp: Option<OtlpFile>,
-    /// Share of new traces that are sampled, 0 to 1. A caller's own choice comes first; denies are always exported.
+    /// Share of new traces that are sampled, 0 to 1. A caller's own choice comes first; denies are always exported. Default 0.01.
     pub sample: Option<f64>,
-    /// `service.name` of the spans.
+    /// `service.name` of the spans. Default `postern`.
     pub service_name: Option<String>,
     /// The process log on standard error.
     pub log: LogFile,
@@ -91,10 +91,10 @@ pub struct TelemetryFile {
 pub struct OtlpFile {
     /// Its URL, such as `https://otel:4317`.
     pub url: String,
-    /// What its certificate must chain to.
+    /// What its certificate must chain to; `system` is the default.
     #[serde(default)]
     pub trust_roots: Option<TrustRootsFile>,
-    /// Where a plain `http://` URL may lead.
+    /// Where a plain `http://` URL may lead; `loopback_only` is the default.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
 }
@@ -104,9 +104,9 @@ pub struct OtlpFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LogFile {
-    /// The least level that is written.
+    /// The least level that is written; `info` is the default.
     pub level: Option<LogLevelFile>,
-    /// How a line looks.
+    /// How a line looks; `json` is the default.
     pub format: Option<LogFormatFile>,
 }
 

@@ -18,7 +18,7 @@ pub struct PolicyFile {
     /// How large a bundle may be.
     #[serde(default)]
     pub limits: BundleLimitsFile,
-    /// Where the newest verified bundle of each name is kept for a start without its source.
+    /// Where the newest verified bundle of each name is kept for a start without its source. Default `/var/lib/postern/policy`.
     #[serde(default)]
     pub last_good_directory: Option<String>,
     /// Safety net for one evaluation; reaching it denies.
@@ -86,10 +86,10 @@ pub struct HttpBundleFile {
     /// Pause between two requests without long polling, and after a failure.
     #[serde(default)]
     pub poll_interval: Option<String>,
-    /// What the server's certificate must chain to.
+    /// What the server's certificate must chain to; `system` is the default.
     #[serde(default)]
     pub trust_roots: Option<TrustRootsFile>,
-    /// Where a plain `http://` URL may lead.
+    /// Where a plain `http://` URL may lead; `loopback_only` is the default.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
 }

@@ -95,7 +95,7 @@ pub struct RouteFile {
     pub matches: MatchFile,
     /// The upstream they go to.
     pub upstream: String,
-    /// Whether a deny stops the request.
+    /// Whether a deny stops the request; `enforce` is the default.
     #[serde(default)]
     pub enforcement: Option<EnforcementFile>,
     /// From the permit to the headers of the response.
@@ -104,16 +104,16 @@ pub struct RouteFile {
     /// How long a body may stand still, in either direction.
     #[serde(default)]
     pub stream_idle_timeout: Option<String>,
-    /// Further attempts.
+    /// Further attempts. Without it, none.
     #[serde(default)]
     pub retry: Option<RetryFile>,
-    /// When its audit entries count as recorded. Only a stronger mode than the log's own.
+    /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,
-    /// What a denied caller is told besides the decision's id.
+    /// What a denied caller is told besides the decision's id; `code` is the default.
     #[serde(default)]
     pub explain: Option<ExplainFile>,
-    /// What a bearer token means here.
+    /// What a bearer token means here. Default `optional` where there are issuers, `ignored` where there are none.
     #[serde(default)]
     pub tokens: Option<TokenRuleFile>,
 }
@@ -149,7 +149,7 @@ pub enum EnforcementFile {
 pub struct RetryFile {
     /// All attempts, the first one included.
     pub attempts_max: u64,
-    /// After what another attempt is made.
+    /// After what another attempt is made. The request must be provably unsent.
     pub on: Vec<RetryOnFile>,
 }
 
@@ -195,7 +195,7 @@ pub enum TokenRuleFile {
 pub struct UpstreamFile {
     /// Its addresses: IP address and port.
     pub endpoints: Vec<String>,
-    /// What is spoken to it.
+    /// What is spoken to it; `http1` is the default.
     #[serde(default)]
     pub protocol: Option<UpstreamProtocolFile>,
     /// For one connection to be made.
@@ -210,7 +210,7 @@ pub struct UpstreamFile {
     /// Requests that wait for a connection, over all workers.
     #[serde(default)]
     pub pending_max: Option<u64>,
-    /// Where its endpoints may be: what is spoken to them has no TLS.
+    /// Where its endpoints may be: what is spoken to them has no TLS. Default `loopback_only`.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
 }

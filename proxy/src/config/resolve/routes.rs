@@ -124,24 +124,25 @@ fn upstream(
 
 fn retry(context: &mut Context<'_>, key: &str, file: Option<&RetryFile>) -> Result<RetryConfig, Reported> {
     let Some(file) = file else { return Ok(RetryConfig { attempts_max: 1, on: Vec::new() }) };
+    if file.attempts_max < 2 {
+        return Err(context.error(
+            &member(key, "attempts_max"),
+            "fewer than two attempts are no retry: the first one counts",
+            "write `attempts_max: 2`, or leave `retry` out",
+        ));
+    }
     let attempts = context.count(&member(key, "attempts_max"), Some(file.attempts_max), &rules::ATTEMPTS_MAX);
-    let attempts_max = u32::try_from(attempts).unwrap_or(1);
     let mut on: Vec<RetryOn> =
         file.on.iter().map(|RetryOnFile::ConnectFailure| RetryOn::ConnectFailure).collect();
     on.dedup();
-    match (file.attempts_max, on.is_empty()) {
-        (2.., false) => Ok(RetryConfig { attempts_max, on }),
-        (0 | 1, _) => Err(context.error(
-            &member(key, "attempts_max"),
-            "one attempt is no retry: the first one counts",
-            "write `attempts_max: 2`, or leave `retry` out",
-        )),
-        (2.., true) => Err(context.error(
+    if on.is_empty() {
+        return Err(context.error(
             &member(key, "on"),
             "nothing is named after which another attempt is made",
             "write `on: [connect_failure]`, or leave `retry` out",
-        )),
+        ));
     }
+    Ok(RetryConfig { attempts_max: u32::try_from(attempts).unwrap_or(1), on })
 }
 
 fn audit_mode(
