@@ -1,0 +1,114 @@
+//! What is refused at load: everything whose meaning here would not be OPA's, or that a decision must not do.
+use super::ast::{Chain, Node, walk_module, walk_rule};
+use super::builtins;
+use super::scope::{Scope, head_of, is_function, leading_fields};
+use crate::LoadError;
+use regorus::unstable::{Expr, Module, Ref};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The functions of the whole policy set by their full path, with the functions they call and their place.
+#[derive(Debug, Default)]
+pub(super) struct Functions {
+    calls: BTreeMap<Vec<String>, BTreeSet<Vec<String>>>,
+    places: BTreeMap<Vec<String>, String>,
+}
+
+impl Functions {
+    /// Notes a module's functions.
+    pub(super) fn add(&mut self, place: &str, module: &Module, scope: &Scope) {
+        for rule in module.policy.iter().filter(|rule| is_function(rule)) {
+            let mut path = scope.package.clone();
+            path.extend(leading_fields(&Chain::of(head_of(rule))));
+            self.places.entry(path.clone()).or_insert_with(|| format!("{place}:{}", rule.span().line));
+            let calls = self.calls.entry(path).or_default();
+            walk_rule(rule, &mut |node| {
+                if let Node::Call { function, .. } = node {
+                    calls.insert(scope.resolve(&leading_fields(&function)));
+                }
+            });
+        }
+    }
+
+    /// Recursion would end in the engine's stack, which no timer guards.
+    pub(super) fn refuse_recursion(&self) -> Result<(), LoadError> {
+        let mut done: BTreeSet<&Vec<String>> = BTreeSet::new();
+        for start in self.calls.keys() {
+            let mut open = vec![(start, false)];
+            let mut path: Vec<&Vec<String>> = Vec::new();
+            while let Some((function, leaving)) = open.pop() {
+                if leaving {
+                    path.pop();
+                    done.insert(function);
+                    continue;
+                }
+                if path.contains(&function) {
+                    return Err(LoadError::Refused {
+                        place: self.places.get(function).cloned().unwrap_or_default(),
+                        what: format!("function `{}` calls itself", function.join(".")),
+                        mend: "Rego has no recursion: use a comprehension, `walk`, or `graph.reachable`",
+                    });
+                }
+                let Some(called) = self.calls.get(function).filter(|_| !done.contains(function)) else {
+                    continue;
+                };
+                path.push(function);
+                open.push((function, true));
+                open.extend(called.iter().filter(|c| self.calls.contains_key(*c)).map(|c| (c, false)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks every call of a module.
+pub(super) fn refuse_calls(
+    place: &str,
+    module: &Module,
+    scope: &Scope,
+    functions: &Functions,
+) -> Result<(), LoadError> {
+    let mut outcome = Ok(());
+    walk_module(module, &mut |node| {
+        if let Node::Call { function, params, span } = node
+            && outcome.is_ok()
+        {
+            let path = scope.resolve(&leading_fields(&function));
+            if !functions.calls.contains_key(&path) {
+                outcome = refuse_builtin(&path.join("."), params).map_err(|(what, mend)| {
+                    LoadError::Refused { place: format!("{place}:{}", span.line), what, mend }
+                });
+            }
+        }
+    });
+    outcome
+}
+
+fn refuse_builtin(name: &str, params: &[Ref<Expr>]) -> Result<(), (String, &'static str)> {
+    if let Some((_, mend)) = builtins::REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Err((format!("builtin `{name}` is refused"), mend));
+    }
+    if !builtins::is_known(name) {
+        return Err((format!("function `{name}` is not known"), "define it, or correct its name"));
+    }
+    if name == "walk" && params.len() < 2 {
+        let what = "`walk` with one argument gives nothing in this engine".to_owned();
+        return Err((what, "write `walk(value, [path, found])`"));
+    }
+    match builtins::own_arity(name) {
+        Some(arity) if arity != params.len() => {
+            let what = format!("`{name}` takes {arity} arguments and gets {}", params.len());
+            Err((what, "assign its result with `:=`"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The full paths of all rules, with whether each is a function.
+pub(super) fn rule_paths(module: &Module, scope: &Scope) -> Vec<(Vec<String>, bool)> {
+    let path = |rule: &_| {
+        let mut path = scope.package.clone();
+        path.extend(leading_fields(&Chain::of(head_of(rule))));
+        path
+    };
+    module.policy.iter().map(|rule| (path(rule), is_function(rule))).collect()
+}

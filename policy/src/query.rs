@@ -1,0 +1,107 @@
+//! What is asked: the contract between the enforcement point and a policy. Everything is borrowed.
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+/// May this source do this action on this destination? Every string is the *normalised* spelling, the one that is
+/// forwarded, so that what is decided on is what happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The moment of the decision: nanoseconds since the Unix epoch. It is all the time a policy sees.
+    pub now_ns: u64,
+    /// The HTTP method in its exact spelling, or `connect` for a raw stream.
+    pub action: &'a str,
+    /// Who asks.
+    pub source: Source<'a>,
+    /// The address that was dialled.
+    pub destination: SocketAddr,
+    /// The request; absent for a raw stream.
+    pub http: Option<Http<'a>>,
+    /// The members of the verified token, if one was presented and held.
+    pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    /// The name of the matched route.
+    pub route: &'a str,
+    /// The name of the service that the route belongs to.
+    pub service: &'a str,
+}
+
+/// Who asks, as the transport proved it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// The peer's verified SPIFFE ID.
+    pub spiffe_id: Option<&'a str>,
+    /// The trust domain of that SPIFFE ID.
+    pub trust_domain: Option<&'a str>,
+    /// The server name that the peer asked for in its TLS hello.
+    pub sni: Option<&'a str>,
+    /// The serial number of the peer's certificate, lower-case hex.
+    pub certificate_serial: Option<&'a str>,
+}
+
+/// The request as it will be forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Http<'a> {
+    /// The exchange's id.
+    pub id: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host and port as the caller named them, canonical.
+    pub authority: &'a str,
+    /// The canonical path, without the query.
+    pub path: &'a str,
+    /// The query without its `?`.
+    pub query: Option<&'a str>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'a str,
+    /// The header fields.
+    pub headers: &'a dyn Headers,
+    /// The body, as far as it was read.
+    pub body: Body<'a>,
+    /// The announced body length in bytes, -1 when unknown.
+    pub size: i64,
+}
+
+/// The body, as far as it was read for the decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// No policy in force reads bodies ([`crate::Pdp::reads_body`]), or the request has none.
+    NotRead,
+    /// The whole body: exactly the bytes that will be forwarded.
+    Whole(&'a [u8]),
+    /// A streamed body that cannot be held. A policy that reads bodies sees it as truncated.
+    Stream,
+}
+
+/// The header fields of a request. Names are lower-case. Implementations borrow from the request.
+pub trait Headers: Debug {
+    /// The first value of a field.
+    fn get(&self, name: &str) -> Option<&str>;
+    /// Visits every field in order, repeated names repeatedly.
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str));
+}
+
+/// A request without header fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn get(&self, _name: &str) -> Option<&str> {
+        None
+    }
+
+    fn for_each(&self, _visit: &mut dyn FnMut(&str, &str)) {}
+}
+
+/// A list of names and values, in order; names are expected in lower case.
+impl Headers for Vec<(String, String)> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str)) {
+        for (name, value) in self {
+            visit(name, value);
+        }
+    }
+}
