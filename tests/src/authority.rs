@@ -9,6 +9,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
+pub use rcgen::{PKCS_ECDSA_P256_SHA256 as ECDSA_P256, PKCS_ED25519 as ED25519};
+
 /// The authority of one trust domain.
 #[derive(Debug)]
 pub struct Authority {

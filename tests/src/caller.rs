@@ -230,6 +230,17 @@ pub fn get(path: &str) -> Request<Bytes> {
 }
 
 impl Connection {
+    /// The same connection for another request at the same time; only HTTP/2 has such.
+    pub fn another_stream(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => {
+                let sender = Sender::Http2(sender.clone());
+                Some(Self { sender, server_certificate: self.server_certificate.clone() })
+            }
+        }
+    }
+
     /// Sends a request whose URI is a path and takes the whole answer.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::authority::{Authority, Identity, key_pair};
+use crate::authority::{Authority, ED25519, Identity, key_pair};
 use crate::caller::{Caller, call_plain, get};
 use crate::peer::postern;
 use crate::process::{Output, Running, run};
@@ -70,7 +70,7 @@ impl Scene {
         let (listener, status) = (crate::port::free(), crate::port::free());
         authority.issue("/sidecar").write(folder.path(), "sidecar");
         fs::write(folder.path().join("trust.pem"), authority.bundle_pem()).expect("the bundle is written");
-        let (audit_key, audit_public) = key_pair(&rcgen::PKCS_ED25519);
+        let (audit_key, audit_public) = key_pair(&ED25519);
         fs::write(folder.path().join("audit.key"), audit_key).expect("the key is written");
         fs::write(folder.path().join("audit.pub.pem"), audit_public).expect("the key is written");
         let config = config(folder.path(), listener, status, upstream.address());

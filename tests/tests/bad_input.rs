@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use postern_tests::authority::{Authority, key_pair};
+use postern_tests::authority::{Authority, ECDSA_P256, key_pair};
 use postern_tests::sidecar::{POLICY, postern_with};
 use postern_tests::{Output, Scene, Served, Sidecar, Version, process, run};
 use serde_json::json;
@@ -88,7 +88,7 @@ fn a_private_key_that_does_not_match_is_refused() {
 #[test]
 fn a_signing_key_of_the_wrong_kind_is_refused() {
     let scene = Scene::new();
-    fs::write(scene.path("audit.key"), key_pair(&rcgen::PKCS_ECDSA_P256_SHA256).0).expect("another key");
+    fs::write(scene.path("audit.key"), key_pair(&ECDSA_P256).0).expect("another key");
     refuses(&scene, &["audit.key"]);
 }
 
@@ -173,7 +173,7 @@ fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() 
 #[test]
 fn an_unsigned_bundle_is_refused_where_signers_are_named() {
     let mut scene = Scene::new();
-    fs::write(scene.path("signer.pub.pem"), key_pair(&rcgen::PKCS_ECDSA_P256_SHA256).1).expect("a key");
+    fs::write(scene.path("signer.pub.pem"), key_pair(&ECDSA_P256).1).expect("a key");
     let bundle = &mut scene.config["policy"]["bundles"]["authz"];
     bundle.as_object_mut().expect("a map").remove("unsigned");
     bundle["signers"] = json!([scene.folder.path().join("signer.pub.pem")]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use postern_tests::authority::key_pair;
+use postern_tests::authority::{ECDSA_P256, key_pair};
 use postern_tests::sidecar::POLICY;
 use postern_tests::{Scene, Served, Version, peer, process, run};
 use serde_json::json;
@@ -19,7 +19,7 @@ fn bundle(program: &Path, scene: &Scene) -> PathBuf {
     fs::write(sources.join("authz.rego"), POLICY).expect("the policy");
     fs::write(sources.join(".manifest"), r#"{"roots": ["postern"], "rego_version": 1}"#)
         .expect("the manifest");
-    let (private, public) = key_pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (private, public) = key_pair(&ECDSA_P256);
     fs::write(scene.path("signer.key"), private).expect("the private key");
     fs::write(scene.path("signer.pub.pem"), public).expect("the public key");
     let archive = scene.path("bundle.tar.gz");

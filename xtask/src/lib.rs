@@ -3,6 +3,7 @@
 //!
 //! Everything here is plain, blocking and single-threaded: it is read in the bad hours.
 
+pub mod bench;
 pub mod process;
 pub mod suite;
 pub mod tidy;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use xtask::tools::{NeededBy, Shed};
-use xtask::{root, suite, tidy};
+use xtask::{bench, root, suite, tidy};
 
 const USAGE: &str = "usage:
   cargo xtask test [--full] [--check OUTCOME:NAME[:WHY]]... [-- FILTER...]
@@ -12,6 +12,9 @@ const USAGE: &str = "usage:
         --full adds the tests marked `#[ignore]`; --check counts a step that ran before this one.
   cargo xtask tidy
         checks the rules that no compiler checks
+  cargo xtask bench [--counts] [--rounds N] [--seconds N] [--write FILE]
+        measures Postern against Envoy (or, with --counts, instructions and system calls per request) and prints
+        the table; --write also puts it between its markers in FILE
   cargo xtask tools [NAME...]
         gets the named tools (all that tests need, when none is named) and prints their paths";
 
@@ -34,6 +37,7 @@ fn run(command: &str, rest: &[String]) -> Result<ExitCode> {
     match command {
         "test" => test(rest),
         "tidy" => tidy_command(rest),
+        "bench" => bench_command(rest),
         "tools" => tools_command(rest),
         unknown => bail!("unknown command `{unknown}`\n{USAGE}"),
     }
@@ -66,6 +70,26 @@ fn tidy_command(rest: &[String]) -> Result<ExitCode> {
     }
     eprintln!("tidy: {} findings", findings.len());
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bench_command(rest: &[String]) -> Result<ExitCode> {
+    let mut options =
+        bench::Options { rounds: 5, seconds: 3.0, figures: bench::Figures::Ratios, document: None };
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("`{argument}` wants a value"));
+        match argument.as_str() {
+            "--counts" => options.figures = bench::Figures::Counts,
+            "--rounds" => options.rounds = value()?.parse().context("--rounds wants a whole number")?,
+            "--seconds" => options.seconds = value()?.parse().context("--seconds wants a number")?,
+            "--write" => options.document = Some(value()?.into()),
+            unknown => bail!("unknown argument `{unknown}`\n{USAGE}"),
+        }
+    }
+    if options.rounds == 0 || !(0.5..=600.0).contains(&options.seconds) {
+        bail!("at least one round, of 0.5 to 600 seconds");
+    }
+    bench::run(&root(), &options)
 }
 
 fn tools_command(names: &[String]) -> Result<ExitCode> {

@@ -41,6 +41,65 @@ pub fn run_logged(mut command: Command, log: &Path, limit: Duration) -> Result<(
     Ok(())
 }
 
+/// A program in the background; killed when dropped.
+#[derive(Debug)]
+pub struct Guard(Child);
+
+impl Guard {
+    /// Starts `command` with its output in the file `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut command: Command, log: &Path) -> Result<Self> {
+        let described = describe(&command);
+        let file = File::create(log).with_context(|| format!("cannot write `{}`", log.display()))?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("cannot start `{described}`"))?;
+        Ok(Self(child))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// When its state cannot be asked.
+    pub fn ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
+    /// Asks it to stop (SIGTERM) and says whether it did within `limit`. A tracer has a child, and it is the child
+    /// that is asked: the tracer ends with it.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn stop(&mut self, limit: Duration) -> Result<bool> {
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let asked = children.split_whitespace().next().map_or_else(|| id.to_string(), str::to_owned);
+        Command::new("kill").args(["-TERM", &asked]).status().context("cannot start kill")?;
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if self.ended()? {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// How a streamed program ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Ended {

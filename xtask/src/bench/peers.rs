@@ -1,0 +1,181 @@
+//! The proxies that are compared, each with one worker, on one core, with the equivalent configuration: mutual TLS 1.3,
+//! one rule by SPIFFE ID and method, HTTP/1.1 to the upstream.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{Core, Ground, pinned};
+use crate::process::Guard;
+
+const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 17080);
+const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 17081);
+const POSTERN: ([u8; 4], u16) = ([127, 0, 0, 1], 17082);
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// The one that ratios are made against.
+pub(super) const REFERENCE: &str = "Envoy mTLS + RBAC";
+pub(super) const OURS: &str = "Postern, Rego";
+
+const POLICY: &str = r#"package postern.authz
+
+default decision := {"allowed": false}
+
+decision := {"allowed": true} if {
+	input.attributes.source.principal == "spiffe://example.org/client"
+	input.attributes.request.http.method == "GET"
+}
+"#;
+
+/// A running proxy.
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pub(super) process: Guard,
+}
+
+/// The service behind all of them.
+pub(super) fn upstream(ground: &Ground) -> Result<Guard> {
+    let address = SocketAddr::from(UPSTREAM);
+    let command = ground.generator(&["upstream", &address.to_string()]);
+    started("upstream", command, address, ground)
+}
+
+/// Every peer, running.
+pub(super) fn all(ground: &Ground) -> Result<Vec<Peer>> {
+    Ok(vec![envoy(ground)?, postern(ground, |program| pinned(program, Core::Proxy))?])
+}
+
+/// Postern, started by what `wrap` makes of its path.
+pub(super) fn postern(ground: &Ground, wrap: impl FnOnce(&Path) -> Command) -> Result<Peer> {
+    let folder = ground.folder.join("postern");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(folder.join("policy"))?;
+    fs::write(folder.join("policy/.manifest"), r#"{"roots": ["postern"], "rego_version": 1}"#)?;
+    fs::write(folder.join("policy/authz.rego"), POLICY)?;
+    let config = folder.join("postern.yaml");
+    fs::write(&config, postern_config(&ground.folder.join("identities"), &folder).to_string())?;
+    let mut command = wrap(&ground.postern);
+    command.arg("run").arg("-c").arg(config);
+    let address = SocketAddr::from(POSTERN);
+    Ok(Peer { name: OURS.to_owned(), address, process: started("postern", command, address, ground)? })
+}
+
+fn envoy(ground: &Ground) -> Result<Peer> {
+    let path = ground.folder.join("envoy.json");
+    fs::write(&path, envoy_config(&ground.folder.join("identities")).to_string())?;
+    let mut command = pinned(ground.tool("POSTERN_ENVOY")?, Core::Proxy);
+    command.arg("-c").arg(path).args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]);
+    let address = SocketAddr::from(ENVOY);
+    Ok(Peer { name: REFERENCE.to_owned(), address, process: started("envoy", command, address, ground)? })
+}
+
+fn started(name: &str, command: Command, address: SocketAddr, ground: &Ground) -> Result<Guard> {
+    if TcpStream::connect(address).is_ok() {
+        bail!("somebody listens on {address} already");
+    }
+    let log = ground.folder.join(format!("{name}.log"));
+    let mut guard = Guard::start(command, &log)?;
+    let began = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if guard.ended()? || began.elapsed() > START_LIMIT {
+            bail!("{name} does not listen on {address}; see `{}`", log.display());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(guard)
+}
+
+fn postern_config(identities: &Path, folder: &Path) -> Value {
+    json!({
+        "version": 1,
+        "identity": { "source": { "files": {
+            "certificate": identities.join("sidecar.pem"),
+            "key": identities.join("sidecar.key"),
+            "trust_bundles": { "example.org": identities.join("trust.pem") },
+        } } },
+        "policy": {
+            "bundles": { "authz": {
+                "source": { "directory": { "path": folder.join("policy") } },
+                "unsigned": "development_only",
+            } },
+            "decision": { "rego": "postern/authz/decision" },
+            "last_good_directory": folder.join("last-good"),
+        },
+        "listeners": { "app": {
+            "inbound": {
+                "address": SocketAddr::from(POSTERN).to_string(),
+                "tls": { "mutual": { "trust_domains": ["example.org"] } },
+            },
+            "routes": [{ "match": { "path_prefix": "/" }, "upstream": "app" }],
+        } },
+        "upstreams": { "app": { "endpoints": [SocketAddr::from(UPSTREAM).to_string()] } },
+        "audit": {
+            "directory": folder.join("audit"),
+            "signer": { "ed25519": { "key": identities.join("audit.key") } },
+            "mode": "async",
+        },
+        "workers": 1,
+    })
+}
+
+fn address_of((ip, port): ([u8; 4], u16)) -> Value {
+    json!({ "socket_address": { "address": std::net::Ipv4Addr::from(ip).to_string(), "port_value": port } })
+}
+
+fn envoy_config(identities: &Path) -> Value {
+    let file = |name: &str| json!({ "filename": identities.join(name) });
+    let tls = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": true,
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_params": { "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3" },
+            "tls_certificates": [{ "certificate_chain": file("sidecar.pem"), "private_key": file("sidecar.key") }],
+            "validation_context": { "trusted_ca": file("trust.pem") },
+        },
+    });
+    let rbac = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        "rules": { "action": "ALLOW", "policies": { "client": {
+            "permissions": [{ "header": { "name": ":method", "string_match": { "exact": "GET" } } }],
+            "principals": [{ "authenticated": { "principal_name": { "exact": "spiffe://example.org/client" } } }],
+        } } },
+    });
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "app",
+        "codec_type": "AUTO",
+        "route_config": { "virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "app" } }],
+        }] },
+        "http_filters": [
+            { "name": "envoy.filters.http.rbac", "typed_config": rbac },
+            { "name": "envoy.filters.http.router", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            } },
+        ],
+    });
+    json!({ "static_resources": {
+        "listeners": [{
+            "name": "app", "address": address_of(ENVOY),
+            "filter_chains": [{
+                "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }],
+                "transport_socket": { "name": "envoy.transport_sockets.tls", "typed_config": tls },
+            }],
+        }],
+        "clusters": [{
+            "name": "app", "type": "STATIC",
+            "load_assignment": { "cluster_name": "app", "endpoints": [
+                { "lb_endpoints": [{ "endpoint": { "address": address_of(UPSTREAM) } }] },
+            ] },
+        }],
+    } })
+}
