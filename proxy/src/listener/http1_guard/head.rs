@@ -3,7 +3,7 @@ use http::Uri;
 
 /// The guard's view of the head of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RawHead {
+pub(crate) enum RawHead {
     /// The head is inside the guard's grammar.
     Seen(Head),
     /// The head, or something before it on the connection, is not. No later head of the connection is trusted.
@@ -12,7 +12,7 @@ pub enum RawHead {
 
 /// A head inside the guard's grammar, and what of it hyper does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     pub(super) target: Box<[u8]>,
     pub(super) form: TargetForm,
     pub(super) hosts: u32,
@@ -20,7 +20,7 @@ pub struct Head {
 
 /// The four forms of a request target (RFC 9112 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetForm {
+pub(crate) enum TargetForm {
     /// `/path?query`
     Origin,
     /// `http://host/path?query`
@@ -44,32 +44,27 @@ impl TargetForm {
 
 impl Head {
     /// The request target as it was sent.
-    #[must_use]
-    pub fn target(&self) -> &[u8] {
+    pub(crate) fn target(&self) -> &[u8] {
         &self.target
     }
 
     /// The form of the target.
-    #[must_use]
-    pub fn form(&self) -> TargetForm {
+    pub(crate) fn form(&self) -> TargetForm {
         self.form
     }
 
     /// How many `Host` lines the head has.
-    #[must_use]
-    pub fn hosts(&self) -> u32 {
+    pub(crate) fn hosts(&self) -> u32 {
         self.hosts
     }
 
     /// Whether the target holds a `#`, which [`Uri`] cuts off with all that follows.
-    #[must_use]
-    pub fn has_fragment(&self) -> bool {
+    pub(crate) fn has_fragment(&self) -> bool {
         self.target.contains(&b'#')
     }
 
     /// Whether `uri` is this target, byte by byte: that the request at hand is the one that this head began.
-    #[must_use]
-    pub fn is_of(&self, uri: &Uri) -> bool {
+    pub(crate) fn is_of(&self, uri: &Uri) -> bool {
         let path_and_query = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
         match self.form {
             TargetForm::Origin => *self.target == *path_and_query,
@@ -100,7 +95,7 @@ fn scheme_end(target: &[u8]) -> Option<usize> {
 
 /// What is wrong with a request head, or with the framing before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum HeadFault {
+pub(crate) enum HeadFault {
     /// Not `METHOD SP target SP HTTP-version`.
     #[error("the request line is malformed")]
     RequestLine,

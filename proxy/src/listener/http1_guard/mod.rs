@@ -12,11 +12,13 @@ mod head;
 mod tracker;
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;
 
-pub use head::{Head, HeadFault, RawHead, TargetForm};
+pub(crate) use head::{Head, HeadFault, RawHead, TargetForm};
 pub(crate) use tracker::{HeadLimits, HeadTracker};
 
 use crate::config::ListenerLimits;

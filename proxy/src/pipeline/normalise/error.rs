@@ -4,7 +4,7 @@ use crate::listener::HeadFault;
 /// What is wrong with a request head. Each variant has its own reason code; the caller is the guilty party in
 /// all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum GuardError {
+pub(crate) enum GuardError {
     /// The bytes on an HTTP/1 connection are outside of the guard's grammar.
     #[error(transparent)]
     Head(#[from] HeadFault),
@@ -105,8 +105,7 @@ pub enum GuardError {
 
 impl GuardError {
     /// The stable reason code.
-    #[must_use]
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Head(fault) => head_code(fault),
             Self::Version => "request.version",
@@ -145,8 +144,7 @@ impl GuardError {
 
     /// Whether the HTTP/1 connection must be closed with the answer, because what follows on it is not
     /// certain to be a request.
-    #[must_use]
-    pub fn closes_connection(self) -> bool {
+    pub(crate) fn closes_connection(self) -> bool {
         matches!(self, Self::Head(_) | Self::ContentLength | Self::TransferEncoding | Self::FramingConflict)
     }
 }
