@@ -3,6 +3,7 @@
 //! Nothing here runs per request but atomics and, for a sampled or denied exchange, one push to a bounded
 //! queue. Spans are made by the export thread from finished exchanges; no tracing subscriber sees a request.
 
+pub mod log;
 pub mod metrics;
 pub mod otlp;
 pub mod spans;

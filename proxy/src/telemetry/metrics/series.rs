@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 /// What a code that the set does not know is counted under.
 pub(super) const OTHER: &str = "other";
@@ -69,13 +70,18 @@ pub(super) struct Family {
 }
 
 impl Family {
+    /// With the full stop that the library gives to the families it registers itself.
+    fn sentence(self) -> String {
+        format!("{}.", self.help)
+    }
+
     /// Writes a family of counters.
     pub(super) fn counters<L: EncodeLabelSet>(
         self,
         encoder: &mut DescriptorEncoder<'_>,
         rows: impl Iterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(self.name, &self.sentence(), None, MetricType::Counter)?;
         for (labels, count) in rows {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
@@ -88,7 +94,7 @@ impl Family {
         encoder: &mut DescriptorEncoder<'_>,
         rows: impl Iterator<Item = (L, i64)>,
     ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(self.name, &self.sentence(), None, MetricType::Gauge)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -101,10 +107,9 @@ impl Family {
         encoder: &mut DescriptorEncoder<'_>,
         rows: impl Iterator<Item = (L, &'a super::DurationHistogram)>,
     ) -> fmt::Result {
-        use prometheus_client::registry::Unit;
         let unit = Some(&Unit::Seconds);
         let mut family: MetricEncoder<'_> =
-            encoder.encode_descriptor(self.name, self.help, unit, MetricType::Histogram)?;
+            encoder.encode_descriptor(self.name, &self.sentence(), unit, MetricType::Histogram)?;
         for (labels, histogram) in rows {
             histogram.encode(&mut family.encode_family(&labels)?)?;
         }

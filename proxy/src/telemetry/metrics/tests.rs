@@ -1,0 +1,116 @@
+use super::*;
+use crate::telemetry::spans::Decided;
+
+const REASONS: [&str; 5] =
+    ["policy.denied", "policy.allowed", "upstream.timeout", "tls.certificate_expired", "token.expired"];
+
+fn metrics() -> Metrics {
+    Metrics::new(&MetricsPlan { version: "1.2.3", started_unix_s: 1_700_000_000, reasons: &REASONS })
+}
+
+/// A sidecar that has seen a little of everything.
+fn busy() -> Metrics {
+    let metrics = metrics();
+    let app = metrics.listener("app");
+    app.exchange_finished(Decided::Allow, "policy.allowed", 300_000);
+    app.exchange_finished(Decided::Allow, "policy.allowed", 100_000);
+    app.exchange_finished(Decided::Allow, "upstream.timeout", 15_000_000_000);
+    app.exchange_finished(Decided::Deny, "policy.denied", 50_000);
+    app.exchange_finished(Decided::DenyObserved, "policy.denied", 50_000);
+    app.exchange_finished(Decided::Undecided, "never.heard.of", 0);
+    app.handshake_completed();
+    app.connection_refused("tls.certificate_expired");
+    let bank = metrics.upstream("bank");
+    bank.attempt(UpstreamResult::of_status(200), 2_000_000);
+    bank.attempt(UpstreamResult::of_status(503), 2_000_000);
+    bank.attempt(UpstreamResult::NoResponse, 2_000_000);
+    bank.connect_failed();
+    bank.retried();
+    bank.connection_opened();
+    metrics.policy.loaded(1, "rego", &[("authz", "r1")], 1_700_000_001);
+    metrics.policy.loaded(2, "rego", &[("authz", "r2 \"quoted\"\n\\")], 1_700_000_002);
+    metrics.policy.load_failed(LoadResult::Refused);
+    metrics.policy.observing_routes(1);
+    metrics.identity.svid(1_700_003_600);
+    metrics.identity.trust(2, 5);
+    metrics.identity.updated(LoadResult::Loaded);
+    metrics.audit.records.inc_by(7);
+    metrics.audit.durable(6);
+    metrics.audit.rings(512, 1_048_576);
+    metrics.audit.checkpoint(1_700_000_003);
+    metrics.keys.issuers(&["https://idp.example.org"]);
+    metrics.keys.refreshed("https://idp.example.org", LoadResult::Loaded);
+    metrics.keys.refreshed("https://elsewhere.example.org", LoadResult::Loaded);
+    metrics.keys.token_accepted();
+    metrics.keys.token_refused("token.expired");
+    metrics.spans.dropped(Decided::Deny);
+    metrics.spans.dropped(Decided::Allow);
+    metrics.config.loaded(1_700_000_000);
+    metrics.config.load_failed(LoadResult::Refused);
+    metrics.log.suppressed.inc();
+    metrics
+}
+
+#[test]
+fn the_exposition_is_the_published_one() {
+    let text = busy().encode();
+    let golden = include_str!("golden.txt");
+    // Families keep their order; the library does not promise one among the series of its own families.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&text), sorted(golden), "the exposition is now:\n{text}");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn every_name_keeps_the_conventions() {
+    let text = busy().encode();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(name.starts_with("postern_"), "{name}");
+        assert!(!name.ends_with("_total"), "{name}: the exposition adds it itself");
+        let base_unit = !["_ms", "_us", "_ns", "_kb", "_minutes"].iter().any(|unit| name.ends_with(unit));
+        assert!(base_unit, "{name}");
+        assert!(kind != "histogram" || name.ends_with("_seconds"), "{name}");
+    }
+}
+
+#[test]
+fn what_is_active_is_counted_until_it_is_dropped() {
+    let metrics = metrics();
+    let app = metrics.listener("app");
+    let shows =
+        |line: &str| assert!(metrics.encode().contains(line), "{line} is not in\n{}", metrics.encode());
+    let connection = app.connection();
+    let exchange = app.exchange();
+    shows("postern_connections_active{listener=\"app\"} 1\n");
+    shows("postern_exchanges_active{listener=\"app\"} 1\n");
+    drop((connection, exchange));
+    shows("postern_connections_active{listener=\"app\"} 0\n");
+    shows("postern_exchanges_active{listener=\"app\"} 0\n");
+    shows("postern_connections_accepted_total{listener=\"app\"} 1\n");
+}
+
+#[test]
+fn a_name_always_leads_to_the_same_counts_and_a_removed_one_goes() {
+    let metrics = metrics();
+    metrics.upstream("bank").retried();
+    metrics.upstream("bank").retried();
+    metrics.upstream("old").retried();
+    assert!(metrics.encode().contains("postern_upstream_retries_total{upstream=\"bank\"} 2\n"));
+    metrics.keep_only(&[], &["bank"]);
+    assert!(!metrics.encode().contains("\"old\""));
+    assert!(metrics.encode().contains("postern_upstream_retries_total{upstream=\"bank\"} 2\n"));
+}
+
+#[test]
+fn keys_of_a_removed_issuer_are_forgotten() {
+    let metrics = metrics();
+    metrics.keys.issuers(&["https://a.example", "https://b.example"]);
+    metrics.keys.issuers(&["https://b.example"]);
+    let text = metrics.encode();
+    assert!(!text.contains("a.example") && text.contains("b.example"), "{text}");
+}
