@@ -1,0 +1,168 @@
+//! What the admin socket answers: what the sidecar runs with, and the commands `drain` and `reload`.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::{Method, Request, StatusCode};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::server::{self, ACCEPT_PAUSE, Answer, Answers, Places, ServerLimits};
+use super::socket::{AdminSocket, Caller};
+use super::status::Check;
+
+/// Commands that may wait to be taken; one more is refused.
+const COMMANDS_MAX: usize = 4;
+const PATHS: &str = "there is GET /status, GET /config, POST /drain and POST /reload\n";
+/// Every caller of the socket is on this machine: they share one bound.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// What an operator wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAction {
+    /// Take no new connections, finish what runs, stop.
+    Drain,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// One command, and where its answer goes: a sentence for the operator either way.
+#[derive(Debug)]
+pub struct AdminCommand {
+    /// What to do.
+    pub action: AdminAction,
+    /// `Ok` when it is done or under way, `Err` with the reason why not. Dropping it answers that the
+    /// sidecar is stopping.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// Where the admin socket puts commands, and where the control thread takes them.
+#[must_use]
+pub fn commands() -> (mpsc::Sender<AdminCommand>, mpsc::Receiver<AdminCommand>) {
+    mpsc::channel(COMMANDS_MAX)
+}
+
+/// What the admin socket shows. Asked on the admin thread.
+pub trait AdminView: Debug + Send + Sync {
+    /// What runs, and how well.
+    fn status(&self) -> Status;
+    /// The configuration in force. Secrets are file names in it, and stay so.
+    fn config(&self) -> serde_json::Value;
+}
+
+/// What runs, and how well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Version of the binary.
+    pub version: &'static str,
+    /// Whether the sidecar was ever ready.
+    pub started: bool,
+    /// Our identity; `None` until the source gave one.
+    pub identity: Option<IdentityStatus>,
+    /// Counts up with every policy put in force; 0 before the first.
+    pub policy_generation: u64,
+    /// The policy bundles in force.
+    pub policy: Vec<BundleStatus>,
+    /// The checks of `/readyz`.
+    pub checks: Vec<Check>,
+}
+
+/// Our identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IdentityStatus {
+    /// Our SPIFFE ID.
+    pub spiffe_id: String,
+    /// When our SVID expires, in whole seconds since the Unix epoch.
+    pub expires_unix_s: u64,
+}
+
+/// One policy bundle in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BundleStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its own revision.
+    pub revision: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Serves the admin socket until it is dropped, which closes every connection and removes the socket.
+pub async fn serve(
+    socket: AdminSocket,
+    view: Arc<dyn AdminView>,
+    commands: mpsc::Sender<AdminCommand>,
+    limits: ServerLimits,
+) -> Infallible {
+    let places = Places::new(limits);
+    let answers = Arc::new(AdminPort { view, commands });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, Caller::Trusted)) => {
+                    if let Some(place) = places.take(HERE) {
+                        connections.spawn(place.serve(stream, Arc::clone(&answers)));
+                    }
+                }
+                Ok((_, Caller::Stranger { uid })) => warn!(uid, "a stranger at the admin socket was sent away"),
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AdminPort {
+    view: Arc<dyn AdminView>,
+    commands: mpsc::Sender<AdminCommand>,
+}
+
+impl Answers for AdminPort {
+    async fn answer(&self, request: Request<()>) -> Answer {
+        match (request.uri().path(), request.method()) {
+            ("/status", &Method::GET) => server::json(StatusCode::OK, &self.view.status()),
+            ("/config", &Method::GET) => server::json(StatusCode::OK, &self.view.config()),
+            ("/drain", &Method::POST) => self.command(AdminAction::Drain).await,
+            ("/reload", &Method::POST) => self.command(AdminAction::Reload).await,
+            ("/status" | "/config", _) => server::method_not_allowed("GET"),
+            ("/drain" | "/reload", _) => server::method_not_allowed("POST"),
+            (_, _) => server::text(StatusCode::NOT_FOUND, PATHS),
+        }
+    }
+}
+
+impl AdminPort {
+    async fn command(&self, action: AdminAction) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.try_send(AdminCommand { action, reply }).is_err() {
+            return told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other commands are waiting, or the sidecar is stopping",
+            );
+        }
+        match answer.await {
+            Ok(Ok(done)) => told(StatusCode::OK, &done),
+            Ok(Err(refused)) => told(StatusCode::CONFLICT, &refused),
+            Err(_) => told(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is stopping"),
+        }
+    }
+}
+
+fn told(status: StatusCode, message: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        ok: bool,
+        message: &'a str,
+    }
+    server::json(status, &Told { ok: status == StatusCode::OK, message })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use super::*;
+use crate::admin::AdminError;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+#[derive(Debug)]
+struct View;
+
+impl AdminView for View {
+    fn status(&self) -> Status {
+        Status {
+            version: "1.2.3",
+            started: true,
+            identity: Some(IdentityStatus {
+                spiffe_id: "spiffe://example.org/app".to_owned(),
+                expires_unix_s: 1_700_000_000,
+            }),
+            policy_generation: 3,
+            policy: vec![BundleStatus {
+                name: "authz".to_owned(),
+                revision: "r7".to_owned(),
+                sha256: "00ff".to_owned(),
+            }],
+            checks: vec![Check { name: "audit", ok: false, reason: "the disk is full".to_owned() }],
+        }
+    }
+
+    fn config(&self) -> serde_json::Value {
+        serde_json::json!({ "version": 1 })
+    }
+}
+
+/// A served socket, and the other end of its commands.
+struct Desk {
+    folder: tempfile::TempDir,
+    commands: mpsc::Receiver<AdminCommand>,
+    serving: tokio::task::JoinHandle<Infallible>,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn desk() -> Desk {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = AdminSocket::bind(&folder.path().join("s")).await.unwrap();
+    let (sender, commands) = commands();
+    let serving = tokio::spawn(serve(socket, Arc::new(View), sender, ServerLimits::ADMIN));
+    Desk { folder, commands, serving }
+}
+
+async fn ask(socket: &Path, line: &str) -> (u16, serde_json::Value) {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body = serde_json::from_str(body).unwrap_or_else(|_| body.into());
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+#[tokio::test]
+async fn the_socket_says_what_runs() {
+    let desk = desk().await;
+    let socket = desk.folder.path().join("s");
+    let (status, body) = ask(&socket, "GET /status").await;
+    assert_eq!(status, 200);
+    let expected = serde_json::json!({
+        "version": "1.2.3", "started": true,
+        "identity": { "spiffe_id": "spiffe://example.org/app", "expires_unix_s": 1_700_000_000 },
+        "policy_generation": 3,
+        "policy": [{ "name": "authz", "revision": "r7", "sha256": "00ff" }],
+        "checks": [{ "name": "audit", "ok": false, "reason": "the disk is full" }],
+    });
+    assert_eq!(body, expected);
+    assert_eq!(ask(&socket, "GET /config").await, (200, serde_json::json!({ "version": 1 })));
+}
+
+#[tokio::test]
+async fn a_command_is_answered_with_what_became_of_it() {
+    let mut desk = desk().await;
+    let socket = desk.folder.path().join("s");
+    let done = |text: &str| Some(Ok(text.to_owned()));
+    let rows = [
+        ("POST /drain", AdminAction::Drain, done("draining"), 200, "draining"),
+        (
+            "POST /reload",
+            AdminAction::Reload,
+            Some(Err("`port` is no port".to_owned())),
+            409,
+            "`port` is no port",
+        ),
+        ("POST /reload", AdminAction::Reload, None, 503, "the sidecar is stopping"),
+    ];
+    for (line, action, reply, status, message) in rows {
+        let (answer, ()) = tokio::join!(ask(&socket, line), async {
+            let command = desk.commands.recv().await.unwrap();
+            assert_eq!(command.action, action);
+            if let Some(reply) = reply {
+                command.reply.send(reply).unwrap();
+            }
+        });
+        assert_eq!(
+            answer,
+            (status, serde_json::json!({ "ok": status == 200, "message": message })),
+            "{line}"
+        );
+    }
+    desk.commands.close();
+    assert_eq!(ask(&socket, "POST /drain").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_command_that_is_only_looked_at_does_nothing() {
+    let mut desk = desk().await;
+    let socket = desk.folder.path().join("s");
+    for (line, status) in [
+        ("GET /drain", 405),
+        ("POST /status", 405),
+        ("DELETE /config", 405),
+        ("POST /drain/", 404),
+        ("GET /", 404),
+    ] {
+        assert_eq!(ask(&socket, line).await.0, status, "{line}");
+    }
+    assert!(desk.commands.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_socket_is_its_owners_alone_and_goes_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let socket = AdminSocket::bind(&path).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(socket);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "the dead socket's file stays");
+    let live = AdminSocket::bind(&path).await.unwrap();
+    let error = AdminSocket::bind(&path).await.unwrap_err();
+    assert!(matches!(error, AdminError::InUse { .. }), "{error}");
+    assert!(path.exists());
+    drop(live);
+}
+
+#[tokio::test]
+async fn a_successors_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let first = AdminSocket::bind(&path).await.unwrap();
+    // Kept elsewhere, so that the file system cannot give its inode to the next.
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    let _second = AdminSocket::bind(&path).await.unwrap();
+    drop(first);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_a_socket_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "keep me").unwrap();
+    let check = async |path: &Path, expected: &str| {
+        let error = AdminSocket::bind(path).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(&file, "is no socket").await;
+    check(folder.path(), "is no socket").await;
+    check(&folder.path().join("absent/s"), "cannot be made").await;
+    check(&folder.path().join("x".repeat(120)), "too long").await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "keep me");
+}
