@@ -1,7 +1,7 @@
 //! Which headers may come in, which are taken away, and that each has one value.
+use super::GuardLimits;
 use super::error::GuardError;
 use super::hop_by_hop::{self, NotOneLength};
-use crate::config::ListenerLimits;
 use http::header::{self, AUTHORIZATION, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -139,7 +139,7 @@ fn listed(list: &[&str], name: &str) -> bool {
 pub(super) fn clean(
     headers: &mut HeaderMap,
     version: Version,
-    limits: &ListenerLimits,
+    limits: &GuardLimits,
 ) -> Result<(), GuardError> {
     check_framing(headers)?;
     let drops = survey(headers, limits)?;
@@ -173,7 +173,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), GuardError> {
 }
 
 /// Checks names, values and sizes in one pass; gives the number of headers to drop.
-fn survey(headers: &HeaderMap, limits: &ListenerLimits) -> Result<usize, GuardError> {
+fn survey(headers: &HeaderMap, limits: &GuardLimits) -> Result<usize, GuardError> {
     if headers.len() > limits.header_count_max {
         return Err(GuardError::HeaderCount);
     }

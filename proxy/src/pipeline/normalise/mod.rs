@@ -26,6 +26,27 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Uri, Version};
 use std::borrow::Cow;
 
+/// What a request head may cost, on HTTP/1 and HTTP/2 alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuardLimits {
+    /// Names and values of all headers together.
+    header_bytes_max: usize,
+    /// Name and value of one header; also path and query.
+    header_line_bytes_max: usize,
+    /// Headers of a request.
+    header_count_max: usize,
+}
+
+impl From<&ListenerLimits> for GuardLimits {
+    fn from(limits: &ListenerLimits) -> Self {
+        Self {
+            header_bytes_max: limits.header_bytes_max,
+            header_line_bytes_max: limits.header_line_bytes_max,
+            header_count_max: limits.header_count_max,
+        }
+    }
+}
+
 /// A request head in its one spelling. Only [`normalise`] makes one.
 #[derive(Debug)]
 pub(crate) struct Normalised {
@@ -34,8 +55,7 @@ pub(crate) struct Normalised {
     uri: Uri,
     version: Version,
     headers: HeaderMap,
-    /// Path and query as sent, if the path was sent in another spelling.
-    sent: Option<PathAndQuery>,
+    raw_path_differs: bool,
 }
 
 /// Puts a request head into its one spelling.
@@ -48,7 +68,7 @@ pub(crate) struct Normalised {
 pub(crate) fn normalise(
     mut parts: Parts,
     raw: Option<RawHead>,
-    limits: &ListenerLimits,
+    limits: &GuardLimits,
 ) -> Result<Normalised, GuardError> {
     let seen = wire_view(&parts, raw)?;
     check_method(&parts.method)?;
@@ -57,7 +77,7 @@ pub(crate) fn normalise(
     }
     let authority = authority(&parts, seen.as_ref())?;
     headers::clean(&mut parts.headers, parts.version, limits)?;
-    let Target { target, sent } = target(parts.uri, limits)?;
+    let (target, raw_path_differs) = target(parts.uri, limits)?;
     if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
         return Err(GuardError::GrpcPath);
     }
@@ -70,7 +90,7 @@ pub(crate) fn normalise(
         uri: Uri::from_parts(uri).map_err(|_| GuardError::TargetForm)?,
         version: parts.version,
         headers: parts.headers,
-        sent,
+        raw_path_differs,
     })
 }
 
@@ -113,9 +133,9 @@ impl Normalised {
         self.version
     }
 
-    /// The path as it was sent, if that was another spelling.
-    pub(crate) fn raw_path(&self) -> Option<&[u8]> {
-        self.sent.as_ref().map(|sent| sent.path().as_bytes())
+    /// Whether the path was sent in another spelling.
+    pub(crate) fn raw_path_differs(&self) -> bool {
+        self.raw_path_differs
     }
 
     /// The head to send on, byte by byte what was decided on: the target is absolute, and whoever writes it to
@@ -194,15 +214,9 @@ fn spell_authority(canonical: &str) -> Result<Authority, GuardError> {
     Authority::try_from(canonical.as_bytes()).map_err(|_| GuardError::HostInvalid)
 }
 
-/// Path and query in their one spelling.
-struct Target {
-    target: PathAndQuery,
-    /// As sent, if the path was sent in another.
-    sent: Option<PathAndQuery>,
-}
-
-/// Shares the bytes of the request if they are canonical.
-fn target(uri: Uri, limits: &ListenerLimits) -> Result<Target, GuardError> {
+/// Path and query in their one spelling, and whether the path was sent in another. Shares the bytes of the
+/// request if they are canonical.
+fn target(uri: Uri, limits: &GuardLimits) -> Result<(PathAndQuery, bool), GuardError> {
     let sent = uri.into_parts().path_and_query.ok_or(GuardError::PathForm)?;
     if sent.as_str().len() > limits.header_line_bytes_max {
         return Err(GuardError::Head(HeadFault::TargetTooLong));
@@ -215,14 +229,14 @@ fn target(uri: Uri, limits: &ListenerLimits) -> Result<Target, GuardError> {
     let differs = path != sent.path();
     // An absolute target may have no path at all (`http://host?query`).
     if !differs && sent.as_str().starts_with('/') {
-        return Ok(Target { target: sent, sent: None });
+        return Ok((sent, false));
     }
     let spelled = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.into_owned(),
     };
     let target = PathAndQuery::from_maybe_shared(Bytes::from(spelled)).map_err(|_| GuardError::PathForm)?;
-    Ok(Target { target, sent: differs.then_some(sent) })
+    Ok((target, differs))
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
