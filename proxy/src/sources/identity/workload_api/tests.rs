@@ -1,0 +1,138 @@
+use postern_identity::UnixTime;
+
+use super::*;
+use crate::demo::ca::Ca;
+
+const NOW_S: u64 = 2_000_000_000;
+const ID: &str = "spiffe://example.org/orders";
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+fn ca(trust_domain: &str) -> Ca {
+    Ca::new(trust_domain.parse().unwrap(), at(NOW_S)).unwrap()
+}
+
+fn entry(ca: &Ca, id: &str) -> X509SvidMessage {
+    let issued = ca.issue(&id.parse().unwrap(), Duration::from_secs(60), at(NOW_S)).unwrap();
+    X509SvidMessage {
+        spiffe_id: id.to_owned(),
+        x509_svid: issued.chain_der().to_vec(),
+        x509_svid_key: issued.key_pkcs8(),
+        bundle: ca.bundle_der().to_vec(),
+        hint: String::new(),
+    }
+}
+
+fn message(svids: Vec<X509SvidMessage>) -> X509SvidResponse {
+    X509SvidResponse { svids, ..X509SvidResponse::default() }
+}
+
+/// A message comes to an SVID, trust domains and a status, or is not taken.
+#[track_caller]
+fn check(
+    message: X509SvidResponse,
+    chosen: Option<&str>,
+    expected: Result<(Option<&str>, &[&str], SourceStatus), &str>,
+) {
+    let chosen = chosen.map(|id| id.parse().unwrap());
+    match (judge(message, chosen.as_ref(), at(NOW_S)), expected) {
+        (Ok(state), Ok((id, trusted, status))) => {
+            assert_eq!(state.update.svid.as_ref().map(|svid| svid.spiffe_id().as_str()), id);
+            let names: Vec<_> =
+                state.update.trust.iter().map(|bundle| bundle.trust_domain().as_str()).collect();
+            assert_eq!((names.as_slice(), state.status), (trusted, status));
+        }
+        (Err(error), Err(reason)) => assert!(error.to_string().contains(reason), "{error}"),
+        (Ok(state), Err(reason)) => panic!("{:?} instead of {reason}", state.update),
+        (Err(error), Ok(_)) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_first_svid_is_ours_unless_another_is_chosen() {
+    let (ca, other) = (ca("example.org"), ca("other.org"));
+    let both = || {
+        message(vec![
+            entry(&ca, ID),
+            entry(&ca, "spiffe://example.org/b"),
+            entry(&other, "spiffe://other.org/c"),
+        ])
+    };
+    let trusted: &[&str] = &["example.org", "other.org"];
+    check(both(), None, Ok((Some(ID), trusted, SourceStatus::Ready)));
+    check(
+        both(),
+        Some("spiffe://example.org/b"),
+        Ok((Some("spiffe://example.org/b"), trusted, SourceStatus::Ready)),
+    );
+    check(
+        both(),
+        Some("spiffe://other.org/c"),
+        Ok((Some("spiffe://other.org/c"), trusted, SourceStatus::Ready)),
+    );
+    let gone = SourceStatus::Withdrawn("the Workload API does not offer `spiffe://example.org/x`".to_owned());
+    check(both(), Some("spiffe://example.org/x"), Ok((None, trusted, gone)));
+}
+
+#[test]
+fn a_damaged_foreign_bundle_costs_its_own_trust_domain_only() {
+    let ca = ca("example.org");
+    let mut with = message(vec![entry(&ca, ID)]);
+    with.federated_bundles = [
+        ("spiffe://friend.org".to_owned(), self::ca("friend.org").bundle_der().to_vec()),
+        ("plain.org".to_owned(), self::ca("plain.org").bundle_der().to_vec()),
+        // Only the bundle beside the SVID speaks for our own trust domain.
+        ("spiffe://example.org".to_owned(), self::ca("example.org").bundle_der().to_vec()),
+    ]
+    .into();
+    let trusted: &[&str] = &["example.org", "friend.org", "plain.org"];
+    check(with.clone(), None, Ok((Some(ID), trusted, SourceStatus::Ready)));
+    let own = judge(with.clone(), None, at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(own.update.trust.get(ca.trust_domain()), Some(&ca.bundle().unwrap()));
+
+    with.federated_bundles.insert("spiffe://broken.org".to_owned(), vec![0x30, 1]);
+    with.federated_bundles.insert("spiffe://UPPER.org".to_owned(), vec![]);
+    let state = judge(with, None, at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(state.update.trust.len(), 3);
+    let SourceStatus::Degraded(reason) = state.status else { panic!("{:?}", state.status) };
+    assert!(reason.contains("broken.org") && reason.contains("UPPER.org"), "{reason}");
+}
+
+#[test]
+fn a_message_that_does_not_hold_together_is_not_taken() {
+    let ca = ca("example.org");
+    check(message(vec![]), None, Err("sent no SVID"));
+    let bent = |bend: fn(&mut X509SvidMessage)| {
+        let mut entry = entry(&ca, ID);
+        bend(&mut entry);
+        message(vec![entry])
+    };
+    check(bent(|entry| entry.spiffe_id = "x".to_owned()), None, Err("`x`, which is not a SPIFFE ID"));
+    check(
+        bent(|entry| entry.spiffe_id = "spiffe://example.org/b".to_owned()),
+        None,
+        Err("is one for `spiffe://example.org/orders`"),
+    );
+    check(bent(|entry| entry.x509_svid.clear()), None, Err("no certificate"));
+    check(bent(|entry| entry.x509_svid.truncate(40)), None, Err("cannot be read"));
+    check(bent(|entry| entry.x509_svid_key.clear()), None, Err("cannot be used"));
+    check(bent(|entry| entry.bundle.clear()), None, Err("does not lead to the bundle"));
+    check(bent(|entry| entry.bundle = vec![1, 2, 3]), None, Err("not a SPIFFE bundle"));
+    let mut foreign = entry(&ca, ID);
+    foreign.bundle = self::ca("example.org").bundle_der().to_vec();
+    check(message(vec![foreign]), None, Err("does not lead to the bundle"));
+    let mut other_key = entry(&ca, ID);
+    other_key.x509_svid_key = entry(&ca, ID).x509_svid_key;
+    check(message(vec![other_key]), None, Err("does not match"));
+    check(message(vec![entry(&ca, ID); SVIDS_MAX + 1]), None, Err("more than 100 SVIDs"));
+    let late = judge(message(vec![entry(&ca, ID)]), None, at(NOW_S + 61));
+    assert!(late.is_err_and(|error| error.to_string().contains("expired")));
+}
+
+#[test]
+fn no_key_is_shown() {
+    let text = format!("{:?}", message(vec![entry(&ca("example.org"), ID)]));
+    assert!(text.contains(ID) && !text.contains("key"), "{text}");
+}
