@@ -209,6 +209,22 @@ impl Sidecar {
         (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
     }
 
+    /// The sum of a metric's series whose text begins with `series`, such as `postern_x_total{result="refused"`.
+    ///
+    /// # Panics
+    /// When the status port does not answer.
+    pub fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.ask_status("/metrics");
+        let values = text.lines().filter(|line| line.starts_with(series));
+        values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// How often a policy bundle was looked at and not taken.
+    pub fn policy_refusals(&self) -> f64 {
+        self.metric("postern_policy_loads_total{result=\"refused\"")
+            + self.metric("postern_policy_loads_total{result=\"unavailable\"")
+    }
+
     /// Asks it to stop and checks that it does, with exit code 0.
     pub fn stop(mut self) {
         self.running.signal(Signal::TERM);

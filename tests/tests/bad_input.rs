@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_tests::authority::{Authority, ECDSA_P256, key_pair};
 use postern_tests::sidecar::{POLICY, postern_with};
-use postern_tests::{Output, Scene, Served, Sidecar, Version, process, run};
+use postern_tests::{Output, Scene, Served, Version, process, run};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -125,12 +125,6 @@ fn folder(scene: &Scene, name: &str) -> std::path::PathBuf {
     folder
 }
 
-fn load_failures(sidecar: &Sidecar) -> u64 {
-    let (_, metrics) = sidecar.ask_status("/metrics");
-    let values = metrics.lines().filter(|line| line.starts_with("postern_policy_load_failures_total"));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|value| value as u64).sum()
-}
-
 #[test]
 fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() {
     let mut scene = Scene::new();
@@ -153,10 +147,10 @@ fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() 
     let sidecar = scene.start();
     let caller = scene.caller("/client");
     for (what, archive) in rows {
-        let before = load_failures(&sidecar);
+        let before = sidecar.policy_refusals();
         served.replace(archive);
         process::wait(&format!("the refusal of {what}"), LIMIT, || {
-            (load_failures(&sidecar) > before).then_some(())
+            (sidecar.policy_refusals() > before).then_some(())
         });
         let answer = caller.get(scene.listener, Version::Http1, "/things").expect("an answer");
         assert_eq!(answer.status, 200, "{what}: the last good bundle stays in force: {answer:?}");
@@ -179,7 +173,7 @@ fn an_unsigned_bundle_is_refused_where_signers_are_named() {
     bundle["signers"] = json!([scene.folder.path().join("signer.pub.pem")]);
     let mut sidecar = scene.start_unready();
     sidecar.running.wait_for_port(scene.status, LIMIT);
-    process::wait("the refusal", LIMIT, || (load_failures(&sidecar) > 0).then_some(()));
+    process::wait("the refusal", LIMIT, || (sidecar.policy_refusals() > 0.0).then_some(()));
     let (status, why) = sidecar.ask_status("/readyz?verbose");
     assert_eq!(status, 503, "{why}");
     let answer = scene.caller("/client").get(scene.listener, Version::Http2, "/things").expect("an answer");

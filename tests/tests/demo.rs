@@ -1,40 +1,41 @@
 //! `postern demo`: the commands it prints do what it says, and Ctrl-C ends it cleanly.
 
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postern_tests::peer::postern;
-use postern_tests::{Output, Running, run};
+use postern_tests::{Output, Running, peer, port, run};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The demo has one port: one demo at a time.
-static PORT: Mutex<()> = Mutex::new(());
+fn demo(home: &TempDir, port: u16, status_port: u16) -> Command {
+    let mut command = Command::new(postern());
+    command.arg("demo").env("XDG_RUNTIME_DIR", home.path());
+    command.args(["--port", &port.to_string(), "--status-port", &status_port.to_string()]);
+    command
+}
 
 /// A running demo whose state file nobody else sees.
 struct Demo {
     running: Running,
     home: TempDir,
-    _port: MutexGuard<'static, ()>,
+    port: u16,
 }
 
 impl Demo {
     /// Starts it and waits for the four commands.
     fn start() -> (Self, Vec<String>) {
-        let port = PORT.lock().unwrap_or_else(PoisonError::into_inner);
         let home = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(postern());
-        command.arg("demo").env("XDG_RUNTIME_DIR", home.path());
-        let mut running = Running::start("demo", command, home.path());
+        let (port, status_port) = (port::free().port(), port::free().port());
+        let mut running = Running::start("demo", demo(&home, port, status_port), home.path());
         let commands = running.wait_for("four commands", START_LIMIT, |output| {
-            let found: Vec<String> = commands(output);
-            (found.len() >= 4).then_some(found)
+            // The last line says how to end it: all that stands before it is whole.
+            output.contains("Ctrl-C").then(|| commands(output))
         });
-        (Self { running, home, _port: port }, commands)
+        (Self { running, home, port }, commands)
     }
 
     /// Runs a printed command from another terminal.
@@ -54,7 +55,7 @@ fn commands(output: &str) -> Vec<String> {
 
 #[test]
 fn the_printed_commands_do_what_they_say_and_ctrl_c_ends_it() {
-    let (mut demo, commands) = Demo::start();
+    let (mut trial, commands) = Demo::start();
     let find = |words: &[&str]| {
         let all = |command: &&String| words.iter().all(|word| command.contains(word));
         commands
@@ -63,23 +64,23 @@ fn the_printed_commands_do_what_they_say_and_ctrl_c_ends_it() {
             .unwrap_or_else(|| panic!("no command with {words:?} in {commands:#?}"))
             .clone()
     };
-    let read = demo.run(&find(&["curl", "GET"])).expect_code(0);
+    assert_eq!(commands.len(), 4, "{commands:#?}");
+    let read = trial.run(&find(&["curl", "GET"])).expect_code(0);
     assert!(read.out.contains("200") || read.err.contains("200"), "{read:?}");
 
-    let pay = demo.run(&find(&["curl", "POST"]));
+    let pay = trial.run(&find(&["curl", "POST"]));
     let said = format!("{}{}", pay.out, pay.err);
     assert!(said.contains("403") && said.contains("policy.denied"), "{said}");
     let id = decision_id(&said);
 
-    let why = find(&["why"]);
-    let explained = demo.run(&with_id(&why, &id)).expect_code(0);
+    let explained = trial.run(&find(&["why"])).expect_code(0);
     assert!(explained.out.contains(&id) && explained.out.contains("policy.denied"), "{explained:?}");
 
-    demo.run(&find(&["audit", "verify"])).expect_code(0);
+    trial.run(&find(&["audit", "verify"])).expect_code(0);
 
-    demo.running.signal(Signal::INT);
-    let status = demo.running.wait_for_end(LIMIT);
-    assert_eq!(status.code(), Some(0), "{}", demo.running.output());
+    trial.running.signal(Signal::INT);
+    let status = trial.running.wait_for_end(LIMIT);
+    assert_eq!(status.code(), Some(0), "{}", trial.running.output());
 }
 
 /// The ULID in an answer.
@@ -90,28 +91,30 @@ fn decision_id(text: &str) -> String {
     words.rfind(ulid).unwrap_or_else(|| panic!("no decision id in {text}")).to_owned()
 }
 
-/// The printed command with the id in the place that stands for it.
-fn with_id(command: &str, id: &str) -> String {
-    let placeholder =
-        ["<decision-id>", "DECISION-ID", "DECISION_ID"].into_iter().find(|name| command.contains(name));
-    match placeholder {
-        Some(placeholder) => command.replace(placeholder, id),
-        None => command.to_owned(),
-    }
-}
-
 #[test]
 fn a_second_demo_says_which_port_is_in_use() {
-    let (demo, _) = Demo::start();
+    let (first, _) = Demo::start();
     let other = tempfile::tempdir().expect("a temporary folder");
-    let mut command = Command::new(postern());
-    command.arg("demo").env("XDG_RUNTIME_DIR", other.path());
-    let refused = run(command, LIMIT).expect_code(1);
-    assert!(refused.err.contains("8443"), "{refused:?}");
+    let port = first.port;
+    let refused = run(demo(&other, port, port::free().port()), LIMIT).expect_code(1);
+    assert!(refused.err.contains(&port.to_string()), "{refused:?}");
     assert_eq!(
         refused.err.lines().filter(|line| line.contains("error")).count(),
         1,
         "one clear error: {refused:?}"
     );
-    drop(demo);
+    drop(first);
+}
+
+#[test]
+fn any_spiffe_client_is_served_by_the_demos_workload_api() {
+    let Some(agent) = peer("POSTERN_SPIRE_AGENT") else { return };
+    let (trial, _) = Demo::start();
+    let said = trial.running.output();
+    let socket = said.split_whitespace().find_map(|word| word.strip_prefix("unix://"));
+    let socket = socket.unwrap_or_else(|| panic!("no Workload API in {said}"));
+    let mut command = Command::new(agent);
+    command.args(["api", "fetch", "x509", "-socketPath", socket]);
+    let fetched = run(command, LIMIT).expect_code(0);
+    assert!(fetched.out.contains("spiffe://demo.postern/"), "{fetched:?}");
 }

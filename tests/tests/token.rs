@@ -1,0 +1,117 @@
+//! Bearer tokens: minted by an issuer that is not ours, verified against its key set, read by policy.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Request;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use postern_tests::authority::ECDSA_P256;
+use postern_tests::{Answer, Scene, Sidecar, Version};
+use rcgen::{KeyPair, PublicKeyData};
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://idp.example.org";
+const KEY_ID: &str = "2026-11";
+
+/// Who may read is written in the token.
+const POLICY: &str = r#"package postern.authz
+
+default decision := {"allowed": false, "reason": "the token lacks the scope"}
+
+decision := {"allowed": true} if "read" in split(input.claims.scope, " ")
+"#;
+
+/// A scene whose one route wants a token, and the issuer's key.
+fn scene() -> (Scene, KeyPair) {
+    let mut scene = Scene::new();
+    let key = KeyPair::generate_for(&ECDSA_P256).expect("a key");
+    fs::write(scene.path("jwks.json"), key_set(&key).to_string()).expect("the key set");
+    scene.config["tokens"] = json!([{
+        "issuer": ISSUER,
+        "audiences": ["orders"],
+        "algorithms": ["ES256"],
+        "profile": "generic",
+        "keys": { "file": scene.folder.path().join("jwks.json") },
+    }]);
+    scene.config["listeners"]["app"]["routes"][0]["tokens"] = json!("required");
+    scene.write_policy(POLICY);
+    (scene, key)
+}
+
+/// RFC 7517 for a P-256 key: the point is the last 64 bytes of its public key.
+fn key_set(key: &KeyPair) -> Value {
+    let raw = key.der_bytes();
+    let (x, y) = raw[raw.len() - 64..].split_at(32);
+    json!({ "keys": [{
+        "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID,
+        "x": base64url(x), "y": base64url(y),
+    }] })
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for sextet in 0..=chunk.len() {
+            text.push(char::from(ALPHABET[(word >> (18 - 6 * sextet) & 63) as usize]));
+        }
+    }
+    text
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// Claims that are all in order.
+fn claims() -> Value {
+    json!({ "iss": ISSUER, "sub": "alice", "aud": "orders", "iat": now(), "exp": now() + 300, "scope": "write read" })
+}
+
+fn token(key: &KeyPair, claims: &Value) -> String {
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some(KEY_ID.to_owned());
+    let key = EncodingKey::from_ec_der(&key.serialize_der());
+    encode(&header, claims, &key).expect("a token")
+}
+
+fn ask(scene: &Scene, bearer: Option<&str>) -> Answer {
+    let mut request = Request::builder().uri("/things");
+    if let Some(token) = bearer {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Bytes::new()).expect("a request");
+    scene.caller("/client").call(scene.listener, Version::Http2, request).expect("an answer")
+}
+
+#[test]
+fn a_token_is_judged_before_policy_and_its_claims_by_policy() {
+    let (scene, key) = scene();
+    let sidecar: Sidecar = scene.start();
+    let other = KeyPair::generate_for(&ECDSA_P256).expect("another key");
+    let with = |member: &str, value: Value| {
+        let mut claims = claims();
+        claims[member] = value;
+        token(&key, &claims)
+    };
+    let rows = [
+        ("in order", Some(token(&key, &claims())), 200, ""),
+        ("without the scope", Some(with("scope", json!("write"))), 403, "policy.denied"),
+        ("none", None, 401, "token.missing"),
+        ("no token at all", Some("abc".to_owned()), 401, "token.malformed"),
+        ("expired", Some(with("exp", json!(now() - 600))), 401, "token.expired"),
+        ("for somebody else", Some(with("aud", json!("billing"))), 401, "token.audience"),
+        ("of another issuer", Some(with("iss", json!("https://evil.example"))), 401, "token.issuer"),
+        ("signed by another key", Some(token(&other, &claims())), 401, "token.signature"),
+    ];
+    for (what, bearer, status, reason) in &rows {
+        let answer = ask(&scene, bearer.as_deref());
+        assert_eq!(answer.status.as_u16(), *status, "{what}: {answer:?}");
+        assert_eq!(answer.json()["reason"].as_str().unwrap_or_default(), *reason, "{what}");
+    }
+    assert_eq!(scene.upstream.count(), 1);
+    sidecar.stop();
+}
