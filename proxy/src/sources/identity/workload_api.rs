@@ -78,16 +78,16 @@ pub(super) async fn run(choice: Choice, outlet: Outlet, clock: Arc<dyn Clock>) {
     let mut follower = Follower { choice, outlet, clock, has_state: false };
     loop {
         let ended = follower.follow(&mut backoff).await;
-        match ended.code() {
+        let code = ended.code();
+        if code == Code::PermissionDenied {
             // The identity is gone until the endpoint says otherwise, whatever the clock says about the certificate.
-            Code::PermissionDenied => follower.withdraw(&ended).await,
+            follower.withdraw(&ended).await;
+        } else if matches!(code, Code::InvalidArgument | Code::Unimplemented) {
             // Workload_Endpoint §6: asking again cannot help. Ending here would only hide that.
-            Code::InvalidArgument | Code::Unimplemented => {
-                follower
-                    .trouble(&format!("the Workload API refuses the request for good: {}", ended.message()));
-                pending::<()>().await;
-            }
-            _ => follower.lost(&ended),
+            follower.trouble(&format!("the Workload API refuses the request for good: {}", ended.message()));
+            pending::<()>().await;
+        } else {
+            follower.lost(&ended);
         }
         tokio::time::sleep(backoff.wait(&*follower.clock)).await;
     }
