@@ -1,3 +1,5 @@
+mod follow;
+
 use postern_identity::UnixTime;
 
 use super::*;
