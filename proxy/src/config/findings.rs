@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::places::Place;
+use super::places::{Place, Places};
 
 /// Characters of a source line that a report shows.
 const LINE_SHOWN_MAX: usize = 160;
@@ -48,6 +48,16 @@ impl Finding {
     }
 }
 
+/// One line, for a log.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}; {}", printable(&self.what), printable(&self.mend))
+    }
+}
+
 /// All findings about one file, errors first and then in the file's order. Displays as a report.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -56,20 +66,28 @@ pub struct Findings {
     /// The findings.
     pub list: Vec<Finding>,
     source: String,
+    places: Places,
 }
 
 impl Findings {
-    /// Findings about a file with this content.
-    #[must_use]
-    pub fn new(file: PathBuf, source: String, mut list: Vec<Finding>) -> Findings {
+    /// Findings about a file with this content. A finding about a key gets the place of that key.
+    pub(super) fn new(file: PathBuf, source: String, places: Places, mut list: Vec<Finding>) -> Findings {
+        for finding in &mut list {
+            finding.place = finding.place.or_else(|| places.of(&finding.key));
+        }
         list.sort_by(|a, b| (a.level, a.place, &a.key).cmp(&(b.level, b.place, &b.key)));
-        Findings { file, list, source }
+        Findings { file, list, source, places }
     }
 
     /// Whether the configuration is refused.
     #[must_use]
     pub fn refused(&self) -> bool {
         self.list.iter().any(|finding| finding.level == Level::Error)
+    }
+
+    /// The findings, errors first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
+        self.list.iter()
     }
 
     /// Number of findings of one level.
@@ -82,7 +100,7 @@ impl Findings {
     #[must_use]
     pub fn with(mut self, further: Vec<Finding>) -> Findings {
         self.list.extend(further);
-        Findings::new(self.file, self.source, self.list)
+        Findings::new(self.file, self.source, self.places, self.list)
     }
 
     fn line(&self, line: u64) -> Option<&str> {

@@ -20,7 +20,7 @@ pub mod units;
 pub mod url;
 
 pub use self::findings::{Finding, Findings, Level};
-pub use self::places::Place;
+pub use self::places::{Place, member};
 pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,

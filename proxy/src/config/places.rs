@@ -93,8 +93,8 @@ impl Places {
     }
 }
 
-/// The path of a member; names that would not read as one are quoted.
-pub(super) fn member(path: &str, name: &str) -> String {
+/// The path of a map's member, as findings name it; names that would not read as one are quoted.
+pub fn member(path: &str, name: &str) -> String {
     let plain =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let name = if plain { name.to_owned() } else { format!("{name:?}") };

@@ -48,7 +48,20 @@ fn schema() -> Value {
     if let Some(root) = schema.as_object_mut() {
         root.insert("$id".to_owned(), json!("https://postern.dev/schema/config.json"));
     }
-    schema
+    sorted(schema)
+}
+
+/// Members by name: whether serde_json keeps their order depends on who else is in the build.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<(String, Value)> = members.into_iter().collect();
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            members.into_iter().map(|(name, value)| (name, sorted(value))).collect()
+        }
+        Value::Array(entries) => entries.into_iter().map(sorted).collect(),
+        leaf @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => leaf,
+    }
 }
 
 fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {

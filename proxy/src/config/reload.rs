@@ -3,36 +3,34 @@
 //! The contents behind a configuration (bundles, key sets, certificates, trust bundles) are followed by
 //! their sources without any reload; this is about the file itself.
 
-use super::findings::Finding;
+use thiserror::Error;
+
 use super::places::member;
 use super::settings::{Config, ListenerConfig};
 
-/// A part of the configuration that changes in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The routes of some listener.
-    Routes,
-    /// Some upstream.
-    Upstreams,
+/// Why a new configuration is not taken over: a running process is built upon what it changes. The reload
+/// is refused as a whole, because half a configuration is nobody's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{} cannot change while the sidecar runs: restart it, or change only `routes` and `upstreams`", list(.keys))]
+pub struct RestartNeeded {
+    /// What would change, such as `audit` or `listeners.app`. Never empty.
+    pub keys: Vec<String>,
 }
 
-/// What is to be done about a new configuration: nothing where the list is empty.
+fn list(keys: &[String]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a running sidecar can take over a new configuration. Routes and upstreams change in place.
 ///
 /// # Errors
-/// One finding for each part that a running process is built upon and that is not the same. The reload is
-/// then refused as a whole: half a configuration is nobody's.
-pub fn compare(running: &Config, new: &Config) -> Result<Vec<Part>, Vec<Finding>> {
-    let refused = fixed(running, new);
-    if !refused.is_empty() {
-        return Err(refused);
-    }
-    let routes = running.listeners.iter().zip(&new.listeners).any(|(old, new)| old.routes != new.routes);
-    let upstreams = running.upstreams != new.upstreams;
-    let parts = [(routes, Part::Routes), (upstreams, Part::Upstreams)];
-    Ok(parts.into_iter().filter(|(changed, _)| *changed).map(|(_, part)| part).collect())
+/// When anything else is not the same.
+pub fn check(running: &Config, new: &Config) -> Result<(), RestartNeeded> {
+    let keys = fixed(running, new);
+    if keys.is_empty() { Ok(()) } else { Err(RestartNeeded { keys }) }
 }
 
-fn fixed(running: &Config, new: &Config) -> Vec<Finding> {
+fn fixed(running: &Config, new: &Config) -> Vec<String> {
     let sections = [
         ("identity", running.identity != new.identity),
         ("tokens", running.tokens != new.tokens),
@@ -44,25 +42,19 @@ fn fixed(running: &Config, new: &Config) -> Vec<Finding> {
         ("workers", running.workers != new.workers),
     ];
     let changed = sections.into_iter().filter(|(_, changed)| *changed);
-    let mut findings: Vec<Finding> = changed.map(|(key, _)| restart(key.to_owned())).collect();
+    let mut keys: Vec<String> = changed.map(|(key, _)| key.to_owned()).collect();
     if running.listeners.iter().map(|old| &old.name).ne(new.listeners.iter().map(|new| &new.name)) {
-        findings.push(restart("listeners".to_owned()));
-        return findings;
+        keys.push("listeners".to_owned());
+        return keys;
     }
     for (old, new) in running.listeners.iter().zip(&new.listeners) {
         // Comparing whole listeners, so that a field that is added later counts without a word here.
         let same_routes = ListenerConfig { routes: old.routes.clone(), ..new.clone() };
         if *old != same_routes {
-            findings.push(restart(member("listeners", &new.name)));
+            keys.push(member("listeners", &new.name));
         }
     }
-    findings
-}
-
-fn restart(key: String) -> Finding {
-    let what = format!("`{key}` cannot change while the sidecar runs");
-    let allowed = "restart the sidecar, or change only `routes` and `upstreams`";
-    Finding::error(key, what, allowed)
+    keys
 }
 
 #[cfg(test)]
@@ -79,52 +71,46 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(change: impl Fn(&mut Config), expected: Result<&[Part], &[&str]>) {
-        let running = example();
-        let mut new = running.clone();
+    fn takes(change: impl Fn(&mut Config)) {
+        let mut new = example();
         change(&mut new);
-        match (compare(&running, &new), expected) {
-            (Ok(parts), Ok(expected)) => assert_eq!(parts, expected),
-            (Err(findings), Err(expected)) => {
-                let keys: Vec<&str> = findings.iter().map(|finding| finding.key.as_str()).collect();
-                assert_eq!(keys, expected);
-            }
-            (compared, expected) => panic!("got {compared:?}, expected {expected:?}"),
-        }
+        assert_eq!(super::check(&example(), &new), Ok(()));
     }
 
-    #[test]
-    fn the_same_configuration_changes_nothing() {
-        check(|_| {}, Ok(&[]));
+    #[track_caller]
+    fn check(change: impl Fn(&mut Config), keys: &[&str]) {
+        let mut new = example();
+        change(&mut new);
+        let refused = super::check(&example(), &new).expect_err("a refusal");
+        assert_eq!(refused.keys, keys);
+        assert!(refused.to_string().contains("restart"), "{refused}");
     }
 
     #[test]
     fn routes_and_upstreams_change_in_place() {
-        check(|new| new.listeners[0].routes.truncate(1), Ok(&[Part::Routes]));
-        check(|new| new.upstreams[0].endpoints.truncate(1), Ok(&[Part::Upstreams]));
-        check(
-            |new| {
-                new.listeners[0].routes[0].upstream = "other".to_owned();
-                new.upstreams[0].name = "other".to_owned();
-            },
-            Ok(&[Part::Routes, Part::Upstreams]),
-        );
+        takes(|_| {});
+        takes(|new| new.listeners[0].routes.truncate(1));
+        takes(|new| new.upstreams[0].endpoints.truncate(1));
+        takes(|new| {
+            new.listeners[0].routes[0].upstream = "other".to_owned();
+            new.upstreams[0].name = "other".to_owned();
+        });
     }
 
     #[test]
     fn what_a_process_is_built_upon_needs_a_restart() {
-        check(|new| new.workers = super::super::Workers::Count(1), Err(&["workers"]));
-        check(|new| new.audit.max_wait *= 2, Err(&["audit"]));
-        check(|new| new.tokens.clear(), Err(&["tokens"]));
-        check(|new| new.listeners.clear(), Err(&["listeners"]));
-        check(|new| new.listeners[0].limits.connections_max = 1, Err(&["listeners.orders"]));
+        check(|new| new.workers = super::super::Workers::Count(1), &["workers"]);
+        check(|new| new.audit.max_wait *= 2, &["audit"]);
+        check(|new| new.tokens.clear(), &["tokens"]);
+        check(|new| new.listeners.clear(), &["listeners"]);
+        check(|new| new.listeners[0].limits.connections_max = 1, &["listeners.orders"]);
         check(
             |new| {
                 new.telemetry.sample_ratio = 1.0;
                 new.listeners[0].address.set_port(1);
                 new.listeners[0].routes.clear();
             },
-            Err(&["telemetry", "listeners.orders"]),
+            &["telemetry", "listeners.orders"],
         );
     }
 }

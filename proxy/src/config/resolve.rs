@@ -39,7 +39,7 @@ pub struct Loaded {
 /// All findings, at least one of which refuses.
 pub fn load(path: &Path) -> Result<Loaded, Findings> {
     let refused = |what: String, mend: &str| {
-        Findings::new(path.to_owned(), String::new(), vec![Finding::error("", what, mend)])
+        Findings::new(path.to_owned(), String::new(), Places::default(), vec![Finding::error("", what, mend)])
     };
     let mut bytes = Vec::new();
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
@@ -69,7 +69,7 @@ fn resolve_text(
     check_files: impl Fn(&[files::FileReference]) -> Vec<Finding>,
 ) -> Result<Loaded, Findings> {
     let (parsed, places) = parse(text);
-    let findings = |list| Findings::new(file.to_owned(), text.to_owned(), place(list, &places));
+    let findings = |list| Findings::new(file.to_owned(), text.to_owned(), places.clone(), list);
     let parsed = parsed.map_err(|finding| findings(vec![finding]))?;
     let mut context = Context::new(file.parent().unwrap_or(Path::new("")));
     let resolved = resolve(&mut context, &parsed);
@@ -80,14 +80,6 @@ fn resolve_text(
         Ok(config) if !warnings.refused() => Ok(Loaded { config, warnings }),
         Ok(_) | Err(Reported) => Err(warnings),
     }
-}
-
-/// Gives each finding about a key the place of that key.
-fn place(mut list: Vec<Finding>, places: &Places) -> Vec<Finding> {
-    for finding in &mut list {
-        finding.place = finding.place.or_else(|| places.of(&finding.key));
-    }
-    list
 }
 
 fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Reported> {

@@ -1,0 +1,188 @@
+//! What the files of a configuration hold: keys that match their certificates, keys of the right kind,
+//! bundles that can be trusted. `run` finds the same, one after the other and later.
+
+use std::path::{Path, PathBuf};
+
+use postern_audit::{Signer, VerifyingKey, signer_from_pem};
+use postern_identity::token::KeySet;
+use postern_identity::{BUNDLE_BYTES_MAX, TrustBundle, TrustDomain, UnixTime, X509Svid};
+use postern_policy::SignerKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::config::{
+    AuditSigner, BundleSource, BundleTrust, Config, Finding, HttpSource, IdentitySource, KeySource, Otlp,
+    TrustRoots, member,
+};
+use crate::sources::watched_file::read;
+
+/// A chain, a key or a key set, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// An SVID that ends sooner is worth a word.
+const SOON_S: u64 = 3600;
+
+/// Findings about the content of every file that the configuration names and that is there.
+pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    identity(&config.identity.source, now, &mut findings);
+    for (index, issuer) in config.tokens.iter().enumerate() {
+        let key = format!("tokens[{index}]");
+        match &issuer.keys {
+            KeySource::File(path) => key_set(&format!("{key}.keys.file"), path, &mut findings),
+            KeySource::Url(source) => roots(&key, source, &mut findings),
+        }
+    }
+    for bundle in &config.policy.bundles {
+        let key = member("policy.bundles", &bundle.name);
+        match &bundle.source {
+            BundleSource::Http { server, .. } => roots(&format!("{key}.source.http"), server, &mut findings),
+            BundleSource::Directory { .. } => {}
+        }
+        match &bundle.trust {
+            BundleTrust::Signers(files) => signers(&format!("{key}.signers"), files, &mut findings),
+            BundleTrust::UnsignedForDevelopment => {}
+        }
+    }
+    audit(&config.audit.signer, &mut findings);
+    match &config.telemetry.otlp {
+        Otlp::Off => {}
+        Otlp::Grpc(source) => roots("telemetry.otlp", source, &mut findings),
+    }
+    findings
+}
+
+/// The bytes of a file, or a finding about it.
+fn bytes(key: &str, path: &Path, bytes_max: u64, findings: &mut Vec<Finding>) -> Option<Vec<u8>> {
+    match read(path, bytes_max) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            findings.push(Finding::error(key, error.to_string(), "put a file there that can be read"));
+            None
+        }
+    }
+}
+
+fn identity(source: &IdentitySource, now: UnixTime, findings: &mut Vec<Finding>) {
+    let IdentitySource::Files { certificate, key, trust_bundles } = source else { return };
+    let at = |name: &str| format!("identity.source.files.{name}");
+    let chain = bytes(&at("certificate"), certificate, FILE_BYTES_MAX, findings);
+    let private = bytes(&at("key"), key, FILE_BYTES_MAX, findings);
+    let mut own = None;
+    if let (Some(chain), Some(private)) = (chain, private) {
+        match X509Svid::from_pem(&chain, &private) {
+            Ok(svid) => {
+                validity(&svid, &at("certificate"), now, findings);
+                own = Some(svid);
+            }
+            Err(error) => {
+                let what = format!("`{}` with `{}`: {error}", certificate.display(), key.display());
+                let mend = "name the X.509-SVID and the private key that was made with it";
+                findings.push(Finding::error(at("certificate"), what, mend));
+            }
+        }
+    }
+    for (domain, path) in trust_bundles {
+        trust_bundle(&member(&at("trust_bundles"), domain.as_str()), domain, path, findings);
+    }
+    if let Some(svid) = own {
+        let domain = svid.spiffe_id().trust_domain();
+        if trust_bundles.iter().all(|(known, _)| known != domain) {
+            let what = format!("there is no trust bundle for `{domain}`, the sidecar's own trust domain");
+            findings.push(Finding::warning(at("trust_bundles"), what, format!("add `{domain}: FILE`")));
+        }
+    }
+}
+
+fn validity(svid: &X509Svid, key: &str, now: UnixTime, findings: &mut Vec<Finding>) {
+    let id = svid.spiffe_id();
+    let mend = "issue a new one; the file is followed while the sidecar runs";
+    if now < svid.not_before() {
+        findings.push(Finding::error(key, format!("the certificate of `{id}` is not valid yet"), mend));
+    } else if now >= svid.not_after() {
+        findings.push(Finding::error(key, format!("the certificate of `{id}` has expired"), mend));
+    } else if now.as_secs().saturating_add(SOON_S) >= svid.not_after().as_secs() {
+        let left_s = svid.not_after().as_secs().saturating_sub(now.as_secs());
+        findings.push(Finding::warning(
+            key,
+            format!("the certificate of `{id}` expires in {left_s} s"),
+            mend,
+        ));
+    }
+}
+
+fn trust_bundle(key: &str, domain: &TrustDomain, path: &Path, findings: &mut Vec<Finding>) {
+    let limit = u64::try_from(BUNDLE_BYTES_MAX).unwrap_or(u64::MAX);
+    let Some(content) = bytes(key, path, limit, findings) else { return };
+    // A SPIFFE bundle document is a JSON object, and PEM never begins with a brace.
+    let json = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let read = if json {
+        TrustBundle::from_spiffe_json(domain.clone(), &content)
+    } else {
+        TrustBundle::from_pem(domain.clone(), &content)
+    };
+    if let Err(error) = read {
+        let what = format!("`{}`: {error}", path.display());
+        let mend = format!("name the authorities of `{domain}` in PEM, or its SPIFFE bundle in JSON");
+        findings.push(Finding::error(key, what, mend));
+    }
+}
+
+fn key_set(key: &str, path: &Path, findings: &mut Vec<Finding>) {
+    let Some(content) = bytes(key, path, FILE_BYTES_MAX, findings) else { return };
+    if let Err(error) = KeySet::parse(&content) {
+        let what = format!("`{}`: {error}", path.display());
+        findings.push(Finding::error(key, what, "name the issuer's JWKS (RFC 7517 §5) with its public keys"));
+    }
+}
+
+fn signers(key: &str, files: &[PathBuf], findings: &mut Vec<Finding>) {
+    for (index, path) in files.iter().enumerate() {
+        let key = format!("{key}[{index}]");
+        let Some(pem) = bytes(&key, path, FILE_BYTES_MAX, findings) else { continue };
+        if let Err(error) = SignerKey::from_pem(&path.display().to_string(), &pem) {
+            let what = format!("`{}`: {error}", path.display());
+            findings.push(Finding::error(key, what, "name the public key of who signs the bundle, in PEM"));
+        }
+    }
+}
+
+fn audit(signer: &AuditSigner, findings: &mut Vec<Finding>) {
+    let (key, path, kind) = match signer {
+        AuditSigner::Ed25519 { key } => ("audit.signer.ed25519.key", key, "Ed25519"),
+        AuditSigner::EcdsaP256 { key } => ("audit.signer.ecdsa_p256.key", key, "ECDSA P-256"),
+    };
+    let Some(pem) = bytes(key, path, FILE_BYTES_MAX, findings) else { return };
+    let wrong = match signer_from_pem(&pem) {
+        Ok(found) => (!is_kind(&*found, signer)).then(|| "it is a key of another kind".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(wrong) = wrong {
+        let what = format!("`{}`: {wrong}", path.display());
+        findings.push(Finding::error(key, what, format!("name an {kind} private key, PKCS#8 in PEM")));
+    }
+}
+
+fn is_kind(found: &dyn Signer, wanted: &AuditSigner) -> bool {
+    match (found.verifying_key(), wanted) {
+        (VerifyingKey::Ed25519(_), AuditSigner::Ed25519 { .. })
+        | (VerifyingKey::EcdsaP256(_), AuditSigner::EcdsaP256 { .. }) => true,
+        (VerifyingKey::Ed25519(_), AuditSigner::EcdsaP256 { .. })
+        | (VerifyingKey::EcdsaP256(_), AuditSigner::Ed25519 { .. }) => false,
+    }
+}
+
+fn roots(key: &str, source: &HttpSource, findings: &mut Vec<Finding>) {
+    let TrustRoots::Files(files) = &source.trust_roots else { return };
+    for (index, path) in files.iter().enumerate() {
+        let key = format!("{key}.trust_roots.files[{index}]");
+        let Some(pem) = bytes(&key, path, FILE_BYTES_MAX, findings) else { continue };
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let wrong = match certificates {
+            Ok(certificates) if certificates.is_empty() => "it holds no certificate".to_owned(),
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        let what = format!("`{}`: {wrong}", path.display());
+        findings.push(Finding::error(key, what, "name the certificates of the server's authority, in PEM"));
+    }
+}
