@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -23,22 +24,28 @@ const PATHS: &str = "there is GET /status, GET /config, POST /drain and POST /re
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What an operator wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAction {
+#[derive(Debug)]
+pub enum AdminCommand {
     /// Take no new connections, finish what runs, stop.
-    Drain,
+    Drain(Reply),
     /// Read the configuration again.
-    Reload,
+    Reload(Reply),
 }
 
-/// One command, and where its answer goes: a sentence for the operator either way.
+/// Where the answer to a command goes. Dropping it tells the operator that the sidecar is stopping.
 #[derive(Debug)]
-pub struct AdminCommand {
-    /// What to do.
-    pub action: AdminAction,
-    /// `Ok` when it is done or under way, `Err` with the reason why not. Dropping it answers that the
-    /// sidecar is stopping.
-    pub reply: oneshot::Sender<Result<String, String>>,
+pub struct Reply(oneshot::Sender<Result<String, String>>);
+
+impl Reply {
+    /// It is done, or under way: a sentence for the operator. That nobody waits any more is no error.
+    pub fn done(self, message: impl Into<String>) {
+        drop(self.0.send(Ok(message.into())));
+    }
+
+    /// It is not, and why.
+    pub fn refused(self, reason: impl Into<String>) {
+        drop(self.0.send(Err(reason.into())));
+    }
 }
 
 /// Where the admin socket puts commands, and where the control thread takes them.
@@ -93,12 +100,16 @@ pub struct BundleStatus {
 }
 
 /// Serves the admin socket until it is dropped, which closes every connection and removes the socket.
-pub async fn serve(
+///
+/// # Errors
+/// When the runtime cannot take the socket over.
+pub(super) async fn serve(
     socket: AdminSocket,
     view: Arc<dyn AdminView>,
     commands: mpsc::Sender<AdminCommand>,
     limits: ServerLimits,
-) -> Infallible {
+) -> io::Result<Infallible> {
+    let socket = socket.serve()?;
     let places = Places::new(limits);
     let answers = Arc::new(AdminPort { view, commands });
     let mut connections = JoinSet::new();
@@ -129,8 +140,8 @@ impl Answers for AdminPort {
         match (request.uri().path(), request.method()) {
             ("/status", &Method::GET) => server::json(StatusCode::OK, &self.view.status()),
             ("/config", &Method::GET) => server::json(StatusCode::OK, &self.view.config()),
-            ("/drain", &Method::POST) => self.command(AdminAction::Drain).await,
-            ("/reload", &Method::POST) => self.command(AdminAction::Reload).await,
+            ("/drain", &Method::POST) => self.command(AdminCommand::Drain).await,
+            ("/reload", &Method::POST) => self.command(AdminCommand::Reload).await,
             ("/status" | "/config", _) => server::method_not_allowed("GET"),
             ("/drain" | "/reload", _) => server::method_not_allowed("POST"),
             (_, _) => server::text(StatusCode::NOT_FOUND, PATHS),
@@ -139,9 +150,9 @@ impl Answers for AdminPort {
 }
 
 impl AdminPort {
-    async fn command(&self, action: AdminAction) -> Answer {
+    async fn command(&self, command: fn(Reply) -> AdminCommand) -> Answer {
         let (reply, answer) = oneshot::channel();
-        if self.commands.try_send(AdminCommand { action, reply }).is_err() {
+        if self.commands.try_send(command(Reply(reply))).is_err() {
             return told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "other commands are waiting, or the sidecar is stopping",

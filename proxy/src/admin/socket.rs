@@ -2,17 +2,21 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::UnixStream;
 
 /// Longest path of a Unix socket that Linux takes, in bytes.
 const PATH_BYTES_MAX: usize = 107;
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 16;
+const BACKLOG: i32 = 16;
 
 /// Why the admin socket cannot be opened.
 #[derive(Debug, Error)]
@@ -53,10 +57,17 @@ pub enum AdminError {
     },
 }
 
-/// The bound socket. Its file goes when this is dropped.
+/// The bound socket, before it is served. Its file goes when this, or what serves it, is dropped.
 #[derive(Debug)]
 pub struct AdminSocket {
     listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The socket as it is served.
+#[derive(Debug)]
+pub(super) struct AdminListener {
+    listener: tokio::net::UnixListener,
     _file: SocketFile,
 }
 
@@ -78,26 +89,36 @@ impl AdminSocket {
     ///
     /// # Errors
     /// [`AdminError`]; nothing is left behind then.
-    pub async fn bind(path: &Path) -> Result<Self, AdminError> {
+    pub fn bind(path: &Path) -> Result<Self, AdminError> {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return Err(AdminError::TooLong { path: path.to_owned() });
         }
-        let io = |cause| AdminError::Io { path: path.to_owned(), cause };
-        clear_stale(path).await?;
-        let socket = UnixSocket::new_stream().map_err(io)?;
+        let io = |cause: io::Error| AdminError::Io { path: path.to_owned(), cause };
+        let system = |errno: Errno| io(errno.into());
+        let address = SocketAddrUnix::new(path).map_err(system)?;
+        clear_stale(path, &address)?;
+        let socket = stream_socket().map_err(system)?;
         // Linux gives the file the mode of the unbound socket: no moment in which others could connect.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| io(errno.into()))?;
-        socket.bind(path).map_err(io)?;
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(system)?;
+        rustix::net::bind(&socket, &address).map_err(system)?;
         let metadata = fs::symlink_metadata(path).map_err(io)?;
         let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(AdminError::Exposed { path: path.to_owned(), mode });
         }
-        let listener = socket.listen(BACKLOG).map_err(io)?;
-        Ok(Self { listener, _file: file })
+        rustix::net::listen(&socket, BACKLOG).map_err(system)?;
+        Ok(Self { listener: UnixListener::from(socket), file })
     }
 
+    /// Ready to accept. Must be called within a runtime.
+    pub(super) fn serve(self) -> io::Result<AdminListener> {
+        let listener = tokio::net::UnixListener::from_std(self.listener)?;
+        Ok(AdminListener { listener, _file: self.file })
+    }
+}
+
+impl AdminListener {
     /// The next connection, and who it is from.
     pub(super) async fn accept(&self) -> io::Result<(UnixStream, Caller)> {
         let (stream, _) = self.listener.accept().await?;
@@ -107,9 +128,14 @@ impl AdminSocket {
     }
 }
 
+fn stream_socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
 /// Removes what a process that is gone left behind, and only that.
-async fn clear_stale(path: &Path) -> Result<(), AdminError> {
-    let io = |cause| AdminError::Io { path: path.to_owned(), cause };
+fn clear_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), AdminError> {
+    let io = |cause: io::Error| AdminError::Io { path: path.to_owned(), cause };
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -118,14 +144,12 @@ async fn clear_stale(path: &Path) -> Result<(), AdminError> {
     if !metadata.file_type().is_socket() {
         return Err(AdminError::NotASocket { path: path.to_owned() });
     }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(io),
+    let knock = stream_socket().and_then(|socket| rustix::net::connect(&socket, address));
+    match knock {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(io),
         // A full backlog is somebody's.
-        Ok(_) => Err(AdminError::InUse { path: path.to_owned() }),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            Err(AdminError::InUse { path: path.to_owned() })
-        }
-        Err(error) => Err(io(error)),
+        Ok(()) | Err(Errno::AGAIN) => Err(AdminError::InUse { path: path.to_owned() }),
+        Err(errno) => Err(io(errno.into())),
     }
 }
 

@@ -28,21 +28,38 @@ pub struct Check {
     pub reason: String,
 }
 
+impl Check {
+    /// A check by its outcome: a remark where all is well, or the reason why not.
+    #[must_use]
+    pub fn new(name: &'static str, outcome: Result<String, String>) -> Self {
+        let ok = outcome.is_ok();
+        let (Ok(reason) | Err(reason)) = outcome;
+        Self { name, ok, reason }
+    }
+}
+
 /// What the status port shows. Asked on the admin thread, so that it may take locks, but must not wait for
 /// a worker.
 pub trait StatusView: Debug + Send + Sync {
-    /// What must hold for this process not to be killed: its own threads, never what it depends on.
-    fn live(&self) -> Vec<Check>;
+    /// What must hold for this process not to be killed: its own threads, never what it depends on. A
+    /// process that answers is alive, unless the view knows better.
+    fn live(&self) -> Vec<Check> {
+        Vec::new()
+    }
     /// What must hold for traffic to be sent here.
     fn checks(&self) -> Vec<Check>;
     /// Whether the sidecar was ever ready.
-    fn started(&self) -> bool;
+    fn is_started(&self) -> bool;
     /// All metrics, of the type [`metrics::CONTENT_TYPE`].
     fn metrics(&self) -> String;
 }
 
 /// Serves the status port until it is dropped, which closes every connection.
-pub async fn serve(listener: TcpListener, state: Arc<dyn StatusView>, limits: ServerLimits) -> Infallible {
+pub(super) async fn serve(
+    listener: TcpListener,
+    state: Arc<dyn StatusView>,
+    limits: ServerLimits,
+) -> Infallible {
     let places = Places::new(limits);
     let answers = Arc::new(StatusPort(state));
     let mut connections = JoinSet::new();
@@ -71,7 +88,7 @@ impl Answers for StatusPort {
         let checks = match path {
             "/livez" => self.0.live(),
             "/readyz" => self.0.checks(),
-            "/startupz" => vec![startup(self.0.started())],
+            "/startupz" => vec![startup(&*self.0)],
             "/metrics" => Vec::new(),
             _ => return server::text(StatusCode::NOT_FOUND, PATHS),
         };
@@ -106,9 +123,12 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     types.any(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn startup(started: bool) -> Check {
-    let reason = if started { "" } else { "the sidecar has not been ready yet" };
-    Check { name: "started", ok: started, reason: reason.to_owned() }
+fn startup(state: &dyn StatusView) -> Check {
+    let started = "the sidecar was ready at least once".to_owned();
+    Check::new(
+        "started",
+        if state.is_started() { Ok(started) } else { Err("the sidecar has not been ready yet".to_owned()) },
+    )
 }
 
 fn status_of(checks: &[Check]) -> StatusCode {

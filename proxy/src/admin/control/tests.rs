@@ -36,7 +36,7 @@ impl AdminView for View {
 struct Desk {
     folder: tempfile::TempDir,
     commands: mpsc::Receiver<AdminCommand>,
-    serving: tokio::task::JoinHandle<Infallible>,
+    serving: tokio::task::JoinHandle<io::Result<Infallible>>,
 }
 
 impl Drop for Desk {
@@ -47,7 +47,7 @@ impl Drop for Desk {
 
 async fn desk() -> Desk {
     let folder = tempfile::tempdir().unwrap();
-    let socket = AdminSocket::bind(&folder.path().join("s")).await.unwrap();
+    let socket = AdminSocket::bind(&folder.path().join("s")).unwrap();
     let (sender, commands) = commands();
     let serving = tokio::spawn(serve(socket, Arc::new(View), sender, ServerLimits::ADMIN));
     Desk { folder, commands, serving }
@@ -81,30 +81,35 @@ async fn the_socket_says_what_runs() {
     assert_eq!(ask(&socket, "GET /config").await, (200, serde_json::json!({ "version": 1 })));
 }
 
+/// What the control thread does with a command.
+type React = fn(AdminCommand);
+
+fn drain(command: AdminCommand) -> Reply {
+    match command {
+        AdminCommand::Drain(reply) => reply,
+        AdminCommand::Reload(_) => panic!("drain was asked"),
+    }
+}
+
+fn reload(command: AdminCommand) -> Reply {
+    match command {
+        AdminCommand::Reload(reply) => reply,
+        AdminCommand::Drain(_) => panic!("reload was asked"),
+    }
+}
+
 #[tokio::test]
 async fn a_command_is_answered_with_what_became_of_it() {
     let mut desk = desk().await;
     let socket = desk.folder.path().join("s");
-    let done = |text: &str| Some(Ok(text.to_owned()));
-    let rows = [
-        ("POST /drain", AdminAction::Drain, done("draining"), 200, "draining"),
-        (
-            "POST /reload",
-            AdminAction::Reload,
-            Some(Err("`port` is no port".to_owned())),
-            409,
-            "`port` is no port",
-        ),
-        ("POST /reload", AdminAction::Reload, None, 503, "the sidecar is stopping"),
+    let rows: [(&str, React, u16, &str); 3] = [
+        ("POST /drain", |command| drain(command).done("draining"), 200, "draining"),
+        ("POST /reload", |command| reload(command).refused("`port` is no port"), 409, "`port` is no port"),
+        ("POST /reload", |command| drop(reload(command)), 503, "the sidecar is stopping"),
     ];
-    for (line, action, reply, status, message) in rows {
-        let (answer, ()) = tokio::join!(ask(&socket, line), async {
-            let command = desk.commands.recv().await.unwrap();
-            assert_eq!(command.action, action);
-            if let Some(reply) = reply {
-                command.reply.send(reply).unwrap();
-            }
-        });
+    for (line, react, status, message) in rows {
+        let (answer, ()) =
+            tokio::join!(ask(&socket, line), async { react(desk.commands.recv().await.unwrap()) });
         assert_eq!(
             answer,
             (status, serde_json::json!({ "ok": status == 200, "message": message })),
@@ -135,7 +140,7 @@ async fn a_command_that_is_only_looked_at_does_nothing() {
 async fn the_socket_is_its_owners_alone_and_goes_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let socket = AdminSocket::bind(&path).await.unwrap();
+    let socket = AdminSocket::bind(&path).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     drop(socket);
     assert!(!path.exists());
@@ -147,8 +152,8 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let path = folder.path().join("s");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "the dead socket's file stays");
-    let live = AdminSocket::bind(&path).await.unwrap();
-    let error = AdminSocket::bind(&path).await.unwrap_err();
+    let live = AdminSocket::bind(&path).unwrap();
+    let error = AdminSocket::bind(&path).unwrap_err();
     assert!(matches!(error, AdminError::InUse { .. }), "{error}");
     assert!(path.exists());
     drop(live);
@@ -158,10 +163,10 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
 async fn a_successors_socket_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let first = AdminSocket::bind(&path).await.unwrap();
+    let first = AdminSocket::bind(&path).unwrap();
     // Kept elsewhere, so that the file system cannot give its inode to the next.
     std::fs::rename(&path, folder.path().join("moved")).unwrap();
-    let _second = AdminSocket::bind(&path).await.unwrap();
+    let _second = AdminSocket::bind(&path).unwrap();
     drop(first);
     assert!(path.exists());
 }
@@ -171,13 +176,13 @@ async fn a_path_that_cannot_be_a_socket_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "keep me").unwrap();
-    let check = async |path: &Path, expected: &str| {
-        let error = AdminSocket::bind(path).await.unwrap_err().to_string();
+    let check = |path: &Path, expected: &str| {
+        let error = AdminSocket::bind(path).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(&file, "is no socket").await;
-    check(folder.path(), "is no socket").await;
-    check(&folder.path().join("absent/s"), "cannot be made").await;
-    check(&folder.path().join("x".repeat(120)), "too long").await;
+    check(&file, "is no socket");
+    check(folder.path(), "is no socket");
+    check(&folder.path().join("absent/s"), "cannot be made");
+    check(&folder.path().join("x".repeat(120)), "too long");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "keep me");
 }

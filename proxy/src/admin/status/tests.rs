@@ -20,7 +20,7 @@ impl StatusView for View {
         self.checks.lock().unwrap().clone()
     }
 
-    fn started(&self) -> bool {
+    fn is_started(&self) -> bool {
         self.started
     }
 

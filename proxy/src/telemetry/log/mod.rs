@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -23,7 +23,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::metrics::LogMetrics;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{LogFormat, LogLevel, ProcessLog};
 
 /// Lines that may wait for standard error.
@@ -35,6 +35,9 @@ const REPEAT_WINDOW_NS: u64 = 10_000_000_000;
 const KINDS_MAX: usize = 1024;
 /// Our crates; all others are heard from `warn` on.
 const OUR_TARGETS: &str = "postern";
+
+/// The installed log: `tracing` keeps its subscriber to itself.
+static PROCESS: OnceLock<Log> = OnceLock::new();
 
 /// The subscriber. Cheap to clone; clones are one log.
 #[derive(Clone)]
@@ -72,6 +75,24 @@ struct Kind {
     window_began_ns: u64,
     lines: u32,
     suppressed: u64,
+}
+
+/// Makes the log of the whole process and the thread that writes it to standard error. Called once, before
+/// anything is said; a second call changes nothing but what it returns. End the process with [`flush`].
+pub fn init(config: ProcessLog) -> Log {
+    let (log, writer) = new(config, Arc::new(SystemClock::new()), LogMetrics::of_process());
+    if log.install().is_ok() {
+        let write = move || writer.run(&mut std::io::stderr());
+        // Without the thread lines go unwritten and are counted: no reason not to serve.
+        drop(std::thread::Builder::new().name("log".to_owned()).spawn(write));
+        PROCESS.get_or_init(|| log.clone());
+    }
+    log
+}
+
+/// Waits until everything the process has logged is written, at most `timeout`; see [`Log::flush`].
+pub fn flush(timeout: Duration) -> bool {
+    PROCESS.get().is_none_or(|log| log.flush(timeout))
 }
 
 /// Makes a log and the end that writes it. Lines wait in the queue until the writer runs.

@@ -22,7 +22,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 pub use histogram::DurationHistogram;
-pub use listener::ListenerMetrics;
+pub use listener::{Active, ListenerMetrics};
 pub use parts::{
     AuditMetrics, ConfigMetrics, IdentityMetrics, KeyMetrics, LoadResult, LogMetrics, PolicyMetrics,
     SpanMetrics,
@@ -83,18 +83,18 @@ impl Metrics {
         });
         let mut registry = Registry::with_prefix("postern");
         parts::register_process(&mut registry, plan);
-        let metrics = Self {
+        let mut metrics = Self {
             policy: PolicyMetrics::register(&mut registry),
             identity: IdentityMetrics::register(&mut registry),
             audit: AuditMetrics::register(&mut registry),
             keys: KeyMetrics::register(&mut registry, reasons),
             spans: SpanMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
-            log: LogMetrics::register(&mut registry),
+            log: LogMetrics::of_process(),
             tables: Arc::clone(&tables),
             registry,
         };
-        let mut metrics = metrics;
+        metrics.registry.register_collector(Box::new(metrics.log.clone()));
         metrics.registry.register_collector(Box::new(tables));
         metrics
     }

@@ -1,7 +1,7 @@
 //! The metrics of the parts that are not on the request path: policy, identity, audit, keys, spans, reloads.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -412,11 +412,20 @@ pub struct LogMetrics {
 }
 
 impl LogMetrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let family = Family::<ResultLabel, Counter>::default();
-        registry.register("log_lines_lost", "Lines of the process log that were not written", family.clone());
-        let of = |cause| family.get_or_create_owned(&[("cause", cause)]);
-        Self { suppressed: of("repeated"), dropped: of("full") }
+    /// The counts of the process log. It is one a process and older than all other metrics.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static OF_PROCESS: OnceLock<LogMetrics> = OnceLock::new();
+        OF_PROCESS.get_or_init(Self::default).clone()
+    }
+}
+
+impl Collector for LogMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let rows = [("repeated", &self.suppressed), ("full", &self.dropped)];
+        let rows = rows.into_iter().map(|(cause, count)| ([("cause", cause)], count.get()));
+        Rows { name: "log_lines_lost", help: "Lines of the process log that were not written" }
+            .counters(&mut encoder, rows)
     }
 }
 

@@ -209,6 +209,86 @@ async fn an_exchange_arrives_as_a_server_and_a_client_span() {
     assert_eq!(metrics.exported.get(), 1);
 }
 
+/// A receiver behind TLS that speaks `h2` and nothing else.
+struct TlsReceiver {
+    url: String,
+    /// What a client has to trust.
+    roots: rustls::RootCertStore,
+    requests: mpsc::Receiver<ExportTraceServiceRequest>,
+    /// Hears of every handshake that the client ended.
+    refused: mpsc::Receiver<()>,
+}
+
+async fn tls_receiver() -> TlsReceiver {
+    let (plain, requests) = receiver(0).await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let (refusals, refused) = mpsc::channel(64);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut inside) = acceptor.accept(stream).await else {
+                refusals.send(()).await.unwrap();
+                continue;
+            };
+            let mut outside =
+                tokio::net::TcpStream::connect(plain.trim_start_matches("http://")).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut inside, &mut outside).await);
+        }
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    TlsReceiver { url, roots, requests, refused }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn tls(url: &str, roots: rustls::RootCertStore) -> OtlpConfig {
+    let client = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    OtlpConfig::new(url, Transport::Tls(Arc::new(client)), "orders", "1.2.3").unwrap()
+}
+
+#[tokio::test]
+async fn spans_go_through_tls_to_a_receiver_that_is_trusted() {
+    let TlsReceiver { url, roots, mut requests, .. } = tls_receiver().await;
+    let (sink, source) = spans::queue(64, SpanMetrics::default());
+    sink.offer(exchange());
+    drop(sink);
+    run(source, tls(&url, roots), std::future::pending()).await.unwrap();
+    assert_eq!(spans_of(&requests.recv().await.unwrap()).len(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_trusted_gets_nothing() {
+    let TlsReceiver { url, mut requests, mut refused, .. } = tls_receiver().await;
+    let metrics = SpanMetrics::default();
+    let (sink, source) = spans::queue(64, metrics.clone());
+    sink.offer(exchange());
+    let stop = async move {
+        refused.recv().await.unwrap();
+        // From here on only timers are left, and nobody has to wait for them.
+        tokio::time::pause();
+    };
+    run(source, tls(&url, tls_receiver().await.roots), stop).await.unwrap();
+    assert_eq!((metrics.exported.get(), metrics.undelivered.get()), (0, 1));
+    assert!(requests.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn a_receiver_that_fails_at_first_gets_the_spans_all_the_same() {
     let (request, metrics) = export(vec![exchange(), denied()], 2).await;
