@@ -74,6 +74,12 @@ impl RawHeads {
         head
     }
 
+    /// Whether the connection is poisoned: what has come in last is not certain to be a request, so the answer
+    /// in progress must be the last one (`connection: close`).
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.0.borrow().tracker.is_poisoned()
+    }
+
     /// Since when a head has been arriving; nothing while a body arrives, or between requests.
     pub(crate) fn begun(&self) -> Option<Instant> {
         self.0.borrow().begun.map(|(_, since)| since)

@@ -318,7 +318,7 @@ async fn a_poisoned_head_counts_as_arriving_until_its_request_is_refused() {
     let (mut stream, heads) = guard(server, &RawHead::LIMITS);
     client.write_all(b"GET / HTTP/1.1\nHost: a").await.unwrap();
     stream.read_exact(&mut [0; 22]).await.unwrap();
-    assert!(heads.begun().is_some());
+    assert!(heads.begun().is_some() && heads.is_poisoned());
     assert_eq!(heads.next(), RawHead::Refused(HeadFault::BareLf));
     assert_eq!(heads.begun(), None);
 }

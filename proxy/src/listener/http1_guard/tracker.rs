@@ -146,6 +146,11 @@ impl HeadTracker {
         RawHead::Refused(fault)
     }
 
+    /// Whether every later head will be refused. Heads from before the fault may be left to take.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self.state, State::Poisoned(..))
+    }
+
     /// The number of the head of which a part has arrived, if one has.
     pub(crate) fn arriving(&self) -> Option<u64> {
         let arriving = match self.state {

@@ -35,8 +35,8 @@ pub(crate) enum GuardError {
     /// A header name that another parser may take for another header's.
     #[error("a header name is ambiguous")]
     HeaderName,
-    /// A header value that is not UTF-8, so that policy could not read it.
-    #[error("a header value is not UTF-8 text")]
+    /// A header value that is not ASCII (RFC 9110 §5.5): policy and application would read different texts.
+    #[error("a header value is not ASCII")]
     HeaderValue,
     /// A second value of a header that has one.
     #[error("a header that may be sent once was sent more than once")]

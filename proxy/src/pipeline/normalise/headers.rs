@@ -82,12 +82,6 @@ pub(crate) fn is_protected(name: &str) -> bool {
     is_identity_header(name) || FRAMING.contains(&name) || hop_by_hop::is_hop_by_hop(name)
 }
 
-/// The value of a header in a [`super::Normalised`] request. It is never `None`: the guard has refused values that are
-/// not text.
-pub(crate) fn text(value: &HeaderValue) -> Option<&str> {
-    std::str::from_utf8(value.as_bytes()).ok()
-}
-
 /// What becomes of a header from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -189,7 +183,7 @@ fn survey(headers: &HeaderMap, limits: &GuardLimits) -> Result<usize, GuardError
             Fate::Drop => drops += 1,
             Fate::Ambiguous => return Err(GuardError::HeaderName),
         }
-        if !value.as_bytes().is_ascii() && text(value).is_none() {
+        if !value.as_bytes().is_ascii() {
             return Err(GuardError::HeaderValue);
         }
     }

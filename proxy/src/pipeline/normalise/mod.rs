@@ -14,7 +14,7 @@ mod path;
 mod tests;
 
 pub(crate) use error::GuardError;
-pub(crate) use headers::{is_identity_header, is_protected, text};
+pub(crate) use headers::{is_identity_header, is_protected};
 pub(crate) use hop_by_hop::guard_response;
 
 use crate::config::ListenerLimits;
@@ -122,8 +122,8 @@ impl Normalised {
         self.uri.query()
     }
 
-    /// The headers that are forwarded: one value each, all of them UTF-8 (read them with [`text`]: `to_str` of
-    /// the `http` crate knows ASCII alone). `host` is not among them.
+    /// The headers that are forwarded: one value each, all of them printable ASCII, so that there is none that
+    /// policy cannot read. `host` is not among them.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
