@@ -25,7 +25,7 @@ pub enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PdpLimits {
     /// The engine's safety timer. A decision that it stops is a deny named `policy.timeout`.
-    pub evaluation_max: Duration,
+    pub timeout: Duration,
     /// Keys at the root of the data: the interpreter copies the root for every decision.
     pub data_root_keys_max: usize,
     /// Cedar entities that are not workloads: they are copied for every new caller.
@@ -35,7 +35,7 @@ pub struct PdpLimits {
 impl Default for PdpLimits {
     fn default() -> Self {
         Self {
-            evaluation_max: Duration::from_millis(10),
+            timeout: Duration::from_millis(10),
             data_root_keys_max: 1024,
             cedar_shared_entities_max: 10_000,
         }
@@ -53,7 +53,7 @@ pub enum Engine {
 
 impl Engine {
     /// The name in records and metrics.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Rego => "rego",
             Self::Cedar => "cedar",

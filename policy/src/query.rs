@@ -69,7 +69,7 @@ pub enum Body<'a> {
     NotRead,
     /// The whole body: exactly the bytes that will be forwarded.
     Whole(&'a [u8]),
-    /// A streamed body that cannot be held. A policy that reads bodies sees it as truncated.
+    /// A body that was not held. A policy that reads bodies denies then, unless it reads `input.truncated_body`.
     Stream,
 }
 

@@ -122,6 +122,16 @@ pub enum BundleError {
         /// The path.
         path: String,
     },
+    /// An older bundle than the one in force.
+    #[error(
+        "the bundle's sequence number is {offered}, and the one in force has {in_force}; publish it again under a higher one"
+    )]
+    Rollback {
+        /// The bundle's number; 0 when it names none.
+        offered: u64,
+        /// The number in force.
+        in_force: u64,
+    },
     /// A policy is not UTF-8.
     #[error("`{name}` is not UTF-8 text")]
     NotText {
@@ -153,6 +163,7 @@ impl BundleError {
             | Self::Missing { .. }
             | Self::Altered { .. } => "policy.bundle.signature",
             Self::Delta => "policy.bundle.delta",
+            Self::Rollback { .. } => "policy.bundle.rollback",
             Self::Document { .. }
             | Self::Yaml { .. }
             | Self::Manifest { .. }

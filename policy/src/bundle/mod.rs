@@ -69,6 +69,15 @@ pub struct PolicyBundle {
     digest: [u8; 32],
 }
 
+/// The files of an archive by their names, read within the limits but *not verified*: for tools that sign or show
+/// bundles, never for a decision.
+///
+/// # Errors
+/// [`BundleError`] when it is no bundle archive.
+pub fn files_of(archive: &[u8], limits: &BundleLimits) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+    archive::read(archive, limits)
+}
+
 impl PolicyBundle {
     /// Reads and verifies a bundle archive (`bundle.tar.gz`). Nothing is believed before the signature held.
     ///
@@ -169,6 +178,20 @@ impl PolicyBundle {
     /// number is lower than that of the bundle in force.
     pub fn sequence(&self) -> Option<u64> {
         self.manifest.sequence
+    }
+
+    /// Refuses to go back: a bundle may follow one with a sequence number only if its own is not lower. The same
+    /// number is the same bundle fetched again.
+    ///
+    /// # Errors
+    /// [`BundleError::Rollback`].
+    pub fn refuse_rollback(&self, in_force: Option<u64>) -> Result<(), BundleError> {
+        match (self.manifest.sequence.unwrap_or(0), in_force) {
+            (offered, Some(in_force)) if offered < in_force => {
+                Err(BundleError::Rollback { offered, in_force })
+            }
+            (_, Some(_) | None) => Ok(()),
+        }
     }
 
     /// SHA-256 of the archive, or of the file list when it was read from files.

@@ -192,7 +192,7 @@ fn signed_files(key: &SigningKey) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn a_signed_archive_opens_with_its_signer_and_no_other() {
     let key = SigningKey::generate_p256().unwrap();
-    let archive = signed_archive_of(files(), &LIMITS, &key).unwrap();
+    let archive = signed_archive_of(files(), &key).unwrap();
     let bundle = PolicyBundle::open(&archive, &LIMITS, &Signers::Keys(vec![signer_of(&key)])).unwrap();
     assert_eq!((bundle.revision(), bundle.signer(), bundle.is_signed()), ("r1", Some("k"), true));
     let other = signer_of(&SigningKey::generate_p256().unwrap());
@@ -200,10 +200,10 @@ fn a_signed_archive_opens_with_its_signer_and_no_other() {
         let error = PolicyBundle::open(&archive, &LIMITS, &Signers::Keys(keys)).unwrap_err();
         assert_eq!(error.code(), "policy.bundle.signature");
     }
-    let unsigned = archive_of(files(), &LIMITS).unwrap();
+    let unsigned = archive_of(files()).unwrap();
     let error = PolicyBundle::open(&unsigned, &LIMITS, &Signers::Keys(vec![signer_of(&key)])).unwrap_err();
     assert_eq!(error, BundleError::Unsigned);
-    assert_eq!(archive_of(files(), &LIMITS).unwrap(), unsigned, "the same files give the same bytes");
+    assert_eq!(archive_of(files()).unwrap(), unsigned, "the same files give the same bytes");
 }
 
 #[test]
@@ -292,6 +292,28 @@ fn keys_are_read_for_what_they_are() {
     assert!(matches!(mismatch, Err(SignerKeyError::Mismatch { .. })));
     assert!(matches!(SignerKey::from_pem("k", b"hello"), Err(SignerKeyError::NoKey { .. })));
     assert!(matches!(SigningKey::from_pem(pem.as_bytes()), Err(SigningError::NoKey)));
+}
+
+#[test]
+fn an_older_bundle_does_not_follow_a_newer_one() {
+    let numbered = |number: Option<u64>| {
+        let metadata =
+            number.map(|n| format!(r#","metadata":{{"postern":{{"sequence":{n}}}}}"#)).unwrap_or_default();
+        let manifest = format!(r#"{{"roots":["t"]{metadata}}}"#);
+        let files = [(".manifest", manifest.as_bytes())];
+        PolicyBundle::from_files(files, &LIMITS, &Signers::UnsignedAllowedForDevelopment).unwrap()
+    };
+    for (offered, in_force, taken) in [
+        (None, None, true),
+        (Some(1), None, true),
+        (Some(7), Some(7), true),
+        (Some(8), Some(7), true),
+        (Some(6), Some(7), false),
+        (None, Some(7), false),
+    ] {
+        let got = numbered(offered).refuse_rollback(in_force);
+        assert_eq!(got.is_ok(), taken, "{offered:?} after {in_force:?}");
+    }
 }
 
 /// Bundles that OPA's own tests use, when the machine has them.

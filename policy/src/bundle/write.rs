@@ -5,44 +5,35 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write as _;
 
-/// Builds an unsigned archive of the files; an existing signature list is left out.
+/// Builds an archive of the files as they are, an existing signature list included.
 ///
 /// # Errors
-/// [`BundleError`] for names or sizes that a bundle cannot have.
-pub fn archive_of<'a>(
-    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    limits: &BundleLimits,
-) -> Result<Vec<u8>, BundleError> {
-    packed(&collected(files, limits)?)
+/// [`BundleError`] for names or sizes that a bundle cannot have under the default limits.
+pub fn archive_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, BundleError> {
+    packed(&collected(files)?)
 }
 
-/// Builds an archive of the files with a fresh signature by `key`.
+/// Builds an archive of the files with a fresh signature by `key`, instead of the one that may be there.
 ///
 /// # Errors
 /// [`SigningError`].
 pub fn signed_archive_of<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    limits: &BundleLimits,
     key: &SigningKey,
 ) -> Result<Vec<u8>, SigningError> {
-    let mut files = collected(files, limits)?;
+    let mut files = collected(files)?;
     let signatures = key.signatures_of(&files)?;
     files.insert(SIGNATURES.to_owned(), signatures);
     Ok(packed(&files)?)
 }
 
-fn collected<'a>(
-    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    limits: &BundleLimits,
-) -> Result<Files, BundleError> {
-    let mut collector = Collector::new(limits);
+fn collected<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Files, BundleError> {
+    let mut collector = Collector::new(&BundleLimits::default());
     for (name, content) in files {
         collector.admit(name, content.len() as u64)?;
         collector.add(name, content.to_vec())?;
     }
-    let mut files = collector.finish();
-    files.remove(SIGNATURES);
-    Ok(files)
+    Ok(collector.finish())
 }
 
 fn packed(files: &Files) -> Result<Vec<u8>, BundleError> {

@@ -57,6 +57,14 @@ pub enum LoadError {
         /// The package.
         package: String,
     },
+    /// A rule and a data document claim the same path.
+    #[error("rule `{path}` stands where bundle `{bundle}` has data; rename one of them")]
+    RuleOverData {
+        /// The path.
+        path: String,
+        /// The bundle with the data.
+        bundle: String,
+    },
     /// The data is too wide at its root.
     #[error("the data has {keys} keys at its root, more than {limit}; put it under one key")]
     WideData {

@@ -35,7 +35,7 @@ impl Store {
             let place = format!("{name}/entities.json");
             let text = completed(text).map_err(|what| refused(&place, what))?;
             let more =
-                Entities::from_json_str(&text, Some(schema)).map_err(|e| refused(&place, e.to_string()))?;
+                Entities::from_json_str(&text, Some(schema)).map_err(|e| refused(&place, whole(&e)))?;
             all = all.add_entities(more, None).map_err(|e| refused(&place, e.to_string()))?;
         }
         let mut shared = Vec::new();
@@ -92,6 +92,18 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("workloads", &self.parents.len()).finish_non_exhaustive()
     }
+}
+
+/// The error with its causes: Cedar names the entity only in them.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
 }
 
 fn path_of(spiffe_id: &str) -> &str {

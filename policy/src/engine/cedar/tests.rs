@@ -1,1 +1,308 @@
+use super::request::rfc3339_ms;
+use crate::query::{Body, Headers, Http, Query, Source};
+use crate::{
+    BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
+};
 
+fn load(files: &[(&str, &str)]) -> Result<Pdp, LoadError> {
+    let files = files.iter().map(|(name, text)| (*name, text.as_bytes()));
+    let bundle =
+        PolicyBundle::from_files(files, &BundleLimits::default(), &Signers::UnsignedAllowedForDevelopment)
+            .unwrap();
+    Pdp::load(&[("b", bundle)], &Entry::Cedar, &PdpLimits::default())
+}
+
+fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn Headers) -> Query<'a> {
+    Query {
+        now_ns: 1_700_000_000_123_456_789,
+        action,
+        source: Source {
+            address: "10.0.0.7:4711".parse().unwrap(),
+            spiffe_id: Some(caller),
+            trust_domain: Some("example.org"),
+            sni: None,
+            certificate_serial: Some("0a"),
+        },
+        destination: "10.0.0.8:8443".parse().unwrap(),
+        http: (action != "connect").then_some(Http {
+            id: "01J",
+            scheme: "https",
+            authority: "bank.example.org",
+            path,
+            query: Some("dry_run=true&dry_run=false"),
+            protocol: "HTTP/2",
+            headers,
+            body: Body::NotRead,
+            size: 0,
+        }),
+        claims: None,
+        route: "accounts",
+        service: "bank",
+    }
+}
+
+const WEB: &str = "spiffe://example.org/web";
+
+fn decide(pdp: &Pdp, query: &Query<'_>) -> Verdict {
+    pdp.decide(&mut Scratch::default(), query)
+}
+
+/// The code of the decision on `GET /accounts/42` by `web`.
+fn check(policies: &str, want: &str) {
+    let headers = vec![("x-tenant".to_owned(), "a".to_owned())];
+    let verdict =
+        decide(&load(&[("p.cedar", policies)]).unwrap(), &query(WEB, "GET", "/accounts/42", &headers));
+    assert_eq!(verdict.code, want, "{policies}: {verdict:?}");
+    assert_eq!(verdict.decision == Decision::Allow, want == "policy.allowed");
+}
+
+fn check_refused(files: &[(&str, &str)], want: &str) {
+    match load(files) {
+        Err(error) => assert!(error.to_string().contains(want), "{files:?}: `{error}` lacks `{want}`"),
+        Ok(_) => panic!("{files:?} was loaded"),
+    }
+}
+
+#[test]
+fn the_contract_offers_caller_route_and_context() {
+    for condition in [
+        r#"principal in TrustDomain::"example.org""#,
+        r#"principal.trust_domain == "example.org" && principal.path == "/web""#,
+        r#"resource == Route::"accounts" && resource in Service::"bank""#,
+        r#"context.path == "/accounts/42" && context.depth == 2"#,
+        r#"context.segments has s2 && context.segments.s2 == "42""#,
+        r#"!(context.segments has s3)"#,
+        r#"context.headers.hasTag("x-tenant") && context.headers.getTag("x-tenant") == "a""#,
+        r#"context.query.hasTag("dry_run") && context.query.getTag("dry_run").containsAll(["true", "false"])"#,
+        r#"context.source.address.isInRange(ip("10.0.0.0/8")) && context.source.port == 4711"#,
+        r#"context.now > datetime("2023-11-14T22:13:20Z") && context.now < datetime("2023-11-14T22:13:21Z")"#,
+        r#"context.tls has certificate_serial && context.tls.certificate_serial == "0a""#,
+        r#"!(context has claims)"#,
+    ] {
+        check(
+            &format!("permit (principal, action == Action::\"GET\", resource) when {{ {condition} }};"),
+            "policy.allowed",
+        );
+    }
+    check("permit (principal, action in Action::\"read\", resource);", "policy.allowed");
+    check("permit (principal, action in Action::\"write\", resource);", "policy.denied");
+}
+
+#[test]
+fn an_error_in_any_policy_denies() {
+    check(
+        r#"permit (principal, action, resource);
+           forbid (principal, action == Action::"GET", resource)
+           when { context.depth * 9223372036854775807 > 0 };"#,
+        "policy.error",
+    );
+    check(
+        r#"permit (principal, action, resource);
+           permit (principal, action == Action::"GET", resource)
+           when { context.path like "/other/*" ||
+                  context.depth * 9223372036854775807 > 0 };"#,
+        "policy.error",
+    );
+}
+
+#[test]
+fn an_unknown_method_and_a_caller_without_identity_are_denied() {
+    let pdp = load(&[("p.cedar", "permit (principal, action, resource);")]).unwrap();
+    let headers = Vec::new();
+    let mut odd = query(WEB, "BREW", "/", &headers);
+    assert_eq!(decide(&pdp, &odd).code, "policy.error");
+    odd.action = "GET";
+    odd.source.spiffe_id = None;
+    assert_eq!(decide(&pdp, &odd).code, "policy.error");
+}
+
+#[test]
+fn a_raw_stream_needs_a_policy_about_connect() {
+    let headers = Vec::new();
+    let connect = query(WEB, "connect", "", &headers);
+    let code = |policies: &str| decide(&load(&[("p.cedar", policies)]).unwrap(), &connect).code;
+    assert_eq!(code("permit (principal, action in Action::\"write\", resource);"), "policy.denied");
+    assert_eq!(code("permit (principal, action == Action::\"connect\", resource);"), "policy.allowed");
+}
+
+#[test]
+fn determining_policies_give_reasons_and_obligations() {
+    let pdp = load(&[(
+        "p.cedar",
+        r#"@id("tellers-read") @set_request_header("X-Role: teller")
+           permit (principal, action == Action::"GET", resource);
+           permit (principal, action == Action::"HEAD", resource);
+           @set_request_header("x-role: other")
+           permit (principal, action == Action::"GET", resource) when { context.path like "/both/*" };
+           @id("closed") @reason("the bank is closed") @deny_status("404")
+           forbid (principal, action in Action::"http", resource) when { context.path like "/closed/*" };"#,
+    )])
+    .unwrap();
+    let headers = Vec::new();
+    let ids = |v: &Verdict| v.reasons.iter().map(|r| r.as_str().to_owned()).collect::<Vec<_>>();
+    let allow = decide(&pdp, &query(WEB, "GET", "/a", &headers));
+    assert_eq!(ids(&allow), ["tellers-read"]);
+    assert_eq!(allow.obligations.request_headers_set, [("x-role".to_owned(), "teller".to_owned())]);
+    let unnamed = decide(&pdp, &query(WEB, "HEAD", "/a", &headers));
+    assert_eq!(ids(&unnamed), ["p.cedar#2"]);
+    let both = decide(&pdp, &query(WEB, "GET", "/both/a", &headers));
+    assert_eq!((both.code, both.decision), ("policy.obligation", Decision::Deny));
+    let closed = decide(&pdp, &query(WEB, "GET", "/closed/a", &headers));
+    assert_eq!((ids(&closed), closed.code), (vec!["closed".to_owned()], "policy.denied"));
+    assert_eq!(
+        (closed.message.as_deref(), closed.obligations.deny_status),
+        (Some("the bank is closed"), Some(404))
+    );
+    let none = decide(&pdp, &query(WEB, "POST", "/a", &headers));
+    assert_eq!(
+        (none.code, none.message.as_deref()),
+        ("policy.denied", Some("no policy permits this request"))
+    );
+}
+
+#[test]
+fn groups_come_from_the_bundle_and_unknown_callers_are_in_none() {
+    let entities = r#"[
+        {"uid": {"type": "Workload", "id": "spiffe://example.org/web"}, "parents": [{"type": "Group", "id": "front"}]},
+        {"uid": {"type": "Group", "id": "front"}, "attrs": {}, "parents": [{"type": "Group", "id": "all"}]},
+        {"uid": {"type": "Group", "id": "all"}, "attrs": {}, "parents": []}]"#;
+    let policies = r#"permit (principal in Group::"all", action, resource);"#;
+    let pdp = load(&[("p.cedar", policies), ("entities.json", entities)]).unwrap();
+    let headers = Vec::new();
+    let mut scratch = Scratch::default();
+    for _ in 0..2 {
+        let known = pdp.decide(&mut scratch, &query(WEB, "GET", "/", &headers));
+        let stranger = pdp.decide(&mut scratch, &query("spiffe://example.org/x", "GET", "/", &headers));
+        assert_eq!((known.code, stranger.code), ("policy.allowed", "policy.denied"));
+    }
+}
+
+#[test]
+fn claims_are_offered_with_scopes_and_tags() {
+    let pdp = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource) when {
+             context has claims && context.claims.scopes.contains("read") &&
+             context.claims.hasTag("groups") && context.claims.getTag("groups").contains("a") &&
+             context.claims has subject && context.claims.subject == "u1" };"#,
+    )])
+    .unwrap();
+    let headers = Vec::new();
+    let claims =
+        serde_json::from_str(r#"{"sub": "u1", "scope": "read write", "groups": ["a", "b"], "x": {"y": 1}}"#);
+    let claims = claims.unwrap();
+    let mut asked = query(WEB, "GET", "/", &headers);
+    assert_eq!(decide(&pdp, &asked).code, "policy.denied");
+    asked.claims = Some(&claims);
+    assert_eq!(decide(&pdp, &asked).code, "policy.allowed");
+    assert_eq!(pdp.reads(), ["context.claims"]);
+}
+
+#[test]
+fn what_does_not_fit_the_contract_is_refused_at_load() {
+    let permit = "permit (principal, action, resource);";
+    check_refused(&[("p.cedar", "permit (principal, action, resource")], "line 1");
+    check_refused(&[("p.cedar", "permit (principal, action == Action::\"GOT\", resource);")], "GOT");
+    check_refused(
+        &[(
+            "p.cedar",
+            "permit (principal, action == Action::\"GET\", resource) when { context.pth == \"x\" };",
+        )],
+        "pth",
+    );
+    check_refused(
+        &[(
+            "p.cedar",
+            "permit (principal, action == Action::\"GET\", resource) when { context.claims.scopes.contains(\"x\") };",
+        )],
+        "claims",
+    );
+    check_refused(
+        &[("p.cedar", "permit (principal, action, resource) when { context.path == \"x\" };")],
+        "path",
+    );
+    check_refused(&[("p.cedar", "permit (principal == ?principal, action, resource);")], "template");
+    check_refused(&[("p.cedar", "")], "`*.cedar` files");
+    check_refused(
+        &[
+            ("a.cedar", "@id(\"x\") permit (principal, action, resource);"),
+            ("b.cedar", "@id(\"x\") permit (principal, action, resource);"),
+        ],
+        "two policies have the id `x`",
+    );
+    check_refused(
+        &[("p.cedar", "@deny_status(\"200\") forbid (principal, action, resource);")],
+        "400 to 599",
+    );
+    check_refused(&[("p.cedar", "@deny_status(\"404\") permit (principal, action, resource);")], "no effect");
+    check_refused(
+        &[("p.cedar", "@deny_stats(\"404\") @reasons(\"x\") forbid (principal, action, resource);")],
+        "did you mean `@reason`",
+    );
+    check_refused(
+        &[("p.cedar", "@set_request_header(\"host: x\") permit (principal, action, resource);")],
+        "belongs to the connection",
+    );
+    check_refused(&[("p.cedar", permit), ("schema.cedarschema", "entity Workload;")], "Workload");
+    check_refused(&[("p.cedar", permit), ("schema.cedarschema", "entity X in [Nowhere];")], "Nowhere");
+    check_refused(&[("p.cedar", permit), ("entities.json", "{}")], "not an array");
+    check_refused(
+        &[
+            ("p.cedar", permit),
+            ("entities.json", r#"[{"uid": {"type": "Nope", "id": "x"}, "attrs": {}, "parents": []}]"#),
+        ],
+        "Nope",
+    );
+    check_refused(
+        &[("p.cedar", permit), ("entities.json", r#"[{"uid": {"type": "Workload", "id": "web"}}]"#)],
+        "no SPIFFE ID",
+    );
+    check_refused(
+        &[
+            ("p.cedar", permit),
+            (
+                "entities.json",
+                r#"[{"uid": {"type": "Workload", "id": "spiffe://a/b"}, "attrs": {"path": "/c"}}]"#,
+            ),
+        ],
+        "follows from its SPIFFE ID",
+    );
+    check_refused(
+        &[
+            ("p.cedar", permit),
+            (
+                "entities.json",
+                r#"[{"uid": {"type": "Group", "id": "a"}, "uid": {"type": "Group", "id": "b"}}]"#,
+            ),
+        ],
+        "stands twice",
+    );
+    check_refused(&[("p.cedar", permit), ("t.rego", "package t")], "Rego policies");
+}
+
+#[test]
+fn a_bundle_may_add_types_of_its_own() {
+    let files = [
+        ("p.cedar", "permit (principal, action, resource) when { Branch::\"zurich\".open };"),
+        ("schema.cedarschema", "entity Branch { open: Bool };"),
+        (
+            "entities.json",
+            r#"[{"uid": {"type": "Branch", "id": "zurich"}, "attrs": {"open": true}, "parents": []}]"#,
+        ),
+    ];
+    let headers = Vec::new();
+    assert_eq!(decide(&load(&files).unwrap(), &query(WEB, "GET", "/", &headers)).code, "policy.allowed");
+}
+
+#[test]
+fn moments_are_written_as_rfc_3339() {
+    for (now_ns, want) in [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (951_782_400_000_000_000, "2000-02-29T00:00:00.000Z"),
+        (1_700_000_000_123_456_789, "2023-11-14T22:13:20.123Z"),
+        (4_107_542_399_999_000_000, "2100-02-28T23:59:59.999Z"),
+        (u64::MAX, "2554-07-21T23:34:33.709Z"),
+    ] {
+        assert_eq!(rfc3339_ms(now_ns), want);
+    }
+}

@@ -2,7 +2,8 @@
 use super::ast::{Chain, Node, walk_module, walk_rule};
 use super::builtins;
 use super::scope::{Scope, head_of, is_function, leading_fields};
-use crate::LoadError;
+use crate::document::Document;
+use crate::{LoadError, PolicyBundle};
 use regorus::unstable::{Expr, Module, Ref};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,6 +102,31 @@ fn refuse_builtin(name: &str, params: &[Ref<Expr>]) -> Result<(), (String, &'sta
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The engine would let a rule and a data document share a path, and OPA refuses it.
+pub(super) fn refuse_rules_over_data(
+    bundles: &[(&str, &PolicyBundle)],
+    rules: &BTreeSet<Vec<String>>,
+) -> Result<(), LoadError> {
+    for (bundle, data) in bundles.iter().map(|(name, bundle)| (*name, &bundle.data)) {
+        for rule in rules {
+            let mut at = Some(data);
+            let mut collides = false;
+            for part in rule.iter().skip(1) {
+                let members = at.and_then(Document::as_object);
+                collides = at.is_some() && members.is_none();
+                at = members.and_then(|members| members.get(part));
+                if at.is_none() {
+                    break;
+                }
+            }
+            if collides || at.is_some() {
+                return Err(LoadError::RuleOverData { path: rule.join("."), bundle: bundle.to_owned() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The full paths of all rules, with whether each is a function.

@@ -24,6 +24,10 @@ pub(super) enum InputError {
     Query(&'static str),
     #[error("the body cannot be parsed: {0}")]
     Body(String),
+    #[error(
+        "the policy reads bodies and this one is streamed; a policy may answer for that with `input.truncated_body`"
+    )]
+    Streamed,
     #[error("a claim cannot be represented: {0}")]
     Claims(#[from] value::NotRepresentable),
 }
@@ -34,6 +38,7 @@ pub(super) struct Parts {
     headers: bool,
     pub(super) body: bool,
     parsed_body: bool,
+    truncated_body: bool,
     parsed_path: bool,
     parsed_query: bool,
     claims: bool,
@@ -47,6 +52,7 @@ impl Parts {
             headers: http("headers"),
             body: parsed_body || http("body") || http("rawBody"),
             parsed_body,
+            truncated_body: reads.names("truncated_body"),
             parsed_path: reads.touches(&["parsed_path"]),
             parsed_query: reads.touches(&["parsed_query"]),
             claims: reads.touches(&["claims"]),
@@ -93,6 +99,10 @@ pub(super) fn build(query: &Query<'_>, parts: Parts) -> Result<Value, InputError
         input.put("claims", value::of_members(claims)?);
     }
     if let Some(http) = &query.http {
+        // A rule about the content would find nothing to object to in a body that nobody read.
+        if parts.body && !parts.truncated_body && matches!(http.body, Body::Stream) {
+            return Err(InputError::Streamed);
+        }
         if parts.parsed_path {
             input.put("parsed_path", strings(url::path_segments(http.path).map_err(InputError::Path)?));
         }

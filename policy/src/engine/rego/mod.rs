@@ -64,6 +64,7 @@ impl RegoPolicies {
             }
         }
         let checked = set.check(&mut engine)?;
+        check::refuse_rules_over_data(bundles, &checked.rules)?;
         let rule = entry_rule(&mut engine, entry, &checked.rules)?;
         let parts = input::Parts::of(&checked.reads);
         let mut policies =
@@ -156,7 +157,7 @@ fn new_engine(limits: &PdpLimits) -> Result<Engine, LoadError> {
         max_lines: NonZeroUsize::new(100_000).unwrap_or(NonZeroUsize::MAX),
     });
     engine.set_execution_timer_config(ExecutionTimerConfig {
-        limit: limits.evaluation_max,
+        limit: limits.timeout,
         check_interval: TIMER_INTERVAL,
     });
     if builtins::register(&mut engine) { Ok(engine) } else { Err(LoadError::EnginePanic) }

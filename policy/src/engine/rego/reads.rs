@@ -34,6 +34,11 @@ impl Reads {
         self.paths.iter().any(|read| read.iter().zip(path).all(|(have, want)| have == want))
     }
 
+    /// Whether a field of the input is read by its own name, not only as part of something larger.
+    pub(crate) fn names(&self, field: &str) -> bool {
+        self.paths.iter().any(|read| read.first().is_some_and(|first| first == field))
+    }
+
     /// The paths in words, for people: `attributes.request.http.method`; the whole input is `*`.
     pub(crate) fn summary(&self) -> Vec<String> {
         self.paths.iter().map(|path| if path.is_empty() { "*".to_owned() } else { path.join(".") }).collect()

@@ -1,1 +1,425 @@
+use crate::query::{Body, Headers, Http, Query, Source};
+use crate::{
+    BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
+};
+use std::time::Duration;
 
+const NOW_NS: u64 = 1_700_000_000_500_000_000;
+
+fn bundle(files: &[(&str, &str)]) -> PolicyBundle {
+    let files = files.iter().map(|(name, text)| (*name, text.as_bytes()));
+    PolicyBundle::from_files(files, &BundleLimits::default(), &Signers::UnsignedAllowedForDevelopment)
+        .unwrap()
+}
+
+/// A limit that a loaded machine does not reach.
+fn limits() -> PdpLimits {
+    PdpLimits { timeout: Duration::from_secs(20), ..PdpLimits::default() }
+}
+
+fn load(files: &[(&str, &str)]) -> Result<Pdp, LoadError> {
+    Pdp::load(&[("b", bundle(files))], &Entry::Rego { path: "t/allow".to_owned() }, &limits())
+}
+
+/// A policy in package `t` whose rules are `rules`.
+fn policy(rules: &str) -> Pdp {
+    load(&[("t.rego", &format!("package t\n{rules}\n"))]).unwrap()
+}
+
+fn fields(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+}
+
+fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body: Body<'a>) -> Query<'a> {
+    Query {
+        now_ns: NOW_NS,
+        action: "GET",
+        source: Source {
+            address: "10.0.0.7:4711".parse().unwrap(),
+            spiffe_id: Some("spiffe://example.org/web"),
+            trust_domain: Some("example.org"),
+            sni: Some("bank.example.org"),
+            certificate_serial: Some("0a"),
+        },
+        destination: "10.0.0.8:8443".parse().unwrap(),
+        http: Some(Http {
+            id: "01J",
+            scheme: "https",
+            authority: "bank.example.org",
+            path,
+            query,
+            protocol: "HTTP/2",
+            headers,
+            body,
+            size: 0,
+        }),
+        claims: None,
+        route: "accounts",
+        service: "bank",
+    }
+}
+
+fn decide(pdp: &Pdp, query: &Query<'_>) -> Verdict {
+    let mut scratch = Scratch::default();
+    let first = pdp.decide(&mut scratch, query);
+    let second = pdp.decide(&mut scratch, query);
+    assert_eq!((first.decision, first.code), (second.decision, second.code), "a decision must repeat");
+    first
+}
+
+/// The code of the decision on `GET /accounts/42`; only `policy.allowed` is an allow.
+fn check(rules: &str, want: &str) {
+    let headers = fields(&[("x-tenant", "a"), ("x-tenant", "b")]);
+    let verdict = decide(&policy(rules), &get("/accounts/42", Some("a=1&b=x+y"), &headers, Body::NotRead));
+    assert_eq!(verdict.code, want, "{rules}: {verdict:?}");
+    assert_eq!(verdict.decision == Decision::Allow, want == "policy.allowed");
+}
+
+/// The error of loading a policy in package `t`.
+fn check_refused(rules: &str, want: &str) {
+    match load(&[("t.rego", &format!("package t\n{rules}\n"))]) {
+        Err(error) => assert!(error.to_string().contains(want), "{rules}: `{error}` lacks `{want}`"),
+        Ok(_) => panic!("{rules} was loaded"),
+    }
+}
+
+#[test]
+fn only_a_true_boolean_or_an_object_that_says_so_allows() {
+    check("allow := true", "policy.allowed");
+    check("allow := false", "policy.denied");
+    check("default allow := false", "policy.denied");
+    check("allow if input.nothing", "policy.undefined");
+    for odd in [r#""false""#, r#""true""#, "0", "1", "null", "[true]", "{true}", "{}", r#"{"allow": true}"#] {
+        check(&format!("allow := {odd}"), "policy.result_type");
+    }
+    check(r#"allow := {"allowed": "true"}"#, "policy.result_type");
+    check(r#"allow := {"allowed": true}"#, "policy.allowed");
+    check(r#"allow := {"allowed": false}"#, "policy.denied");
+    check("allow := true\nallow := false", "policy.error");
+    check(
+        "default allow := false\nallow := true if input.version\nallow := 1 if input.version",
+        "policy.error",
+    );
+}
+
+#[test]
+fn errors_deny_with_their_own_code() {
+    check(r#"allow if not startswith(5, "x")"#, "policy.error");
+    check("allow if 1 / 0 == 1", "policy.error");
+    check("allow if count(numbers.range(1, 1000000000)) > 1", "policy.budget");
+    check("allow if count(numbers.range(1, 100)) == 100", "policy.allowed");
+    check("allow if count(numbers.range_step(1, 100, 10)) == 10", "policy.allowed");
+    check("allow if bits.lsh(1, 100000) > 1", "policy.budget");
+    check(r#"allow if regex.match("(", "x")"#, "policy.error");
+    check("allow if allow2\nallow2 if allow3\nallow3 if allow2", "policy.error");
+}
+
+#[test]
+fn a_decision_that_takes_too_long_is_stopped() {
+    let rules = "package t\nallow if { some i in numbers.range(1, 9000); some j in numbers.range(1, 9000); i * j < 0 }\n";
+    let limits = PdpLimits { timeout: Duration::from_millis(20), ..PdpLimits::default() };
+    let entry = Entry::Rego { path: "t/allow".to_owned() };
+    let pdp = Pdp::load(&[("b", bundle(&[("t.rego", rules)]))], &entry, &limits).unwrap();
+    let headers = fields(&[]);
+    assert_eq!(decide(&pdp, &get("/", None, &headers, Body::NotRead)).code, "policy.timeout");
+}
+
+#[test]
+fn the_input_has_the_shape_of_the_opa_envoy_plugin() {
+    for rule in [
+        r#"input.attributes.request.http.method == "GET""#,
+        r#"input.attributes.request.http.path == "/accounts/42?a=1&b=x+y""#,
+        r#"input.attributes.request.http.host == "bank.example.org""#,
+        r#"input.attributes.request.http.protocol == "HTTP/2""#,
+        r#"input.attributes.request.http.headers["x-tenant"] == "a,b""#,
+        r#"input.attributes.request.http.headers[":path"] == "/accounts/42?a=1&b=x+y""#,
+        "not input.attributes.request.http.size",
+        r#"input.attributes.source.principal == "spiffe://example.org/web""#,
+        r#"input.source_principal == "spiffe://example.org/web""#,
+        r#"input.attributes.source.address.socketAddress == {"address": "10.0.0.7", "portValue": 4711}"#,
+        "input.attributes.destination.address.socketAddress.portValue == 8443",
+        r#"input.attributes.request.time == {"seconds": 1700000000, "nanos": 500000000}"#,
+        r#"input.attributes.tlsSession.sni == "bank.example.org""#,
+        r#"input.version == {"ext_authz": "v3", "encoding": "protojson"}"#,
+        r#"input.parsed_path == ["accounts", "42"]"#,
+        r#"input.parsed_query == {"a": ["1"], "b": ["x y"]}"#,
+        r#"input.postern.trust_domain == "example.org""#,
+        r#"input.postern.route == "accounts""#,
+        "input.postern.now_ns == 1700000000500000000",
+        "time.now_ns() == 1700000000500000000",
+    ] {
+        check(&format!("allow if {rule}"), "policy.allowed");
+    }
+    check("import input.attributes.request.http as http\nallow if http.headers.host", "policy.undefined");
+}
+
+#[test]
+fn bodies_are_parsed_only_when_they_are_read() {
+    let reading = policy("allow if input.parsed_body.amount == 5\nallow if input.truncated_body");
+    let blind = policy("allow if input.attributes.request.http.method == \"GET\"");
+    assert!(reading.reads_body());
+    assert!(!blind.reads_body());
+    let json = fields(&[("content-type", "application/json; charset=utf-8")]);
+    let form = fields(&[("content-type", "application/x-www-form-urlencoded")]);
+    let check = |pdp: &Pdp, headers: &Vec<(String, String)>, body: Body<'_>, want: &str| {
+        assert_eq!(decide(pdp, &get("/", None, headers, body)).code, want, "{body:?}");
+    };
+    check(&reading, &json, Body::Whole(br#"{"amount": 5}"#), "policy.allowed");
+    check(&reading, &json, Body::Whole(br#"{"amount": 6, "amount": 5}"#), "policy.error");
+    check(&reading, &json, Body::Whole(b"{"), "policy.error");
+    check(&reading, &json, Body::Whole("[".repeat(100).as_bytes()), "policy.error");
+    check(&reading, &json, Body::Whole(b""), "policy.undefined");
+    check(&reading, &form, Body::Whole(b"amount=5"), "policy.undefined");
+    check(&reading, &form, Body::Stream, "policy.allowed");
+    check(&blind, &json, Body::Whole(b"{"), "policy.allowed");
+    check(&blind, &json, Body::Stream, "policy.allowed");
+    let trusting = policy("allow if not input.parsed_body.evil");
+    check(&trusting, &json, Body::Whole(b"{}"), "policy.allowed");
+    check(&trusting, &json, Body::Stream, "policy.error");
+}
+
+#[test]
+fn the_parts_that_a_policy_reads_are_found_through_imports_and_whole_references() {
+    let reads_body = |rules: &str, want: bool| assert_eq!(policy(rules).reads_body(), want, "{rules}");
+    reads_body("import input.attributes.request.http as http\nallow if http.method == \"GET\"", false);
+    reads_body("import input.attributes.request.http as http\nallow if http.body == \"x\"", true);
+    reads_body("import input.attributes.request as r\nallow if f(r)\nf(x) if x.http.rawBody", true);
+    reads_body("allow if f(input)\nf(x) if x.parsed_body", true);
+    reads_body("allow if input[\"parsed_body\"].x", true);
+    reads_body("allow if { some k; input[k].x }", true);
+    reads_body("allow if input.parsed_path[0] == \"x\"", false);
+}
+
+#[test]
+fn the_claims_of_the_token_are_offered_with_exact_numbers() {
+    let pdp =
+        policy("allow if { input.claims.n == 123456789012345678901234567890; \"a\" in input.claims.groups }");
+    let headers = fields(&[]);
+    let members: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(r#"{"n": 123456789012345678901234567890, "groups": ["a"]}"#).unwrap();
+    let mut query = get("/", None, &headers, Body::NotRead);
+    assert_eq!(decide(&pdp, &query).code, "policy.undefined");
+    query.claims = Some(&members);
+    assert_eq!(decide(&pdp, &query).code, "policy.allowed");
+    let huge = serde_json::from_str(r#"{"n": 1e999999999}"#).unwrap();
+    query.claims = Some(&huge);
+    assert_eq!(decide(&pdp, &query).code, "policy.error");
+}
+
+#[test]
+fn negation_over_an_undefined_operand_is_undefined_as_in_opa() {
+    let with_data = |rules: &str, want: &str| {
+        let data = r#"{"blocked": {"mallory": true}, "list": ["x"]}"#;
+        let pdp = load(&[("t.rego", &format!("package t\n{rules}\n")), ("data.json", data)]).unwrap();
+        let headers = fields(&[]);
+        let verdict = decide(&pdp, &get("/admin", None, &headers, Body::NotRead));
+        assert_eq!(verdict.code, want, "{rules}: {verdict:?}");
+    };
+    let method = "input.attributes.request.http.method";
+    for (negated, holds) in [
+        ("not data.blocked[input.user]".to_owned(), false),
+        (format!("not data.blocked[{method}]"), true),
+        ("not startswith(input.path, \"/admin\")".to_owned(), false),
+        (format!("not startswith({method}, \"/admin\")"), true),
+        ("not input.nothing".to_owned(), true),
+        ("not input.nothing == \"x\"".to_owned(), true),
+        ("not input.level > 5".to_owned(), false),
+        ("not \"admin\" in input.roles".to_owned(), false),
+        ("not \"admin\" in data.list".to_owned(), true),
+        ("not input.user in data.list".to_owned(), false),
+        ("not count(input.roles) > 5".to_owned(), false),
+        ("not f(input.user)".to_owned(), false),
+        (format!("not f({method})"), true),
+        ("not input.user != \"x\"".to_owned(), false),
+        (format!("not {method} == lower(input.user)"), false),
+        ("not data.t.other".to_owned(), true),
+        ("not other".to_owned(), true),
+        ("not f(other)".to_owned(), false),
+        ("not data.blocked.x with input.user as \"q\"".to_owned(), true),
+        ("not data.blocked[input.user] with input.user as \"q\"".to_owned(), true),
+        ("not data.blocked[input.user] with input.user as \"mallory\"".to_owned(), false),
+    ] {
+        let want = if holds { "policy.allowed" } else { "policy.denied" };
+        let rest = "f(x) if x == \"blocked\"\nother if input.nothing";
+        with_data(&format!("default allow := false\nallow if {negated}\n{rest}"), want);
+        with_data(&format!("default allow := false\nallow if {{ 1 == 1; {negated} }}\n{rest}"), want);
+        with_data(
+            &format!("default allow := false\nallow if {{\n  u := 1\n  {negated}\n  u == 1\n}}\n{rest}"),
+            want,
+        );
+        with_data(
+            &format!(
+                "default allow := false\nallow if {{ every x in [1, 2] {{ x > 0; {negated} }} }}\n{rest}"
+            ),
+            want,
+        );
+        with_data(&format!("default allow := false\nallow if count([1 | {negated}]) == 1\n{rest}"), want);
+    }
+    with_data(
+        "default allow := false\nallow if { some u in [\"q\"]; not data.blocked[u] }",
+        "policy.allowed",
+    );
+    with_data(
+        "default allow := false\nallow if { some u in [\"mallory\"]; not data.blocked[u] }",
+        "policy.denied",
+    );
+    with_data("default allow := false\nallow if { u := input.user; not data.blocked[u] }", "policy.denied");
+}
+
+#[test]
+fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
+    check_refused("allow if http.send({})", "b/t.rego:2: builtin `http.send` is refused");
+    check_refused("\nallow if rand.intn(\"x\", 2) == 1", "b/t.rego:3");
+    check_refused("allow if opa.runtime().env", "refused");
+    check_refused("allow if uuid.rfc4122(\"x\")", "refused");
+    check_refused("allow if io.jwt.decode(\"x\")", "`io.jwt.decode` is not known");
+    check_refused("allow if nosuch(1)", "`nosuch` is not known");
+    check_refused("allow if data.other.f(1)", "`data.other.f` is not known");
+    check_refused("allow if { [p, v] := walk(input); p == v }", "write `walk(value, [path, found])`");
+    check_refused("allow if { glob.match(\"*\", [], \"x\", r); r }", "takes 3 arguments and gets 4");
+    check_refused("allow if f(1)\nf(x) := f(x)", "calls itself");
+    check_refused("allow if f(1)\nf(x) := g(x)\ng(x) := data.t.f(x)", "calls itself");
+    check_refused("allow if not f(data.x[_])\nf(x) if x", "iterates with `_`");
+    check_refused("allow if {", "b/t.rego");
+    check_refused("allow if $\"x\"", "b/t.rego");
+    check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
+}
+
+#[test]
+fn the_entry_point_may_be_a_rule_or_an_object_of_rules_and_must_exist() {
+    let entry = |path: &str, rules: &str| {
+        let entry = Entry::Rego { path: path.to_owned() };
+        Pdp::load(&[("b", bundle(&[("t.rego", &format!("package t.u\n{rules}\n"))]))], &entry, &limits())
+    };
+    let headers = fields(&[]);
+    let query = get("/", None, &headers, Body::NotRead);
+    let code = |pdp: Result<Pdp, LoadError>| decide(&pdp.unwrap(), &query).code;
+    assert_eq!(code(entry("t/u/allow", "allow := true")), "policy.allowed");
+    assert_eq!(code(entry("t/u", "allowed := true")), "policy.allowed");
+    assert_eq!(code(entry("t/u/d", "d.allowed := true\nd.reason := \"r\"")), "policy.allowed");
+    assert_eq!(code(entry("t/u/d", "d[\"allowed\"] := true if input.nothing")), "policy.result_type");
+    for path in ["t/u/nosuch", "t", "", "t//u", "t/u/allow/x", "t.u.allow", "/t/u/allow", "t/u/f"] {
+        let got = entry(path, "allow := true\nf(x) := x");
+        if path == "t" {
+            assert_eq!(code(got), "policy.result_type");
+        } else {
+            assert!(matches!(got, Err(LoadError::NoEntry { .. })), "{path}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn an_object_carries_obligations_and_reasons() {
+    let headers = fields(&[]);
+    let query = get("/", None, &headers, Body::NotRead);
+    let verdict = |object: &str| decide(&policy(&format!("allow := {object}")), &query);
+    let allow = verdict(
+        r#"{"allowed": true, "headers": {"X-User": "web"}, "request_headers_to_remove": ["Cookie"],
+            "response_headers_to_add": [{"x-a": ["1", "2"]}], "reasons": ["p1", "p2"]}"#,
+    );
+    assert_eq!(allow.code, "policy.allowed", "{allow:?}");
+    assert_eq!(allow.obligations.request_headers_set, fields(&[("x-user", "web")]));
+    assert_eq!(allow.obligations.request_headers_remove, ["cookie"]);
+    assert_eq!(allow.obligations.response_headers_set, fields(&[("x-a", "1"), ("x-a", "2")]));
+    assert_eq!(allow.reasons.iter().map(|r| r.as_str()).collect::<Vec<_>>(), ["p1", "p2"]);
+    let deny = verdict(
+        r#"{"allowed": false, "headers": {"x-why": "no"}, "http_status": 404, "body": "nothing here", "reason": "no!"}"#,
+    );
+    assert_eq!((deny.code, deny.message.as_deref()), ("policy.denied", Some("no!")));
+    assert_eq!(deny.obligations.deny_headers, fields(&[("x-why", "no")]));
+    assert_eq!(
+        (deny.obligations.deny_status, deny.obligations.deny_body.as_deref()),
+        (Some(404), Some("nothing here"))
+    );
+    assert_eq!(deny.reasons.iter().map(|r| r.as_str()).collect::<Vec<_>>(), ["t/allow"]);
+    for bad in [
+        r#""headers": {"content-length": "0"}"#,
+        r#""headers": {"x": "a\r\nb: c"}"#,
+        r#""headers": {"x": 1}"#,
+        r#""headers": "x""#,
+        r#""request_headers_to_remove": "x""#,
+        r#""request_headers_to_remove": ["host"]"#,
+        r#""query_parameters_to_set": {"a": "b"}"#,
+    ] {
+        assert_eq!(verdict(&format!(r#"{{"allowed": true, {bad}}}"#)).code, "policy.obligation", "{bad}");
+    }
+    for bad in [r#""http_status": 200"#, r#""http_status": "403""#, r#""body": 1"#] {
+        assert_eq!(verdict(&format!(r#"{{"allowed": false, {bad}}}"#)).code, "policy.obligation", "{bad}");
+    }
+}
+
+#[test]
+fn bundles_are_whole_or_refused() {
+    let rego = bundle(&[("t.rego", "package t\nallow := true")]);
+    let entry = Entry::Rego { path: "t/allow".to_owned() };
+    let refused = |bundles: &[(&str, PolicyBundle)], want: &str| match Pdp::load(bundles, &entry, &limits()) {
+        Err(error) => assert!(error.to_string().contains(want), "`{error}` lacks `{want}`"),
+        Ok(_) => panic!("loaded"),
+    };
+    refused(&[], "no policy bundle");
+    refused(&[("a", rego.clone()), ("b", rego.clone())], "overlap");
+    refused(&[("a", bundle(&[("t.rego", "package t\nallow := true"), ("p.cedar", "")]))], "Cedar policies");
+    let outside = [(".manifest", r#"{"roots": ["u"]}"#), ("t.rego", "package t\nallow := true")];
+    refused(&[("a", bundle(&outside))], "outside the bundle's roots");
+    refused(&[("a", bundle(&[("s.rego", "package system.x\nallow := true")]))], "outside the bundle's roots");
+    let wide: String = (0..2000).map(|n| format!("\"k{n}\": 1,")).collect();
+    let wide = format!("{{{}}}", wide.trim_end_matches(','));
+    refused(
+        &[("a", bundle(&[("t.rego", "package t\nallow := true"), ("data.json", &wide)]))],
+        "keys at its root",
+    );
+    let with_data = |data: &str| bundle(&[("t.rego", "package t\nallow := true"), ("data.json", data)]);
+    refused(&[("a", with_data(r#"{"t": {"allow": false}}"#))], "where bundle `a` has data");
+    refused(&[("a", with_data(r#"{"t": 1}"#))], "where bundle `a` has data");
+    assert!(Pdp::load(&[("a", with_data(r#"{"t": {"other": 1}}"#))], &entry, &limits()).is_ok());
+}
+
+#[test]
+fn old_rego_is_read_where_the_manifest_says_so() {
+    let files = |manifest: &'static str| {
+        [(".manifest", manifest), ("t.rego", "package t\nallow { input.version }\n")]
+    };
+    let entry = Entry::Rego { path: "t/allow".to_owned() };
+    let old = Pdp::load(&[("b", bundle(&files(r#"{"rego_version": 0}"#)))], &entry, &limits()).unwrap();
+    let headers = fields(&[]);
+    assert_eq!(decide(&old, &get("/", None, &headers, Body::NotRead)).code, "policy.allowed");
+    assert!(Pdp::load(&[("b", bundle(&files("{}")))], &entry, &limits()).is_err());
+}
+
+#[test]
+fn a_scratch_keeps_the_current_and_the_previous_policy_apart() {
+    let (old, new) = (policy("allow := true"), policy("allow := false"));
+    let headers = fields(&[]);
+    let query = get("/", None, &headers, Body::NotRead);
+    let mut scratch = Scratch::default();
+    for _ in 0..3 {
+        assert_eq!(old.decide(&mut scratch, &query).decision, Decision::Allow);
+        assert_eq!(new.decide(&mut scratch, &query).decision, Decision::Deny);
+    }
+}
+
+#[test]
+fn builtins_that_are_ours_mean_what_opa_means() {
+    for rule in [
+        r#"strings.count("cheese", "e") == 3"#,
+        r#"strings.count("abc", "") == 4"#,
+        r#"glob.match("/admin**", ["/"], "/admin/x/y")"#,
+        r#"glob.match("*.example.org", [], "www.example.org")"#,
+        r#"not glob.match("*.example.org", [], "a.www.example.org")"#,
+        r#"not regex.match(`^\w+$`, "é")"#,
+        r#"regex.replace("a1é", `\W`, "-") == "a1-""#,
+        r#"regex.split(`\d`, "a1b٣c") == ["a", "b٣c"]"#,
+        r#"regex.find_n(`\d`, "1٣2", -1) == ["1", "2"]"#,
+        r#"regex.is_valid("(") == false"#,
+        r#"print("x")"#,
+    ] {
+        check(&format!("allow if {rule}"), "policy.allowed");
+    }
+}
+
+/// The cases about negation that no public suite covers, when the machine has them.
+#[test]
+fn a_module_keeps_its_lines_when_its_negations_are_guarded() {
+    let rules = "default allow := false\nallow if {\n  not startswith(input.path, \"/admin\")\n}\nbad := http_send(1)";
+    check_refused(rules, "b/t.rego:6");
+}
