@@ -4,22 +4,21 @@ use super::error::GuardError;
 use super::hop_by_hop::{self, NotOneLength};
 use http::header::{self, AUTHORIZATION, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use std::borrow::Cow;
 
 /// Headers that tell an application who calls. They are ours to set; from outside they are lies.
-/// A name that ends in `*` stands for every name that starts so.
-const IDENTITY: &[&str] = &[
-    "client-cert",
-    "client-cert-chain",
-    "l5d-client-id",
-    "ssl-client-*",
-    "x-amzn-mtls-*",
-    "x-client-cert*",
-    "x-decision-id",
-    "x-forwarded-client-cert*",
-    "x-forwarded-tls-client-cert*",
-    "x-postern-*",
-    "x-spiffe-*",
-    "x-ssl-client-*",
+const IDENTITY: &[&str] = &["client-cert", "client-cert-chain", "l5d-client-id", "x-decision-id"];
+
+/// As [`IDENTITY`], for all names that start so.
+const IDENTITY_PREFIXES: &[&str] = &[
+    "ssl-client-",
+    "x-amzn-mtls-",
+    "x-client-cert",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-postern-",
+    "x-spiffe-",
+    "x-ssl-client-",
 ];
 
 /// Headers by which an application or a framework is told of another method, authority or path than those
@@ -71,15 +70,18 @@ const SINGLE: &[&str] = &[
 /// Whether a header of this name tells who calls, in any spelling that an application may take for it
 /// (`X_Spiffe_Id` reaches a CGI or WSGI application as `HTTP_X_SPIFFE_ID`).
 pub(crate) fn is_identity_header(name: &str) -> bool {
-    listed(IDENTITY, name)
+    is_identity(&fold(name))
 }
 
 /// Whether neither a caller nor an obligation may set this header: identity, framing, and what belongs to the
 /// connection, in any spelling.
 pub(crate) fn is_protected(name: &str) -> bool {
-    let folded = fold(name);
-    let name = folded.as_deref().unwrap_or(name);
-    is_identity_header(name) || FRAMING.contains(&name) || hop_by_hop::is_hop_by_hop(name)
+    let name = fold(name);
+    is_identity(&name) || FRAMING.contains(&&*name) || hop_by_hop::is_hop_by_hop(&name)
+}
+
+fn is_identity(name: &str) -> bool {
+    IDENTITY.contains(&name) || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What becomes of a header from outside.
@@ -87,20 +89,28 @@ pub(crate) fn is_protected(name: &str) -> bool {
 enum Fate {
     Keep,
     Drop,
+    /// It frames the message or belongs to the connection, and is read before it goes.
+    Managed,
     /// Another parser may take it for another header.
     Ambiguous,
 }
 
 fn fate(name: &str) -> Fate {
-    // Few names start with one of these letters, so that most headers are looked up nowhere.
-    let may_be_listed = matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'l' | b's' | b'x'));
     if !is_plain(name) {
-        let is_spoof = is_protected(name) || listed(OVERRIDES, name);
+        let is_spoof = is_protected(name) || OVERRIDES.contains(&&*fold(name));
         return if is_spoof { Fate::Drop } else { Fate::Ambiguous };
     }
-    match may_be_listed && (listed(IDENTITY, name) || listed(OVERRIDES, name)) {
-        true => Fate::Drop,
-        false => Fate::Keep,
+    // By the first letter, so that most headers are looked up in short lists or nowhere.
+    let is_lie = match name.as_bytes().first() {
+        Some(b'f' | b'x') => is_identity(name) || OVERRIDES.contains(&name),
+        Some(b'c' | b'l' | b's') => is_identity(name),
+        Some(_) | None => false,
+    };
+    match name {
+        _ if is_lie => Fate::Drop,
+        "content-length" | "expect" => Fate::Managed,
+        _ if hop_by_hop::is_hop_by_hop(name) => Fate::Managed,
+        _ => Fate::Keep,
     }
 }
 
@@ -109,19 +119,10 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The name as an application sees it that takes all odd bytes for hyphens, if that is another name.
-fn fold(name: &str) -> Option<String> {
+/// The name as an application sees it that takes all odd bytes for hyphens.
+fn fold(name: &str) -> Cow<'_, str> {
     let fold = |byte: char| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { '-' };
-    (!is_plain(name)).then(|| name.chars().map(fold).collect())
-}
-
-fn listed(list: &[&str], name: &str) -> bool {
-    let folded = fold(name);
-    let name = folded.as_deref().unwrap_or(name);
-    list.iter().any(|entry| match entry.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => *entry == name,
-    })
+    if is_plain(name) { Cow::Borrowed(name) } else { Cow::Owned(name.chars().map(fold).collect()) }
 }
 
 /// Headers with one value each, of which nothing lies about the caller or the request.
@@ -135,17 +136,21 @@ pub(super) fn clean(
     version: Version,
     limits: &GuardLimits,
 ) -> Result<(), GuardError> {
-    check_framing(headers)?;
-    let drops = survey(headers, limits)?;
+    let found = survey(headers, limits)?;
+    if found.managed > 0 {
+        check_framing(headers)?;
+    }
     if headers.len() != headers.keys_len() {
         join(headers, version)?;
     }
-    check_expectation(headers)?;
-    refuse_websocket(headers)?;
     headers.remove(HOST);
-    headers.remove(header::EXPECT);
-    hop_by_hop::strip_request(headers);
-    if drops > 0 {
+    if found.managed > 0 {
+        check_expectation(headers)?;
+        refuse_websocket(headers)?;
+        headers.remove(header::EXPECT);
+        hop_by_hop::strip_request(headers);
+    }
+    if found.lies > 0 {
         drop_listed(headers);
     }
     for secret in [AUTHORIZATION, COOKIE] {
@@ -166,12 +171,19 @@ fn check_framing(headers: &HeaderMap) -> Result<(), GuardError> {
     }
 }
 
-/// Checks names, values and sizes in one pass; gives the number of headers to drop.
-fn survey(headers: &HeaderMap, limits: &GuardLimits) -> Result<usize, GuardError> {
+/// Headers that more than a look is due to.
+#[derive(Debug, Default)]
+struct Found {
+    managed: usize,
+    lies: usize,
+}
+
+/// Checks names, values and sizes in one pass.
+fn survey(headers: &HeaderMap, limits: &GuardLimits) -> Result<Found, GuardError> {
     if headers.len() > limits.header_count_max {
         return Err(GuardError::HeaderCount);
     }
-    let (mut bytes, mut drops) = (0usize, 0usize);
+    let (mut bytes, mut found) = (0usize, Found::default());
     for (name, value) in headers {
         let size = name.as_str().len().saturating_add(value.len());
         bytes = bytes.saturating_add(size);
@@ -180,14 +192,15 @@ fn survey(headers: &HeaderMap, limits: &GuardLimits) -> Result<usize, GuardError
         }
         match fate(name.as_str()) {
             Fate::Keep => {}
-            Fate::Drop => drops += 1,
+            Fate::Drop => found.lies += 1,
+            Fate::Managed => found.managed += 1,
             Fate::Ambiguous => return Err(GuardError::HeaderName),
         }
         if !value.as_bytes().is_ascii() {
             return Err(GuardError::HeaderValue);
         }
     }
-    if bytes > limits.header_bytes_max { Err(GuardError::HeadTooLarge) } else { Ok(drops) }
+    if bytes > limits.header_bytes_max { Err(GuardError::HeadTooLarge) } else { Ok(found) }
 }
 
 fn drop_listed(headers: &mut HeaderMap) {

@@ -19,7 +19,12 @@ const NAMES: [HeaderName; 8] = [
 
 /// Whether `name` (lower-case) belongs to the connection.
 pub(super) fn is_hop_by_hop(name: &str) -> bool {
-    name == "te" || NAMES.iter().any(|hop| hop.as_str() == name)
+    match name.as_bytes().first() {
+        Some(b'c' | b'h' | b'k' | b'p' | b't' | b'u') => {
+            name == "te" || NAMES.iter().any(|hop| hop.as_str() == name)
+        }
+        Some(_) | None => false,
+    }
 }
 
 /// Removes what belongs to the caller's connection. `te: trailers` stays in this one spelling: gRPC servers

@@ -123,6 +123,9 @@ fn segments(path: &str) -> Result<(), GuardError> {
 
 /// A segment without its parameters. An escaped semicolon ends the name too: some decode before they split.
 fn name(segment: &str) -> &str {
+    if !segment.bytes().any(|byte| matches!(byte, b';' | b'%')) {
+        return segment;
+    }
     let name = segment.split(';').next().unwrap_or_default();
     name.split("%3B").next().unwrap_or_default()
 }
