@@ -402,10 +402,10 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 /// One or more `tchar` (RFC 9110 §5.6.2).
 fn is_token(bytes: &[u8]) -> bool {
-    let is_tchar = |byte: &u8| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'!' | b'#' => true,
-        b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~' => true,
-        _ => false,
+    let is_tchar = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*')
+            || matches!(byte, b'+' | b'^' | b'`' | b'|' | b'~')
     };
     !bytes.is_empty() && bytes.iter().all(is_tchar)
 }
