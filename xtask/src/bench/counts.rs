@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::peers::{Peer, postern, upstream};
+use super::peers::{Language, Peer, postern, upstream};
 use super::{Ground, ask};
 
 /// Requests of the short and of the long run.
@@ -60,7 +60,7 @@ pub(super) fn measure(ground: &Ground) -> Result<String> {
 fn instructions(ground: &Ground, requests: u64) -> Result<BTreeMap<String, u64>> {
     let out = ground.folder.join(format!("callgrind.{requests}"));
     let valgrind = ground.tool("POSTERN_VALGRIND")?;
-    let peer = postern(ground, |program| {
+    let peer = postern(ground, Language::Rego, |program| {
         let mut command = Command::new(valgrind);
         command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display())).arg(program);
         command
@@ -98,7 +98,7 @@ fn leading_number(line: &str) -> Option<u64> {
 fn system_calls(ground: &Ground, requests: u64) -> Result<BTreeMap<String, u64>> {
     let out = ground.folder.join(format!("strace.{requests}"));
     let strace = ground.tool("POSTERN_STRACE")?;
-    let peer = postern(ground, |program| {
+    let peer = postern(ground, Language::Rego, |program| {
         let mut command = Command::new(strace);
         command.args(["-f", "-c", "-o"]).arg(&out).arg(program);
         command

@@ -15,15 +15,51 @@ use crate::process::Guard;
 
 const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 17080);
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 17081);
-const POSTERN: ([u8; 4], u16) = ([127, 0, 0, 1], 17082);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The one that ratios are made against.
 pub(super) const REFERENCE: &str = "Envoy mTLS + RBAC";
-pub(super) const OURS: &str = "Postern, Rego";
 
-const POLICY: &str = r#"package postern.authz
+/// The language that a Postern of the comparison decides in, with the same rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Rego,
+    Cedar,
+}
+
+impl Language {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rego => "Postern, Rego",
+            Self::Cedar => "Postern, Cedar",
+        }
+    }
+
+    fn address(self) -> SocketAddr {
+        match self {
+            Self::Rego => SocketAddr::from(([127, 0, 0, 1], 17082)),
+            Self::Cedar => SocketAddr::from(([127, 0, 0, 1], 17083)),
+        }
+    }
+
+    /// The policy's file, its text, and how the configuration asks it.
+    fn policy(self) -> (&'static str, &'static str, Value) {
+        match self {
+            Self::Rego => ("authz.rego", REGO, json!({ "rego": "postern/authz/decision" })),
+            Self::Cedar => ("authz.cedar", CEDAR, json!({ "cedar": {} })),
+        }
+    }
+}
+
+const CEDAR: &str = r#"permit(
+  principal == Workload::"spiffe://example.org/client",
+  action == Action::"GET",
+  resource
+);
+"#;
+
+const REGO: &str = r#"package postern.authz
 
 default decision := {"allowed": false}
 
@@ -49,22 +85,36 @@ pub(super) fn upstream(ground: &Ground) -> Result<Guard> {
 
 /// Every peer, running.
 pub(super) fn all(ground: &Ground) -> Result<Vec<Peer>> {
-    Ok(vec![envoy(ground)?, postern(ground, |program| pinned(program, Core::Proxy))?])
+    let own_core = |program: &Path| pinned(program, Core::Proxy);
+    Ok(vec![
+        envoy(ground)?,
+        postern(ground, Language::Rego, own_core)?,
+        postern(ground, Language::Cedar, own_core)?,
+    ])
 }
 
 /// Postern, started by what `wrap` makes of its path.
-pub(super) fn postern(ground: &Ground, wrap: impl FnOnce(&Path) -> Command) -> Result<Peer> {
-    let folder = ground.folder.join("postern");
+pub(super) fn postern(
+    ground: &Ground,
+    language: Language,
+    wrap: impl FnOnce(&Path) -> Command,
+) -> Result<Peer> {
+    let name = language.name().to_lowercase().replace(", ", "-");
+    let folder = ground.folder.join(&name);
     drop(fs::remove_dir_all(&folder));
     fs::create_dir_all(folder.join("policy"))?;
+    let (file, text, decision) = language.policy();
     fs::write(folder.join("policy/.manifest"), r#"{"roots": ["postern"], "rego_version": 1}"#)?;
-    fs::write(folder.join("policy/authz.rego"), POLICY)?;
+    fs::write(folder.join("policy").join(file), text)?;
     let config = folder.join("postern.yaml");
-    fs::write(&config, postern_config(&ground.folder.join("identities"), &folder).to_string())?;
+    let address = language.address();
+    fs::write(
+        &config,
+        postern_config(&ground.folder.join("identities"), &folder, address, &decision).to_string(),
+    )?;
     let mut command = wrap(&ground.postern);
     command.arg("run").arg("-c").arg(config);
-    let address = SocketAddr::from(POSTERN);
-    Ok(Peer { name: OURS.to_owned(), address, process: started("postern", command, address, ground)? })
+    Ok(Peer { name: language.name().to_owned(), address, process: started(&name, command, address, ground)? })
 }
 
 fn envoy(ground: &Ground) -> Result<Peer> {
@@ -92,7 +142,7 @@ fn started(name: &str, command: Command, address: SocketAddr, ground: &Ground) -
     Ok(guard)
 }
 
-fn postern_config(identities: &Path, folder: &Path) -> Value {
+fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decision: &Value) -> Value {
     json!({
         "version": 1,
         "identity": { "source": { "files": {
@@ -105,12 +155,12 @@ fn postern_config(identities: &Path, folder: &Path) -> Value {
                 "source": { "directory": { "path": folder.join("policy") } },
                 "unsigned": "development_only",
             } },
-            "decision": { "rego": "postern/authz/decision" },
+            "decision": decision,
             "last_good_directory": folder.join("last-good"),
         },
         "listeners": { "app": {
             "inbound": {
-                "address": SocketAddr::from(POSTERN).to_string(),
+                "address": address.to_string(),
                 "tls": { "mutual": { "trust_domains": ["example.org"] } },
             },
             "routes": [{ "match": { "path_prefix": "/" }, "upstream": "app" }],

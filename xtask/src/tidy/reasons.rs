@@ -20,7 +20,7 @@ const FILE_ENDINGS: [&str; 12] =
     ["json", "yaml", "yml", "toml", "rego", "cedar", "pem", "key", "sock", "log", "gz", "rs"];
 
 /// Where dotted names are keys of the configuration.
-const SPEAK_OF_KEYS: [&str; 1] = ["proxy/src/config/"];
+const SPEAK_OF_KEYS: [&str; 2] = ["proxy/src/config/", "proxy/src/cli/check"];
 
 /// One row of the register, as far as it matters here.
 #[derive(Debug, Deserialize)]
