@@ -107,6 +107,16 @@ impl Drop for Active {
     }
 }
 
+/// What every sidecar meets or must not miss: alerts stand on these series, so that they are there from zero.
+fn expected(decided: Decided, code: &str) -> bool {
+    let allowed = code == "policy.allowed";
+    match decided {
+        Decided::Allow => allowed,
+        Decided::Deny => code.starts_with("policy.") && !allowed,
+        Decided::DenyObserved | Decided::Undecided => false,
+    }
+}
+
 pub(super) fn encode(
     listeners: &BTreeMap<Arc<str>, Arc<ListenerMetrics>>,
     reasons: &ReasonSet,
@@ -115,9 +125,11 @@ pub(super) fn encode(
     let each = || listeners.iter().map(|(name, metrics)| (&**name, &**metrics));
     let exchanges = each().flat_map(|(listener, metrics)| {
         Decided::ALL.into_iter().zip(&metrics.exchanges).flat_map(move |(decided, counters)| {
-            counters.counted(reasons).map(move |(reason, count)| {
-                ([("listener", listener), ("decision", decided.as_str()), ("reason", reason)], count)
-            })
+            counters.expected_or_counted(reasons, move |code| expected(decided, code)).map(
+                move |(reason, count)| {
+                    ([("listener", listener), ("decision", decided.as_str()), ("reason", reason)], count)
+                },
+            )
         })
     });
     Family { name: "exchanges", help: "Exchanges by decision and by the reason they ended with" }

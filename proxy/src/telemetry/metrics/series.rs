@@ -56,9 +56,20 @@ impl ReasonCounters {
         &'a self,
         reasons: &'a ReasonSet,
     ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+        self.expected_or_counted(reasons, |_| false)
+    }
+
+    /// The codes for which `expected` holds, at whatever count, and all others that were counted. A series
+    /// that appears with its first count hides that count from `rate()`.
+    pub(super) fn expected_or_counted<'a>(
+        &'a self,
+        reasons: &'a ReasonSet,
+        expected: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
         let known = reasons.iter().zip(&self.known);
         let all = known.chain([(OTHER, &self.other)]);
-        all.map(|(code, count)| (code, count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+        let all = all.map(|(code, count)| (code, count.load(Ordering::Relaxed)));
+        all.filter(move |(code, count)| *count > 0 || expected(code))
     }
 }
 

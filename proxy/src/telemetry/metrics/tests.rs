@@ -94,6 +94,19 @@ fn what_is_active_is_counted_until_it_is_dropped() {
 }
 
 #[test]
+fn what_alerts_stand_on_is_there_before_it_happens() {
+    let metrics = metrics();
+    drop(metrics.listener("app"));
+    let text = metrics.encode();
+    let exchanges: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("postern_exchanges_total")).collect();
+    let series = |decision: &str, reason: &str| {
+        format!("postern_exchanges_total{{listener=\"app\",decision=\"{decision}\",reason=\"{reason}\"}} 0")
+    };
+    assert_eq!(exchanges, [series("allow", "policy.allowed"), series("deny", "policy.denied")]);
+}
+
+#[test]
 fn a_name_always_leads_to_the_same_counts_and_a_removed_one_goes() {
     let metrics = metrics();
     metrics.upstream("bank").retried();
