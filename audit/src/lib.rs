@@ -25,7 +25,7 @@ pub use note::{Note, NoteError};
 pub use proof::{Proof, ProofError};
 pub use record::{
     Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, Enforcement, OUTCOME_BYTES_MAX, Outcome,
-    Own, PeerFacts, Stamp, Texts, TokenFacts,
+    Own, PeerFacts, RecordHead, Stamp, Texts, TokenFacts,
 };
 pub use tree::Tree;
 pub use verify::{Class, Files, Finding, Report, verify};

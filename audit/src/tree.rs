@@ -17,6 +17,17 @@ impl Tree {
         self.size
     }
 
+    /// The right edge: the roots of the perfect subtrees, the largest first.
+    pub fn edge(&self) -> &[Hash] {
+        &self.edge
+    }
+
+    /// A tree of `size` leaves by its right edge; `None` when the edge has not one hash for each bit set in
+    /// `size`. Nothing vouches for it but the root that is signed for a size not below this one.
+    pub fn from_edge(size: u64, edge: Vec<Hash>) -> Option<Self> {
+        (edge.len() == size.count_ones() as usize).then_some(Self { size, edge })
+    }
+
     /// Appends a record by its exact bytes and gives its leaf hash.
     pub fn append(&mut self, record: &[u8]) -> Hash {
         let leaf = leaf_hash(record);

@@ -18,7 +18,7 @@ pub struct ConnectionEnd<'a> {
     /// The server name the caller asked for; not verified.
     pub sni: &'a str,
     /// The reason code, of `schema/reasons.json`.
-    pub reason: &'a str,
+    pub reason: &'static str,
     /// What exactly was wrong.
     pub detail: &'a str,
     /// Protocol errors by kind, with their count; kinds are words of ours. At most 16 are recorded.
@@ -37,7 +37,9 @@ impl ConnectionEnd<'_> {
         object.display("src", &self.source);
         object.text("peer", self.peer, 2048);
         object.text("sni", self.sni, 256);
-        object.text("reason", self.reason, 64);
+        if self.reason.len() <= 64 {
+            object.word("reason", self.reason);
+        }
         object.text("detail", self.detail, 384);
         if !self.protocol_errors.is_empty() {
             let mut member = object.object("protocol_errors");

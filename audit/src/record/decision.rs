@@ -72,7 +72,7 @@ pub struct PeerFacts<'a> {
     /// The certificate's serial number in hexadecimal.
     pub serial: &'a str,
     /// SHA-256 of the certificate.
-    pub fingerprint_sha256: &'a Hash,
+    pub fingerprint_sha256: Option<&'a Hash>,
 }
 
 /// A caller's verified token.
@@ -205,7 +205,9 @@ impl Decision<'_> {
         if let Some(peer) = &self.peer {
             object.text("peer", peer.spiffe_id, 2048);
             object.text("peer_serial", peer.serial, 64);
-            object.hex("peer_fp", "sha256:", peer.fingerprint_sha256);
+            if let Some(fingerprint) = peer.fingerprint_sha256 {
+                object.hex("peer_fp", "sha256:", fingerprint);
+            }
         }
         if let Some(token) = &self.token {
             let mut member = object.object("token");

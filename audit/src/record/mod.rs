@@ -4,6 +4,7 @@
 //! with its contiguous number there, which is what makes a lost record visible even if the writer erred.
 mod connection;
 mod decision;
+mod head;
 mod outcome;
 mod own;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 
 pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
 pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts};
+pub use head::RecordHead;
 pub use outcome::{End, Outcome};
 pub use own::{GAP_BYTES_MAX, Own};
 

@@ -44,7 +44,7 @@ fn each_kind_of_record_is_written_as_published() {
         peer: Some(PeerFacts {
             spiffe_id: "spiffe://example.org/web",
             serial: "4f2a90c1",
-            fingerprint_sha256: &sha256,
+            fingerprint_sha256: Some(&sha256),
         }),
         token: Some(TokenFacts {
             issuer: "https://idp.example.org",
@@ -149,7 +149,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             connection: Some(ID.parse().unwrap()),
             listener: &text,
             source: Some(worst_source()),
-            peer: Some(PeerFacts { spiffe_id: &text, serial: &text, fingerprint_sha256: &sha256 }),
+            peer: Some(PeerFacts { spiffe_id: &text, serial: &text, fingerprint_sha256: Some(&sha256) }),
             token: Some(TokenFacts {
                 issuer: &text,
                 subject: &text,
@@ -195,7 +195,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             source: worst_source(),
             peer: &text,
             sni: &text,
-            reason: &text,
+            reason: "a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one",
             detail: &text,
             protocol_errors: &errors.repeat(100),
             exchanges: u64::MAX,

@@ -1,37 +1,9 @@
 //! The contiguous numbers of each lane: a record that never reached the tree leaves a hole here.
 use super::report::{DeclaredGap, Finding, Report, What};
-use crate::record;
-use serde::Deserialize;
-use std::{borrow::Cow, collections::BTreeMap};
+use crate::record::{self, RecordHead};
+use std::collections::BTreeMap;
 
 const REVISIONS_MAX: usize = 1000;
-
-/// What the verifier reads of a record.
-#[derive(Deserialize)]
-pub(super) struct Head<'a> {
-    v: u64,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) id: Cow<'a, str>,
-    #[serde(borrow)]
-    ts: Cow<'a, str>,
-    w: u16,
-    wseq: u64,
-    decision: Option<Cow<'a, str>>,
-    bundle_rev: Option<serde_json::Value>,
-    lanes: Option<Vec<u64>>,
-    of: Option<u16>,
-    from: Option<u64>,
-    to: Option<u64>,
-    reason: Option<serde_json::Value>,
-}
-
-impl<'a> Head<'a> {
-    pub(super) fn parse(record: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(record).ok()
-    }
-}
 
 /// The last number seen in each lane since the last `start`.
 #[derive(Default)]
@@ -44,7 +16,7 @@ pub(super) struct Lanes {
 type Place = (u64, u64, u64);
 
 impl Lanes {
-    pub(super) fn see(&mut self, head: &Head<'_>, place: Place, report: &mut Report) {
+    pub(super) fn see(&mut self, head: &RecordHead<'_>, place: Place, report: &mut Report) {
         count(head, report);
         if head.kind == "start" {
             self.last.clear();
@@ -59,7 +31,7 @@ impl Lanes {
         }
         self.last.insert(head.w, head.wseq);
         // Lane 0 counts the record that carries the list.
-        for (lane, filed) in (0_u16..).zip(head.lanes.iter().flatten()) {
+        for (lane, filed) in (0_u16..).zip(head.lanes()) {
             let last = self.last.insert(lane, *filed).unwrap_or_default();
             if last != *filed {
                 self.findings.push(sequence(place, lane, last + 1, *filed + 1));
@@ -67,7 +39,13 @@ impl Lanes {
         }
     }
 
-    fn gap(&mut self, (of, from, to): (u16, u64, u64), head: &Head<'_>, place: Place, report: &mut Report) {
+    fn gap(
+        &mut self,
+        (of, from, to): (u16, u64, u64),
+        head: &RecordHead<'_>,
+        place: Place,
+        report: &mut Report,
+    ) {
         let last = self.last.insert(of, to).unwrap_or_default();
         if last + 1 != from {
             self.findings.push(sequence(place, of, last + 1, from));
@@ -88,7 +66,7 @@ impl Lanes {
     }
 }
 
-fn count(head: &Head<'_>, report: &mut Report) {
+fn count(head: &RecordHead<'_>, report: &mut Report) {
     if head.v != record::VERSION && report.unknown_versions.insert(head.v) {
         report.notes.push(format!("records of version {} are newer than this verifier", head.v));
     }

@@ -1,7 +1,7 @@
 //! Reading segments and checkpoints, with limits on everything.
 use super::{
     Files,
-    lanes::{Head, Lanes},
+    lanes::Lanes,
     report::{Finding, Report, What},
 };
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     hash::{Hash, leaf_hash},
     key::VerifyingKey,
     note::{NOTE_BYTES_MAX, NoteError},
+    record::RecordHead,
 };
 use std::io::{self, BufRead, Read};
 
@@ -80,7 +81,7 @@ pub(super) fn segment(
         if segment.hashes.len() >= RECORDS_MAX {
             return Err(io::Error::other(format!("segment {first} has more than {RECORDS_MAX} records")));
         }
-        let head = Head::parse(record);
+        let head = RecordHead::parse(record);
         segment.hashes.push(leaf_hash(record));
         segment.lines.push(Line {
             id: head.as_ref().and_then(|head| head.id.as_bytes().try_into().ok()),

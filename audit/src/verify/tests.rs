@@ -68,7 +68,8 @@ fn log(records: u64, gap: Option<&std::ops::Range<u64>>) -> Log {
                 Own::Gap { of: 1, from, to, reason: "ring_full" }.encode(&stamp(1, seq), &mut line);
             }
             Some(_) | None => {
-                Decision { reason: "policy.allowed", ..Decision::default() }.encode(&stamp(1, seq), &mut line);
+                Decision { reason: "policy.allowed", ..Decision::default() }
+                    .encode(&stamp(1, seq), &mut line);
             }
         }
         let hash = tree.append(&line);
