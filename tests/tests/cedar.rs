@@ -14,7 +14,7 @@ const POLICY: &str = r#"permit(
 );
 
 @id("no-secrets")
-forbid(principal, action, resource)
+forbid(principal, action in Action::"http", resource)
 when { context.path like "/secrets/*" };
 "#;
 
