@@ -1,5 +1,6 @@
 //! `postern check`: what `run` would make of a configuration. Nothing is bound, fetched or written.
 
+mod bundles;
 mod contents;
 mod summary;
 

@@ -256,9 +256,9 @@ pub struct BundleConfig {
 /// Where a bundle comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BundleSource {
-    /// A folder with the bundle's files, watched for change.
+    /// A folder with the bundle's files or an archive in a file, watched for change.
     Directory {
-        /// The folder.
+        /// The folder or the file.
         path: PathBuf,
         /// How often it is looked at.
         poll_interval: Duration,

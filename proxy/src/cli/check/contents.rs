@@ -10,6 +10,7 @@ use postern_policy::SignerKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::bundles;
 use crate::config::{
     AuditSigner, BundleSource, BundleTrust, Config, Finding, HttpSource, IdentitySource, KeySource, Otlp,
     TrustRoots, member,
@@ -32,6 +33,7 @@ pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
             KeySource::Url(source) => roots(&key, source, &mut findings),
         }
     }
+    let mut keys = Vec::new();
     for bundle in &config.policy.bundles {
         let key = member("policy.bundles", &bundle.name);
         match &bundle.source {
@@ -39,10 +41,13 @@ pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
             BundleSource::Directory { .. } => {}
         }
         match &bundle.trust {
-            BundleTrust::Signers(files) => signers(&format!("{key}.signers"), files, &mut findings),
-            BundleTrust::UnsignedForDevelopment => {}
+            BundleTrust::Signers(files) => {
+                keys.push(signers(&format!("{key}.signers"), files, &mut findings))
+            }
+            BundleTrust::UnsignedForDevelopment => keys.push(Some(Vec::new())),
         }
     }
+    findings.extend(bundles::check(&config.policy, &keys));
     audit(&config.audit.signer, &mut findings);
     match &config.telemetry.otlp {
         Otlp::Off => {}
@@ -135,15 +140,29 @@ fn key_set(key: &str, path: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn signers(key: &str, files: &[PathBuf], findings: &mut Vec<Finding>) {
+/// The keys, unless one of them is not.
+fn signers(key: &str, files: &[PathBuf], findings: &mut Vec<Finding>) -> Option<Vec<SignerKey>> {
+    let mut keys = Some(Vec::new());
     for (index, path) in files.iter().enumerate() {
         let key = format!("{key}[{index}]");
-        let Some(pem) = bytes(&key, path, FILE_BYTES_MAX, findings) else { continue };
-        if let Err(error) = SignerKey::from_pem(&path.display().to_string(), &pem) {
-            let what = format!("`{}`: {error}", path.display());
-            findings.push(Finding::error(key, what, "name the public key of who signs the bundle, in PEM"));
+        let read = bytes(&key, path, FILE_BYTES_MAX, findings);
+        let read = read.map(|pem| SignerKey::from_pem(&path.display().to_string(), &pem));
+        match (read, &mut keys) {
+            (Some(Ok(signer)), Some(keys)) => keys.push(signer),
+            (Some(Ok(_)), None) => {}
+            (Some(Err(error)), _) => {
+                let what = format!("`{}`: {error}", path.display());
+                findings.push(Finding::error(
+                    key,
+                    what,
+                    "name the public key of who signs the bundle, in PEM",
+                ));
+                keys = None;
+            }
+            (None, _) => keys = None,
         }
     }
+    keys
 }
 
 fn audit(signer: &AuditSigner, findings: &mut Vec<Finding>) {

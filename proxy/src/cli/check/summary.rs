@@ -13,14 +13,11 @@ pub(super) struct Summary<'a>(pub(super) &'a Config);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
-        match &config.identity.source {
-            IdentitySource::WorkloadApi { socket, .. } => {
-                writeln!(f, "identity  from the Workload API at {}", socket.display())?;
-            }
-            IdentitySource::Files { certificate, .. } => {
-                writeln!(f, "identity  from {}", certificate.display())?
-            }
-        }
+        let identity = match &config.identity.source {
+            IdentitySource::WorkloadApi { socket, .. } => format!("the Workload API at {}", socket.display()),
+            IdentitySource::Files { certificate, .. } => certificate.display().to_string(),
+        };
+        writeln!(f, "identity  from {identity}")?;
         for issuer in &config.tokens {
             writeln!(f, "tokens    of {}, for {}", issuer.issuer, issuer.audiences.join(", "))?;
         }

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use postern_policy::SigningKey;
+use postern_policy::bundle::{archive_of, signed_archive_of};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,7 +15,7 @@ identity:
     files: { certificate: svid.pem, key: svid.key, trust_bundles: { example.org: bundle.pem } }
 tokens: [{ issuer: idp, audiences: [app], algorithms: [ES256], keys: { file: idp.json } }]
 policy:
-  bundles: { authz: { source: { directory: { path: policy } }, signers: [policy.pub.pem] } }
+  bundles: { authz: { source: { directory: { path: policy.tar.gz } }, signers: [policy.pub.pem] } }
   decision: { rego: postern/authz/decision }
 listeners:
   app:
@@ -36,22 +38,31 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write =
         |name: &str, content: &str| std::fs::write(folder.path().join(name), content).expect("writing");
-    let (bundle, svid, key) = svid();
+    let (authorities, svid, key) = svid();
     write("postern.yaml", CONFIG);
-    write("bundle.pem", &bundle);
+    write("bundle.pem", &authorities);
     write("svid.pem", &svid);
     write("svid.key", &key);
     write("idp.json", KEY_SET);
     let signing = KeyPair::generate().expect("a key");
     write("audit.pem", &signing.serialize_pem());
     write("policy.pub.pem", &signing.public_key_pem());
-    std::fs::create_dir(folder.path().join("policy")).expect("a folder");
+    std::fs::write(folder.path().join("policy.tar.gz"), bundle(&signing, REGO)).expect("writing");
     for secret in ["svid.key", "audit.pem"] {
         use std::os::unix::fs::PermissionsExt as _;
         let permissions = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(folder.path().join(secret), permissions).expect("chmod");
     }
     folder
+}
+
+const REGO: &str = "package postern.authz\n\ndefault decision := false\n";
+
+/// A bundle of one policy, signed with this key.
+fn bundle(key: &KeyPair, rego: &str) -> Vec<u8> {
+    let key = SigningKey::from_pem(key.serialize_pem().as_bytes()).expect("a signing key");
+    let manifest: &[u8] = br#"{"revision":"1","roots":["postern"],"rego_version":1}"#;
+    signed_archive_of([(".manifest", manifest), ("authz.rego", rego.as_bytes())], &key).expect("a bundle")
 }
 
 /// A trust bundle, an SVID that chains to it, and its key; in PEM. Valid from 1975 to 4096.
@@ -81,7 +92,7 @@ fn checked(folder: &Path, json: bool) -> (u8, String) {
 
 /// Replaces one file of a sound folder; the report must be a refusal that says each of `parts`.
 #[track_caller]
-fn check(file: &str, content: &str, parts: &[&str]) {
+fn check(file: &str, content: impl AsRef<[u8]>, parts: &[&str]) {
     let folder = folder();
     std::fs::write(folder.path().join(file), content).expect("writing");
     let (code, report) = checked(folder.path(), false);
@@ -106,7 +117,7 @@ fn a_sound_configuration_is_taken_and_its_meaning_shown() {
 #[test]
 fn a_private_key_that_does_not_match_its_certificate_is_refused() {
     let (_, _, other) = svid();
-    check("svid.key", &other, &["identity.source.files.certificate", "svid.key`", "postern.yaml:4:"]);
+    check("svid.key", other, &["identity.source.files.certificate", "svid.key`", "postern.yaml:4:"]);
 }
 
 #[test]
@@ -118,14 +129,42 @@ fn a_file_that_holds_something_else_is_refused_by_name() {
     check("policy.pub.pem", "hello", &["policy.bundles.authz.signers[0]", "policy.pub.pem`"]);
     check("audit.pem", "hello", &["audit.signer.ecdsa_p256.key", "audit.pem`"]);
     let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem();
-    check("audit.pem", &ed25519, &["audit.signer.ecdsa_p256.key", "another kind"]);
+    check("audit.pem", ed25519, &["audit.signer.ecdsa_p256.key", "another kind"]);
     let big = "x".repeat(2 << 20);
-    check("idp.json", &big, &["tokens[0].keys.file", "more than 1048576 bytes"]);
+    check("idp.json", big, &["tokens[0].keys.file", "more than 1048576 bytes"]);
+}
+
+#[test]
+fn a_bundle_that_would_not_come_into_force_is_refused() {
+    let key = "policy.bundles.authz.source.directory.path";
+    let stranger = KeyPair::generate().expect("a key");
+    check("policy.tar.gz", bundle(&stranger, REGO), &[key]);
+    let unsigned = archive_of([("authz.rego", REGO.as_bytes())]).expect("an archive");
+    check("policy.tar.gz", unsigned, &[key, "sign"]);
+    check("policy.tar.gz", "hello", &[key]);
+}
+
+#[test]
+fn a_policy_that_does_not_compile_is_refused_by_its_place() {
+    let folder = folder();
+    let key = KeyPair::generate().expect("a key");
+    let write =
+        |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).expect("writing");
+    write("policy.pub.pem", key.public_key_pem().as_bytes());
+    for (rego, part) in [
+        ("package postern.authz\n\ndecision := nowhere(1)\n", "authz.rego"),
+        ("package postern.other\n\ndecision := true\n", "postern/authz/decision"),
+    ] {
+        write("policy.tar.gz", &bundle(&key, rego));
+        let (code, report) = checked(folder.path(), false);
+        assert_eq!(code, 1, "{report}");
+        assert!(report.contains("(policy.decision)") && report.contains(part), "{report}");
+    }
 }
 
 #[test]
 fn a_configuration_that_does_not_read_is_refused() {
-    check("postern.yaml", &CONFIG.replace("upstream: app", "upstream: ap"), &["did you mean `app`?"]);
+    check("postern.yaml", CONFIG.replace("upstream: app", "upstream: ap"), &["did you mean `app`?"]);
     check("postern.yaml", "", &["error: "]);
 }
 

@@ -36,7 +36,7 @@ pub struct BundleFile {
     /// Public keys in PEM; one of them must have signed it.
     #[serde(default)]
     pub signers: Vec<String>,
-    /// Takes the bundle without any signature. Only for development, only instead of `signers`.
+    /// Takes the bundle without any signature. Only for development, only from a `directory`, only instead of `signers`.
     #[serde(default)]
     pub unsigned: Option<UnsignedFile>,
 }
@@ -55,18 +55,18 @@ pub enum UnsignedFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum BundleSourceFile {
-    /// A folder with its files, watched for change.
+    /// A folder with its files, or an archive in a file; watched for change.
     Directory(DirectoryFile),
     /// An archive over HTTP(S), by the OPA bundle protocol.
     Http(HttpBundleFile),
 }
 
-/// A folder with a bundle's files.
+/// A folder with a bundle's files, or an archive.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryFile {
-    /// The folder.
+    /// The folder, or the archive.
     pub path: String,
     /// How often it is looked at.
     #[serde(default)]

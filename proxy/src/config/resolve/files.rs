@@ -21,8 +21,8 @@ pub(super) enum FileKind {
     Public,
     /// A readable file that nobody else should read.
     Secret,
-    /// A readable folder.
-    Directory,
+    /// A readable folder or file.
+    Bundle,
     /// A folder that the sidecar makes when it is not there.
     OwnDirectory,
 }
@@ -40,7 +40,7 @@ fn check_one(reference: &FileReference) -> Option<Finding> {
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
             return match reference.kind {
                 FileKind::OwnDirectory => None,
-                FileKind::Public | FileKind::Secret | FileKind::Directory => error(
+                FileKind::Public | FileKind::Secret | FileKind::Bundle => error(
                     format!("`{path}` is not there"),
                     "put it there, or correct the path: it is relative to the configuration file",
                 ),
@@ -54,10 +54,14 @@ fn check_one(reference: &FileReference) -> Option<Finding> {
         }
     };
     match reference.kind {
-        FileKind::Directory | FileKind::OwnDirectory if !metadata.is_dir() => {
+        FileKind::OwnDirectory if !metadata.is_dir() => {
             error(format!("`{path}` is not a folder"), "name a folder")
         }
-        FileKind::Directory | FileKind::OwnDirectory => None,
+        FileKind::OwnDirectory => None,
+        FileKind::Bundle if !metadata.is_dir() && !metadata.is_file() => {
+            error(format!("`{path}` is neither a folder nor a file"), "name a folder or an archive")
+        }
+        FileKind::Bundle => None,
         FileKind::Public | FileKind::Secret if !metadata.is_file() => {
             error(format!("`{path}` is not a file"), "name a file")
         }

@@ -51,7 +51,7 @@ fn bundle(
     let source = match &file.source {
         BundleSourceFile::Directory(directory) => {
             let key = member(&source_key, "directory");
-            let path = context.file(&member(&key, "path"), &directory.path, FileKind::Directory);
+            let path = context.file(&member(&key, "path"), &directory.path, FileKind::Bundle);
             let poll_interval = context.duration(
                 &member(&key, "poll_interval"),
                 directory.poll_interval.as_ref(),
@@ -89,6 +89,13 @@ fn trust(context: &mut Context<'_>, key: &str, file: &BundleFile) -> Result<Bund
             "nobody is named who must have signed this bundle",
             "add `signers: [KEY.pem]`; on a developer's machine, `unsigned: development_only` takes it as it is",
         )),
+        ([], Some(UnsignedFile::DevelopmentOnly)) if matches!(file.source, BundleSourceFile::Http(_)) => {
+            Err(context.error(
+                &member(key, "unsigned"),
+                "a bundle from a server is never taken without a signature",
+                "name the key in `signers`, or take the bundle from a `directory`",
+            ))
+        }
         ([], Some(UnsignedFile::DevelopmentOnly)) => {
             context.warn(
                 &member(key, "unsigned"),

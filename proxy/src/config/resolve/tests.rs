@@ -414,6 +414,13 @@ fn a_bundle_has_a_source_and_somebody_who_signed_it() {
         "without a signature",
     );
     let directory = "{ directory: { path: policy } }";
+    let fetched = "{ http: { url: https://policy.example/b } }, unsigned: development_only";
+    check(
+        &format!("{directory}, signers: [policy.pub.pem]"),
+        fetched,
+        &format!("{key}.unsigned"),
+        "never taken",
+    );
     check(
         directory,
         "{ http: { url: http://policy.example/b } }",

@@ -1,0 +1,109 @@
+//! Whether the policy bundles that lie in folders would come into force. A bundle from a server is not
+//! fetched: `check` must say the same on a machine that cannot reach it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, SignerKey, Signers};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::SystemClock;
+use crate::config::{BundleConfig, BundleSource, BundleTrust, Finding, PolicyConfig, PolicyDecision, member};
+use crate::sources::identity::SourceStatus;
+use crate::sources::policy::{self, Origin, Source};
+
+/// A folder that takes longer to read is not one.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Findings about every bundle in a folder, and about all of them together when none is elsewhere. `signers`
+/// are the keys of each bundle; a bundle whose keys cannot be read has none and is passed over.
+pub(super) fn check(config: &PolicyConfig, signers: &[Option<Vec<SignerKey>>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut bundles = Vec::new();
+    for (bundle, keys) in config.bundles.iter().zip(signers) {
+        let BundleSource::Directory { path, .. } = &bundle.source else { continue };
+        let signers = match (&bundle.trust, keys) {
+            (BundleTrust::UnsignedForDevelopment, _) => Signers::UnsignedAllowedForDevelopment,
+            (BundleTrust::Signers(_), Some(keys)) => Signers::Keys(keys.clone()),
+            (BundleTrust::Signers(_), None) => continue,
+        };
+        match open(bundle, path, config, &signers) {
+            Ok(opened) => bundles.push((bundle.name.as_str(), opened)),
+            Err(what) => {
+                let key = format!("{}.source.directory.path", member("policy.bundles", &bundle.name));
+                findings.push(Finding::error(
+                    key,
+                    what,
+                    "mend the bundle; `postern bundle inspect` shows what is in it",
+                ));
+            }
+        }
+    }
+    if bundles.len() == config.bundles.len()
+        && let Err(error) = Pdp::load(&bundles, &entry(&config.decision), &limits(config))
+    {
+        let mend = "mend the policy at the place that is named, or ask another question in `policy.decision`";
+        findings.push(Finding::error("policy.decision", error.to_string(), mend));
+    }
+    findings
+}
+
+fn open(
+    bundle: &BundleConfig,
+    path: &Path,
+    config: &PolicyConfig,
+    signers: &Signers,
+) -> Result<PolicyBundle, String> {
+    let archive = read(bundle, path, config.limits.archive_bytes_max)?;
+    let limits = BundleLimits {
+        decompressed_bytes_max: u64::try_from(config.limits.bytes_max).unwrap_or(u64::MAX),
+        file_bytes_max: u64::try_from(config.limits.file_bytes_max).unwrap_or(u64::MAX),
+        files_max: config.limits.files_max,
+        ..BundleLimits::default()
+    };
+    PolicyBundle::open(&archive, &limits, signers).map_err(|error| error.to_string())
+}
+
+/// Reads the folder as the running sidecar does, once.
+fn read(bundle: &BundleConfig, path: &Path, archive_bytes_max: usize) -> Result<Bytes, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let (candidates, mut found) = mpsc::channel(1);
+    let (status, mut state) = watch::channel(SourceStatus::Starting);
+    let origin = Origin::Directory { path: path.to_owned(), poll_interval: READ_TIMEOUT };
+    let source = Source { name: bundle.name.clone(), origin, archive_bytes_max, status };
+    runtime.block_on(async {
+        let follow = policy::run(source, Arc::new(SystemClock::new()), candidates);
+        tokio::select! {
+            candidate = found.recv() => candidate.map(|found| found.archive).ok_or_else(|| "the folder gave nothing".to_owned()),
+            reason = failure(&mut state) => Err(reason),
+            () = follow => Err("the folder gave nothing".to_owned()),
+            () = tokio::time::sleep(READ_TIMEOUT) => Err(format!("the folder took longer than {READ_TIMEOUT:?} to read")),
+        }
+    })
+}
+
+/// The reason for which the source fails, once it does.
+async fn failure(state: &mut watch::Receiver<SourceStatus>) -> String {
+    loop {
+        if let SourceStatus::Failing(reason) = &*state.borrow_and_update() {
+            return reason.clone();
+        }
+        if state.changed().await.is_err() {
+            return "the folder is not looked at any more".to_owned();
+        }
+    }
+}
+
+fn entry(decision: &PolicyDecision) -> Entry {
+    match decision {
+        PolicyDecision::Rego { path } => Entry::Rego { path: path.clone() },
+        PolicyDecision::Cedar => Entry::Cedar,
+    }
+}
+
+fn limits(config: &PolicyConfig) -> PdpLimits {
+    PdpLimits { timeout: config.decision_timeout, ..PdpLimits::default() }
+}
