@@ -65,6 +65,22 @@ fn the_exposition_is_the_published_one() {
 }
 
 #[test]
+fn every_metric_stands_in_the_guide() {
+    let guide = include_str!("../../../../docs/telemetry.md");
+    for line in include_str!("golden.txt").lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = if kind == "counter" {
+            "_total"
+        } else if kind == "info" {
+            "_info"
+        } else {
+            ""
+        };
+        assert!(guide.contains(&format!("`{name}{suffix}`")), "{name}{suffix}");
+    }
+}
+
+#[test]
 fn every_name_keeps_the_conventions() {
     let text = busy().encode();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

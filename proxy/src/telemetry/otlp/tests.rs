@@ -155,6 +155,19 @@ fn spans_of(request: &ExportTraceServiceRequest) -> Vec<Span> {
 }
 
 #[tokio::test]
+async fn every_attribute_stands_in_the_guide() {
+    let guide = include_str!("../../../../docs/telemetry.md");
+    let mut unusual = exchange();
+    unusual.request.as_mut().unwrap().method = "BREW".parse().unwrap();
+    let mut tcp = exchange();
+    (tcp.request, tcp.status, tcp.error) = (None, None, Some("upstream.connect_failed"));
+    let (request, _) = export(vec![exchange(), unusual, tcp], 0).await;
+    for key in spans_of(&request).iter().flat_map(|span| attributes(&span.attributes).into_keys()) {
+        assert!(guide.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn an_exchange_arrives_as_a_server_and_a_client_span() {
     let (request, metrics) = export(vec![exchange()], 0).await;
     let resource = attributes(&request.resource_spans[0].resource.clone().unwrap().attributes);
