@@ -43,11 +43,6 @@ impl TargetForm {
 }
 
 impl Head {
-    /// The request target as it was sent.
-    pub(crate) fn target(&self) -> &[u8] {
-        &self.target
-    }
-
     /// The form of the target.
     pub(crate) fn form(&self) -> TargetForm {
         self.form

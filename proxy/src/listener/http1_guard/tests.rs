@@ -12,7 +12,7 @@ fn read(chunks: &[&[u8]]) -> (Vec<String>, HeadFault) {
     let mut targets = Vec::new();
     loop {
         match tracker.take() {
-            RawHead::Seen(head) => targets.push(String::from_utf8_lossy(head.target()).into_owned()),
+            RawHead::Seen(head) => targets.push(String::from_utf8_lossy(&head.target).into_owned()),
             RawHead::Refused(fault) => return (targets, fault),
         }
     }
@@ -228,7 +228,7 @@ fn a_head_says_what_the_parsed_request_hides() {
         ("1a://b", TargetForm::Authority),
     ] {
         let head = read(target, "");
-        assert_eq!((head.form(), head.target(), head.has_fragment()), (form, target.as_bytes(), false));
+        assert_eq!((head.form(), &*head.target, head.has_fragment()), (form, target.as_bytes(), false));
     }
     assert!(read("/a#b", "").has_fragment());
     assert_eq!(read("/", "Host: a\r\nhost:b\r\nX-Host: c\r\n").hosts(), 2);
