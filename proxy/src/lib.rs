@@ -1,1 +1,24 @@
-//! The policy enforcement point.
+//! The sidecar: listeners, pipeline, traffic rules, upstreams, sources, the audit log's writer, admin and CLI.
+//!
+//! Start with `ARCHITECTURE.md`, then [`pipeline`].
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod compile;
+pub mod config;
+pub mod control;
+pub mod demo;
+pub mod keys;
+pub mod listener;
+pub mod log;
+pub mod pipeline;
+pub mod recorder;
+pub mod routing;
+pub mod sources;
+pub mod state;
+pub mod status;
+pub mod telemetry;
+pub mod traffic;
+pub mod upstream;
+pub mod worker;

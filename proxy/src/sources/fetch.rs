@@ -168,6 +168,30 @@ pub enum FetchError {
     },
 }
 
+/// TLS towards servers of the control plane: they prove a DNS name under one of the roots, and nothing is
+/// resumed. Blocks for the time it takes to read the roots.
+///
+/// # Errors
+/// When roots cannot be read, hold no certificate, or there are none.
+pub fn client_config(
+    roots: &TrustRoots,
+    time: Arc<dyn TimeProvider>,
+) -> Result<rustls::ClientConfig, FetchError> {
+    let store = match roots {
+        TrustRoots::System => system_roots()?,
+        TrustRoots::Files(paths) => file_roots(paths)?,
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_details(provider, time)
+        .with_safe_default_protocol_versions()
+        .map_err(FetchError::TlsSetup)?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    // A resumed session would keep a server trusted whose root was taken away.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
 impl Fetcher {
     /// Prepares TLS. Blocks for the time it takes to read the roots.
     ///
@@ -178,19 +202,8 @@ impl Fetcher {
         plaintext: Plaintext,
         time: Arc<dyn TimeProvider>,
     ) -> Result<Fetcher, FetchError> {
-        let store = match roots {
-            TrustRoots::System => system_roots()?,
-            TrustRoots::Files(paths) => file_roots(paths)?,
-        };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_details(provider, time)
-            .with_safe_default_protocol_versions()
-            .map_err(FetchError::TlsSetup)?
-            .with_root_certificates(store)
-            .with_no_client_auth();
+        let mut config = client_config(roots, time)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed session would keep a server trusted whose root was taken away.
-        config.resumption = rustls::client::Resumption::disabled();
         Ok(Fetcher { tls: TlsConnector::from(Arc::new(config)), plaintext })
     }
 

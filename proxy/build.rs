@@ -1,0 +1,95 @@
+//! Makes `Refusal` out of `schema/reasons.json`, so that a code, its status and its texts stand in one place.
+use std::{env, fmt::Write, fs, path::Path};
+
+#[derive(serde::Deserialize)]
+struct Reason {
+    code: String,
+    status: u16,
+    grpc: u8,
+    meaning: String,
+    mend: String,
+    /// The error type of RFC 9209 §2.3, where the status alone does not tell it.
+    #[serde(default)]
+    proxy_status: Option<String>,
+}
+
+impl Reason {
+    fn error_type(&self) -> &str {
+        match (&self.proxy_status, self.status) {
+            (Some(error), _) => error,
+            (None, 403) => "http_request_denied",
+            (None, 400..500) => "http_request_error",
+            (None, _) => "proxy_internal_error",
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let source = "../schema/reasons.json";
+    println!("cargo:rerun-if-changed={source}");
+    println!("cargo:rerun-if-changed=build.rs");
+    let reasons: Vec<Reason> = serde_json::from_str(&fs::read_to_string(source)?)?;
+    let target = Path::new(&env::var("OUT_DIR")?).join("refusal.rs");
+    fs::write(target, generate(&reasons)?)?;
+    Ok(())
+}
+
+fn generate(reasons: &[Reason]) -> Result<String, std::fmt::Error> {
+    let mut out = String::from(
+        "/// Why this proxy answered, or closed, by itself: one variant, one status, one code, one metric label.\n\
+         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n\
+         pub enum Refusal {\n",
+    );
+    for reason in reasons {
+        writeln!(out, "/// `{}`: {}.\n{},", reason.code, reason.meaning, variant(&reason.code))?;
+    }
+    writeln!(out, "}}\n\nimpl Refusal {{")?;
+    writeln!(out, "/// Every refusal, in the order of the schema.")?;
+    let all: Vec<_> = reasons.iter().map(|r| format!("Self::{}", variant(&r.code))).collect();
+    writeln!(out, "pub const ALL: [Self; {}] = [{}];", all.len(), all.join(", "))?;
+    table(&mut out, reasons, "The stable dotted code.", "code", "&'static str", |r| format!("{:?}", r.code))?;
+    let status = "The HTTP status; 0 where no request is answered.";
+    table(&mut out, reasons, status, "status", "u16", |r| r.status.to_string())?;
+    table(&mut out, reasons, "The gRPC status.", "grpc_status", "u8", |r| r.grpc.to_string())?;
+    let proxy_status = "The error type for `Proxy-Status` (RFC 9209 §2.3).";
+    table(&mut out, reasons, proxy_status, "proxy_status", "&'static str", |r| {
+        format!("{:?}", r.error_type())
+    })?;
+    table(&mut out, reasons, "What happened.", "meaning", "&'static str", |r| format!("{:?}", r.meaning))?;
+    table(&mut out, reasons, "What to do about it.", "mend", "&'static str", |r| format!("{:?}", r.mend))?;
+    writeln!(out, "/// The refusal that has this code.\npub fn from_code(code: &str) -> Option<Self> {{")?;
+    writeln!(out, "match code {{")?;
+    for reason in reasons {
+        writeln!(out, "{:?} => Some(Self::{}),", reason.code, variant(&reason.code))?;
+    }
+    writeln!(out, "_ => None,\n}}\n}}\n}}")?;
+    Ok(out)
+}
+
+fn table(
+    out: &mut String,
+    reasons: &[Reason],
+    doc: &str,
+    name: &str,
+    kind: &str,
+    cell: impl Fn(&Reason) -> String,
+) -> std::fmt::Result {
+    writeln!(out, "/// {doc}\npub const fn {name}(self) -> {kind} {{\nmatch self {{")?;
+    for reason in reasons {
+        writeln!(out, "Self::{} => {},", variant(&reason.code), cell(reason))?;
+    }
+    writeln!(out, "}}\n}}")
+}
+
+/// `token.key_unknown` becomes `TokenKeyUnknown`.
+fn variant(code: &str) -> String {
+    code.split(['.', '_'])
+        .map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+                .unwrap_or_default()
+        })
+        .collect()
+}

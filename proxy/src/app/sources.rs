@@ -1,0 +1,207 @@
+//! The sources, as they run on the control thread: each follows the world and hands what it finds to
+//! [`Control`](crate::control::Control).
+use super::{Parts, StartError};
+use crate::clock::{Clock, TlsTime};
+use crate::config::{self, BundleSource, HttpSource, KeySource};
+use crate::control::Update;
+use crate::sources::fetch::Fetcher;
+use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
+use crate::sources::{jwks, policy};
+use crate::status::Status;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+/// The sources of one configuration, not yet started.
+#[derive(Debug)]
+pub(super) struct Sources {
+    identity: IdentitySource,
+    bundles: Vec<policy::Source>,
+    keys: Vec<jwks::IssuerKeys>,
+    kept: Kept,
+    updates: mpsc::Sender<Update>,
+    wished: mpsc::Receiver<usize>,
+    status: Arc<Status>,
+    clock: Arc<dyn Clock>,
+    troubles: Vec<(String, watch::Receiver<SourceStatus>)>,
+}
+
+/// What was in force when the last process ended.
+#[derive(Debug)]
+struct Kept {
+    last_good: policy::LastGood,
+    names: Vec<String>,
+    bytes_max: u64,
+}
+
+impl Sources {
+    pub(super) fn new(
+        parts: &Parts<'_>,
+        updates: mpsc::Sender<Update>,
+        wished: mpsc::Receiver<usize>,
+    ) -> Result<Self, StartError> {
+        let config = parts.config;
+        let mut troubles = Vec::new();
+        let bundles = config.policy.bundles.iter().map(|bundle| {
+            let (status, trouble) = watch::channel(SourceStatus::Starting);
+            troubles.push((bundle.name.clone(), trouble));
+            let origin = origin(&bundle.source, &parts.clock)?;
+            let archive_bytes_max = config.policy.limits.archive_bytes_max;
+            Ok(policy::Source { name: bundle.name.clone(), origin, archive_bytes_max, status })
+        });
+        let bundles = bundles.collect::<Result<_, StartError>>()?;
+        let keys = config.tokens.iter().enumerate().map(|(issuer, of)| {
+            let source = key_source(&of.keys, &parts.clock)?;
+            let (status, _) = watch::channel(SourceStatus::Starting);
+            Ok(jwks::IssuerKeys { issuer, source, freshness: jwks::Freshness::default(), status })
+        });
+        let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
+        let last_good = policy::LastGood::new(config.policy.last_good_directory.clone());
+        Ok(Self {
+            identity: identity_source(&config.identity.source),
+            bundles,
+            keys: keys.collect::<Result<_, StartError>>()?,
+            kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
+            updates,
+            wished,
+            status: Arc::clone(&parts.status),
+            clock: Arc::clone(&parts.clock),
+            troubles,
+        })
+    }
+
+    /// Starts every source on the control thread's runtime.
+    pub(super) fn spawn(self, local: &LocalSet) {
+        follow_identity(local, self.identity, (&self.updates, &self.status, &self.clock));
+        let (found, mut candidates) = mpsc::channel(4);
+        let bundles = self.bundles.into_iter().map(|source| {
+            let (clock, found) = (Arc::clone(&self.clock), found.clone());
+            policy::run(source, clock, found)
+        });
+        let (kept, updates) = (self.kept, self.updates.clone());
+        let following: Vec<_> = bundles.collect();
+        local.spawn_local(async move {
+            // What was in force before comes first: a start does not wait for the sources.
+            for candidate in kept.load() {
+                drop(updates.send(Update::Bundle(candidate)).await);
+            }
+            for source in following {
+                drop(tokio::task::spawn_local(source));
+            }
+            while let Some(candidate) = candidates.recv().await {
+                drop(updates.send(Update::Bundle(candidate)).await);
+            }
+        });
+        for (name, trouble) in self.troubles {
+            local.spawn_local(watch_policy(name, trouble, Arc::clone(&self.status)));
+        }
+        let (fresh, mut key_updates) = mpsc::channel::<jwks::KeyUpdate>(4);
+        local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
+        let updates = self.updates;
+        local.spawn_local(async move {
+            while let Some(jwks::KeyUpdate { issuer, keys }) = key_updates.recv().await {
+                drop(updates.send(Update::Keys { issuer, keys }).await);
+            }
+        });
+    }
+}
+
+impl Kept {
+    fn load(&self) -> Vec<policy::BundleCandidate> {
+        let load = |name: &String| match self.last_good.load(name, self.bytes_max) {
+            Ok(archive) => {
+                archive.map(|archive| policy::BundleCandidate { name: name.clone(), archive, etag: None })
+            }
+            Err(error) => {
+                tracing::warn!(bundle = name, %error, "the bundle kept from the last run cannot be read");
+                None
+            }
+        };
+        self.names.iter().filter_map(load).collect()
+    }
+}
+
+fn follow_identity(
+    local: &LocalSet,
+    source: IdentitySource,
+    (updates, status, clock): (&mpsc::Sender<Update>, &Arc<Status>, &Arc<dyn Clock>),
+) {
+    let (found, mut identity_updates) = mpsc::channel::<IdentityUpdate>(4);
+    let (trouble, mut troubles) = watch::channel(SourceStatus::Starting);
+    let outlet = Outlet { updates: found, status: trouble };
+    local.spawn_local(identity::run(source, outlet, Arc::clone(clock)));
+    let updates = updates.clone();
+    local.spawn_local(async move {
+        while let Some(update) = identity_updates.recv().await {
+            drop(updates.send(Update::Identity(update)).await);
+        }
+    });
+    let status = Arc::clone(status);
+    local.spawn_local(async move {
+        while troubles.changed().await.is_ok() {
+            let trouble = trouble_of(&troubles.borrow_and_update());
+            if let Some(trouble) = &trouble {
+                tracing::warn!("identity: {trouble}");
+            }
+            status.identity_trouble(trouble);
+        }
+    });
+}
+
+/// A source that fails says so in readiness, whether or not an older policy is in force.
+async fn watch_policy(name: String, mut trouble: watch::Receiver<SourceStatus>, status: Arc<Status>) {
+    while trouble.changed().await.is_ok() {
+        let trouble = trouble_of(&trouble.borrow_and_update());
+        status.policy_source(&name, trouble);
+    }
+}
+
+fn origin(source: &BundleSource, clock: &Arc<dyn Clock>) -> Result<policy::Origin, StartError> {
+    Ok(match source {
+        BundleSource::Directory { path, poll_interval } => {
+            policy::Origin::Directory { path: path.clone(), poll_interval: *poll_interval }
+        }
+        BundleSource::Http { server, long_poll, poll_interval } => policy::Origin::Http {
+            url: server.url.clone(),
+            fetcher: fetcher(server, clock)?,
+            long_poll: *long_poll,
+            poll_interval: *poll_interval,
+        },
+    })
+}
+
+fn key_source(source: &KeySource, clock: &Arc<dyn Clock>) -> Result<jwks::KeySource, StartError> {
+    Ok(match source {
+        KeySource::File(path) => jwks::KeySource::File(path.clone()),
+        KeySource::Url(server) => {
+            jwks::KeySource::Url { url: server.url.clone(), fetcher: fetcher(server, clock)? }
+        }
+    })
+}
+
+fn fetcher(server: &HttpSource, clock: &Arc<dyn Clock>) -> Result<Fetcher, StartError> {
+    let time = Arc::new(TlsTime(Arc::clone(clock)));
+    Fetcher::new(&server.trust_roots, server.plaintext, time)
+        .map_err(|error| StartError::Source(format!("`{}`: {error}", server.url)))
+}
+
+fn identity_source(config: &config::IdentitySource) -> IdentitySource {
+    match config.clone() {
+        config::IdentitySource::WorkloadApi { socket, spiffe_id } => {
+            IdentitySource::WorkloadApi { socket, spiffe_id }
+        }
+        config::IdentitySource::Files { certificate, key, trust_bundles } => {
+            IdentitySource::Files { certificate, key, trust_bundles }
+        }
+    }
+}
+
+fn trouble_of(status: &SourceStatus) -> Option<String> {
+    match status {
+        SourceStatus::Starting | SourceStatus::Ready => None,
+        SourceStatus::Degraded(reason) | SourceStatus::Withdrawn(reason) | SourceStatus::Failing(reason) => {
+            Some(reason.clone())
+        }
+        SourceStatus::Stale { reason, .. } => Some(format!("stale: {reason}")),
+    }
+}

@@ -1,0 +1,165 @@
+//! What probes and people are shown.
+use crate::admin::{self, AdminView, BundleStatus, Check, IdentityStatus, StatusView};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::log::{Condition, LogHandle};
+use crate::state::{LoadedBundle, Shared};
+use crate::status::Status;
+use crate::telemetry::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A look at every part of the sidecar.
+#[derive(Debug)]
+pub(crate) struct View {
+    facts: Facts,
+    shared: Shared,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    was_ready: AtomicBool,
+}
+
+/// Where the looks come from.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) status: Arc<Status>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) log: LogHandle,
+}
+
+impl View {
+    pub(super) fn new(facts: Facts, shared: Shared, clock: Arc<dyn Clock>, config: &Config) -> Self {
+        Self { facts, shared, clock, config: config.clone(), was_ready: AtomicBool::new(false) }
+    }
+
+    /// Whether every check that readiness needs holds.
+    pub(super) fn is_ready(&self) -> bool {
+        let ready = self.checks().iter().all(|check| check.ok);
+        self.was_ready.fetch_or(ready, Ordering::Relaxed);
+        ready
+    }
+}
+
+impl StatusView for View {
+    fn checks(&self) -> Vec<Check> {
+        let parts = self.facts.status.parts();
+        let now_s = self.clock.unix_time().as_secs();
+        let identity = match &parts.identity {
+            None => Err(parts.identity_trouble.unwrap_or_else(|| "no SVID yet".to_owned())),
+            Some((_, not_after)) if *not_after <= now_s => Err("our SVID has expired".to_owned()),
+            Some((id, not_after)) => Ok(format!("{id}, for another {} s", not_after - now_s)),
+        };
+        let trust = match parts.trust_domains {
+            0 => Err("no trust bundle yet".to_owned()),
+            count => Ok(format!("{count} trust domain(s)")),
+        };
+        let failing =
+            parts.policy_sources_failing.into_iter().map(|(name, why)| format!("bundle `{name}`: {why}"));
+        let trouble: Vec<_> = parts.policy_trouble.into_iter().chain(failing).collect();
+        let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
+        let policy = match (parts.policy_revision, trouble) {
+            (Some(revision), None) => Ok(revision),
+            // The last good policy stays in force: traffic goes on, and somebody should look.
+            (Some(revision), Some(trouble)) => Ok(format!("{revision}; nothing newer: {trouble}")),
+            (None, Some(trouble)) => Err(trouble),
+            (None, None) => Err("no policy bundle yet".to_owned()),
+        };
+        // A missing key set refuses the tokens of one issuer with 503; the sidecar serves all others.
+        let keys = match parts.keys_missing.as_slice() {
+            [] => Ok("of every issuer".to_owned()),
+            missing => Ok(format!("none yet of: {}", missing.join(", "))),
+        };
+        let config = match parts.config_trouble {
+            None => Ok("as read last".to_owned()),
+            Some(trouble) => Ok(format!("the last reload was refused: {trouble}")),
+        };
+        let exceptions = exceptions(&parts.unsigned_bundles, parts.observing_routes);
+        let draining =
+            if self.facts.status.is_draining() { Err("draining".to_owned()) } else { Ok("no".to_owned()) };
+        vec![
+            Check::new("identity", identity),
+            Check::new("trust", trust),
+            Check::new("policy", policy),
+            Check::new("audit", audit(self.facts.log.health().condition)),
+            Check::new("keys", keys),
+            Check::new("config", config),
+            Check::new("exceptions", Ok(exceptions)),
+            Check::new("draining", draining),
+        ]
+    }
+
+    fn metrics(&self) -> String {
+        report(&self.facts.log, &self.facts.metrics);
+        self.facts.metrics.encode()
+    }
+
+    fn is_started(&self) -> bool {
+        self.is_ready() || self.was_ready.load(Ordering::Relaxed)
+    }
+}
+
+impl AdminView for View {
+    fn status(&self) -> admin::Status {
+        let parts = self.facts.status.parts();
+        let policy = self.shared.load().policy.clone();
+        let bundle = |bundle: &LoadedBundle| BundleStatus {
+            name: bundle.name.clone(),
+            revision: bundle.revision.clone(),
+            sha256: bundle.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        admin::Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: self.is_started(),
+            identity: parts
+                .identity
+                .map(|(spiffe_id, expires_unix_s)| IdentityStatus { spiffe_id, expires_unix_s }),
+            policy_generation: policy.as_ref().map_or(0, |policy| policy.generation),
+            policy: policy.iter().flat_map(|policy| &policy.bundles).map(bundle).collect(),
+            checks: self.checks(),
+        }
+    }
+
+    fn config(&self) -> serde_json::Value {
+        let lines = format!("{:#?}", self.config);
+        serde_json::json!({ "effective_at_start": lines.lines().collect::<Vec<_>>() })
+    }
+}
+
+fn audit(condition: Condition) -> Result<String, String> {
+    match condition {
+        Condition::Ok => Ok("writing".to_owned()),
+        Condition::Degraded => Ok("writing, after an error".to_owned()),
+        Condition::DiskFull => Err("the disk of the audit log is full".to_owned()),
+        Condition::DiskFailed => Err("the disk of the audit log fails: mend it and start again".to_owned()),
+        Condition::Stopped => Err("the audit writer is gone: start again".to_owned()),
+    }
+}
+
+/// The log counts for itself; the metrics take its counts over when they are read.
+fn report(log: &LogHandle, metrics: &Metrics) {
+    let health = log.health();
+    let audit = &metrics.audit;
+    for (counter, value) in [
+        (&audit.records, health.records),
+        (&audit.gaps, health.gap_records),
+        (&audit.refused, health.unavailable),
+        (&audit.failures, health.sync_errors),
+    ] {
+        counter.inner().store(value, Ordering::Relaxed);
+    }
+    audit.durable(health.durable_size);
+    let sum = |part: fn(&(u64, u64)) -> u64| health.rings.iter().map(part).sum();
+    audit.rings(sum(|ring| ring.0), sum(|ring| ring.1));
+}
+
+/// What the configuration leaves open on purpose: nobody should have to find that out from traffic.
+fn exceptions(unsigned: &[String], observing: usize) -> String {
+    let mut named = Vec::new();
+    if !unsigned.is_empty() {
+        named.push(format!("unsigned bundles accepted: {}", unsigned.join(", ")));
+    }
+    if observing > 0 {
+        named.push(format!("{observing} route(s) only observe"));
+    }
+    if named.is_empty() { "none".to_owned() } else { named.join("; ") }
+}

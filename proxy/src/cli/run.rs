@@ -1,0 +1,166 @@
+//! `postern run`: the sidecar, until it is told to stop.
+use crate::admin::AdminCommand;
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::{self, Config, Findings, Loaded, reload};
+use crate::control::Update;
+use crate::telemetry;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args, _out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let Loaded { config, warnings } = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(findings) => return refuse(&findings, err),
+    };
+    telemetry::log::init(config.telemetry.log);
+    for warning in warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+    let app = match App::start(&config, Arc::new(SystemClock::new())) {
+        Ok(app) => app,
+        Err(error) => return super::fail(err, &error),
+    };
+    match serve(app, config, Some(&args.config)) {
+        Ok(()) => 0,
+        Err(error) => super::fail(err, &*error),
+    }
+}
+
+pub(super) fn refuse(findings: &Findings, err: &mut dyn Write) -> u8 {
+    drop(write!(err, "{findings}"));
+    1
+}
+
+/// Runs a started sidecar until a signal or the admin socket ends it. The first SIGTERM or SIGINT drains; a
+/// second one does not wait for what is still in progress.
+pub(super) fn serve(
+    mut app: App,
+    config: Config,
+    file: Option<&Path>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut reloader = Reloader { in_force: config, file: file.map(Path::to_owned), updates: app.updates() };
+    let commands = app.commands();
+    let status = Arc::clone(app.status());
+    runtime.block_on(async {
+        let mut stop = Stop::new()?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut commands = commands;
+        loop {
+            tokio::select! {
+                () = stop.asked() => return Ok::<_, std::io::Error>(()),
+                _ = hangup.recv() => drop(reloader.reload(&status).await),
+                command = next(&mut commands) => match command {
+                    AdminCommand::Drain(reply) => {
+                        reply.done("draining");
+                        return Ok(());
+                    }
+                    AdminCommand::Reload(reply) => match reloader.reload(&status).await {
+                        Ok(()) => reply.done("reloaded"),
+                        Err(trouble) => reply.refused(trouble),
+                    },
+                },
+            }
+        }
+    })?;
+    tracing::info!("draining");
+    app.begin_drain();
+    std::thread::scope(|scope| {
+        let finishing = scope.spawn(|| app.finish());
+        runtime.block_on(async {
+            // A second signal while the last exchanges run: the process is wanted gone.
+            let mut stop = match Stop::new() {
+                Ok(stop) => stop,
+                Err(_) => return,
+            };
+            while !finishing.is_finished() {
+                tokio::select! {
+                    () = stop.asked() => abort(),
+                    () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
+                }
+            }
+        });
+        match finishing.join() {
+            Ok(result) => result.map_err(Box::<dyn std::error::Error>::from),
+            Err(_) => Err("the shutdown panicked".into()),
+        }
+    })?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What is filed is in mapped rings and outlives the process; the next start takes it into the log.
+#[expect(clippy::exit, reason = "the operator asked twice: in-progress exchanges are given up")]
+fn abort() {
+    tracing::warn!("second signal: exchanges in progress are given up");
+    std::process::exit(1);
+}
+
+async fn next(commands: &mut Option<mpsc::Receiver<AdminCommand>>) -> AdminCommand {
+    if let Some(receiver) = commands
+        && let Some(command) = receiver.recv().await
+    {
+        return command;
+    }
+    // No admin socket, or it has closed: nothing will ever be asked.
+    std::future::pending().await
+}
+
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Reads the configuration again, all or nothing: what cannot be taken over leaves everything as it was.
+struct Reloader {
+    in_force: Config,
+    file: Option<PathBuf>,
+    updates: mpsc::Sender<Update>,
+}
+
+impl Reloader {
+    async fn reload(&mut self, status: &crate::status::Status) -> Result<(), String> {
+        let Some(file) = &self.file else { return Err("this sidecar has no configuration file".to_owned()) };
+        let outcome = config::load(file).map_err(|findings| findings.to_string()).and_then(|loaded| {
+            reload::check(&self.in_force, &loaded.config)
+                .map(|()| loaded.config)
+                .map_err(|error| error.to_string())
+        });
+        match outcome {
+            Ok(config) => {
+                self.in_force = config.clone();
+                self.updates.send(Update::Reload(Box::new(config))).await.map_err(|_| "stopping".to_owned())
+            }
+            Err(trouble) => {
+                tracing::error!("reload refused, the configuration in force stays: {trouble}");
+                status.config_trouble(Some(trouble.clone()));
+                Err(trouble)
+            }
+        }
+    }
+}

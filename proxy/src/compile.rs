@@ -1,0 +1,107 @@
+//! The compile thread: bundles become a decision point, or one error says why not. It may take as long as it
+//! likes; the data plane goes on with the policy that it has.
+use crate::state::{LoadedBundle, Policy};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+/// What every compilation on this thread holds to.
+#[derive(Debug)]
+pub struct Terms {
+    /// Who may have signed each bundle, by its name.
+    pub signers: Vec<(String, Signers)>,
+    /// How large a bundle may be.
+    pub bundle_limits: BundleLimits,
+    /// Which question is asked.
+    pub entry: Entry,
+    /// How much a policy may cost.
+    pub pdp_limits: PdpLimits,
+}
+
+/// One archive of every configured bundle.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Counts up with every job; becomes the policy's generation.
+    pub generation: u64,
+    /// Archives by bundle name, in the order of the configuration.
+    pub archives: Vec<(String, Bytes)>,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The job.
+    pub job: Job,
+    /// The policy, or why there is none.
+    pub outcome: Result<Policy, CompileError>,
+}
+
+/// Why bundles did not become a policy. The policy in force stays in force.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct CompileError {
+    /// The reason code.
+    pub code: &'static str,
+    /// What, where, and how to mend it.
+    pub message: String,
+}
+
+/// The way to the compile thread. One job waits at most: a newer one replaces what it would have done.
+#[derive(Clone, Debug)]
+pub struct Jobs(SyncSender<Job>);
+
+impl Jobs {
+    /// The way in and the thread's end of it.
+    pub fn new() -> (Self, Receiver<Job>) {
+        let (sender, receiver) = sync_channel(1);
+        (Self(sender), receiver)
+    }
+
+    /// Hands a job over; gives it back while the thread is busy and one waits already.
+    pub fn submit(&self, job: Job) -> Result<(), Job> {
+        match self.0.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job),
+        }
+    }
+}
+
+/// Compiles until the way in is closed.
+pub fn run(terms: &Terms, jobs: &Receiver<Job>, mut done: impl FnMut(Compiled)) {
+    for job in jobs {
+        let outcome = catch_unwind(AssertUnwindSafe(|| compile(terms, &job))).unwrap_or_else(|_| {
+            let message = "the policy compiler panicked on this bundle: please report it".to_owned();
+            Err(CompileError { code: "policy.bundle.policy", message })
+        });
+        done(Compiled { job, outcome });
+    }
+}
+
+fn compile(terms: &Terms, job: &Job) -> Result<Policy, CompileError> {
+    let mut bundles = Vec::with_capacity(job.archives.len());
+    for (name, archive) in &job.archives {
+        let signers = terms.signers.iter().find(|(of, _)| of == name).map(|(_, signers)| signers);
+        let signers = signers.ok_or_else(|| CompileError {
+            code: "policy.bundle.signature",
+            message: format!("bundle `{name}` is not configured"),
+        })?;
+        let bundle = PolicyBundle::open(archive, &terms.bundle_limits, signers).map_err(|error| {
+            CompileError { code: error.code(), message: format!("bundle `{name}`: {error}") }
+        })?;
+        bundles.push((name.as_str(), bundle));
+    }
+    let loaded: Vec<_> = bundles.iter().map(|(name, bundle)| loaded(name, bundle)).collect();
+    let mut sum = Context::new(&SHA256);
+    loaded.iter().for_each(|bundle| sum.update(&bundle.sha256));
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(sum.finish().as_ref());
+    let pdp = Pdp::load(&bundles, &terms.entry, &terms.pdp_limits)
+        .map_err(|error| CompileError { code: "policy.bundle.policy", message: error.to_string() })?;
+    Ok(Policy { pdp, generation: job.generation, sha256, bundles: loaded })
+}
+
+fn loaded(name: &str, bundle: &PolicyBundle) -> LoadedBundle {
+    LoadedBundle { name: name.to_owned(), revision: bundle.revision().to_owned(), sha256: *bundle.digest() }
+}

@@ -1,0 +1,193 @@
+//! The control thread's mind: every change of policy, trust, identity and keys passes here, one after the
+//! other, and leaves as one new snapshot.
+use crate::clock::Clock;
+use crate::compile::{Compiled, Job, Jobs};
+use crate::sources::identity::IdentityUpdate;
+use crate::sources::policy::{BundleCandidate, LastGood};
+use crate::state::{Shared, Trust};
+use crate::status::Status;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::LoadResult;
+use bytes::Bytes;
+use postern_identity::token::KeySet;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// What can change while the sidecar runs.
+#[derive(Debug)]
+pub enum Update {
+    /// A new state of our identity and of whom we believe.
+    Identity(IdentityUpdate),
+    /// An issuer's keys, by its index; `None` when they have become too old to be used.
+    Keys {
+        /// The issuer.
+        issuer: usize,
+        /// Its keys.
+        keys: Option<Arc<KeySet>>,
+    },
+    /// A bundle that may come to be in force.
+    Bundle(BundleCandidate),
+    /// What the compile thread made of one.
+    Compiled(Compiled),
+    /// A configuration that was read again and may come to be in force.
+    Reload(Box<crate::config::Config>),
+}
+
+/// Composes snapshots. One of it exists, on the control thread.
+#[derive(Debug)]
+pub struct Control {
+    shared: Shared,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    keys_generation: watch::Sender<u64>,
+    bundles: Bundles,
+}
+
+/// The newest archive of each bundle, and the job that they make.
+#[derive(Debug)]
+struct Bundles {
+    jobs: Jobs,
+    last_good: LastGood,
+    archives: Vec<(String, Option<Bytes>)>,
+    generation: u64,
+    /// The compile thread had no room: this is what it does next.
+    waiting: Option<Job>,
+}
+
+impl Control {
+    /// A control over the shared snapshot cell, for the bundles of these names.
+    pub fn new(
+        shared: Shared,
+        (status, metrics, clock): (Arc<Status>, Arc<Metrics>, Arc<dyn Clock>),
+        keys_generation: watch::Sender<u64>,
+        (jobs, last_good, bundle_names): (Jobs, LastGood, Vec<String>),
+    ) -> Self {
+        let archives = bundle_names.into_iter().map(|name| (name, None)).collect();
+        let bundles = Bundles { jobs, last_good, archives, generation: 0, waiting: None };
+        Self { shared, status, metrics, clock, keys_generation, bundles }
+    }
+
+    /// Applies updates until the last sender is gone.
+    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
+        while let Some(update) = updates.recv().await {
+            self.apply(update);
+        }
+    }
+
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Identity(update) => self.identity(update),
+            Update::Keys { issuer, keys } => self.keys(issuer, keys),
+            Update::Bundle(candidate) => self.bundles.offer(candidate),
+            Update::Compiled(compiled) => self.compiled(compiled),
+            Update::Reload(config) => self.reload(&config),
+        }
+    }
+
+    fn identity(&mut self, update: IdentityUpdate) {
+        let in_force = self.shared.load();
+        let changed = *in_force.trust.bundles != *update.trust;
+        let generation = in_force.trust.generation + u64::from(changed);
+        self.status.identity(update.svid.as_deref());
+        self.status.trust(update.trust.len());
+        self.metrics.identity.updated(LoadResult::Loaded);
+        self.metrics.identity.svid(update.svid.as_ref().map_or(0, |svid| svid.not_after().as_secs()));
+        self.metrics.identity.trust(update.trust.len(), generation);
+        if let Some(svid) = &update.svid {
+            tracing::info!(spiffe_id = %svid.spiffe_id(), not_after = svid.not_after().as_secs(), "identity in force");
+        } else {
+            tracing::warn!("identity withdrawn: new connections are refused");
+        }
+        self.shared.publish(|next| {
+            next.svid = update.svid;
+            if changed {
+                next.trust = Arc::new(Trust { bundles: update.trust, generation });
+            }
+        });
+    }
+
+    fn keys(&mut self, issuer: usize, keys: Option<Arc<KeySet>>) {
+        let mut tokens = (*self.shared.load().tokens).clone();
+        tokens.generation += 1;
+        let generation = tokens.generation;
+        if let Some(slot) = tokens.keys.get_mut(issuer) {
+            *slot = keys;
+        }
+        let missing = tokens.issuers.iter().zip(&tokens.keys).filter(|(_, keys)| keys.is_none());
+        self.status.keys(missing.map(|(issuer, _)| issuer.issuer().to_owned()).collect());
+        self.shared.publish(|next| next.tokens = Arc::new(tokens));
+        self.keys_generation.send_replace(generation);
+    }
+
+    fn compiled(&mut self, compiled: Compiled) {
+        match compiled.outcome {
+            Ok(policy) => {
+                tracing::info!(
+                    revision = policy.pdp.revision().as_str(),
+                    generation = policy.generation,
+                    "policy in force"
+                );
+                self.status.policy_loaded(policy.pdp.revision().as_str());
+                let bundles: Vec<_> =
+                    policy.bundles.iter().map(|b| (b.name.as_str(), b.revision.as_str())).collect();
+                let now_s = self.clock.unix_time().as_secs();
+                self.metrics.policy.loaded(policy.generation, policy.pdp.engine().as_str(), &bundles, now_s);
+                self.shared.publish(|next| next.policy = Some(Arc::new(policy)));
+                self.bundles.keep(&compiled.job);
+            }
+            Err(error) => {
+                tracing::error!(
+                    code = error.code,
+                    "policy refused, the one in force stays: {}",
+                    error.message
+                );
+                self.metrics.policy.load_failed(LoadResult::Refused);
+                self.status.policy_trouble(error.to_string());
+            }
+        }
+        self.bundles.submit_waiting();
+    }
+
+    fn reload(&mut self, config: &crate::config::Config) {
+        let in_force = self.shared.load();
+        let routing = crate::routing::Routing::new(config, Some(&in_force.routing), &self.metrics);
+        let observing = routing.observing();
+        self.metrics.policy.observing_routes(observing);
+        self.shared.publish(|next| next.routing = Arc::new(routing));
+        self.metrics.config.loaded(self.clock.unix_time().as_secs());
+        self.status.config_trouble(None);
+        self.status.observing_routes(observing);
+        tracing::info!("configuration reloaded");
+    }
+}
+
+impl Bundles {
+    /// Takes the newest archive of a bundle; once every bundle has one, they are compiled together.
+    fn offer(&mut self, candidate: BundleCandidate) {
+        let slot = self.archives.iter_mut().find(|(name, _)| *name == candidate.name);
+        let Some((_, archive)) = slot else { return };
+        *archive = Some(candidate.archive);
+        let all = self.archives.iter().map(|(name, archive)| Some((name.clone(), archive.clone()?)));
+        let Some(archives) = all.collect::<Option<Vec<_>>>() else { return };
+        self.generation += 1;
+        self.waiting = Some(Job { generation: self.generation, archives });
+        self.submit_waiting();
+    }
+
+    /// Hands over what waits. A job that finds no room is handed over when the thread reports the one before.
+    fn submit_waiting(&mut self) {
+        if let Some(job) = self.waiting.take() {
+            self.waiting = self.jobs.submit(job).err();
+        }
+    }
+
+    /// Keeps what is in force for a start without its source. Failing at that is no reason not to decide.
+    fn keep(&self, job: &Job) {
+        for (name, archive) in &job.archives {
+            if let Err(error) = self.last_good.store(name, archive) {
+                tracing::warn!(bundle = name, %error, "the bundle in force could not be kept for an offline start");
+            }
+        }
+    }
+}

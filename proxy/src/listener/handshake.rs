@@ -1,0 +1,88 @@
+//! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
+use super::{Accepted, AcceptedIo, Listener};
+use crate::pipeline::Refusal;
+use crate::state::Shared;
+use crate::upstream::BoxIo;
+use postern_identity::{Peer, Role, verify_chain};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A finished handshake.
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<BoxIo>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// The trust generation that the chain was judged by.
+    pub(super) trust_generation: u64,
+    pub(super) sni: Option<String>,
+    pub(super) protocol: Protocol,
+}
+
+/// What the caller speaks inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, also where no protocol was negotiated.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Secures an accepted connection, within the listener's time.
+pub(super) async fn secure(
+    io: AcceptedIo,
+    listener: &Listener,
+    shared: &Shared,
+    now: impl Fn() -> UnixTime,
+) -> Result<Secured, Refusal> {
+    let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
+    let accepting = TlsAcceptor::from(Arc::clone(&listener.tls)).accept(io);
+    let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
+        Err(_) => return Err(Refusal::ConnHandshakeTimeout),
+        Ok(Err(error)) => return Err(reason(&error)),
+        Ok(Ok(stream)) => stream,
+    };
+    let (_, session) = stream.get_ref();
+    let sni = session.server_name().map(str::to_owned);
+    let protocol = match session.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        Some(_) | None => Protocol::Http1,
+    };
+    let chain: Vec<_> =
+        session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
+    // rustls cannot hand the verifier's result over, so the same function is asked again; by now also of
+    // bundles that changed while the handshake ran.
+    let trust = Arc::clone(&shared.load().trust);
+    let peer = verify_chain(&chain, &trust.bundles, Role::Client, now())
+        .map_err(|error| Refusal::from_code(error.code()).unwrap_or(Refusal::PeerUntrusted))?;
+    let trust_generation = trust.generation;
+    Ok(Secured { stream, peer: Arc::new(peer), chain, trust_generation, sni, protocol })
+}
+
+fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
+    match io {
+        AcceptedIo::Tcp(stream) => Ok(Box::new(TcpStream::from_std(stream)?)),
+        AcceptedIo::Stream(stream) => Ok(stream),
+    }
+}
+
+/// Why a handshake failed, as far as this side can tell.
+fn reason(error: &io::Error) -> Refusal {
+    Refusal::from_code(postern_identity::tls::code(error)).unwrap_or(Refusal::TlsProtocol)
+}
+
+impl std::fmt::Debug for Secured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secured").field("peer", &self.peer.spiffe_id).finish_non_exhaustive()
+    }
+}
+
+impl Accepted {
+    /// The listener that it came in by.
+    pub(crate) fn listener(&self) -> &Arc<Listener> {
+        self.place.listener()
+    }
+}

@@ -1,0 +1,80 @@
+//! Where callers come in: sockets, the handshake, and the life of a connection.
+mod acceptor;
+mod connection;
+mod handshake;
+mod http1_guard;
+mod lifetime;
+
+pub(crate) use acceptor::accept_loop;
+pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
+pub(crate) use connection::{Active, Connection, serve};
+pub(crate) use handshake::Protocol;
+pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
+
+use crate::config::{ListenerConfig, ListenerLimits};
+use crate::pipeline::GuardLimits;
+use crate::telemetry::metrics::ListenerMetrics;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One listener as every worker sees it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in records, metrics and policy.
+    pub name: Arc<str>,
+    /// The address it is bound to.
+    pub address: SocketAddr,
+    /// How callers prove who they are.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// What one caller may cost.
+    pub limits: ListenerLimits,
+    /// What a request head may be.
+    pub(crate) guard: GuardLimits,
+    /// What it counts.
+    pub metrics: Arc<ListenerMetrics>,
+    /// Open connections over all workers.
+    pub open: AtomicUsize,
+}
+
+impl Listener {
+    /// A listener from its configuration and what its connections are secured with.
+    pub fn new(
+        config: &ListenerConfig,
+        tls: Arc<rustls::ServerConfig>,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            address: config.address,
+            tls,
+            limits: config.limits,
+            guard: GuardLimits::from(&config.limits),
+            metrics,
+            open: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// One of a listener's connections, given back on drop.
+#[derive(Debug)]
+pub struct Place(Arc<Listener>);
+
+impl Place {
+    /// Takes a place, if the listener has one left.
+    pub fn take(listener: &Arc<Listener>) -> Option<Self> {
+        let place = Self(Arc::clone(listener));
+        (listener.open.fetch_add(1, Ordering::Relaxed) < listener.limits.connections_max).then_some(place)
+    }
+
+    /// The listener.
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,156 @@
+//! Step 7, and the bodies that travel: the request's on its way up, the response's on its way down.
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::refusal::Refusal;
+
+/// What the upstream is sent. Bytes that policy has read are the very bytes forwarded.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    source: Source,
+    watch: Rc<BodyWatch>,
+    bytes_max: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stream(Incoming),
+    Whole(Option<Bytes>),
+}
+
+/// What became of a request body, readable while hyper owns the body itself.
+#[derive(Debug, Default)]
+pub(crate) struct BodyWatch {
+    bytes: Cell<u64>,
+    broken: Cell<Option<Refusal>>,
+}
+
+impl BodyWatch {
+    /// How many bytes went upstream so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Why the caller, not the upstream, is to blame for a failed exchange.
+    pub(crate) fn broken(&self) -> Option<Refusal> {
+        self.broken.get()
+    }
+}
+
+/// A request body could not be forwarded whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("request body refused: {}", .0.code())]
+pub(crate) struct BodyRefused(pub(crate) Refusal);
+
+impl RequestBody {
+    /// A body that is forwarded as it arrives, up to `bytes_max`.
+    pub(super) fn stream(body: Incoming, bytes_max: u64) -> Self {
+        Self { source: Source::Stream(body), watch: Rc::default(), bytes_max }
+    }
+
+    /// A body that has been read.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { source: Source::Whole(Some(bytes)), watch: Rc::default(), bytes_max: u64::MAX }
+    }
+
+    /// Follows this body after it has been handed to the upstream connection.
+    pub(crate) fn watch(&self) -> Rc<BodyWatch> {
+        Rc::clone(&self.watch)
+    }
+
+    /// The bytes, where policy has had them read.
+    pub(super) fn read(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Whole(bytes) => bytes.as_ref(),
+            Source::Stream(_) => None,
+        }
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyRefused> {
+        let Some(data) = frame.data_ref() else { return Ok(()) };
+        let bytes = self.watch.bytes.get().saturating_add(data.len() as u64);
+        self.watch.bytes.set(bytes);
+        if bytes > self.bytes_max {
+            return Err(self.refuse(Refusal::BodyTooLarge));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Refusal) -> BodyRefused {
+        self.watch.broken.set(Some(refusal));
+        BodyRefused(refusal)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyRefused;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
+        let frame = match &mut self.source {
+            Source::Whole(bytes) => {
+                bytes.take().filter(|bytes| !bytes.is_empty()).map(|data| Ok(Frame::data(data)))
+            }
+            Source::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(_)) => Some(Err(self.refuse(Refusal::BodyIncomplete))),
+            Some(Ok(frame)) => Some(match self.count(&frame) {
+                Ok(()) => Ok(super::trailers::guard(frame)),
+                Err(refused) => Err(refused),
+            }),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// How much of a body policy may have read for it, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadLimits {
+    /// The longest body that is read, in bytes.
+    pub(super) bytes_max: u64,
+    /// How long it may take to arrive.
+    pub(super) timeout: Duration,
+}
+
+/// Reads the whole body, because the policy in force reads it. A longer or slower one is refused: policy
+/// never judges part of a body.
+pub(super) async fn read(body: Incoming, limits: ReadLimits) -> Result<RequestBody, Refusal> {
+    if body.size_hint().lower() > limits.bytes_max {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let bytes_max = usize::try_from(limits.bytes_max).unwrap_or(usize::MAX);
+    let reading = http_body_util::Limited::new(body, bytes_max).collect();
+    match tokio::time::timeout(limits.timeout, reading).await {
+        Err(_) => Err(Refusal::BodyTimeout),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::BodyTooLarge),
+        Ok(Err(_)) => Err(Refusal::BodyIncomplete),
+        Ok(Ok(whole)) => Ok(RequestBody::whole(whole.to_bytes())),
+    }
+}

@@ -1,0 +1,130 @@
+//! Steps 7 and 8: the body where policy reads it, and the question to policy.
+use super::body::{self, ReadLimits, RequestBody};
+use super::exchange::Exchange;
+use super::normalise::Normalised;
+use super::refusal::{Refusal, Refused};
+use crate::listener::Connection;
+use crate::routing::Route;
+use http::{HeaderMap, Version, header};
+use hyper::body::Incoming;
+use postern_identity::Principal;
+use postern_policy::{Body, Headers, Http, Query, Source, Verdict};
+use std::sync::Arc;
+
+/// Reads the body whole if the policy in force reads bodies, else lets it stream.
+///
+/// A policy that is swapped in between here and the decision may read what was not read; it then sees a
+/// body that cannot be read, which no policy allows by accident.
+pub(super) async fn take_body(
+    exchange: &Exchange,
+    request: &Normalised,
+    body: Incoming,
+) -> Result<RequestBody, Refusal> {
+    let limits = &exchange.connection.listener.limits;
+    let bytes_max = u64::try_from(limits.body_bytes_max).unwrap_or(u64::MAX);
+    if http_body::Body::size_hint(&body).lower() > bytes_max {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let policy = exchange.worker.snapshots.pin().policy.clone();
+    let is_read = policy.is_some_and(|policy| policy.pdp.reads_body());
+    if !is_read || is_streamed(request) || http_body::Body::is_end_stream(&body) {
+        return Ok(RequestBody::stream(body, bytes_max));
+    }
+    let policy_bytes_max = u64::try_from(limits.policy_body_bytes_max).unwrap_or(u64::MAX);
+    let limits =
+        ReadLimits { bytes_max: bytes_max.min(policy_bytes_max), timeout: limits.policy_body_timeout };
+    body::read(body, limits).await
+}
+
+/// A gRPC call may stream for as long as it likes, so it is never held back to be read.
+fn is_streamed(request: &Normalised) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Asks policy. An error on the way is a deny by the verdict itself; what refuses here is that there is no
+/// policy, or that the caller is no longer to be believed.
+pub(super) fn decide(
+    exchange: &mut Exchange,
+    request: &Normalised,
+    principal: &Principal,
+    route: &Route,
+    body: &RequestBody,
+) -> Result<Verdict, Refused> {
+    let worker = std::rc::Rc::clone(&exchange.worker);
+    let connection = std::rc::Rc::clone(&exchange.connection);
+    let snapshot = worker.snapshots.pin();
+    connection.judge(&worker, &snapshot.trust)?;
+    let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
+    let headers = RequestHeaders(request.headers());
+    let query = Query {
+        now_ns: worker.clock.unix_ns(),
+        action: request.method().as_str(),
+        source: source(&connection),
+        destination: connection.local,
+        http: Some(http(exchange, request, &headers, body)),
+        claims: principal.claims.as_ref().map(|claims| &claims.members),
+        route: &route.name,
+        service: &connection.listener.name,
+    };
+    let began = worker.clock.monotonic_ns();
+    let verdict = policy.pdp.decide(&mut worker.scratch.borrow_mut(), &query);
+    exchange.note_evaluation(policy, worker.clock.monotonic_ns().saturating_sub(began));
+    Ok(verdict)
+}
+
+fn source(connection: &Connection) -> Source<'_> {
+    let peer = &connection.peer;
+    Source {
+        address: connection.source,
+        spiffe_id: Some(peer.spiffe_id.as_str()),
+        trust_domain: Some(peer.spiffe_id.trust_domain().as_str()),
+        sni: connection.sni.as_deref(),
+        certificate_serial: Some(&peer.serial),
+    }
+}
+
+fn http<'a>(
+    exchange: &'a Exchange,
+    request: &'a Normalised,
+    headers: &'a RequestHeaders<'a>,
+    body: &'a RequestBody,
+) -> Http<'a> {
+    Http {
+        id: exchange.id(),
+        scheme: "https",
+        authority: request.authority(),
+        path: request.path(),
+        query: request.query(),
+        protocol: if request.version() == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+        headers,
+        body: match body.read() {
+            Some(bytes) => Body::Whole(bytes),
+            None if http_body::Body::is_end_stream(body) => Body::NotRead,
+            None => Body::Stream,
+        },
+        size: http_body::Body::size_hint(body)
+            .exact()
+            .and_then(|size| i64::try_from(size).ok())
+            .unwrap_or(-1),
+    }
+}
+
+/// The header fields as policy may see them. A value that is not text is not shown: no rule can match it by
+/// accident, and the guard refuses it where it would matter.
+#[derive(Debug)]
+struct RequestHeaders<'a>(&'a HeaderMap);
+
+impl Headers for RequestHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &str)) {
+        for (name, value) in self.0 {
+            if let Ok(value) = value.to_str() {
+                visit(name.as_str(), value);
+            }
+        }
+    }
+}

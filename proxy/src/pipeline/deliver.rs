@@ -1,0 +1,181 @@
+//! Step 11: the answer on its way down. The outcome is filed when the body has ended, however it ends.
+use super::exchange::{Closing, Exchange};
+use super::forward::Answer;
+use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
+use super::trailers;
+use crate::config::Explain;
+use crate::listener::Protocol;
+use crate::upstream::Lease;
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use postern_audit::End;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What the caller is sent.
+#[derive(Debug)]
+pub(crate) struct ResponseBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Our own words.
+    Own { bytes: Option<Bytes>, exchange: Option<Box<Exchange>> },
+    /// The upstream's.
+    Upstream(Box<Passing>),
+}
+
+/// A response body that is passed through.
+#[derive(Debug)]
+struct Passing {
+    body: Incoming,
+    lease: Option<Lease>,
+    exchange: Option<Exchange>,
+    stall: Stall,
+}
+
+/// How long a body may stand still. The timer is only made when the body is first waited for.
+#[derive(Debug)]
+struct Stall {
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.timeout;
+        let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        timer.as_mut().poll(cx)
+    }
+
+    fn moved(&mut self) {
+        if let Some(timer) = &mut self.sleep {
+            timer.as_mut().reset(Instant::now() + self.timeout);
+        }
+    }
+}
+
+/// The upstream or its silence ended the body early; the connection to the caller ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("response body ended early: {}", .0.code())]
+pub(crate) struct Broken(Refusal);
+
+impl Exchange {
+    /// Sends the upstream's answer down.
+    pub(super) fn deliver(mut self, answer: Answer) -> Response<ResponseBody> {
+        let Answer { mut response, lease, stream_idle_timeout } = answer;
+        if let Ok(id) = HeaderValue::from_str(self.id()) {
+            response.headers_mut().insert(DECISION_ID, id);
+        }
+        self.answered(response.status());
+        response.map(|body| {
+            let stall = Stall { timeout: stream_idle_timeout, sleep: None };
+            let mut passing = Passing { body, lease: Some(lease), exchange: Some(self), stall };
+            passing.note_end();
+            ResponseBody(Kind::Upstream(Box::new(passing)))
+        })
+    }
+
+    /// Answers by ourselves.
+    pub(super) fn refuse(mut self, refused: Refused) -> Response<ResponseBody> {
+        let status = refused.status();
+        let refusal = refused.refusal;
+        let mut response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
+        if self.closing() == Closing::AfterAnswer && self.connection.protocol == Protocol::Http1 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.refused(status, refusal, response.body().len());
+        response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), exchange: Some(Box::new(self)) }))
+    }
+}
+
+/// An answer without an exchange: the log has no place for one, so nothing was looked at.
+pub(super) fn unrecorded<B>(refusal: Refusal, request: &Request<B>) -> Response<ResponseBody> {
+    let answer = refusal::answer(refusal.into(), "", Dialect::of(request.headers()), Explain::Code);
+    answer.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), exchange: None }))
+}
+
+impl Passing {
+    /// The body is whole: the connection may serve again, and the outcome is filed.
+    fn note_end(&mut self) {
+        if !self.body.is_end_stream() {
+            return;
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        self.end(End::Done, None);
+    }
+
+    fn end(&mut self, end: End, refusal: Option<Refusal>) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(end, refusal);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending if self.stall.poll(cx).is_pending() => Poll::Pending,
+            Poll::Pending => Poll::Ready(Some(Err(self.fail(End::Timeout, Refusal::UpstreamTimeout)))),
+            Poll::Ready(None) => {
+                self.note_end();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(self.fail(End::UpstreamError, Refusal::UpstreamProtocol))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.stall.moved();
+                if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
+                    exchange.sent(data.len());
+                }
+                self.note_end();
+                Poll::Ready(Some(Ok(trailers::guard(frame))))
+            }
+        }
+    }
+
+    fn fail(&mut self, end: End, refusal: Refusal) -> Broken {
+        self.lease = None;
+        self.end(end, Some(refusal));
+        Broken(refusal)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.0 {
+            Kind::Upstream(passing) => passing.poll(cx),
+            Kind::Own { bytes, exchange } => {
+                let data = bytes.take().filter(|bytes| !bytes.is_empty());
+                // Dropping the exchange files its outcome, which `refuse` has written already.
+                drop(exchange.take());
+                Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Own { bytes, .. } => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Upstream(passing) => passing.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Own { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Upstream(passing) => passing.body.size_hint(),
+        }
+    }
+}

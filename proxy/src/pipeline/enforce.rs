@@ -1,0 +1,108 @@
+//! Step 9: the one place where a verdict becomes a permit.
+//!
+//! Nothing reaches an upstream but an [`Attempt`], an attempt comes of a [`Permitted`], and a permit is made
+//! here alone, after its decision has been filed.
+use super::body::RequestBody;
+use super::exchange::Exchange;
+use super::normalise::Normalised;
+use super::obligations;
+use super::refusal::{Refusal, Refused};
+use crate::config::Enforcement;
+use crate::routing::Route;
+use crate::telemetry::TraceContext;
+use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
+use http::{HeaderMap, HeaderValue, Request};
+use postern_policy::{Decision, Obligations, Verdict};
+
+/// A request that may be forwarded. It owns the request, so the permit cannot be spent on another one.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Permitted {
+    request: Request<RequestBody>,
+    /// What policy wants said to the caller besides.
+    pub(super) response_headers: HeaderMap,
+}
+
+/// One try of a permitted request. All tries of it stand under one decision.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Attempt(Request<RequestBody>);
+
+/// Shows that a request which came back unsent was an attempt before.
+#[derive(Debug)]
+pub(crate) struct Voucher(());
+
+impl Permitted {
+    /// The first attempt, and what to do with the response.
+    pub(super) fn attempt(self) -> (Attempt, HeaderMap) {
+        (Attempt(self.request), self.response_headers)
+    }
+}
+
+impl Attempt {
+    /// The request to put on the wire, and the voucher to take it back if not a byte of it was sent.
+    pub(crate) fn into_request(self) -> (Request<RequestBody>, Voucher) {
+        (self.0, Voucher(()))
+    }
+
+    /// Names the trace that the upstream is in; the caller's own word on it has been taken over or dropped.
+    pub(super) fn trace(&mut self, trace: &TraceContext) {
+        let headers = self.0.headers_mut();
+        if let Ok(value) = HeaderValue::from_bytes(&trace.traceparent()) {
+            headers.insert(TRACEPARENT, value);
+        }
+        match trace.tracestate {
+            TraceState::Forward => {}
+            TraceState::Remove => {
+                headers.remove(TRACESTATE);
+            }
+        }
+    }
+
+    /// The request.
+    pub(super) fn request(&self) -> &Request<RequestBody> {
+        &self.0
+    }
+}
+
+impl Voucher {
+    /// The unsent request is an attempt again.
+    pub(crate) fn renew(self, request: Request<RequestBody>) -> Attempt {
+        Attempt(request)
+    }
+}
+
+/// Files the decision, and turns an allowed request into a permitted one.
+///
+/// The entry is in the log before this returns: nothing is forwarded, and nothing answered, whose decision is
+/// not filed. `Exchange::recorded` waits for the disk where the mode asks for it.
+pub(super) fn enforce(
+    exchange: &mut Exchange,
+    route: &Route,
+    request: Normalised,
+    body: RequestBody,
+    verdict: Verdict,
+) -> Result<Permitted, Refused> {
+    exchange.file_verdict(route, &request, &verdict);
+    match (verdict.decision, route.enforcement) {
+        (Decision::Allow, Enforcement::Enforce | Enforcement::Observe) => {
+            permit(request, body, &verdict.obligations)
+        }
+        // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
+        (Decision::Deny, Enforcement::Observe) => permit(request, body, &Obligations::default()),
+        (Decision::Deny, Enforcement::Enforce) => Err(denied(verdict)),
+    }
+}
+
+fn permit(request: Normalised, body: RequestBody, duties: &Obligations) -> Result<Permitted, Refused> {
+    let mut parts = request.into_upstream_parts();
+    obligations::apply(duties, &mut parts.headers)?;
+    let response_headers = obligations::headers(&duties.response_headers_set)?;
+    Ok(Permitted { request: Request::from_parts(parts, body), response_headers })
+}
+
+fn denied(verdict: Verdict) -> Refused {
+    let refusal = Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied);
+    let denial = obligations::denial(verdict);
+    Refused { refusal, denial: Some(Box::new(denial)) }
+}

@@ -1,0 +1,231 @@
+//! One request and its response: what becomes known of it on the way, and how it ended.
+//!
+//! An exchange that is dropped is not forgotten: its outcome is filed, counted and traced by `drop`, so that a
+//! caller who goes away and a panic leave the same traces as a finished answer.
+use super::body::BodyWatch;
+use super::enforce::Attempt;
+use super::refusal::{Dialect, Refusal};
+use super::span;
+use crate::config::{AuditMode, Explain};
+use crate::listener::{Active, Connection};
+use crate::log::Filed;
+use crate::recorder::Draft;
+use crate::routing::Route;
+use crate::state::Policy;
+use crate::telemetry::TraceContext;
+use crate::telemetry::spans::{Decided, RequestFacts};
+use crate::worker::Worker;
+use http::{Request, StatusCode};
+use postern_audit::End;
+use postern_identity::Principal;
+use postern_identity::token::Claims;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An exchange in progress.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(super) worker: Rc<Worker>,
+    pub(super) connection: Rc<Connection>,
+    pub(super) draft: Draft,
+    pub(super) filed: Option<Filed>,
+    pub(super) trace: TraceContext,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) claims: Option<Arc<Claims>>,
+    pub(super) evaluation: Option<Evaluation>,
+    pub(super) decided: Decided,
+    pub(super) reason: Refusal,
+    /// Set where the exchange leaves spans.
+    pub(super) request: Option<RequestFacts>,
+    pub(super) started_unix_ns: u64,
+    /// Of the path as it came, where it came in another spelling.
+    pub(super) path_raw_sha256: Option<postern_audit::Hash>,
+    pub(super) upstream_began_unix_ns: Option<u64>,
+    /// The status of the upstream, where it answered.
+    pub(super) upstream_status: Option<StatusCode>,
+    dialect: Dialect,
+    closing: Closing,
+    began_ns: u64,
+    request_body: Option<Rc<BodyWatch>>,
+    _active: Active,
+}
+
+/// What becomes of an HTTP/1.1 connection when the exchange has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// It serves the next request.
+    No,
+    /// It is closed.
+    AfterAnswer,
+}
+
+/// What decided, and how long it took.
+#[derive(Debug)]
+pub(super) struct Evaluation {
+    pub(super) policy: Arc<Policy>,
+    pub(super) eval_ns: u64,
+}
+
+impl Exchange {
+    /// Step 3. Refuses when the log has no place: then nothing of the request is looked at.
+    pub(super) async fn open<B>(
+        worker: Rc<Worker>,
+        connection: Rc<Connection>,
+        request: &Request<B>,
+    ) -> Result<Self, Refusal> {
+        let wait = Duration::from_millis(worker.recorder.max_wait_ms());
+        let opening = worker.recorder.open_exchange_within(&connection.caller, tokio::time::sleep(wait));
+        let draft = opening.await.map_err(|_| Refusal::AuditUnavailable)?;
+        let sampler = worker.sampler;
+        let trace = {
+            let mut random = worker.random.borrow_mut();
+            TraceContext::begin(request.headers(), sampler, &mut || random.next_u64())
+        };
+        let active = connection.begin();
+        Ok(Self {
+            draft,
+            filed: None,
+            trace,
+            route: None,
+            claims: None,
+            evaluation: None,
+            decided: Decided::Undecided,
+            reason: Refusal::PolicyNotReady,
+            request: None,
+            started_unix_ns: worker.clock.unix_ns(),
+            path_raw_sha256: None,
+            upstream_began_unix_ns: None,
+            upstream_status: None,
+            dialect: Dialect::of(request.headers()),
+            closing: Closing::No,
+            began_ns: worker.clock.monotonic_ns(),
+            request_body: None,
+            _active: active,
+            worker,
+            connection,
+        })
+    }
+
+    /// The decision id.
+    pub(super) fn id(&self) -> &str {
+        self.draft.id()
+    }
+
+    /// Where the next request on the connection begins is no longer certain: it ends with this answer.
+    pub(super) fn distrust_connection(&mut self) {
+        self.closing = Closing::AfterAnswer;
+    }
+
+    pub(super) fn closing(&self) -> Closing {
+        self.closing
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// How much a refused caller is told. Its SVID is verified, so before a route says otherwise it learns
+    /// the reason code.
+    pub(super) fn explain(&self) -> Explain {
+        self.route.as_ref().map_or(Explain::Code, |route| route.explain)
+    }
+
+    pub(super) fn note_route(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
+    }
+
+    pub(super) fn note_raw_path(&mut self, path: &str) {
+        self.path_raw_sha256 = Some(super::record::sha256(path.as_bytes()));
+    }
+
+    pub(super) fn note_claims(&mut self, principal: Principal) {
+        self.claims = principal.claims;
+    }
+
+    pub(super) fn note_evaluation(&mut self, policy: Arc<Policy>, eval_ns: u64) {
+        self.evaluation = Some(Evaluation { policy, eval_ns });
+    }
+
+    /// Waits until the filed decision is as safe as the log's mode, or the route's higher one, asks.
+    pub(super) async fn recorded(&self, route: &Route) -> Result<(), Refusal> {
+        let by_route = match route.audit_mode {
+            AuditMode::BestEffort | AuditMode::Async => false,
+            AuditMode::Durable => true,
+        };
+        match self.filed {
+            Some(filed) if by_route || self.draft.must_be_durable() => {
+                self.draft.durable(filed).await.map_err(|_| Refusal::AuditUnavailable)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Tells the upstream which trace it is in.
+    pub(super) fn trace_upstream(&mut self, attempt: &mut Attempt) {
+        attempt.trace(&self.trace);
+        self.upstream_began_unix_ns = Some(self.worker.clock.unix_ns());
+    }
+
+    /// Follows the request body, which hyper owns from now on.
+    pub(super) fn follow(&mut self, body: &Rc<BodyWatch>) {
+        self.request_body = Some(Rc::clone(body));
+    }
+
+    pub(super) fn note_attempt(&mut self, endpoint: SocketAddr) {
+        let outcome = self.draft.outcome_mut();
+        outcome.attempts = outcome.attempts.saturating_add(1);
+        outcome.endpoint = Some(endpoint);
+    }
+
+    /// The upstream has answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.upstream_status = Some(status);
+        self.draft.outcome_mut().status = status.as_u16();
+    }
+
+    /// Body bytes went down.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let outcome = self.draft.outcome_mut();
+        outcome.response_bytes = outcome.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// We answered by ourselves.
+    pub(super) fn refused(&mut self, status: StatusCode, refusal: Refusal, bytes: usize) {
+        self.reason = refusal;
+        let outcome = self.draft.outcome_mut();
+        outcome.status = status.as_u16();
+        outcome.response_bytes = bytes as u64;
+        outcome.end = Some(End::Refused);
+        outcome.reason = Some(refusal.code());
+    }
+
+    /// The answer has ended.
+    pub(super) fn end(mut self, end: End, reason: Option<Refusal>) {
+        let outcome = self.draft.outcome_mut();
+        outcome.end = Some(end);
+        outcome.reason = reason.map(Refusal::code);
+    }
+
+    /// Fills in what only the end can tell.
+    fn settle(&mut self) -> u64 {
+        let duration_ns = self.worker.clock.monotonic_ns().saturating_sub(self.began_ns);
+        let request_bytes = self.request_body.as_ref().map_or(0, |body| body.bytes());
+        let outcome = self.draft.outcome_mut();
+        outcome.duration_ns = duration_ns;
+        outcome.request_bytes = request_bytes;
+        if outcome.end.is_none() {
+            outcome.end = Some(if std::thread::panicking() { End::Panic } else { End::ClientGone });
+        }
+        duration_ns
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration_ns = self.settle();
+        self.connection.listener.metrics.exchange_finished(self.decided, self.reason.code(), duration_ns);
+        span::offer(self);
+    }
+}

@@ -1,0 +1,128 @@
+//! Step 5: who calls. The peer is proven by TLS; a bearer token adds verified claims.
+use super::exchange::Exchange;
+use super::normalise::Normalised;
+use super::refusal::Refusal;
+use crate::config::TokenRule;
+use crate::state::Tokens;
+use http::header::AUTHORIZATION;
+use postern_identity::token::{Claims, TokenError};
+use postern_identity::{Principal, token};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The caller of this request, as far as it is proven.
+pub(super) async fn identify(
+    exchange: &Exchange,
+    request: &Normalised,
+    rule: TokenRule,
+) -> Result<Principal, Refusal> {
+    let peer = Arc::clone(&exchange.connection.peer);
+    let claims = match (rule, bearer(request)?) {
+        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => None,
+        (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
+        (TokenRule::Required | TokenRule::Optional, Some(token)) => Some(verify(exchange, token).await?),
+    };
+    Principal::new(peer, claims).map_err(|error| refusal(&error))
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such
+/// header at most.
+fn bearer(request: &Normalised) -> Result<Option<&str>, Refusal> {
+    let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
+    let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refusal> {
+    let worker = &exchange.worker;
+    if compact.len() > exchange.connection.listener.limits.token_bytes_max {
+        return Err(Refusal::TokenTooLarge);
+    }
+    let now = worker.clock.unix_time();
+    let seen = Arc::clone(&worker.snapshots.pin().tokens);
+    if let Some(claims) = worker.tokens.borrow_mut().get(compact, &seen, now.as_secs()) {
+        return Ok(claims);
+    }
+    let claims = match check(compact, &seen, now) {
+        Err(error) => match error.unknown_key() {
+            None => return Err(refusal(&error)),
+            // The issuer may have rotated its keys a moment ago.
+            Some(issuer) => {
+                worker.keys.refresh(issuer, seen.generation).await;
+                let newest = Arc::clone(&worker.snapshots.pin().tokens);
+                check(compact, &newest, now).map_err(|error| refusal(&error))?
+            }
+        },
+        Ok(claims) => claims,
+    };
+    let claims = Arc::new(claims);
+    worker.tokens.borrow_mut().insert(&seen, Arc::clone(&claims), now.as_secs());
+    Ok(claims)
+}
+
+fn check(compact: &str, tokens: &Tokens, now: rustls_pki_types::UnixTime) -> Result<Claims, TokenError> {
+    token::verify(compact, &tokens.issuers, &|issuer| tokens.keys.get(issuer).cloned().flatten(), now)
+}
+
+fn refusal(error: &TokenError) -> Refusal {
+    Refusal::from_code(error.code()).unwrap_or(Refusal::TokenMalformed)
+}
+
+/// Tokens that this worker verified lately, by their hash.
+///
+/// An entry answers only while the keys that verified it are in force, for at most a minute, and never past
+/// the token's own end.
+#[derive(Debug, Default)]
+pub struct TokenCache {
+    generation: u64,
+    verified: HashMap<[u8; 32], Verified>,
+}
+
+#[derive(Debug)]
+struct Verified {
+    claims: Arc<Claims>,
+    until: u64,
+}
+
+const CACHED_MAX: usize = 10_000;
+const CACHED_SECONDS_MAX: u64 = 60;
+
+impl TokenCache {
+    fn get(&mut self, compact: &str, tokens: &Tokens, now: u64) -> Option<Arc<Claims>> {
+        if self.generation != tokens.generation || self.verified.is_empty() {
+            return None;
+        }
+        let hash = sha256(compact.as_bytes());
+        let verified = self.verified.get(&hash)?;
+        if now < verified.until {
+            return Some(Arc::clone(&verified.claims));
+        }
+        self.verified.remove(&hash);
+        None
+    }
+
+    fn insert(&mut self, tokens: &Tokens, claims: Arc<Claims>, now: u64) {
+        if self.generation != tokens.generation {
+            self.verified.clear();
+            self.generation = tokens.generation;
+        }
+        if self.verified.len() >= CACHED_MAX {
+            self.verified.retain(|_, verified| now < verified.until);
+        }
+        // Still full: an attacker with many tokens gets no room, and nobody else loses theirs.
+        if self.verified.len() < CACHED_MAX {
+            let until = claims.expires_at.as_secs().min(now + CACHED_SECONDS_MAX);
+            self.verified.insert(claims.token_sha256, Verified { claims, until });
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    hash
+}

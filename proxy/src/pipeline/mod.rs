@@ -1,0 +1,123 @@
+//! THE LIFE OF A REQUEST. Read [`serve`] and [`walk`] from top to bottom: everything happens in this order.
+//!
+//! Each step's result is the next step's ticket. [`Normalised`] is made by `normalise` alone, `Permitted` by
+//! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
+mod body;
+mod decide;
+mod deliver;
+mod enforce;
+mod exchange;
+mod forward;
+mod identify;
+mod normalise;
+mod obligations;
+mod record;
+pub mod refusal;
+mod route;
+mod span;
+mod trailers;
+
+pub(crate) use body::RequestBody;
+pub(crate) use deliver::ResponseBody;
+pub(crate) use enforce::Attempt;
+pub use identify::TokenCache;
+pub use refusal::Refusal;
+
+use crate::listener::Connection;
+use crate::routing::Route;
+use crate::worker::Worker;
+use enforce::enforce;
+use exchange::Exchange;
+use forward::forward;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use identify::identify;
+pub(crate) use normalise::GuardLimits;
+use normalise::{Normalised, normalise};
+use postern_policy::Verdict;
+use refusal::Refused;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    // 3. Open: places for the decision and the outcome are reserved before anything else is done.
+    let mut exchange = match Exchange::open(worker, connection, &request).await {
+        Ok(exchange) => exchange,
+        Err(refusal) => return deliver::unrecorded(refusal, &request),
+    };
+    match walk(&mut exchange, request).await {
+        Ok(response) => exchange.deliver(response),
+        Err(refused) => exchange.refuse(refused),
+    }
+    // 11. The outcome files itself when the answer has been sent, or when its reader goes away.
+}
+
+async fn walk(exchange: &mut Exchange, request: Request<Incoming>) -> Result<forward::Answer, Refused> {
+    // 4. One spelling of the request: what is decided on is what is forwarded.
+    let (request, body) = normalise_head(exchange, request)?;
+    // 5 to 8. Everything that can refuse before policy has spoken, and policy.
+    let judged = match judge(exchange, &request, body).await {
+        Ok(judged) => judged,
+        Err(refused) => {
+            exchange.file_refusal(&request, &refused);
+            return Err(refused);
+        }
+    };
+    // 9. The decision is filed, and only then is there a permit.
+    let Judged { route, body, verdict } = judged;
+    let permitted = enforce(exchange, &route, request, body, verdict)?;
+    exchange.recorded(&route).await?;
+    // 10. To the upstream, under the traffic rules.
+    forward(exchange, &route, permitted).await
+}
+
+/// What came of the steps up to the verdict.
+struct Judged {
+    route: Arc<Route>,
+    body: RequestBody,
+    verdict: Verdict,
+}
+
+async fn judge(exchange: &mut Exchange, request: &Normalised, body: Incoming) -> Result<Judged, Refused> {
+    // 6. The route first: it says what a token means here.
+    let route = route::find(exchange, request)?;
+    // 5. Who calls, by certificate and by token.
+    let principal = identify(exchange, request, route.tokens).await?;
+    // 7. The body, only where the policy in force reads it.
+    let body = decide::take_body(exchange, request, body).await?;
+    // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
+    let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
+    exchange.note_claims(principal);
+    Ok(Judged { route, body, verdict })
+}
+
+fn normalise_head(
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<(Normalised, Incoming), Refused> {
+    let (parts, body) = request.into_parts();
+    let seen = (parts.method.clone(), parts.uri.clone());
+    let head = exchange.connection.next_head();
+    match normalise(parts, head, &exchange.connection.listener.guard) {
+        Ok(request) => {
+            if request.raw_path_differs() {
+                exchange.note_raw_path(seen.1.path());
+            }
+            Ok((request, body))
+        }
+        Err(error) => {
+            let refused =
+                Refused::from(Refusal::from_code(error.code()).unwrap_or(Refusal::RequestUntracked));
+            exchange.file_unreadable(&seen.0, &seen.1, &refused);
+            if error.closes_connection() {
+                exchange.distrust_connection();
+            }
+            Err(refused)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Step 6: which route takes the request.
+use super::exchange::Exchange;
+use super::normalise::Normalised;
+use super::refusal::Refusal;
+use crate::routing::Route;
+use std::sync::Arc;
+
+pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<Route>, Refusal> {
+    let snapshot = exchange.worker.snapshots.pin();
+    let listener = &exchange.connection.listener.name;
+    let method = request.method().as_str();
+    let find = |path: &str| snapshot.routing.find(listener, request.authority(), path, method);
+    let route = find(request.path()).ok_or(Refusal::RouteNone)?;
+    if request.path().contains(';') {
+        // Some applications cut `;…` off before they look at a path: it must not lead elsewhere then.
+        let bare = find(&request.path_without_params());
+        if !bare.is_some_and(|bare| Arc::ptr_eq(bare, route)) {
+            return Err(Refusal::RequestPathParams);
+        }
+    }
+    exchange.note_route(route);
+    Ok(Arc::clone(route))
+}

@@ -1,0 +1,233 @@
+//! Step 6: which route takes a request. Routes are tried in the order in which they are written.
+use crate::config::{
+    AuditMode, Config, Enforcement, Explain, ListenerConfig, RetryConfig, RouteConfig, TokenRule,
+    UpstreamConfig, UpstreamProtocol,
+};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::UpstreamMetrics;
+use crate::upstream::{ConnectionCount, Protocol, Target};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The routes of every listener.
+#[derive(Debug, Default)]
+pub struct Routing {
+    listeners: Vec<(String, Vec<Arc<Route>>)>,
+}
+
+/// One route, ready to be matched and followed.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in records, metrics and policy.
+    pub name: Arc<str>,
+    authorities: Vec<AuthorityPattern>,
+    /// The path prefix that it takes.
+    pub path_prefix: Arc<str>,
+    methods: Vec<String>,
+    /// Where it leads.
+    pub upstream: Arc<Upstream>,
+    /// Whether a deny stops the request.
+    pub enforcement: Enforcement,
+    /// From the permit to the head of the response.
+    pub timeout: Duration,
+    /// How long a body may stand still.
+    pub stream_idle_timeout: Duration,
+    /// Further attempts.
+    pub retry: RetryConfig,
+    /// When its entries count as recorded.
+    pub audit_mode: AuditMode,
+    /// What a denied caller is told.
+    pub explain: Explain,
+    /// What a bearer token means here.
+    pub tokens: TokenRule,
+}
+
+/// One upstream with its endpoints.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its endpoints; never empty.
+    pub targets: Vec<Target>,
+    /// What it counts.
+    pub metrics: Arc<UpstreamMetrics>,
+}
+
+#[derive(Debug)]
+enum AuthorityPattern {
+    Host(String),
+    HostAndPort(String),
+    OneLabelBefore(String),
+}
+
+impl AuthorityPattern {
+    fn new(written: &str) -> Self {
+        if let Some(suffix) = written.strip_prefix("*.") {
+            return Self::OneLabelBefore(suffix.to_owned());
+        }
+        match split_port(written) {
+            (_, Some(_)) => Self::HostAndPort(written.to_owned()),
+            (host, None) => Self::Host(host.to_owned()),
+        }
+    }
+
+    fn matches(&self, authority: &str) -> bool {
+        let (host, _) = split_port(authority);
+        match self {
+            Self::Host(name) => name == host,
+            Self::HostAndPort(name) => name == authority,
+            Self::OneLabelBefore(suffix) => host
+                .strip_suffix(suffix.as_str())
+                .and_then(|label| label.strip_suffix('.'))
+                .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+        }
+    }
+}
+
+/// The host and, where one is written, the port. An IPv6 literal keeps its brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (authority, None),
+    }
+}
+
+impl Routing {
+    /// Prepares the routes of a configuration. An upstream keeps its connection count across reloads by
+    /// being found in `previous`.
+    pub fn new(config: &Config, previous: Option<&Routing>, metrics: &Metrics) -> Self {
+        let upstreams: Vec<_> =
+            config.upstreams.iter().map(|upstream| Upstream::new(upstream, previous, metrics)).collect();
+        let find = |name: &str| upstreams.iter().find(|upstream| &*upstream.name == name).cloned();
+        let routes = |listener: &ListenerConfig| {
+            let routes = listener.routes.iter();
+            routes.filter_map(|route| Some(Arc::new(Route::new(route, find(&route.upstream)?)))).collect()
+        };
+        Self { listeners: config.listeners.iter().map(|l| (l.name.clone(), routes(l))).collect() }
+    }
+
+    /// The first route of the listener that takes the request.
+    pub fn find(&self, listener: &str, authority: &str, path: &str, method: &str) -> Option<&Arc<Route>> {
+        let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
+        routes.iter().find(|route| route.matches(authority, path, method))
+    }
+
+    fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        let mut upstreams = self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream);
+        upstreams.find(|upstream| &*upstream.name == name)
+    }
+
+    /// How many routes only observe.
+    pub fn observing(&self) -> usize {
+        let routes = self.listeners.iter().flat_map(|(_, routes)| routes);
+        routes.filter(|route| route.enforcement == Enforcement::Observe).count()
+    }
+
+    /// Every upstream that a route leads to, for metrics and status.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream)
+    }
+}
+
+impl Upstream {
+    fn new(config: &UpstreamConfig, previous: Option<&Routing>, metrics: &Metrics) -> Arc<Self> {
+        let kept = previous.and_then(|routing| routing.upstream(&config.name));
+        let connections = kept
+            .and_then(|upstream| upstream.targets.first())
+            .filter(|target| target.connections.connections_max() == config.connections_max)
+            .map_or_else(
+                || Arc::new(ConnectionCount::new(config.connections_max)),
+                |t| Arc::clone(&t.connections),
+            );
+        let protocol = match config.protocol {
+            UpstreamProtocol::Http1 => Protocol::Http1,
+            UpstreamProtocol::H2c => Protocol::H2c,
+        };
+        let target = |&endpoint: &_| Target {
+            endpoint,
+            protocol,
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+            connections: Arc::clone(&connections),
+        };
+        let targets = config.endpoints.iter().map(target).collect();
+        Arc::new(Self { name: config.name.as_str().into(), targets, metrics: metrics.upstream(&config.name) })
+    }
+}
+
+impl Route {
+    fn new(config: &RouteConfig, upstream: Arc<Upstream>) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            authorities: config
+                .matches
+                .authorities
+                .iter()
+                .map(|written| AuthorityPattern::new(written))
+                .collect(),
+            path_prefix: config.matches.path_prefix.as_str().into(),
+            methods: config.matches.methods.clone(),
+            upstream,
+            enforcement: config.enforcement,
+            timeout: config.timeout,
+            stream_idle_timeout: config.stream_idle_timeout,
+            retry: config.retry.clone(),
+            audit_mode: config.audit_mode,
+            explain: config.explain,
+            tokens: config.tokens,
+        }
+    }
+
+    fn matches(&self, authority: &str, path: &str, method: &str) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method))
+            && under(&self.path_prefix, path)
+            && (self.authorities.is_empty()
+                || self.authorities.iter().any(|pattern| pattern.matches(authority)))
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it; `/a` does not take `/ab`.
+fn under(prefix: &str, path: &str) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, authority: &str, matches: bool) {
+        assert_eq!(AuthorityPattern::new(pattern).matches(authority), matches, "{pattern} on {authority}");
+    }
+
+    #[test]
+    fn an_authority_matches_by_host_unless_a_port_is_written() {
+        check("a.test", "a.test", true);
+        check("a.test", "a.test:8080", true);
+        check("a.test:8080", "a.test", false);
+        check("a.test:8080", "a.test:8080", true);
+        check("[::1]", "[::1]:80", true);
+        check("[::1]:80", "[::1]", false);
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_exactly_one_label() {
+        check("*.a.test", "b.a.test", true);
+        check("*.a.test", "c.b.a.test", false);
+        check("*.a.test", "a.test", false);
+        check("*.a.test", ".a.test", false);
+    }
+
+    #[test]
+    fn a_prefix_ends_at_a_segment() {
+        let check = |prefix, path, matches| assert_eq!(under(prefix, path), matches, "{prefix} on {path}");
+        check("/", "/anything", true);
+        check("/a", "/a", true);
+        check("/a", "/a/b", true);
+        check("/a", "/ab", false);
+        check("/a/", "/a/b", true);
+        check("/a/", "/a", false);
+    }
+}

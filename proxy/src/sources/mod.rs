@@ -1,0 +1,7 @@
+//! Where identity, policy and keys come from. Everything here runs on the control thread.
+pub mod backoff;
+pub mod fetch;
+pub mod identity;
+pub mod jwks;
+pub mod policy;
+pub mod watched_file;

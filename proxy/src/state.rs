@@ -1,0 +1,150 @@
+//! What every worker decides by. Each part is made by its own source at its own pace; one control thread
+//! composes them, and a worker pins the composition for as long as a request needs it.
+use crate::routing::Routing;
+use arc_swap::{ArcSwap, Cache};
+use postern_identity::token::{Issuer, KeySet};
+use postern_identity::{TrustBundles, X509Svid};
+use postern_policy::Pdp;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The parts in force at one moment. Immutable: a change is a new snapshot.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The loaded policy; nothing is forwarded without one.
+    pub policy: Option<Arc<Policy>>,
+    /// Whom we believe.
+    pub trust: Arc<Trust>,
+    /// Who we are; no handshake succeeds without it.
+    pub svid: Option<Arc<X509Svid>>,
+    /// Whose tokens we accept, with the keys in force.
+    pub tokens: Arc<Tokens>,
+    /// Where requests go.
+    pub routing: Arc<Routing>,
+}
+
+/// A loaded policy and its place in the order of loading.
+#[derive(Debug)]
+pub struct Policy {
+    /// The decision point.
+    pub pdp: Pdp,
+    /// Counts up with every policy put in force by this process, from 1.
+    pub generation: u64,
+    /// SHA-256 over the digests of its bundles, in the order of the configuration.
+    pub sha256: [u8; 32],
+    /// The bundles it was made of.
+    pub bundles: Vec<LoadedBundle>,
+}
+
+/// A bundle in force.
+#[derive(Clone, Debug)]
+pub struct LoadedBundle {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its own revision.
+    pub revision: String,
+    /// SHA-256 of its archive.
+    pub sha256: [u8; 32],
+}
+
+/// Trust bundles and their place in the order of change.
+#[derive(Debug, Default)]
+pub struct Trust {
+    /// One bundle a trust domain.
+    pub bundles: Arc<TrustBundles>,
+    /// Counts up when any bundle changes; connections judged by an older one are judged again.
+    pub generation: u64,
+}
+
+/// Issuers and their keys, by the same index.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    /// The accepted issuers.
+    pub issuers: Vec<Issuer>,
+    /// Their keys; `None` until the first fetch succeeded, and when they became too old.
+    pub keys: Vec<Option<Arc<KeySet>>>,
+    /// Counts up when any key set changes.
+    pub generation: u64,
+}
+
+/// The shared cell that snapshots are published through.
+#[derive(Clone)]
+pub struct Shared(Arc<ArcSwap<Snapshot>>);
+
+impl Shared {
+    /// Starts with no policy, no identity and no trust: everything is refused.
+    pub fn new(routing: Routing, issuers: Vec<Issuer>) -> Self {
+        let keys = issuers.iter().map(|_| None).collect();
+        Self(Arc::new(ArcSwap::from_pointee(Snapshot {
+            policy: None,
+            trust: Arc::default(),
+            svid: None,
+            tokens: Arc::new(Tokens { issuers, keys, generation: 0 }),
+            routing: Arc::new(routing),
+        })))
+    }
+
+    /// The snapshot in force now.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Puts a changed snapshot in force. Called by the control thread alone: two callers could lose one
+    /// another's change.
+    pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = Snapshot::clone(&self.0.load());
+        change(&mut next);
+        self.0.store(Arc::new(next));
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// What the TLS layer asks at every handshake: always the snapshot in force.
+impl postern_identity::tls::Material for Shared {
+    fn trust(&self) -> Arc<TrustBundles> {
+        Arc::clone(&self.0.load().trust.bundles)
+    }
+
+    fn svid(&self) -> Option<Arc<X509Svid>> {
+        self.0.load().svid.clone()
+    }
+}
+
+/// A worker's view of the shared snapshot: its reference counts are the worker's own, so that no request
+/// touches memory that another core writes.
+pub struct Pinned {
+    cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    current: RefCell<Rc<Arc<Snapshot>>>,
+}
+
+impl Pinned {
+    /// A view of `shared`.
+    pub fn new(shared: &Shared) -> Self {
+        let current = RefCell::new(Rc::new(shared.load()));
+        Self { cache: RefCell::new(Cache::new(Arc::clone(&shared.0))), current }
+    }
+
+    /// Pins the snapshot in force now.
+    pub fn pin(&self) -> Rc<Arc<Snapshot>> {
+        let mut cache = self.cache.borrow_mut();
+        let newest = cache.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(newest, &current) {
+            *current = Rc::new(Arc::clone(newest));
+        }
+        Rc::clone(&current)
+    }
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pinned")
+    }
+}

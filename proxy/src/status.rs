@@ -1,0 +1,109 @@
+//! How this sidecar is, for probes and people: written by the threads that know, read by the status port.
+use postern_identity::X509Svid;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The state of every part. Locked for moments, and never on the way of a request.
+#[derive(Debug, Default)]
+pub struct Status {
+    parts: Mutex<Parts>,
+    draining: AtomicBool,
+}
+
+/// One look at every part.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Our SPIFFE ID and the end of our SVID in seconds since the Unix epoch; none without an identity.
+    pub identity: Option<(String, u64)>,
+    /// What the identity source last said against itself.
+    pub identity_trouble: Option<String>,
+    /// How many trust domains we believe.
+    pub trust_domains: usize,
+    /// The revision of the policy in force.
+    pub policy_revision: Option<String>,
+    /// Why a newer policy was refused, or could not be had.
+    pub policy_trouble: Option<String>,
+    /// Policy sources that fail, and how.
+    pub policy_sources_failing: Vec<(String, String)>,
+    /// Bundles that need no signature, by configuration.
+    pub unsigned_bundles: Vec<String>,
+    /// Issuers without keys.
+    pub keys_missing: Vec<String>,
+    /// Why a newer configuration was refused.
+    pub config_trouble: Option<String>,
+    /// Routes that only observe.
+    pub observing_routes: usize,
+}
+
+impl Status {
+    /// A look at every part.
+    pub fn parts(&self) -> Parts {
+        self.lock().clone()
+    }
+
+    /// Whether this process is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on this process is on its way out.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn identity(&self, svid: Option<&X509Svid>) {
+        let identity = svid.map(|svid| (svid.spiffe_id().to_string(), svid.not_after().as_secs()));
+        self.change(|parts| parts.identity = identity);
+    }
+
+    pub(crate) fn identity_trouble(&self, trouble: Option<String>) {
+        self.change(|parts| parts.identity_trouble = trouble);
+    }
+
+    pub(crate) fn trust(&self, trust_domains: usize) {
+        self.change(|parts| parts.trust_domains = trust_domains);
+    }
+
+    pub(crate) fn policy_loaded(&self, revision: &str) {
+        self.change(|parts| {
+            parts.policy_revision = Some(revision.to_owned());
+            parts.policy_trouble = None;
+        });
+    }
+
+    pub(crate) fn policy_trouble(&self, trouble: String) {
+        self.change(|parts| parts.policy_trouble = Some(trouble));
+    }
+
+    pub(crate) fn policy_source(&self, name: &str, trouble: Option<String>) {
+        self.change(|parts| {
+            parts.policy_sources_failing.retain(|(of, _)| of != name);
+            parts.policy_sources_failing.extend(trouble.map(|trouble| (name.to_owned(), trouble)));
+        });
+    }
+
+    pub(crate) fn unsigned_bundles(&self, names: Vec<String>) {
+        self.change(|parts| parts.unsigned_bundles = names);
+    }
+
+    pub(crate) fn keys(&self, missing: Vec<String>) {
+        self.change(|parts| parts.keys_missing = missing);
+    }
+
+    pub(crate) fn config_trouble(&self, trouble: Option<String>) {
+        self.change(|parts| parts.config_trouble = trouble);
+    }
+
+    pub(crate) fn observing_routes(&self, routes: usize) {
+        self.change(|parts| parts.observing_routes = routes);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Parts)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        // A panic while it was held leaves plain values behind: better a little stale than none.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

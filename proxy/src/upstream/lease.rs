@@ -1,0 +1,73 @@
+//! Who holds an HTTP/1.1 connection: an exchange, until its response has been read whole; then the pool.
+use crate::pipeline::RequestBody;
+use hyper::client::conn::http1::SendRequest;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many idle connections to one endpoint a worker keeps.
+const IDLE_MAX: usize = 64;
+
+/// The idle connections to one endpoint; the one used last is used next, so that the rest can age.
+#[derive(Debug)]
+pub(crate) struct IdleList {
+    idle_timeout: Duration,
+    senders: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+impl IdleList {
+    pub(super) fn new(idle_timeout: Duration) -> Self {
+        Self { idle_timeout, senders: RefCell::default() }
+    }
+
+    /// A connection that can take a request now.
+    pub(super) fn take(&self) -> Option<SendRequest<RequestBody>> {
+        let mut senders = self.senders.borrow_mut();
+        senders.retain(|idle| !idle.sender.is_closed());
+        // One that has not yet noticed the end of its last exchange stays for the next caller.
+        let ready = senders.iter().rposition(|idle| idle.sender.is_ready())?;
+        Some(senders.remove(ready).sender)
+    }
+
+    /// Closes what has been idle for too long.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.senders.borrow_mut().retain(|idle| now.duration_since(idle.since) < self.idle_timeout);
+    }
+
+    fn give_back(&self, sender: SendRequest<RequestBody>) {
+        let mut senders = self.senders.borrow_mut();
+        if !sender.is_closed() && senders.len() < IDLE_MAX {
+            senders.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+/// A connection in use by one exchange. Dropped early, the connection is closed with it: nothing that went
+/// wrong on it can reach another exchange.
+#[derive(Debug)]
+pub(crate) struct Lease(Option<(Rc<IdleList>, SendRequest<RequestBody>)>);
+
+impl Lease {
+    pub(super) fn http1(idle: Rc<IdleList>, sender: SendRequest<RequestBody>) -> Self {
+        Self(Some((idle, sender)))
+    }
+
+    /// HTTP/2 streams end by themselves.
+    pub(super) fn http2() -> Self {
+        Self(None)
+    }
+
+    /// The response has been read to its end: the connection may serve another exchange.
+    pub(crate) fn give_back(self) {
+        if let Some((idle, sender)) = self.0 {
+            idle.give_back(sender);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A worker: one thread, one current-thread runtime, one future. It is handed everything that touches the
+//! world, so that a test can hand it something else.
+use crate::clock::Clock;
+use crate::keys::KeyRequests;
+use crate::listener::{self, Accepted};
+use crate::pipeline::TokenCache;
+use crate::recorder::Recorder;
+use crate::state::{Pinned, Shared};
+use crate::telemetry::{Metrics, Sampler, SpanSink};
+use crate::upstream::Pool;
+use postern_identity::Peer;
+use postern_policy::Scratch;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// What a worker owns or was lent. Nothing in it is locked on the way of a request.
+#[derive(Debug)]
+pub struct Worker {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The snapshot cell, for handshakes.
+    pub shared: Shared,
+    /// The worker's own view of it, for requests.
+    pub snapshots: Pinned,
+    /// The policy evaluators of this worker.
+    pub scratch: RefCell<Scratch>,
+    /// The way into the audit log.
+    pub recorder: Recorder,
+    /// Connections to the upstreams.
+    pub upstreams: Pool,
+    /// Tokens verified lately.
+    pub tokens: RefCell<TokenCache>,
+    /// The way to ask for fresh keys.
+    pub keys: KeyRequests,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The way to the export thread.
+    pub spans: SpanSink,
+    /// Which new traces are kept.
+    pub sampler: Sampler,
+    /// Randomness for ids and spreading; not for secrets.
+    pub random: RefCell<Random>,
+}
+
+impl Worker {
+    /// How long a connection may last: its configured age, spread by a tenth so that callers do not all come
+    /// back at once, and never past its peer's SVID.
+    pub(crate) fn connection_age(&self, age_max: Duration, peer: &Peer) -> Duration {
+        let spread = self.random.borrow_mut().next_u64() % 2_001;
+        let age = age_max.saturating_mul(u32::try_from(9_000 + spread).unwrap_or(10_000)) / 10_000;
+        let left =
+            Duration::from_secs(peer.not_after.as_secs().saturating_sub(self.clock.unix_time().as_secs()));
+        age.min(left)
+    }
+}
+
+/// Serves what the acceptor hands over until it is told to drain, then until the last connection has ended.
+pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, drain: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    let mut stop = drain.clone();
+    loop {
+        tokio::select! {
+            next = accepted.recv() => match next {
+                Some(accepted) => {
+                    connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain.clone()));
+                }
+                None => break,
+            },
+            Some(ended) = connections.join_next() => note(ended),
+            _ = sweep.tick() => worker.upstreams.sweep(),
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    // Connections that were handed over and not yet begun were promised an answer too.
+    accepted.close();
+    while let Some(accepted) = accepted.recv().await {
+        connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain.clone()));
+    }
+    while let Some(ended) = connections.join_next().await {
+        note(ended);
+    }
+}
+
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        // The connection is gone and its drafts are filed; the worker lives.
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Fast randomness for ids, spreading and sampling (xoshiro256++), seeded from the operating system.
+#[derive(Debug)]
+pub struct Random([u64; 4]);
+
+impl Random {
+    /// From a seed; a simulation hands the same one twice.
+    pub fn new(seed: [u64; 4]) -> Self {
+        // All zeros is the one state that never leaves itself.
+        Self(if seed == [0; 4] { [1; 4] } else { seed })
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        let [a, b, c, d] = self.0;
+        let result = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
+        let (c, d) = (c ^ a, d ^ b);
+        self.0 = [a ^ d, b ^ c, c ^ (b << 17), d.rotate_left(45)];
+        result
+    }
+}
