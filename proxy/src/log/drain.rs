@@ -75,11 +75,8 @@ fn lane_left_behind(
     let (mut consumer, mut record, mut drained) = (Consumer::new(ring), Vec::new(), 0);
     loop {
         record.clear();
-        let frame = match consumer.take(&mut record) {
-            Some(Ok(frame)) => frame,
-            // Behind a damaged frame nothing can be told apart: the rest is a gap.
-            Some(Err(_)) | None => break,
-        };
+        // Behind a damaged frame nothing can be told apart: the rest is a gap.
+        let Some(Ok(frame)) = consumer.take(&mut record) else { break };
         let last = store.last(lane);
         if frame.seq <= last {
             // Written before the process died, and not yet given back.

@@ -85,9 +85,10 @@ pub enum LogError {
 
 impl LogError {
     pub(super) fn lock(layout: &Layout, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::WouldBlock => Self::InUse(layout.root().to_owned()),
-            _ => Self::Store(StoreError::File { action: "lock", path: layout.lock(), source }),
+        if source.kind() == io::ErrorKind::WouldBlock {
+            Self::InUse(layout.root().to_owned())
+        } else {
+            Self::Store(StoreError::File { action: "lock", path: layout.lock(), source })
         }
     }
 }

@@ -113,23 +113,23 @@ impl Log {
         let mut opening = Opening { config: &config, surroundings: &surroundings, layout };
         let mut store = opening.store(signer, &origin, &keys)?;
         let rings = opening.rings(&mut store)?;
-        let shared = Arc::new(Shared::new(config.mode, rings.clone()));
+        let shared = Arc::new(Shared::new(config.mode, rings));
         shared.counters.durable_size.store(store.size(), Ordering::Relaxed);
         let vkey = store.vkey();
-        let writer = writer::Writer::new(store, shared.clone(), &config, surroundings.clone());
+        let seats = (0..config.workers).filter_map(|worker| {
+            let workers = WorkerShared::new(&shared);
+            let lanes = workers.lanes(worker)?;
+            Some(Seat::new(workers, lanes, &surroundings, config.max_wait_ms))
+        });
+        let seats = seats.collect();
         let thread = std::thread::Builder::new().name(config.thread_name.clone());
+        let writer = writer::Writer::new(store, shared.clone(), config, surroundings);
         let writer = thread
             .spawn(move || {
                 let _held_as_long_as_the_log_is_written = lock;
                 writer.run()
             })
             .map_err(LogError::Thread)?;
-        let seats = (0..config.workers).filter_map(|worker| {
-            let workers = WorkerShared::new(&shared);
-            let (exchanges, connections) = workers.lanes(worker)?;
-            Some(Seat::new(workers, (exchanges, connections), &surroundings, config.max_wait_ms))
-        });
-        let seats = seats.collect();
         Ok((Self { shared, origin, vkey, writer: Some(writer) }, seats))
     }
 
@@ -255,7 +255,8 @@ impl Opening<'_> {
         let parts = Parts { files, layout, origin: origin.clone(), signer, tree: found.tree, lanes };
         let mut store = Store::open(parts, segment, now, signed_size)?;
         let drained = drain::take_over(&mut store, self.surroundings)?;
-        if !fresh && !(clean && drained == 0) {
+        let nothing_to_tell = fresh || (clean && drained == 0);
+        if !nothing_to_tell {
             let lanes = store.lanes_with_own();
             let own = Own::Recovered {
                 checkpoint_size: signed_size,

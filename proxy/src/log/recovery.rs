@@ -129,7 +129,11 @@ impl Walk {
             }
             let head = line.strip_suffix(b"\n").and_then(RecordHead::parse);
             let Some(head) = head else {
-                self.dropped(files, layout, first, last, good_bytes)?;
+                // What is no whole record may only be the unsigned end of the log.
+                if !last || self.found.tree.size() < self.found.signed_size {
+                    return Err(LogError::Damaged { index: self.found.tree.size(), segment: first });
+                }
+                self.found.dropped_bytes = cut(files, path.clone(), good_bytes)?;
                 break;
             };
             if head.kind() == "start" {
@@ -146,26 +150,6 @@ impl Walk {
         }
         self.found.segment = first;
         if last { restore_hashes(files, layout, first, self.found.tree.size()) } else { Ok(()) }
-    }
-
-    /// What is no whole record may only be the unsigned end of the log.
-    fn dropped(
-        &mut self,
-        files: &dyn FileOps,
-        layout: &Layout,
-        first: u64,
-        last: bool,
-        good_bytes: u64,
-    ) -> Result<(), LogError> {
-        let index = self.found.tree.size();
-        if !last || index < self.found.signed_size {
-            return Err(LogError::Damaged { index, segment: first });
-        }
-        let path = layout.segment(first, Part::Records);
-        let (mut file, bytes) = files.append(&path).map_err(StoreError::file("open", path.clone()))?;
-        file.truncate(good_bytes).and_then(|()| file.sync()).map_err(StoreError::file("cut", path))?;
-        self.found.dropped_bytes = bytes.saturating_sub(good_bytes);
-        Ok(())
     }
 
     /// Compares the root when the newest checkpoint's size is reached.
@@ -187,6 +171,13 @@ impl Walk {
             None => Ok(self.found),
         }
     }
+}
+
+/// Cuts a segment behind its last whole record; gives the bytes cut.
+fn cut(files: &dyn FileOps, path: PathBuf, good_bytes: u64) -> Result<u64, LogError> {
+    let (mut file, bytes) = files.append(&path).map_err(StoreError::file("open", path.clone()))?;
+    file.truncate(good_bytes).and_then(|()| file.sync()).map_err(StoreError::file("cut", path))?;
+    Ok(bytes.saturating_sub(good_bytes))
 }
 
 /// Makes the leaf hashes of the last segment fit its records: they are written behind them and not synced.

@@ -204,7 +204,7 @@ impl Consumer {
 
     fn frame(&mut self, head: u64, out: &mut Vec<u8>) -> Result<Frame, Damaged> {
         let first = self.ring.slot(self.at).load(Ordering::Relaxed);
-        let (sum, length) = (first >> 32, (first & u64::from(u32::MAX)) as usize);
+        let (sum, length) = (first >> 32, usize::try_from(first & u64::from(u32::MAX)).map_err(|_| Damaged)?);
         let seq = self.ring.slot(self.at + 1).load(Ordering::Relaxed);
         let end = self.at.checked_add(frame_words(length)).filter(|end| *end <= head).ok_or(Damaged)?;
         let start = out.len();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn payload(seq: u64) -> Vec<u8> {
-        (0..seq * 37 % 301).map(|at| (at ^ seq) as u8).collect()
+        (0..seq * 37 % 301).map(|at| (at ^ seq).to_le_bytes()[0]).collect()
     }
 
     #[test]

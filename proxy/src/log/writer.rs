@@ -27,39 +27,25 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     surroundings: Surroundings,
     consumers: Vec<Consumer>,
-    limits: Limits,
+    config: LogConfig,
     record: Vec<u8>,
     last_commit_ns: u64,
     last_checkpoint_ns: u64,
     last_summary_ns: u64,
 }
 
-struct Limits {
-    commit: Duration,
-    checkpoint_ns: u64,
-    segment_bytes: u64,
-    segment_ns: u64,
-    ballast_bytes: u64,
-}
-
 impl Writer {
     pub(super) fn new(
         store: Store,
         shared: Arc<Shared>,
-        config: &LogConfig,
+        config: LogConfig,
         surroundings: Surroundings,
     ) -> Self {
         let now = (surroundings.clock)().mono_ns;
         shared.counters.signed_size.store(store.signed_size(), Ordering::Relaxed);
         Self {
             consumers: shared.lanes.iter().map(|lane| Consumer::new(lane.ring.clone())).collect(),
-            limits: Limits {
-                commit: Duration::from_millis(config.commit_interval_ms),
-                checkpoint_ns: config.checkpoint_interval_ms * NS_PER_MS,
-                segment_bytes: config.segment_bytes_max,
-                segment_ns: config.segment_age_max_s * 1000 * NS_PER_MS,
-                ballast_bytes: config.ballast_bytes,
-            },
+            config,
             store,
             shared,
             surroundings,
@@ -174,8 +160,9 @@ impl Writer {
         let unsigned = self.store.signed_size() != self.store.size();
         let waited = now.mono_ns.saturating_sub(self.last_checkpoint_ns);
         let (bytes, age) = self.store.segment_age(now);
-        let roll = bytes >= self.limits.segment_bytes || (bytes > 0 && age >= self.limits.segment_ns);
-        if unsigned && (roll || waited >= self.limits.checkpoint_ns) {
+        let roll = bytes >= self.config.segment_bytes_max
+            || (bytes > 0 && age >= self.config.segment_age_max_s * 1000 * NS_PER_MS);
+        if unsigned && (roll || waited >= self.config.checkpoint_interval_ms * NS_PER_MS) {
             self.sign(waited, now);
         }
         if roll {
@@ -216,7 +203,7 @@ impl Writer {
         } else if was.admits() {
             self.shared.set_condition(Condition::DiskFull);
             let path = self.store.layout().ballast();
-            let freed = self.limits.ballast_bytes > 0 && self.store.files().remove(&path).is_ok();
+            let freed = self.config.ballast_bytes > 0 && self.store.files().remove(&path).is_ok();
             if freed && self.commit(now).is_ok() {
                 let lanes = self.store.lanes_with_own();
                 self.store.push_own(
@@ -235,8 +222,8 @@ impl Writer {
     /// Admits again when the disk has room for records and for the ballast.
     fn regain(&mut self, now: Now) {
         let path = self.store.layout().ballast();
-        let room = self.limits.ballast_bytes == 0
-            || self.store.files().allocate(&path, self.limits.ballast_bytes).is_ok();
+        let room = self.config.ballast_bytes == 0
+            || self.store.files().allocate(&path, self.config.ballast_bytes).is_ok();
         if room {
             self.tick("resumed", now);
             if self.commit(now).is_ok() {
@@ -252,9 +239,9 @@ impl Writer {
         if !self.shared.condition().admits() {
             self.shared.pause(RETRY);
         } else if drained > 0 {
-            self.shared.nap(self.limits.commit);
+            self.shared.nap(Duration::from_millis(self.config.commit_interval_ms));
         } else if self.store.signed_size() != self.store.size() {
-            self.shared.sleep(Duration::from_nanos(self.limits.checkpoint_ns));
+            self.shared.sleep(Duration::from_millis(self.config.checkpoint_interval_ms));
         } else if self.shared.has_summary() {
             self.shared.sleep(Duration::from_nanos(SUMMARY_INTERVAL_NS));
         } else {

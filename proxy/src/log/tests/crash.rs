@@ -127,7 +127,7 @@ fn a_log_that_was_changed_while_nobody_wrote_is_not_continued() {
             disk.edit(&Path::new(DIRECTORY).join("checkpoints.log"), |bytes| {
                 let at = bytes.len() - 60;
                 bytes[at] ^= 1;
-            })
+            });
         },
         &|error| matches!(error, LogError::Checkpoint(_)),
     );

@@ -67,6 +67,16 @@ impl State {
     }
 }
 
+impl State {
+    /// Counts a call that needs no room.
+    fn change_without_room(&mut self) -> io::Result<()> {
+        match self.change() {
+            Err((error, _)) if error.kind() != io::ErrorKind::StorageFull => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
 impl FakeDisk {
     pub(super) fn with(fault: Fault) -> Self {
         let disk = Self::default();
@@ -184,10 +194,7 @@ impl FileOps for FakeDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.change().map_err(|(error, _)| error).or_else(|error| match error.kind() {
-            io::ErrorKind::StorageFull => Ok(()),
-            _ => Err(error),
-        })?;
+        state.change_without_room()?;
         state.files.remove(path);
         state.maps.remove(path);
         Ok(())
@@ -261,10 +268,7 @@ impl LogFile for FakeFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
         let call = state.calls;
-        state.change().map_err(|(error, _)| error).or_else(|error| match error.kind() {
-            io::ErrorKind::StorageFull => Ok(()),
-            _ => Err(error),
-        })?;
+        state.change_without_room()?;
         if let Fault::SyncFails { from, times } = state.fault
             && call >= from
             && state.sync_failures < times
@@ -279,10 +283,7 @@ impl LogFile for FakeFile {
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.change().map_err(|(error, _)| error).or_else(|error| match error.kind() {
-            io::ErrorKind::StorageFull => Ok(()),
-            _ => Err(error),
-        })?;
+        state.change_without_room()?;
         let file = state.files.entry(self.path.clone()).or_default();
         file.now.truncate(usize::try_from(bytes).unwrap());
         Ok(())
