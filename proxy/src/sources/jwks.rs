@@ -169,12 +169,13 @@ impl Outlet {
         drop(self.updates.send(KeyUpdate { issuer: self.issuer, keys }).await);
     }
 
-    fn status(&self, status: SourceStatus) {
+    /// True when that is news.
+    fn status(&self, status: SourceStatus) -> bool {
         self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
             changed
-        });
+        })
     }
 }
 
@@ -266,11 +267,7 @@ impl Keeper {
     }
 
     fn trouble(&self, error: &KeysError) {
-        tracing::warn!(issuer = self.outlet.issuer, %error, "keys of an issuer are not taken");
         let reason = error.to_string();
-        if self.outlet.keys.is_none() {
-            return self.outlet.status(SourceStatus::Failing(reason));
-        }
         let since = match &*self.outlet.status.borrow() {
             SourceStatus::Stale { since, .. } => *since,
             SourceStatus::Starting
@@ -279,7 +276,13 @@ impl Keeper {
             | SourceStatus::Withdrawn(_)
             | SourceStatus::Failing(_) => self.clock.unix_time(),
         };
-        self.outlet.status(SourceStatus::Stale { since, reason });
+        let news = match self.outlet.keys {
+            Some(_) => self.outlet.status(SourceStatus::Stale { since, reason }),
+            None => self.outlet.status(SourceStatus::Failing(reason)),
+        };
+        if news {
+            tracing::warn!(issuer = self.outlet.issuer, %error, "keys of an issuer are not taken");
+        }
     }
 }
 

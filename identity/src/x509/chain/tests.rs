@@ -357,3 +357,5 @@ fn a_flipped_byte_anywhere_in_the_leaf_never_changes_who_it_is() {
         assert!(verdict.is_err(), "byte {place} may be flipped");
     }
 }
+
+mod limbo;

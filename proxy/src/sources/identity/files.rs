@@ -92,7 +92,7 @@ pub(super) async fn run(paths: Paths, outlet: Outlet, clock: Arc<dyn Clock>) {
             }
             seen = Some(stamps);
         }
-        outlet.status(status(loaded.as_ref(), trouble.as_ref(), &*clock));
+        _ = outlet.status(status(loaded.as_ref(), trouble.as_ref(), &*clock));
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -88,12 +88,13 @@ impl Outlet {
         drop(self.updates.send(update).await);
     }
 
-    fn status(&self, status: SourceStatus) {
+    /// True when that is news.
+    fn status(&self, status: SourceStatus) -> bool {
         self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
             changed
-        });
+        })
     }
 }
 

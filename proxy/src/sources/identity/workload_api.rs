@@ -35,6 +35,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(330);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
+/// How often the age of our SVID is looked at while nothing comes.
+const ROTATION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// One message: some SVIDs and the bundles of all federated trust domains.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SVIDS_MAX: usize = 100;
@@ -75,7 +77,7 @@ struct State {
 /// Follows the Workload API for ever. Dropping the future closes the connection.
 pub(super) async fn run(choice: Choice, outlet: Outlet, clock: Arc<dyn Clock>) {
     let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-    let mut follower = Follower { choice, outlet, clock, has_state: false };
+    let mut follower = Follower { choice, outlet, clock, has_state: false, svid: None };
     loop {
         let ended = follower.follow(&mut backoff).await;
         let code = ended.code();
@@ -97,7 +99,9 @@ struct Follower {
     choice: Choice,
     outlet: Outlet,
     clock: Arc<dyn Clock>,
+    /// A state was taken over and has not been withdrawn.
     has_state: bool,
+    svid: Option<Arc<X509Svid>>,
 }
 
 impl Follower {
@@ -108,7 +112,14 @@ impl Follower {
             Err(status) => return status,
         };
         loop {
-            match stream.message().await {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = tokio::time::sleep(ROTATION_CHECK_INTERVAL) => {
+                    self.check_rotation();
+                    continue;
+                }
+            };
+            match message {
                 Ok(Some(message)) => {
                     backoff.reset();
                     self.take(message).await;
@@ -119,10 +130,19 @@ impl Follower {
         }
     }
 
+    /// An endpoint that says nothing may be well, or hang. The age of our SVID tells which.
+    fn check_rotation(&self) {
+        let overdue = self.svid.as_deref().and_then(|svid| overdue(svid, self.clock.unix_time()));
+        if let Some(status) = overdue {
+            self.outlet.status(status);
+        }
+    }
+
     async fn take(&mut self, message: X509SvidResponse) {
         match judge(message, self.choice.spiffe_id.as_ref(), self.clock.unix_time()) {
             Ok(state) => {
                 self.has_state = true;
+                self.svid.clone_from(&state.update.svid);
                 self.outlet.update(state.update).await;
                 self.outlet.status(state.status);
             }
@@ -135,13 +155,15 @@ impl Follower {
             tracing::warn!(reason = status.message(), "the Workload API withdrew our identity");
             self.outlet.update(IdentityUpdate::withdrawn()).await;
             self.has_state = false;
+            self.svid = None;
         }
         self.outlet.status(SourceStatus::Withdrawn(status.message().to_owned()));
     }
 
     fn trouble(&self, reason: &str) {
-        tracing::warn!(reason, "identity is not taken from the Workload API");
-        self.outlet.status(SourceStatus::Failing(reason.to_owned()));
+        if self.outlet.status(SourceStatus::Failing(reason.to_owned())) {
+            tracing::warn!(reason, "identity is not taken from the Workload API");
+        }
     }
 
     fn lost(&self, status: &Status) {
@@ -161,6 +183,22 @@ impl Follower {
         };
         self.outlet.status(SourceStatus::Stale { since, reason });
     }
+}
+
+/// SVIDs are replaced at half of their life; what is a quarter late will not come by itself.
+fn overdue(svid: &X509Svid, now: UnixTime) -> Option<SourceStatus> {
+    let (begin, half, end) =
+        (svid.not_before().as_secs(), svid.half_life().as_secs(), svid.not_after().as_secs());
+    let late = half + half.saturating_sub(begin) / 2;
+    let id = svid.spiffe_id();
+    if now.as_secs() > end {
+        return Some(SourceStatus::Failing(format!(
+            "the SVID of `{id}` expired at {end} and has not been replaced"
+        )));
+    }
+    (now.as_secs() > late).then(|| {
+        SourceStatus::Degraded(format!("the SVID of `{id}` expires at {end} and should have been replaced"))
+    })
 }
 
 /// tonic's own words ("transport error") leave out what happened.

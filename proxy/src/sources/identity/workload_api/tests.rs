@@ -138,3 +138,21 @@ fn no_key_is_shown() {
     let text = format!("{:?}", message(vec![entry(&ca("example.org"), ID)]));
     assert!(text.contains(ID) && !text.contains("key"), "{text}");
 }
+
+#[test]
+fn an_svid_that_is_not_replaced_in_time_is_told() {
+    let issued = ca("example.org").issue(&ID.parse().unwrap(), Duration::from_secs(390), at(NOW_S)).unwrap();
+    // Valid for 400 s, from 10 s ago.
+    let svid = issued.svid().unwrap();
+    assert_eq!(overdue(&svid, at(NOW_S + 290)), None);
+    let late = overdue(&svid, at(NOW_S + 291));
+    assert!(
+        matches!(late, Some(SourceStatus::Degraded(ref reason)) if reason.contains("should have been")),
+        "{late:?}"
+    );
+    let gone = overdue(&svid, at(NOW_S + 391));
+    assert!(
+        matches!(gone, Some(SourceStatus::Failing(ref reason)) if reason.contains("expired at")),
+        "{gone:?}"
+    );
+}
