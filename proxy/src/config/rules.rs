@@ -65,7 +65,7 @@ rules! { DURATIONS: Duration {
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
     MAX_WAIT = duration("audit.max_wait", 50 * MS, MS, 10 * SECOND);
-    SEGMENT_AGE_MAX = duration("audit.segment_age_max", HOUR, SECOND, 7 * DAY);
+    SEGMENT_AGE_MAX = duration("audit.segment_age_max", HOUR, SECOND, DAY);
     CHECKPOINT_INTERVAL = duration("audit.checkpoint_interval", 250 * MS, 10 * MS, MINUTE);
 } }
 
@@ -79,7 +79,7 @@ rules! { SIZES: u64 {
     POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 64 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
-    SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, 4 * GIB);
+    SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);
 } }
 
 rules! { COUNTS: u64 {
@@ -89,7 +89,6 @@ rules! { COUNTS: u64 {
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
-    PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
 } }
 
 /// Most worker threads.

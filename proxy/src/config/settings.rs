@@ -322,7 +322,7 @@ pub struct AuditConfig {
     pub mode: AuditMode,
     /// How long a request may wait for its entry's place or, in `durable` mode, for the disk.
     pub max_wait: Duration,
-    /// Size of each worker's ring.
+    /// Size of each worker's ring; the log rounds it up to a power of two.
     pub ring_bytes: usize,
     /// A segment file is closed beyond this size.
     pub segment_bytes_max: u64,

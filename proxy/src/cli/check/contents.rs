@@ -40,12 +40,10 @@ pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
             BundleSource::Http { server, .. } => roots(&format!("{key}.source.http"), server, &mut findings),
             BundleSource::Directory { .. } => {}
         }
-        match &bundle.trust {
-            BundleTrust::Signers(files) => {
-                keys.push(signers(&format!("{key}.signers"), files, &mut findings))
-            }
-            BundleTrust::UnsignedForDevelopment => keys.push(Some(Vec::new())),
-        }
+        keys.push(match &bundle.trust {
+            BundleTrust::Signers(files) => signers(&format!("{key}.signers"), files, &mut findings),
+            BundleTrust::UnsignedForDevelopment => Some(Vec::new()),
+        });
     }
     findings.extend(bundles::check(&config.policy, &keys));
     audit(&config.audit.signer, &mut findings);

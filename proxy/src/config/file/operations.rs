@@ -22,7 +22,7 @@ pub struct AuditFile {
     /// How long a request may wait for its entry; beyond it, the request is refused.
     #[serde(default)]
     pub max_wait: Option<String>,
-    /// Size of the shared-memory ring of each worker.
+    /// Size of the shared-memory ring of each worker, rounded up to a power of two.
     #[serde(default)]
     pub ring_bytes: Option<String>,
     /// A segment file is closed beyond this size.

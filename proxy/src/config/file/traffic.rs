@@ -207,9 +207,6 @@ pub struct UpstreamFile {
     /// Open connections, over all workers.
     #[serde(default)]
     pub connections_max: Option<u64>,
-    /// Requests that wait for a connection, over all workers.
-    #[serde(default)]
-    pub pending_max: Option<u64>,
     /// Where its endpoints may be: what is spoken to them has no TLS. Default `loopback_only`.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,

@@ -202,7 +202,6 @@ fn upstream(
         file.connections_max,
         &rules::UPSTREAM_CONNECTIONS_MAX,
     );
-    let pending_max = context.count(&member(key, "pending_max"), file.pending_max, &rules::PENDING_MAX);
     let protocol = match file.protocol {
         None | Some(UpstreamProtocolFile::Http1) => UpstreamProtocol::Http1,
         Some(UpstreamProtocolFile::H2c) => UpstreamProtocol::H2c,
@@ -214,7 +213,6 @@ fn upstream(
         connect_timeout,
         idle_timeout,
         connections_max,
-        pending_max,
     })
 }
 

@@ -175,8 +175,6 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// Open connections, over all workers.
     pub connections_max: usize,
-    /// Requests that wait for a connection, over all workers.
-    pub pending_max: usize,
 }
 
 /// What is spoken to an upstream.
