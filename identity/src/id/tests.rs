@@ -115,3 +115,26 @@ fn paths_are_compared_with_their_case() {
     assert_ne!(lower, upper);
     assert_eq!(lower, lower.clone());
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_is_its_parts(text in "(spiffe|SPIFFE)://[a-zA-Z0-9._\\-:@%]{0,8}(/[a-zA-Z0-9._\\-%?#]{0,4}){0,4}") {
+            if let Ok(id) = text.parse::<SpiffeId>() {
+                prop_assert_eq!(format!("spiffe://{}{}", id.trust_domain(), id.path()), text);
+                prop_assert!(id.path().is_empty() || id.path().starts_with('/'));
+                let again: TrustDomain = id.trust_domain().as_str().parse().unwrap();
+                prop_assert_eq!(&again, id.trust_domain());
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            prop_assert!(text.parse::<SpiffeId>().is_err() || text.starts_with("spiffe://"));
+        }
+    }
+}

@@ -96,3 +96,55 @@ fn an_object_that_imitates_a_number_stays_an_object() {
     let value = parse(br#"{"$serde_json::private::Number":"1"}"#, LIMITS).unwrap();
     assert!(value.is_object());
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WIDE: Limits = Limits { depth_max: 64, values_max: 10_000 };
+
+    fn document() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("JSON has no infinity", |f| f.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..8)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_json_writes_is_read_back(value in document()) {
+            let compact = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(parse(compact.as_bytes(), WIDE), Ok(value.clone()));
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(parse(pretty.as_bytes(), WIDE), Ok(value));
+        }
+
+        #[test]
+        fn what_is_taken_is_what_serde_json_takes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(value) = parse(&bytes, WIDE) {
+                prop_assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
+            }
+        }
+
+        #[test]
+        fn text_that_is_nearly_json_never_differs(text in r#"[\[\]{},:0-9eE+\-."\\utrnalsf ]{0,40}"#) {
+            match (parse(text.as_bytes(), WIDE), serde_json::from_str::<Value>(&text)) {
+                (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs),
+                (Ok(ours), Err(error)) => prop_assert!(false, "{ours} although {error}"),
+                (Err(JsonError::Duplicate { .. } | JsonError::NumberTooLong(_)), Ok(_)) | (Err(_), Err(_)) => {}
+                (Err(error), Ok(theirs)) => prop_assert!(false, "{error} although {theirs}"),
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod keys;
 mod minting;
+mod properties;
 mod wycheproof;
 
 use std::sync::Arc;

@@ -85,7 +85,7 @@ fn judge(case: &Value) -> Result<(), String> {
 
 /// RFC 3339 in UTC, as limbo writes it: `2024-01-01T00:00:00+00:00`.
 fn time(text: &str) -> UnixTime {
-    let field = |range: std::ops::Range<usize>| text[range].parse::<u64>().unwrap();
+    let field = |range: std::ops::Range<usize>| text.get(range).unwrap().parse::<u64>().unwrap();
     let day = rcgen::date_time_ymd(
         i32::try_from(field(0..4)).unwrap(),
         u8::try_from(field(5..7)).unwrap(),
