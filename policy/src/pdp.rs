@@ -63,7 +63,7 @@ impl Engine {
 
 #[derive(Debug)]
 enum Policies {
-    Rego(RegoPolicies),
+    Rego(Box<RegoPolicies>),
     Cedar(CedarPolicies),
 }
 
@@ -97,7 +97,9 @@ impl Pdp {
         refuse_overlap(&bundles)?;
         refuse_language(&bundles, entry)?;
         let loaded = catch_unwind(AssertUnwindSafe(|| match entry {
-            Entry::Rego { path } => RegoPolicies::load(&bundles, path, limits).map(Policies::Rego),
+            Entry::Rego { path } => {
+                RegoPolicies::load(&bundles, path, limits).map(|rego| Policies::Rego(Box::new(rego)))
+            }
             Entry::Cedar => CedarPolicies::load(&bundles, limits).map(Policies::Cedar),
         }));
         let policies = loaded.unwrap_or(Err(LoadError::EnginePanic))?;

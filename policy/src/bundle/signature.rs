@@ -240,19 +240,22 @@ fn malformed<T>(what: String) -> Result<T, BundleError> {
 /// The one token of the list.
 fn token_of(list: &[u8]) -> Result<String, BundleError> {
     let document = read(list)?;
-    let members = document.as_object();
-    if members.is_some_and(|m| m.contains_key("plugin")) {
+    let empty = BTreeMap::new();
+    let members = document.as_object().unwrap_or(&empty);
+    // OPA writes the name of its own scheme; any other means that somebody else's code would have to judge.
+    if members.get("plugin").is_some_and(|plugin| !matches!(plugin.as_str(), Some("" | "_default"))) {
         return malformed("verification plugins are not supported".to_owned());
     }
-    match members.and_then(|m| m.get("signatures")).and_then(Document::as_array) {
-        Some([one]) if members.is_some_and(|m| m.len() == 1) => match one.as_str() {
+    if let Some(other) = members.keys().find(|name| !matches!(name.as_str(), "signatures" | "plugin")) {
+        return malformed(format!("member `{}` is not known", shown(other)));
+    }
+    match members.get("signatures").and_then(Document::as_array) {
+        Some([one]) => match one.as_str() {
             Some(token) if token.len() <= TOKEN_BYTES_MAX => Ok(token.to_owned()),
             Some(_) => malformed(format!("the signature is longer than {TOKEN_BYTES_MAX} bytes")),
             None => malformed("the signature is no string".to_owned()),
         },
-        Some(_) | None => {
-            malformed("it must hold `signatures` with exactly one signature, and nothing else".to_owned())
-        }
+        Some(_) | None => malformed("it must hold `signatures` with exactly one signature".to_owned()),
     }
 }
 

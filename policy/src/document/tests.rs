@@ -7,7 +7,7 @@ fn check(text: &str, want: Result<&str, &str>) {
     let got = parse(text.as_bytes(), SMALL);
     match (got, want) {
         (Ok(document), Ok(want)) => {
-            assert_eq!(String::from_utf8(canonical(&document)).unwrap(), want, "{text}")
+            assert_eq!(String::from_utf8(canonical(&document)).unwrap(), want, "{text}");
         }
         (Err(error), Err(want)) => assert!(error.to_string().contains(want), "{text}: {error}"),
         (got, want) => panic!("{text}: got {got:?}, want {want:?}"),

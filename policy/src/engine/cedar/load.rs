@@ -7,7 +7,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, SchemaFragment, Validati
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-fn refused(place: String, what: impl ToString) -> LoadError {
+fn refused(place: String, what: &dyn std::fmt::Display) -> LoadError {
     LoadError::Cedar { place, what: truncated(what.to_string()) }
 }
 
@@ -21,12 +21,13 @@ pub(super) fn load(bundles: &[(&str, &PolicyBundle)], limits: &PdpLimits) -> Res
     let verdict = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
     if !verdict.validation_passed() {
         let all: Vec<String> = verdict.validation_errors().take(8).map(ToString::to_string).collect();
-        return Err(refused("policies".to_owned(), all.join("; ")));
+        return Err(refused("policies".to_owned(), &all.join("; ")));
     }
-    let names = request::Names::new().map_err(|what| refused("schema".to_owned(), what))?;
+    let names = request::Names::new().map_err(|what| refused("schema".to_owned(), &what))?;
     let store = entities::Store::load(bundles, &schema, &names, limits)?;
-    let sources = bundles.iter().flat_map(|(_, bundle)| bundle.policies.values().map(String::as_str));
-    Ok(Shared { mentions: Mentions::of(sources), policies, schema, store, names, duties })
+    let sources: Vec<&str> =
+        bundles.iter().flat_map(|(_, bundle)| bundle.policies.values().map(String::as_str)).collect();
+    Ok(Shared { mentions: Mentions::of(&sources), policies, schema, store, names, duties })
 }
 
 /// The contract with the bundles' own types beside it; a second definition of one of ours is an error of Cedar's.
@@ -34,7 +35,7 @@ fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
     let fragment = |place: &str, text: &str| {
         SchemaFragment::from_cedarschema_str(text)
             .map(|(fragment, _)| fragment)
-            .map_err(|error| refused(place.to_owned(), error))
+            .map_err(|error| refused(place.to_owned(), &error))
     };
     let mut fragments = vec![fragment("postern.cedarschema", CONTRACT_SCHEMA)?];
     for (name, bundle) in bundles {
@@ -42,7 +43,7 @@ fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
             fragments.push(fragment(&format!("{name}/schema.cedarschema"), text)?);
         }
     }
-    Schema::from_schema_fragments(fragments).map_err(|error| refused("schema.cedarschema".to_owned(), error))
+    Schema::from_schema_fragments(fragments).map_err(|error| refused("schema.cedarschema".to_owned(), &error))
 }
 
 type Policies = (PolicySet, BTreeMap<String, obligations::Duties>);
@@ -56,8 +57,8 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
         .flat_map(|(name, bundle)| bundle.policies.iter().map(move |(file, text)| (*name, file, text)))
     {
         let place = format!("{bundle}/{file}");
-        let set =
-            PolicySet::from_str(source).map_err(|error| refused(place.clone(), described(&error, source)))?;
+        let set = PolicySet::from_str(source)
+            .map_err(|error| refused(place.clone(), &described(&error, source)))?;
         if set.templates().next().is_some() {
             let what = "a template has no effect, because nothing links it".to_owned();
             return Err(LoadError::Refused {
@@ -74,16 +75,19 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
                     id.to_owned()
                 }
                 Some(_) => {
-                    return Err(refused(place, "an `@id` is empty, longer than 128 bytes or holds controls"));
+                    return Err(refused(
+                        place,
+                        &"an `@id` is empty, longer than 128 bytes or holds controls",
+                    ));
                 }
                 None => format!("{file}#{}", index.saturating_add(1)),
             };
             let own =
-                obligations::Duties::of(policy).map_err(|what| refused(format!("{place} ({id})"), what))?;
+                obligations::Duties::of(policy).map_err(|what| refused(format!("{place} ({id})"), &what))?;
             if duties.insert(id.clone(), own).is_some() {
-                return Err(refused(place, format!("two policies have the id `{id}`")));
+                return Err(refused(place, &format!("two policies have the id `{id}`")));
             }
-            all.add(policy.new_id(PolicyId::new(&id))).map_err(|error| refused(place.clone(), error))?;
+            all.add(policy.new_id(PolicyId::new(&id))).map_err(|error| refused(place.clone(), &error))?;
         }
     }
     Ok((all, duties))

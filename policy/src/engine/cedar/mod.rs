@@ -44,8 +44,8 @@ pub(super) struct Mentions {
 }
 
 impl Mentions {
-    fn of<'a>(sources: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let word = |word: &str| sources.clone().any(|source| source.contains(word));
+    fn of(sources: &[&str]) -> Self {
+        let word = |word: &str| sources.iter().any(|source| source.contains(word));
         Self { headers: word("headers"), query: word("query"), claims: word("claims") }
     }
 }

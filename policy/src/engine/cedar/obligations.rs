@@ -24,7 +24,7 @@ impl Duties {
                 "reason" if value.len() <= MESSAGE_BYTES_MAX => duties.reason = Some(value.to_owned()),
                 "reason" => return Err(format!("`@reason` is longer than {MESSAGE_BYTES_MAX} bytes")),
                 "deny_status" if policy.effect() == Effect::Forbid => {
-                    duties.deny_status = Some(status(value)?)
+                    duties.deny_status = Some(status(value)?);
                 }
                 "deny_status" => {
                     return Err("`@deny_status` stands on a permit, where it has no effect".to_owned());

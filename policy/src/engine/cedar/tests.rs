@@ -199,8 +199,7 @@ fn claims_are_offered_with_scopes_and_tags() {
 }
 
 #[test]
-fn what_does_not_fit_the_contract_is_refused_at_load() {
-    let permit = "permit (principal, action, resource);";
+fn policies_that_do_not_fit_the_contract_are_refused_at_load() {
     check_refused(&[("p.cedar", "permit (principal, action, resource")], "line 1");
     check_refused(&[("p.cedar", "permit (principal, action == Action::\"GOT\", resource);")], "GOT");
     check_refused(
@@ -243,6 +242,11 @@ fn what_does_not_fit_the_contract_is_refused_at_load() {
         &[("p.cedar", "@set_request_header(\"host: x\") permit (principal, action, resource);")],
         "belongs to the connection",
     );
+}
+
+#[test]
+fn schemas_and_entities_that_do_not_fit_the_contract_are_refused_at_load() {
+    let permit = "permit (principal, action, resource);";
     check_refused(&[("p.cedar", permit), ("schema.cedarschema", "entity Workload;")], "Workload");
     check_refused(&[("p.cedar", permit), ("schema.cedarschema", "entity X in [Nowhere];")], "Nowhere");
     check_refused(&[("p.cedar", permit), ("entities.json", "{}")], "not an array");

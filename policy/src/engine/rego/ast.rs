@@ -40,12 +40,29 @@ impl<'m> Chain<'m> {
                     });
                     at = refr;
                 }
-                base => {
-                    selectors.reverse();
-                    return Self { base, selectors };
-                }
+                Expr::Var { .. }
+                | Expr::String { .. }
+                | Expr::RawString { .. }
+                | Expr::Number { .. }
+                | Expr::Bool { .. }
+                | Expr::Null { .. }
+                | Expr::Array { .. }
+                | Expr::Set { .. }
+                | Expr::Object { .. }
+                | Expr::ArrayCompr { .. }
+                | Expr::SetCompr { .. }
+                | Expr::ObjectCompr { .. }
+                | Expr::Call { .. }
+                | Expr::UnaryExpr { .. }
+                | Expr::BinExpr { .. }
+                | Expr::BoolExpr { .. }
+                | Expr::ArithExpr { .. }
+                | Expr::AssignExpr { .. }
+                | Expr::Membership { .. } => break,
             }
         }
+        selectors.reverse();
+        Self { base: at, selectors }
     }
 
     /// The variable the reference starts with.
@@ -61,10 +78,13 @@ pub(super) fn variable(expr: &Expr) -> Option<&str> {
 
 /// The text of a string literal without escapes.
 fn constant_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::String { span, .. } if !span.text().contains('\\') => Some(span.text()),
-        Expr::RawString { span, .. } => Some(span.text()),
-        _ => None,
+    if let Expr::RawString { span, .. } = expr {
+        return Some(span.text());
+    }
+    if let Expr::String { span, .. } = expr {
+        Some(span.text()).filter(|text| !text.contains('\\'))
+    } else {
+        None
     }
 }
 
@@ -107,6 +127,24 @@ pub(super) fn walk_rule<'m>(rule: &'m Rule, visit: &mut dyn FnMut(Node<'m>)) {
 /// Visits every node of one expression.
 pub(super) fn walk_expr<'m>(expr: &'m Expr, visit: &mut dyn FnMut(Node<'m>)) {
     run(vec![Work::Expr(expr)], visit);
+}
+
+/// The variables of an expression, but for those in the bodies of comprehensions inside it.
+pub(super) fn own_variables(expr: &Expr) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut work = vec![Work::Expr(expr)];
+    while let Some(next) = work.pop() {
+        match next {
+            Work::Expr(Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. })
+            | Work::Query(_) => {}
+            Work::Expr(expr) => expr_work(expr, &mut work, &mut |node| {
+                if let Node::Chain(chain) = node {
+                    names.extend(chain.root());
+                }
+            }),
+        }
+    }
+    names
 }
 
 /// Visits every node of a module's rules.
@@ -197,7 +235,7 @@ fn expr_work<'m>(expr: &'m Expr, work: &mut Vec<Work<'m>>, visit: &mut dyn FnMut
             visit(Node::Call { function: Chain::of(fcn), params, span });
         }
         Expr::Array { items, .. } | Expr::Set { items, .. } => {
-            work.extend(items.iter().map(|item| Work::Expr(item)))
+            work.extend(items.iter().map(|item| Work::Expr(item)));
         }
         Expr::Object { fields, .. } => {
             for (_, key, value) in fields {

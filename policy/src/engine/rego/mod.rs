@@ -224,12 +224,13 @@ impl ModuleSet {
         if !source.owner.manifest.owns(&package) || package.split('/').next() == Some(ENTRY_PACKAGE) {
             return Err(LoadError::OutsideRoots { place, package });
         }
-        let guarded =
-            negation::guarded(source.source, &module, &scope).map_err(|unfit| LoadError::Refused {
-                place: format!("{place}:{}", unfit.line),
-                what: unfit.what.to_owned(),
-                mend: "assign the operand to a variable on a line of its own, and negate with that variable",
-            })?;
+        let refused = |unfit: negation::Unfit| LoadError::Refused {
+            place: format!("{place}:{}", unfit.line),
+            what: unfit.what.to_owned(),
+            mend: "give each operand of the negation its value in a statement of its own before it",
+        };
+        negation::refuse_unbound(&module).map_err(refused)?;
+        let guarded = negation::guarded(source.source, &module, &scope).map_err(refused)?;
         engine.set_rego_v0(source.version == RegoVersion::V0);
         let text = guarded.unwrap_or_else(|| source.source.to_owned());
         engine.add_policy(place.clone(), text).map_err(|e| failed(e.to_string()))?;

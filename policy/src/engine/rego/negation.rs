@@ -6,15 +6,51 @@
 //! before the engine sees it: each such statement `not E` becomes
 //! `[1 | g0 = operand; not E] != []`, which holds only if every operand that OPA would move out is defined.
 //! The rewritten text stays on its line, so that errors keep naming it.
-use super::ast::{Chain, Node, Selector, variable, walk_expr, walk_module};
+use super::ast::{Chain, Node, Selector, own_variables, variable, walk_expr, walk_module, walk_rule};
 use super::scope::Scope;
 use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, Module, Ref};
+use std::collections::BTreeMap;
 
 /// Why a negation cannot be rewritten.
 #[derive(Debug)]
 pub(super) struct Unfit {
     pub(super) line: u32,
     pub(super) what: &'static str,
+}
+
+/// Refuses variables that are declared with `some` and then only negated: nothing gives them a value. OPA calls them
+/// unsafe; the engine would try them as they are.
+pub(super) fn refuse_unbound(module: &Module) -> Result<(), Unfit> {
+    for rule in &module.policy {
+        let mut declared: Vec<(&str, u32)> = Vec::new();
+        let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut negated: BTreeMap<&str, usize> = BTreeMap::new();
+        walk_rule(rule, &mut |node| match node {
+            Node::Chain(chain) => {
+                if let Some(name) = chain.root() {
+                    *uses.entry(name).or_default() += 1;
+                }
+            }
+            Node::Call { .. } => {}
+            Node::Statement(statement) => match &statement.literal {
+                Literal::SomeVars { vars, .. } => {
+                    declared.extend(vars.iter().map(|var| (var.text(), var.line)));
+                }
+                Literal::NotExpr { expr, .. } => {
+                    for name in own_variables(expr) {
+                        *negated.entry(name).or_default() += 1;
+                    }
+                }
+                Literal::SomeIn { .. } | Literal::Expr { .. } | Literal::Every { .. } => {}
+            },
+        });
+        for (name, line) in declared {
+            if negated.get(name).is_some_and(|count| uses.get(name) == Some(count)) {
+                return Err(Unfit { line, what: "a variable is declared with `some` and then only negated" });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The source with its negations guarded; `None` if nothing had to change.
@@ -127,10 +163,10 @@ impl<'m> Operands<'m, '_> {
 
     /// One side of an equality: OPA leaves a reference there in place.
     fn side(&mut self, expr: &'m Expr) {
-        match expr {
-            Expr::RefDot { .. } | Expr::RefBrack { .. } => self.within(expr),
-            Expr::Var { .. } => {}
-            other => self.operand(other),
+        if matches!(expr, Expr::RefDot { .. } | Expr::RefBrack { .. }) {
+            self.within(expr);
+        } else if variable(expr).is_none() {
+            self.operand(expr);
         }
     }
 

@@ -11,8 +11,10 @@ const COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// The most compiled patterns that a thread keeps; when it is full, all are dropped.
 const CACHE_MAX: usize = 1024;
 
+type Cache = HashMap<(String, Vec<char>, Kind), Regex>;
+
 thread_local! {
-    static CACHE: RefCell<HashMap<(String, Vec<char>, Kind), Regex>> = RefCell::new(HashMap::new());
+    static CACHE: RefCell<Cache> = RefCell::new(HashMap::new());
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -224,7 +226,7 @@ fn glob_class(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Opti
     // gobwas knows either a range `a-z` or a list of characters.
     match members.as_slice() {
         [low, '-', high] if low <= high => {
-            out.push_str(&format!("{}-{}", class_text(&[*low]), class_text(&[*high])))
+            out.push_str(&format!("{}-{}", class_text(&[*low]), class_text(&[*high])));
         }
         [_, '-', _] => return None,
         list => out.push_str(&class_text(list)),

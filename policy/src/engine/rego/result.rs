@@ -95,6 +95,10 @@ fn object(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
     Ok(Answer { decision: decision(allowed), reasons, message, obligations })
 }
 
+fn string(value: &Value) -> Option<&str> {
+    if let Value::String(text) = value { Some(text) } else { None }
+}
+
 fn is_empty(value: &Value) -> bool {
     value.as_object().is_ok_and(|members| members.is_empty())
         || value.as_array().is_ok_and(|items| items.first().is_none())
@@ -122,10 +126,8 @@ fn reasons(value: &Value) -> Result<Vec<PolicyId>, NoAnswer> {
     let items = items(value).ok_or_else(refuse)?;
     let mut reasons = Vec::new();
     for item in items.into_iter().take(REASONS_MAX) {
-        match item {
-            Value::String(name) if name.len() <= MESSAGE_BYTES_MAX => reasons.push(PolicyId::new(name)),
-            _ => return Err(refuse()),
-        }
+        let name = string(item).filter(|name| name.len() <= MESSAGE_BYTES_MAX).ok_or_else(refuse)?;
+        reasons.push(PolicyId::new(name));
     }
     Ok(reasons)
 }
@@ -176,23 +178,19 @@ fn names_of(value: &Value) -> Result<Vec<String>, NoAnswer> {
     };
     let mut names = Vec::new();
     for item in items {
-        match item {
-            Value::String(name) => {
-                names.push(
-                    header::checked_name(name).map_err(|error| NoAnswer::Obligation(error.to_string()))?,
-                );
-            }
-            other => return obligation(format!("`request_headers_to_remove` holds {}", kind(other))),
-        }
+        let Some(name) = string(item) else {
+            return obligation(format!("`request_headers_to_remove` holds {}", kind(item)));
+        };
+        names.push(header::checked_name(name).map_err(|error| NoAnswer::Obligation(error.to_string()))?);
     }
     Ok(names)
 }
 
 fn body(value: &Value) -> Result<String, NoAnswer> {
-    match value {
-        Value::String(text) if text.len() <= BODY_BYTES_MAX => Ok(text.to_string()),
-        Value::String(_) => obligation(format!("`body` is longer than {BODY_BYTES_MAX} bytes")),
-        other => obligation(format!("`body` is {}, not a string", kind(other))),
+    match string(value) {
+        Some(text) if text.len() <= BODY_BYTES_MAX => Ok(text.to_owned()),
+        Some(_) => obligation(format!("`body` is longer than {BODY_BYTES_MAX} bytes")),
+        None => obligation(format!("`body` is {}, not a string", kind(value))),
     }
 }
 

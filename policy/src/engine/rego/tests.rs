@@ -240,7 +240,7 @@ fn negation_over_an_undefined_operand_is_undefined_as_in_opa() {
         ("not data.blocked[input.user] with input.user as \"mallory\"".to_owned(), false),
     ] {
         let want = if holds { "policy.allowed" } else { "policy.denied" };
-        let rest = "f(x) if x == \"blocked\"\nother if input.nothing";
+        let rest = "f(x) if x == \"blocked\"\nother := \"x\" if input.nothing";
         with_data(&format!("default allow := false\nallow if {negated}\n{rest}"), want);
         with_data(&format!("default allow := false\nallow if {{ 1 == 1; {negated} }}\n{rest}"), want);
         with_data(
@@ -280,6 +280,9 @@ fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
     check_refused("allow if f(1)\nf(x) := f(x)", "calls itself");
     check_refused("allow if f(1)\nf(x) := g(x)\ng(x) := data.t.f(x)", "calls itself");
     check_refused("allow if not f(data.x[_])\nf(x) if x", "iterates with `_`");
+    check_refused("allow if { some i; not f(data.x[i]) }\nf(x) if x", "b/t.rego:2: a variable is declared");
+    check_refused("allow if not f(x)\nf(x) if x", "x");
+    check_refused("deny if usr == \"mallory\"\nallow if not deny", "usr");
     check_refused("allow if {", "b/t.rego");
     check_refused("allow if $\"x\"", "b/t.rego");
     check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
@@ -357,7 +360,7 @@ fn bundles_are_whole_or_refused() {
         Ok(_) => panic!("loaded"),
     };
     refused(&[], "no policy bundle");
-    refused(&[("a", rego.clone()), ("b", rego.clone())], "overlap");
+    refused(&[("a", rego.clone()), ("b", rego)], "overlap");
     refused(&[("a", bundle(&[("t.rego", "package t\nallow := true"), ("p.cedar", "")]))], "Cedar policies");
     let outside = [(".manifest", r#"{"roots": ["u"]}"#), ("t.rego", "package t\nallow := true")];
     refused(&[("a", bundle(&outside))], "outside the bundle's roots");
