@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, Findings, Level};
+use crate::config::{self, Config, Findings, Level, Loaded};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -34,11 +34,19 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, _err: &mut dyn Write) -> u8 
 fn look(args: &Args) -> (Findings, Option<Config>) {
     match config::load(&args.config) {
         Err(findings) => (findings, None),
-        Ok(loaded) => {
-            let found = contents::check(&loaded.config, SystemClock::new().unix_time());
-            (loaded.warnings.with(found), Some(loaded.config))
+        Ok(Loaded { config, warnings }) => {
+            let findings = inspect(&config, warnings)
+                .with(contents::check_validity(&config, SystemClock::new().unix_time()))
+                .with(bundles::check(&config.policy));
+            (findings, Some(config))
         }
     }
+}
+
+/// What `run` has to know before it starts anything: the keys and certificates of a configuration that was
+/// taken are what they should be. Not the bundles: a sidecar starts with its last good ones.
+pub(super) fn inspect(config: &Config, warnings: Findings) -> Findings {
+    warnings.with(contents::check(config))
 }
 
 fn write_report(findings: &Findings, config: Option<&Config>, out: &mut dyn Write) -> std::io::Result<()> {

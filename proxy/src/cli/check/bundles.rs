@@ -1,7 +1,7 @@
 //! Whether the policy bundles that lie in folders would come into force. A bundle from a server is not
 //! fetched: `check` must say the same on a machine that cannot reach it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,26 +9,24 @@ use bytes::Bytes;
 use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, SignerKey, Signers};
 use tokio::sync::{mpsc, watch};
 
+use super::contents::FILE_BYTES_MAX;
 use crate::clock::SystemClock;
 use crate::config::{BundleConfig, BundleSource, BundleTrust, Finding, PolicyConfig, PolicyDecision, member};
 use crate::sources::identity::SourceStatus;
 use crate::sources::policy::{self, Origin, Source};
+use crate::sources::watched_file;
 
 /// A folder that takes longer to read is not one.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Findings about every bundle in a folder, and about all of them together when none is elsewhere. `signers`
-/// are the keys of each bundle; a bundle whose keys cannot be read has none and is passed over.
-pub(super) fn check(config: &PolicyConfig, signers: &[Option<Vec<SignerKey>>]) -> Vec<Finding> {
+/// Findings about every bundle in a folder, and about all of them together when none is elsewhere. A bundle
+/// whose signers' keys cannot be read is passed over: they have findings of their own.
+pub(super) fn check(config: &PolicyConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut bundles = Vec::new();
-    for (bundle, keys) in config.bundles.iter().zip(signers) {
+    for bundle in &config.bundles {
         let BundleSource::Directory { path, .. } = &bundle.source else { continue };
-        let signers = match (&bundle.trust, keys) {
-            (BundleTrust::UnsignedForDevelopment, _) => Signers::UnsignedAllowedForDevelopment,
-            (BundleTrust::Signers(_), Some(keys)) => Signers::Keys(keys.clone()),
-            (BundleTrust::Signers(_), None) => continue,
-        };
+        let Some(signers) = signers(&bundle.trust) else { continue };
         match open(bundle, path, config, &signers) {
             Ok(opened) => bundles.push((bundle.name.as_str(), opened)),
             Err(what) => {
@@ -48,6 +46,17 @@ pub(super) fn check(config: &PolicyConfig, signers: &[Option<Vec<SignerKey>>]) -
         findings.push(Finding::error("policy.decision", error.to_string(), mend));
     }
     findings
+}
+
+fn signers(trust: &BundleTrust) -> Option<Signers> {
+    let key = |path: &PathBuf| {
+        let pem = watched_file::read(path, FILE_BYTES_MAX).ok()?;
+        SignerKey::from_pem(&path.display().to_string(), &pem).ok()
+    };
+    match trust {
+        BundleTrust::UnsignedForDevelopment => Some(Signers::UnsignedAllowedForDevelopment),
+        BundleTrust::Signers(files) => files.iter().map(key).collect::<Option<_>>().map(Signers::Keys),
+    }
 }
 
 fn open(

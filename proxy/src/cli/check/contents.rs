@@ -1,5 +1,5 @@
 //! What the files of a configuration hold: keys that match their certificates, keys of the right kind,
-//! bundles that can be trusted. `run` finds the same, one after the other and later.
+//! trust bundles that are some.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,6 @@ use postern_policy::SignerKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::bundles;
 use crate::config::{
     AuditSigner, BundleSource, BundleTrust, Config, Finding, HttpSource, IdentitySource, KeySource, Otlp,
     TrustRoots, member,
@@ -18,14 +17,15 @@ use crate::config::{
 use crate::sources::watched_file::read;
 
 /// A chain, a key or a key set, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// An SVID that ends sooner is worth a word.
 const SOON_S: u64 = 3600;
 
-/// Findings about the content of every file that the configuration names and that is there.
-pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
+/// Findings about what keys, certificates and key sets hold. None of them depends on the time, or on a
+/// policy: a sidecar that is refused here could not even begin.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    identity(&config.identity.source, now, &mut findings);
+    identity(&config.identity.source, &mut findings);
     for (index, issuer) in config.tokens.iter().enumerate() {
         let key = format!("tokens[{index}]");
         match &issuer.keys {
@@ -33,25 +33,33 @@ pub(super) fn check(config: &Config, now: UnixTime) -> Vec<Finding> {
             KeySource::Url(source) => roots(&key, source, &mut findings),
         }
     }
-    let mut keys = Vec::new();
     for bundle in &config.policy.bundles {
         let key = member("policy.bundles", &bundle.name);
         match &bundle.source {
             BundleSource::Http { server, .. } => roots(&format!("{key}.source.http"), server, &mut findings),
             BundleSource::Directory { .. } => {}
         }
-        keys.push(match &bundle.trust {
+        match &bundle.trust {
             BundleTrust::Signers(files) => signers(&format!("{key}.signers"), files, &mut findings),
-            BundleTrust::UnsignedForDevelopment => Some(Vec::new()),
-        });
+            BundleTrust::UnsignedForDevelopment => {}
+        }
     }
-    findings.extend(bundles::check(&config.policy, &keys));
     audit(&config.audit.signer, &mut findings);
     match &config.telemetry.otlp {
         Otlp::Off => {}
         Otlp::Grpc(source) => roots("telemetry.otlp", source, &mut findings),
     }
     findings
+}
+
+/// Findings about the time left to a certificate in a file.
+pub(super) fn check_validity(config: &Config, now: UnixTime) -> Vec<Finding> {
+    let IdentitySource::Files { certificate, key, .. } = &config.identity.source else { return Vec::new() };
+    let files = (read(certificate, FILE_BYTES_MAX), read(key, FILE_BYTES_MAX));
+    // What cannot be read was said by `check`.
+    let (Ok(chain), Ok(private)) = files else { return Vec::new() };
+    let Ok(svid) = X509Svid::from_pem(&chain, &private) else { return Vec::new() };
+    validity(&svid, "identity.source.files.certificate", now).into_iter().collect()
 }
 
 /// The bytes of a file, or a finding about it.
@@ -65,7 +73,7 @@ fn bytes(key: &str, path: &Path, bytes_max: u64, findings: &mut Vec<Finding>) ->
     }
 }
 
-fn identity(source: &IdentitySource, now: UnixTime, findings: &mut Vec<Finding>) {
+fn identity(source: &IdentitySource, findings: &mut Vec<Finding>) {
     let IdentitySource::Files { certificate, key, trust_bundles } = source else { return };
     let at = |name: &str| format!("identity.source.files.{name}");
     let chain = bytes(&at("certificate"), certificate, FILE_BYTES_MAX, findings);
@@ -73,10 +81,7 @@ fn identity(source: &IdentitySource, now: UnixTime, findings: &mut Vec<Finding>)
     let mut own = None;
     if let (Some(chain), Some(private)) = (chain, private) {
         match X509Svid::from_pem(&chain, &private) {
-            Ok(svid) => {
-                validity(&svid, &at("certificate"), now, findings);
-                own = Some(svid);
-            }
+            Ok(svid) => own = Some(svid),
             Err(error) => {
                 let what = format!("`{}` with `{}`: {error}", certificate.display(), key.display());
                 let mend = "name the X.509-SVID and the private key that was made with it";
@@ -96,20 +101,19 @@ fn identity(source: &IdentitySource, now: UnixTime, findings: &mut Vec<Finding>)
     }
 }
 
-fn validity(svid: &X509Svid, key: &str, now: UnixTime, findings: &mut Vec<Finding>) {
+fn validity(svid: &X509Svid, key: &str, now: UnixTime) -> Option<Finding> {
     let id = svid.spiffe_id();
     let mend = "issue a new one; the file is followed while the sidecar runs";
     if now < svid.not_before() {
-        findings.push(Finding::error(key, format!("the certificate of `{id}` is not valid yet"), mend));
-    } else if now >= svid.not_after() {
-        findings.push(Finding::error(key, format!("the certificate of `{id}` has expired"), mend));
-    } else if now.as_secs().saturating_add(SOON_S) >= svid.not_after().as_secs() {
-        let left_s = svid.not_after().as_secs().saturating_sub(now.as_secs());
-        findings.push(Finding::warning(
-            key,
-            format!("the certificate of `{id}` expires in {left_s} s"),
-            mend,
-        ));
+        return Some(Finding::error(key, format!("the certificate of `{id}` is not valid yet"), mend));
+    }
+    let left_s = svid.not_after().as_secs().saturating_sub(now.as_secs());
+    match left_s {
+        0 => Some(Finding::error(key, format!("the certificate of `{id}` has expired"), mend)),
+        1..=SOON_S => {
+            Some(Finding::warning(key, format!("the certificate of `{id}` expires in {left_s} s"), mend))
+        }
+        _ => None,
     }
 }
 
@@ -138,29 +142,15 @@ fn key_set(key: &str, path: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The keys, unless one of them is not.
-fn signers(key: &str, files: &[PathBuf], findings: &mut Vec<Finding>) -> Option<Vec<SignerKey>> {
-    let mut keys = Some(Vec::new());
+fn signers(key: &str, files: &[PathBuf], findings: &mut Vec<Finding>) {
     for (index, path) in files.iter().enumerate() {
         let key = format!("{key}[{index}]");
-        let read = bytes(&key, path, FILE_BYTES_MAX, findings);
-        let read = read.map(|pem| SignerKey::from_pem(&path.display().to_string(), &pem));
-        match (read, &mut keys) {
-            (Some(Ok(signer)), Some(keys)) => keys.push(signer),
-            (Some(Ok(_)), None) => {}
-            (Some(Err(error)), _) => {
-                let what = format!("`{}`: {error}", path.display());
-                findings.push(Finding::error(
-                    key,
-                    what,
-                    "name the public key of who signs the bundle, in PEM",
-                ));
-                keys = None;
-            }
-            (None, _) => keys = None,
+        let Some(pem) = bytes(&key, path, FILE_BYTES_MAX, findings) else { continue };
+        if let Err(error) = SignerKey::from_pem(&path.display().to_string(), &pem) {
+            let what = format!("`{}`: {error}", path.display());
+            findings.push(Finding::error(key, what, "name the public key of who signs the bundle, in PEM"));
         }
     }
-    keys
 }
 
 fn audit(signer: &AuditSigner, findings: &mut Vec<Finding>) {

@@ -201,13 +201,10 @@ fn machines_get_one_json_object() {
 fn an_svid_near_its_end_is_told() {
     let folder = folder();
     let config = config::load(&folder.path().join("postern.yaml")).expect("taken").config;
-    let at = |now_s: u64| {
-        contents::check(
-            &config,
-            postern_identity::UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s)),
-        )
+    let said = |now_s: u64| -> Vec<String> {
+        let now = postern_identity::UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
+        contents::check_validity(&config, now).into_iter().map(|finding| finding.what).collect()
     };
-    let said = |now_s: u64| at(now_s).iter().map(|finding| finding.what.clone()).collect::<Vec<_>>();
     assert_eq!(said(1_795_000_000), Vec::<String>::new());
     // rcgen's certificates are valid from 1975-01-01 to 4096-01-01.
     assert!(said(157_000_000)[0].contains("not valid yet"));
