@@ -155,6 +155,9 @@ impl Control {
         let observing = routing.observing();
         self.metrics.policy.observing_routes(observing);
         self.shared.publish(|next| next.routing = Arc::new(routing));
+        let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        self.metrics.keep_only(&listeners, &upstreams);
         self.metrics.config.loaded(self.clock.unix_time().as_secs());
         self.status.config_trouble(None);
         self.status.observing_routes(observing);

@@ -7,6 +7,7 @@ use postern_identity::{TrustBundles, X509Svid};
 use postern_policy::Pdp;
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -121,23 +122,35 @@ impl postern_identity::tls::Material for Shared {
 /// touches memory that another core writes.
 pub struct Pinned {
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
-    current: RefCell<Rc<Arc<Snapshot>>>,
+    current: RefCell<Rc<InForce>>,
+}
+
+/// A snapshot as a worker lends it out: counted by the worker alone.
+#[derive(Debug)]
+pub struct InForce(Arc<Snapshot>);
+
+impl Deref for InForce {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
 }
 
 impl Pinned {
     /// A view of `shared`.
     pub fn new(shared: &Shared) -> Self {
-        let current = RefCell::new(Rc::new(shared.load()));
+        let current = RefCell::new(Rc::new(InForce(shared.load())));
         Self { cache: RefCell::new(Cache::new(Arc::clone(&shared.0))), current }
     }
 
     /// Pins the snapshot in force now.
-    pub fn pin(&self) -> Rc<Arc<Snapshot>> {
+    pub fn pin(&self) -> Rc<InForce> {
         let mut cache = self.cache.borrow_mut();
         let newest = cache.load();
         let mut current = self.current.borrow_mut();
-        if !Arc::ptr_eq(newest, &current) {
-            *current = Rc::new(Arc::clone(newest));
+        if !Arc::ptr_eq(newest, &current.0) {
+            *current = Rc::new(InForce(Arc::clone(newest)));
         }
         Rc::clone(&current)
     }

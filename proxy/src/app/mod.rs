@@ -100,10 +100,12 @@ pub enum StartError {
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => ": another process listens there; stop it or choose another port",
-        std::io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
-        _ => "",
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        ": another process listens there; stop it or choose another port"
+    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+        ": ports below 1024 need CAP_NET_BIND_SERVICE"
+    } else {
+        ""
     }
 }
 
@@ -123,6 +125,8 @@ impl App {
         let routing = Routing::new(config, None, &metrics);
         status.observing_routes(routing.observing());
         status.unsigned_bundles(unsigned(config));
+        let names: Vec<_> = issuers.iter().map(|issuer| issuer.issuer()).collect();
+        metrics.keys.issuers(&names);
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
         let sockets = bind(config, &shared, &metrics, &clock)?;

@@ -9,9 +9,14 @@ mod demo;
 mod run;
 mod schema;
 
+use crate::telemetry;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the last lines of the process log may take.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The guarded side gate of a service: an authorization sidecar.
 #[derive(Debug, Parser)]
@@ -56,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Bundle(args) => bundle::run(&args, &mut out, &mut err),
         Command::Schema(args) => schema::run(&args, &mut out, &mut err),
     };
+    telemetry::log::flush(FLUSH_TIMEOUT);
     // A reader that went away is no failure of ours, and there is nobody left to tell.
     drop(out.flush());
     ExitCode::from(code)

@@ -81,10 +81,7 @@ pub(super) fn serve(
         let finishing = scope.spawn(|| app.finish());
         runtime.block_on(async {
             // A second signal while the last exchanges run: the process is wanted gone.
-            let mut stop = match Stop::new() {
-                Ok(stop) => stop,
-                Err(_) => return,
-            };
+            let Ok(mut stop) = Stop::new() else { return };
             while !finishing.is_finished() {
                 tokio::select! {
                     () = stop.asked() => abort(),
@@ -105,6 +102,7 @@ pub(super) fn serve(
 #[expect(clippy::exit, reason = "the operator asked twice: in-progress exchanges are given up")]
 fn abort() {
     tracing::warn!("second signal: exchanges in progress are given up");
+    telemetry::log::flush(super::FLUSH_TIMEOUT);
     std::process::exit(1);
 }
 

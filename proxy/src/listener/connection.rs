@@ -8,6 +8,8 @@ use crate::recorder::{Caller, ConnectionDraft};
 use crate::telemetry::metrics;
 use crate::upstream::{BoxIo, LocalExecutor};
 use crate::worker::Worker;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_audit::ConnectionEnd;
@@ -79,6 +81,11 @@ impl Connection {
     /// Since when a head has been arriving.
     pub(super) fn head_begun(&self) -> Option<Instant> {
         self.heads.as_ref().and_then(RawHeads::begun)
+    }
+
+    /// Whether it is no longer certain where the next request on an HTTP/1.1 connection begins.
+    fn is_beyond_trust(&self) -> bool {
+        self.heads.as_ref().is_some_and(RawHeads::is_poisoned)
     }
 
     /// Counts an exchange in.
@@ -247,7 +254,8 @@ fn http1(limits: &crate::config::ListenerLimits) -> hyper::server::conn::http1::
     // The head's time is measured by `lifetime`, which tells a slow head from an idle connection.
     builder.timer(TokioTimer::new()).header_read_timeout(None);
     builder
-        .max_headers(limits.header_count_max)
+        // One more than allowed, so that the guard can refuse and record what hyper would answer by itself.
+        .max_headers(limits.header_count_max.saturating_add(1))
         .max_buf_size(HTTP1_BUFFER_BYTES.max(limits.header_bytes_max * 2));
     builder
 }
@@ -286,7 +294,13 @@ impl Service<http::Request<hyper::body::Incoming>> for Requests {
 
     fn call(&self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
-        Box::pin(async move { Ok(pipeline::serve(worker, connection, request).await) })
+        Box::pin(async move {
+            let mut response = pipeline::serve(worker, Rc::clone(&connection), request).await;
+            if connection.is_beyond_trust() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -1,13 +1,11 @@
 //! Step 11: the answer on its way down. The outcome is filed when the body has ended, however it ends.
-use super::exchange::{Closing, Exchange};
+use super::exchange::Exchange;
 use super::forward::Answer;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
 use super::trailers;
 use crate::config::Explain;
-use crate::listener::Protocol;
 use crate::upstream::Lease;
 use bytes::Bytes;
-use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -84,10 +82,7 @@ impl Exchange {
     pub(super) fn refuse(mut self, refused: Refused) -> Response<ResponseBody> {
         let status = refused.status();
         let refusal = refused.refusal;
-        let mut response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
-        if self.closing() == Closing::AfterAnswer && self.connection.protocol == Protocol::Http1 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
         self.refused(status, refusal, response.body().len());
         response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), exchange: Some(Box::new(self)) }))
     }

@@ -13,9 +13,10 @@ use crate::recorder::Draft;
 use crate::routing::Route;
 use crate::state::Policy;
 use crate::telemetry::TraceContext;
-use crate::telemetry::spans::{Decided, RequestFacts};
+use crate::telemetry::spans::{Decided, RequestFacts, Text};
+use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::worker::Worker;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use postern_audit::End;
 use postern_identity::Principal;
 use postern_identity::token::Claims;
@@ -37,6 +38,8 @@ pub(crate) struct Exchange {
     pub(super) evaluation: Option<Evaluation>,
     pub(super) decided: Decided,
     pub(super) reason: Refusal,
+    /// The caller's `tracestate`, where it goes on and the exchange may leave spans.
+    pub(super) tracestate: Option<Text>,
     /// Set where the exchange leaves spans.
     pub(super) request: Option<RequestFacts>,
     pub(super) started_unix_ns: u64,
@@ -46,19 +49,9 @@ pub(crate) struct Exchange {
     /// The status of the upstream, where it answered.
     pub(super) upstream_status: Option<StatusCode>,
     dialect: Dialect,
-    closing: Closing,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
     _active: Active,
-}
-
-/// What becomes of an HTTP/1.1 connection when the exchange has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closing {
-    /// It serves the next request.
-    No,
-    /// It is closed.
-    AfterAnswer,
 }
 
 /// What decided, and how long it took.
@@ -93,13 +86,13 @@ impl Exchange {
             evaluation: None,
             decided: Decided::Undecided,
             reason: Refusal::PolicyNotReady,
+            tracestate: tracestate(&trace, request.headers()),
             request: None,
             started_unix_ns: worker.clock.unix_ns(),
             path_raw_sha256: None,
             upstream_began_unix_ns: None,
             upstream_status: None,
             dialect: Dialect::of(request.headers()),
-            closing: Closing::No,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
             _active: active,
@@ -111,15 +104,6 @@ impl Exchange {
     /// The decision id.
     pub(super) fn id(&self) -> &str {
         self.draft.id()
-    }
-
-    /// Where the next request on the connection begins is no longer certain: it ends with this answer.
-    pub(super) fn distrust_connection(&mut self) {
-        self.closing = Closing::AfterAnswer;
-    }
-
-    pub(super) fn closing(&self) -> Closing {
-        self.closing
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -219,6 +203,13 @@ impl Exchange {
             outcome.end = Some(if std::thread::panicking() { End::Panic } else { End::ClientGone });
         }
         duration_ns
+    }
+}
+
+fn tracestate(trace: &TraceContext, headers: &HeaderMap) -> Option<Text> {
+    match trace.tracestate {
+        TraceState::Forward => headers.get(TRACESTATE)?.to_str().ok().map(Text::new),
+        TraceState::Remove => None,
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn forward(
         Ok(Err(refusal)) => return Err(blame(&request_body, refusal).into()),
         Ok(Ok(sent)) => sent,
     };
-    let response = guard(response, response_headers)?;
+    let response = guard(response, &response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
 
@@ -85,9 +85,9 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 }
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
-fn guard(mut response: Response<Incoming>, ours: HeaderMap) -> Result<Response<Incoming>, Refusal> {
+fn guard(mut response: Response<Incoming>, ours: &HeaderMap) -> Result<Response<Incoming>, Refusal> {
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
-    for (name, value) in &ours {
+    for (name, value) in ours {
         response.headers_mut().insert(name, value.clone());
     }
     Ok(response)

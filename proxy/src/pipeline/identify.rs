@@ -20,7 +20,15 @@ pub(super) async fn identify(
     let claims = match (rule, bearer(request)?) {
         (TokenRule::Ignored, _) | (TokenRule::Optional, None) => None,
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (TokenRule::Required | TokenRule::Optional, Some(token)) => Some(verify(exchange, token).await?),
+        (TokenRule::Required | TokenRule::Optional, Some(token)) => {
+            let verified = verify(exchange, token).await;
+            let metrics = &exchange.worker.metrics.keys;
+            match &verified {
+                Ok(_) => metrics.token_accepted(),
+                Err(refusal) => metrics.token_refused(refusal.code()),
+            }
+            Some(verified?)
+        }
     };
     Principal::new(peer, claims).map_err(|error| refusal(&error))
 }

@@ -114,9 +114,6 @@ fn normalise_head(
             let refused =
                 Refused::from(Refusal::from_code(error.code()).unwrap_or(Refusal::RequestUntracked));
             exchange.file_unreadable(&seen.0, &seen.1, &refused);
-            if error.closes_connection() {
-                exchange.distrust_connection();
-            }
             Err(refused)
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn offer(exchange: &mut Exchange) {
     let connection = &exchange.connection;
     let finished = FinishedExchange {
         trace: exchange.trace,
-        tracestate: None,
+        tracestate: exchange.tracestate.take(),
         started_unix_ns: exchange.started_unix_ns,
         ended_unix_ns,
         listener: Arc::clone(&connection.listener.name),

@@ -141,12 +141,6 @@ impl GuardError {
             Self::GrpcPath => "request.grpc_path",
         }
     }
-
-    /// Whether the HTTP/1 connection must be closed with the answer, because what follows on it is not
-    /// certain to be a request.
-    pub(crate) fn closes_connection(self) -> bool {
-        matches!(self, Self::Head(_) | Self::ContentLength | Self::TransferEncoding | Self::FramingConflict)
-    }
 }
 
 fn head_code(fault: HeadFault) -> &'static str {
