@@ -2,9 +2,10 @@
 //! other, and leaves as one new snapshot.
 use crate::clock::Clock;
 use crate::compile::{Compiled, Job, Jobs};
+use crate::log::{Event, LogHandle};
 use crate::sources::identity::IdentityUpdate;
 use crate::sources::policy::{BundleCandidate, LastGood};
-use crate::state::{Shared, Trust};
+use crate::state::{LoadedBundle, Shared, Trust};
 use crate::status::Status;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
@@ -41,6 +42,7 @@ pub struct Control {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     keys_generation: watch::Sender<u64>,
+    log: LogHandle,
     bundles: Bundles,
 }
 
@@ -60,12 +62,12 @@ impl Control {
     pub fn new(
         shared: Shared,
         (status, metrics, clock): (Arc<Status>, Arc<Metrics>, Arc<dyn Clock>),
-        keys_generation: watch::Sender<u64>,
+        (keys_generation, log): (watch::Sender<u64>, LogHandle),
         (jobs, last_good, bundle_names): (Jobs, LastGood, Vec<String>),
     ) -> Self {
         let archives = bundle_names.into_iter().map(|name| (name, None)).collect();
         let bundles = Bundles { jobs, last_good, archives, generation: 0, waiting: None };
-        Self { shared, status, metrics, clock, keys_generation, bundles }
+        Self { shared, status, metrics, clock, keys_generation, log, bundles }
     }
 
     /// Applies updates until the last sender is gone.
@@ -133,6 +135,7 @@ impl Control {
                     policy.bundles.iter().map(|b| (b.name.as_str(), b.revision.as_str())).collect();
                 let now_s = self.clock.unix_time().as_secs();
                 self.metrics.policy.loaded(policy.generation, policy.pdp.engine().as_str(), &bundles, now_s);
+                policy.bundles.iter().for_each(|bundle| self.record_bundle(bundle));
                 self.shared.publish(|next| next.policy = Some(Arc::new(policy)));
                 self.bundles.keep(&compiled.job);
             }
@@ -143,10 +146,39 @@ impl Control {
                     error.message
                 );
                 self.metrics.policy.load_failed(LoadResult::Refused);
+                self.record_refused(&compiled.job, &error.to_string());
                 self.status.policy_trouble(error.to_string());
             }
         }
         self.bundles.submit_waiting();
+    }
+
+    /// The log tells which policy was in force when: without it a decision's revision would mean nothing.
+    fn record_bundle(&self, bundle: &LoadedBundle) {
+        self.record(Event::Bundle {
+            event: "activated",
+            name: bundle.name.clone(),
+            revision: bundle.revision.clone(),
+            sha256: Some(bundle.sha256),
+            detail: String::new(),
+        });
+    }
+
+    fn record_refused(&self, job: &Job, detail: &str) {
+        let names: Vec<_> = job.archives.iter().map(|(name, _)| name.as_str()).collect();
+        self.record(Event::Bundle {
+            event: "refused",
+            name: names.join(","),
+            revision: String::new(),
+            sha256: None,
+            detail: detail.to_owned(),
+        });
+    }
+
+    fn record(&self, event: Event) {
+        if !self.log.record(event) {
+            tracing::warn!("an event of the control plane found no place in the audit log");
+        }
     }
 
     fn reload(&mut self, config: &crate::config::Config) {
@@ -159,6 +191,8 @@ impl Control {
         let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         self.metrics.keep_only(&listeners, &upstreams);
         self.metrics.config.loaded(self.clock.unix_time().as_secs());
+        let event = Event::Config { event: "reloaded", sha256: None, detail: String::new() };
+        self.record(event);
         self.status.config_trouble(None);
         self.status.observing_routes(observing);
         tracing::info!("configuration reloaded");

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
 use crate::control::Update;
 use crate::listener::Listener;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, LogHandle};
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
 use crate::state::Shared;
@@ -142,8 +142,17 @@ impl App {
         let facts =
             view::Facts { status: Arc::clone(&status), metrics: Arc::clone(&metrics), log: log.handle() };
         let view = Arc::new(view::View::new(facts, shared.clone(), Arc::clone(&clock), config));
-        let parts =
-            Parts { config, clock, shared, metrics, status, sampler, drain: drain.subscribe(), stopping };
+        let parts = Parts {
+            config,
+            clock,
+            shared,
+            metrics,
+            status,
+            sampler,
+            log: log.handle(),
+            drain: drain.subscribe(),
+            stopping,
+        };
 
         let mut threads = Threads::default();
         let spans = threads.export(&parts)?;
@@ -207,6 +216,7 @@ pub(crate) struct Parts<'a> {
     metrics: Arc<Metrics>,
     status: Arc<Status>,
     sampler: Sampler,
+    log: LogHandle,
     drain: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
 }

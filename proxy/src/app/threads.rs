@@ -69,7 +69,8 @@ impl Threads {
         let last_good = LastGood::new(parts.config.policy.last_good_directory.clone());
         let names = parts.config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let view = (Arc::clone(&parts.status), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-        let control = Control::new(parts.shared.clone(), view, keys_generation, (jobs, last_good, names));
+        let ends = (keys_generation, parts.log.clone());
+        let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, names));
         let sources = super::sources::Sources::new(parts, updates, wished)?;
         let mut stopping = parts.stopping.clone();
         self.rest("control", move |runtime| {

@@ -118,3 +118,6 @@ fn normalise_head(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

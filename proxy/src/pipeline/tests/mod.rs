@@ -1,0 +1,238 @@
+//! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
+mod world;
+
+use serde_json::Value;
+use std::rc::Rc;
+use std::time::Duration;
+use world::World;
+
+const ALLOW: &str = "package authz\nimport rego.v1\ndecision := true";
+const DENY: &str = "package authz\nimport rego.v1\ndefault decision := false";
+const UNDEFINED: &str = "package authz\nimport rego.v1\ndecision := true if input.nothing.at.all";
+const WRONG_TYPE: &str = "package authz\nimport rego.v1\ndecision := \"true\"";
+const READS_BODY: &str = "package authz\nimport rego.v1\ndefault decision := false\ndecision := true if input.parsed_body.amount < 100";
+const GET: &str = "GET /api/x HTTP/1.1\nHost: a.test\n\n";
+
+/// A request under a policy comes to this status, decision and reason; an upstream sees it if it is allowed.
+fn check(policy: Option<&str>, request: &str, (status, decision, reason): (u16, &str, &str)) {
+    let world = World::new(policy);
+    let seen = Rc::clone(&world.seen);
+    let (answer, records) = world.run(async |_, caller| caller.ask(request).await);
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let record = only(&records, "decision");
+    assert_eq!((text(record, "decision"), text(record, "reason")), (decision, reason), "{record}");
+    assert_eq!(seen.borrow().len(), usize::from(decision == "allow"), "what the upstream saw");
+    let outcome = only(&records, "outcome");
+    assert_eq!(outcome["status"], status, "{outcome}");
+    assert_eq!(outcome["id"], record["id"], "the outcome belongs to the decision");
+    assert!(answer.contains(text(record, "id")), "the caller is told the decision's id");
+}
+
+fn only<'a>(records: &'a [Value], kind: &str) -> &'a Value {
+    let mut found = records.iter().filter(|record| record["kind"] == kind);
+    let first = found.next().unwrap_or_else(|| panic!("no {kind} in {records:#?}"));
+    assert!(found.next().is_none(), "more than one {kind} in {records:#?}");
+    first
+}
+
+fn text<'a>(record: &'a Value, member: &str) -> &'a str {
+    record[member].as_str().unwrap_or_default()
+}
+
+#[test]
+fn an_allowed_request_is_forwarded() {
+    check(Some(ALLOW), GET, (200, "allow", "policy.allowed"));
+}
+
+#[test]
+fn a_denied_request_is_refused() {
+    check(Some(DENY), GET, (403, "deny", "policy.denied"));
+}
+
+#[test]
+fn a_policy_that_does_not_answer_denies() {
+    check(Some(UNDEFINED), GET, (403, "deny", "policy.undefined"));
+    check(Some(WRONG_TYPE), GET, (403, "deny", "policy.result_type"));
+}
+
+#[test]
+fn nothing_is_forwarded_without_a_policy() {
+    check(None, GET, (503, "deny", "policy.not_ready"));
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_never_reaches_policy() {
+    let check = |request, reason| check(Some(ALLOW), request, (400, "deny", reason));
+    check("GET /api/../admin HTTP/1.1\nHost: a.test\n\n", "request.path_dot_segment");
+    check("GET /api/%2e%2e/admin HTTP/1.1\nHost: a.test\n\n", "request.path_dot_segment");
+    check("GET /api#/admin HTTP/1.1\nHost: a.test\n\n", "request.fragment");
+    check("GET /api HTTP/1.1\nHost: a.test\nHost: b.test\n\n", "request.host_duplicate");
+    check(
+        "POST /api HTTP/1.1\nHost: a.test\nContent-Length: 1\nTransfer-Encoding: chunked\n\n",
+        "request.framing_conflict",
+    );
+}
+
+#[test]
+fn a_request_that_no_route_takes_is_refused() {
+    check(Some(ALLOW), "GET /apix HTTP/1.1\nHost: a.test\n\n", (404, "deny", "route.none"));
+}
+
+#[test]
+fn a_body_that_policy_reads_is_read_whole_or_refused() {
+    let body = |length: usize, body: &str| {
+        format!(
+            "POST /api/p HTTP/1.1\nHost: a.test\nContent-Type: application/json\nContent-Length: {length}\n\n{body}"
+        )
+    };
+    check(Some(READS_BODY), &body(13, "{\"amount\":99}"), (200, "allow", "policy.allowed"));
+    check(Some(READS_BODY), &body(14, "{\"amount\":100}"), (403, "deny", "policy.denied"));
+    check(Some(READS_BODY), &body(2000, &"x".repeat(2000)), (413, "deny", "body.too_large"));
+    check(Some(ALLOW), &body(65_537, ""), (413, "deny", "body.too_large"));
+}
+
+#[test]
+fn an_observing_route_forwards_what_policy_denies_and_records_that_it_did() {
+    let request = "GET /watched/x HTTP/1.1\nHost: a.test\n\n";
+    let (answer, records) = World::new(Some(DENY)).run(async |_, caller| caller.ask(request).await);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let record = only(&records, "decision");
+    assert_eq!((text(record, "enforcement"), text(record, "would")), ("observe", "deny"), "{record}");
+}
+
+#[test]
+fn what_was_decided_on_is_what_the_upstream_sees() {
+    let request = "GET http://A.test:443/api/%41?q=%20 HTTP/1.1\nHost: a.test\nX-Spiffe-Id: spiffe://evil/x\nConnection: close, x-kept\nX-Kept: 1\nX-Forwarded-Client-Cert: URI=spiffe://evil\n\n";
+    let world = World::new(Some(ALLOW));
+    let seen = Rc::clone(&world.seen);
+    let (_, records) = world.run(async |_, caller| caller.ask(request).await);
+    let record = only(&records, "decision");
+    let seen = seen.borrow();
+    assert_eq!(seen[0].uri().path(), text(record, "path"));
+    assert_eq!(seen[0].headers()["host"], text(record, "host"));
+    for gone in ["x-spiffe-id", "x-forwarded-client-cert", "connection"] {
+        assert!(!seen[0].headers().contains_key(gone), "{gone} reached the upstream");
+    }
+    assert_eq!(seen[0].headers()["x-kept"], "1", "a caller cannot have a header removed by naming it");
+    let trace = text(record, "trace_id");
+    assert!(
+        seen[0].headers()["traceparent"].to_str().unwrap().contains(trace),
+        "the upstream is told the trace"
+    );
+}
+
+#[test]
+fn a_policys_obligations_are_met_on_the_way_up_and_down() {
+    let policy = "package authz\nimport rego.v1\ndecision := {\"allowed\": true, \"headers\": {\"x-tenant\": \"7\"}, \"request_headers_to_remove\": [\"x-secret\"], \"response_headers_to_add\": {\"x-seen\": \"yes\"}}";
+    let world = World::new(Some(policy));
+    let seen = Rc::clone(&world.seen);
+    let request = "GET /api/x HTTP/1.1\nHost: a.test\nX-Secret: 1\nX-Tenant: 8\n\n";
+    let (answer, records) = world.run(async |_, caller| caller.ask(request).await);
+    assert!(answer.contains("x-seen: yes"), "{answer}");
+    assert_eq!(seen.borrow()[0].headers()["x-tenant"], "7");
+    assert!(!seen.borrow()[0].headers().contains_key("x-secret"));
+    let mutations = &only(&records, "decision")["mutations"];
+    assert_eq!(mutations, &serde_json::json!(["remove x-secret", "set x-tenant"]));
+}
+
+#[test]
+fn a_denied_grpc_call_is_answered_in_its_own_words() {
+    let request =
+        "POST /told.Svc/Method HTTP/1.1\nHost: a.test\nContent-Type: application/grpc\nContent-Length: 0\n\n";
+    let request = request.replace("/told.Svc/Method", "/told/Method");
+    let (answer, _) = World::new(Some(DENY)).run(async |_, caller| caller.ask(&request).await);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    for part in
+        ["grpc-status: 7", "grpc-message: ", "grpc-status-details-bin: ", "content-type: application/grpc"]
+    {
+        assert!(answer.contains(part), "{part} in {answer}");
+    }
+}
+
+#[test]
+fn a_request_that_was_not_sent_is_tried_at_the_next_endpoint() {
+    let world = World::new(Some(ALLOW));
+    let refuse_all: world::Upstream = Rc::new(|_| Err(std::io::ErrorKind::ConnectionRefused.into()));
+    let (answer, records) = world.with_upstream(refuse_all).run(async |_, caller| caller.ask(GET).await);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let outcome = only(&records, "outcome");
+    assert_eq!((&outcome["attempts"], text(outcome, "reason")), (&Value::from(2), "upstream.connect_failed"));
+}
+
+#[test]
+fn an_upstream_that_breaks_off_is_not_tried_again() {
+    let world = World::new(Some(ALLOW));
+    let break_off: world::Upstream = Rc::new(|_| {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        drop(tokio::task::spawn_local(async move {
+            let mut theirs = theirs;
+            drop(tokio::io::AsyncReadExt::read(&mut theirs, &mut [0; 64]).await);
+        }));
+        let stream: crate::upstream::BoxIo = Box::new(ours);
+        Ok(stream)
+    });
+    let (answer, records) = world.with_upstream(break_off).run(async |_, caller| caller.ask(GET).await);
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert_eq!(only(&records, "outcome")["attempts"], 1);
+}
+
+#[test]
+fn an_upstream_that_is_silent_is_given_up_in_time() {
+    let world = World::new(Some(ALLOW));
+    let silent: world::Upstream = Rc::new(|_| {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        std::mem::forget(theirs);
+        let stream: crate::upstream::BoxIo = Box::new(ours);
+        Ok(stream)
+    });
+    let (answer, records) = world.with_upstream(silent).run(async |_, caller| caller.ask(GET).await);
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert_eq!(text(only(&records, "outcome"), "reason"), "upstream.timeout");
+}
+
+#[test]
+fn no_request_is_served_on_a_connection_whose_svid_has_expired() {
+    let world = World::new(Some(ALLOW));
+    let ((first, second), records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let first = conversation.ask(GET).await;
+        world.clock.advance(Duration::from_secs(601));
+        (first, conversation.ask(GET).await)
+    });
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    assert!(second.starts_with("HTTP/1.1 401 "), "{second}");
+    assert!(records.iter().any(|record| record["reason"] == "peer.expired"));
+}
+
+#[test]
+fn no_request_is_served_on_a_connection_whose_trust_domain_lost_its_bundle() {
+    let world = World::new(Some(ALLOW));
+    let ((first, second), _) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let first = conversation.ask(GET).await;
+        world.shared.publish(|next| {
+            next.trust =
+                std::sync::Arc::new(crate::state::Trust { bundles: Default::default(), generation: 2 });
+        });
+        (first, conversation.ask(GET).await)
+    });
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    assert!(second.starts_with("HTTP/1.1 401 "), "{second}");
+}
+
+#[test]
+fn a_caller_that_goes_away_is_recorded() {
+    let silent: world::Upstream = Rc::new(|_| {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        std::mem::forget(theirs);
+        let stream: crate::upstream::BoxIo = Box::new(ours);
+        Ok(stream)
+    });
+    let world = World::new(Some(ALLOW)).with_upstream(silent);
+    let ((), records) = world.run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        conversation.say(&GET.replace('\n', "\r\n")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    });
+    assert_eq!(text(only(&records, "outcome"), "end"), "client_gone", "{records:#?}");
+}

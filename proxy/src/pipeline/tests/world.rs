@@ -1,0 +1,374 @@
+//! A worker in a box: real TLS, a real log, a real policy; the network is two ends of a pipe and the clock
+//! stands still until it is told to move.
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::demo::ca::Ca;
+use crate::keys::KeyRequests;
+use crate::listener::{Accepted, AcceptedIo, Listener, Place, WorkerHandle};
+use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::routing::Routing;
+use crate::state::{Pinned, Policy, Shared, Tokens, Trust};
+use crate::telemetry::metrics::MetricsPlan;
+use crate::telemetry::{Metrics, Sampler, SpanSink};
+use crate::upstream::{BoxIo, Connect, Connecting, Pool};
+use crate::worker::{self, Random, Worker};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use postern_identity::tls::{self, AcceptedTrustDomains, ExpectedPeers, Material};
+use postern_identity::token::Issuer;
+use postern_identity::{TrustBundles, X509Svid};
+use postern_policy::bundle::archive_of;
+use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+/// Saturday, 2026-11-21; the tests' beginning of time.
+pub(super) const BEGINNING_S: u64 = 1_795_219_200;
+pub(super) const CALLER: &str = "spiffe://example.org/web";
+
+#[derive(Debug)]
+pub(super) struct StandingClock(AtomicU64);
+
+impl StandingClock {
+    pub(super) fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for StandingClock {
+    fn unix_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the upstream does with a connection.
+pub(super) type Upstream = Rc<dyn Fn(usize) -> io::Result<BoxIo>>;
+
+struct Scripted {
+    upstream: Upstream,
+    made: Cell<usize>,
+}
+
+impl std::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl Connect for Scripted {
+    fn connect(&self, _endpoint: SocketAddr) -> Connecting {
+        let number = self.made.get();
+        self.made.set(number + 1);
+        let made = (self.upstream)(number);
+        Box::pin(async move { made })
+    }
+}
+
+#[derive(Debug)]
+struct CallerMaterial(Arc<X509Svid>, Arc<TrustBundles>);
+
+impl Material for CallerMaterial {
+    fn trust(&self) -> Arc<TrustBundles> {
+        Arc::clone(&self.1)
+    }
+
+    fn svid(&self) -> Option<Arc<X509Svid>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// The world around one worker.
+pub(super) struct World {
+    pub(super) clock: Arc<StandingClock>,
+    pub(super) shared: Shared,
+    pub(super) seen: Rc<RefCell<Vec<Request<Bytes>>>>,
+    ca: Ca,
+    directory: tempfile::TempDir,
+    listener: Arc<Listener>,
+    log: Option<Log>,
+    seat: Option<crate::recorder::Seat>,
+    metrics: Arc<Metrics>,
+    upstream: Option<Upstream>,
+}
+
+const CONFIG: &str = "
+version: 1
+identity: { source: { workload_api: { socket: unix:///nowhere } } }
+policy:
+  bundles: { authz: { source: { directory: { path: /nowhere } }, unsigned: development_only } }
+  decision: { rego: authz/decision }
+  last_good_directory: /nowhere
+listeners:
+  app:
+    inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }
+    limits: { body_bytes_max: 64KiB, policy_body_bytes_max: 1KiB, drain_grace: 1s }
+    routes:
+      - { name: watched, match: { path_prefix: /watched }, upstream: app, enforcement: observe }
+      - { name: told, match: { path_prefix: /told }, upstream: app, explain: detail }
+      - { name: api, match: { path_prefix: /api }, upstream: app, retry: { attempts_max: 2, on: [connect_failure] } }
+upstreams:
+  app: { endpoints: [127.0.0.1:1, 127.0.0.1:2] }
+audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
+";
+
+impl World {
+    /// A world whose policy is `rego`, or which has none, and whose upstream answers what it is asked.
+    pub(super) fn new(rego: Option<&str>) -> Self {
+        let clock = Arc::new(StandingClock(AtomicU64::new(BEGINNING_S * 1_000_000_000)));
+        let now = clock.unix_time();
+        let ca = Ca::new("example.org".parse().unwrap(), now).unwrap();
+        let config = configuration();
+        let plan = MetricsPlan { version: "test", started_unix_s: BEGINNING_S, reasons: &[] };
+        let metrics = Arc::new(Metrics::new(&plan));
+        let shared = Shared::new(Routing::new(&config, None, &metrics), Vec::<Issuer>::new());
+        let own =
+            ca.issue(&"spiffe://example.org/app".parse().unwrap(), Duration::from_secs(3600), now).unwrap();
+        let mut bundles = TrustBundles::default();
+        bundles.insert(ca.bundle().unwrap());
+        shared.publish(|next| {
+            next.svid = Some(Arc::new(own.svid().unwrap()));
+            next.trust = Arc::new(Trust { bundles: Arc::new(bundles), generation: 1 });
+            next.tokens = Arc::new(Tokens::default());
+            next.policy = rego.map(|rego| Arc::new(policy(rego)));
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let (log, seat) = open_log(&directory, &clock);
+        let time = Arc::new(crate::clock::TlsTime(Arc::clone(&clock) as Arc<dyn Clock>));
+        let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
+        let tls = tls::server_config(Arc::new(shared.clone()), accepted, time).unwrap();
+        let listener = Listener::new(&config.listeners[0], Arc::new(tls), metrics.listener("app"));
+        Self {
+            clock,
+            shared,
+            seen: Rc::default(),
+            ca,
+            directory,
+            listener: Arc::new(listener),
+            log: Some(log),
+            seat: Some(seat),
+            metrics,
+            upstream: None,
+        }
+    }
+
+    /// Puts another upstream behind the worker.
+    pub(super) fn with_upstream(mut self, upstream: Upstream) -> Self {
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// Runs the worker and, beside it, a caller on a TLS connection; gives back what the caller found and
+    /// every record of the log.
+    pub(super) fn run<T>(
+        mut self,
+        call: impl AsyncFnOnce(&World, Caller) -> T,
+    ) -> (T, Vec<serde_json::Value>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let seat = self.seat.take().unwrap();
+        let found = LocalSet::new().block_on(&runtime, async {
+            let (handle, accepted) = WorkerHandle::new();
+            let (drain, draining) = watch::channel(false);
+            let (incoming, arrivals) = mpsc::channel(4);
+            drop(accepted);
+            let worker = self.worker(seat.take());
+            let running = tokio::task::spawn_local(worker::run(worker, arrivals, draining));
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let io = AcceptedIo::Stream(Box::new(theirs));
+            let source = "192.0.2.7:4000".parse().unwrap();
+            let place = Place::take(&self.listener).unwrap();
+            let accepted = Accepted {
+                io,
+                source,
+                local: "192.0.2.1:8443".parse().unwrap(),
+                place,
+                load: handle.take_place(),
+            };
+            incoming.send(accepted).await.unwrap();
+            let caller = Caller { io: Box::new(ours), tls: Arc::new(self.caller_tls()) };
+            let found = call(&self, caller).await;
+            drain.send_replace(true);
+            drop(incoming);
+            running.await.unwrap();
+            found
+        });
+        drop(runtime);
+        self.log.take().unwrap().shutdown().unwrap();
+        (found, records(&self.directory))
+    }
+
+    fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
+        let (wishes, _) = mpsc::channel(1);
+        let (_, generation) = watch::channel(0);
+        let upstream = self.upstream.clone().unwrap_or_else(|| echo(&self.seen));
+        Rc::new(Worker {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            snapshots: Pinned::new(&self.shared),
+            shared: self.shared.clone(),
+            scratch: RefCell::default(),
+            recorder,
+            upstreams: Pool::new(Rc::new(Scripted { upstream, made: Cell::new(0) })),
+            tokens: RefCell::default(),
+            keys: KeyRequests::new(wishes, generation),
+            metrics: Arc::clone(&self.metrics),
+            spans: SpanSink::off(),
+            sampler: Sampler::new(0.0).unwrap(),
+            random: RefCell::new(Random::new([1, 2, 3, 4])),
+        })
+    }
+
+    fn caller_tls(&self) -> rustls::ClientConfig {
+        let ttl = Duration::from_secs(600);
+        let issued = self.ca.issue(&CALLER.parse().unwrap(), ttl, self.clock.unix_time()).unwrap();
+        let mut trust = TrustBundles::default();
+        trust.insert(self.ca.bundle().unwrap());
+        let material = CallerMaterial(Arc::new(issued.svid().unwrap()), Arc::new(trust));
+        let expected = ExpectedPeers::new(vec!["spiffe://example.org/app".parse().unwrap()], vec![]).unwrap();
+        let time = Arc::new(crate::clock::TlsTime(Arc::clone(&self.clock) as Arc<dyn Clock>));
+        tls::client_config(Arc::new(material), expected, time).unwrap()
+    }
+}
+
+fn configuration() -> Config {
+    config::load_text(CONFIG, std::path::Path::new("/test/postern.yaml"))
+        .map_err(|f| f.to_string())
+        .unwrap()
+        .config
+}
+
+fn policy(rego: &str) -> Policy {
+    let files = [
+        (".manifest", &b"{\"revision\":\"r1\",\"roots\":[\"authz\"]}"[..]),
+        ("policy.rego", rego.as_bytes()),
+    ];
+    let archive = archive_of(files).unwrap();
+    let limits = BundleLimits::default();
+    let bundle = PolicyBundle::open(&archive, &limits, &Signers::UnsignedAllowedForDevelopment).unwrap();
+    let entry = Entry::Rego { path: "authz/decision".to_owned() };
+    let pdp = Pdp::load(&[("authz", bundle)], &entry, &PdpLimits::default()).unwrap();
+    Policy { pdp, generation: 1, sha256: [7; 32], bundles: Vec::new() }
+}
+
+fn open_log(directory: &tempfile::TempDir, clock: &Arc<StandingClock>) -> (Log, crate::recorder::Seat) {
+    let clock = Arc::clone(clock);
+    let number = AtomicU64::new(1);
+    let surroundings = Surroundings {
+        clock: Arc::new(move || Now { unix_ns: clock.unix_ns(), mono_ns: clock.monotonic_ns() }),
+        random: Arc::new(move || u128::from(number.fetch_add(1, Ordering::Relaxed))),
+        files: Arc::new(Disk),
+    };
+    let mut config = LogConfig::new(directory.path().join("audit"), "example.org/app".to_owned(), 1);
+    config.ballast_bytes = 0;
+    config.ring_bytes = 256 * 1024;
+    let key = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let signer = postern_audit::Ed25519Signer::from_pkcs8(key.as_ref()).unwrap();
+    let (log, mut seats) = Log::open(config, surroundings, Box::new(signer)).unwrap();
+    (log, seats.remove(0))
+}
+
+fn records(directory: &tempfile::TempDir) -> Vec<serde_json::Value> {
+    let mut paths: Vec<_> = walk(&directory.path().join("audit")).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    paths.sort();
+    let text: String = paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn walk(directory: &std::path::Path) -> Box<dyn Iterator<Item = std::path::PathBuf>> {
+    let entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    Box::new(entries.into_iter().flat_map(|path| -> Box<dyn Iterator<Item = _>> {
+        if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }
+    }))
+}
+
+/// An upstream that answers 200 with what it was asked, and remembers it.
+fn echo(seen: &Rc<RefCell<Vec<Request<Bytes>>>>) -> Upstream {
+    let seen = Rc::clone(seen);
+    Rc::new(move |_| {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let seen = Rc::clone(&seen);
+        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let seen = Rc::clone(&seen);
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                let answer = Bytes::from(format!("{} {}", parts.method, parts.uri));
+                seen.borrow_mut().push(Request::from_parts(parts, body));
+                Ok::<_, hyper::Error>(Response::new(Full::new(answer)))
+            }
+        });
+        let serving =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
+        drop(tokio::task::spawn_local(serving));
+        let stream: BoxIo = Box::new(ours);
+        Ok(stream)
+    })
+}
+
+/// The far end of the connection, before the handshake.
+pub(super) struct Caller {
+    io: BoxIo,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+/// The far end after it, speaking HTTP/1.1 by hand.
+pub(super) struct Conversation(tokio_rustls::client::TlsStream<BoxIo>);
+
+impl Caller {
+    pub(super) async fn shake_hands(self) -> Conversation {
+        let name = rustls_pki_types::ServerName::try_from("app.test").unwrap();
+        Conversation(tokio_rustls::TlsConnector::from(self.tls).connect(name, self.io).await.unwrap())
+    }
+
+    /// One request, one answer.
+    pub(super) async fn ask(self, request: &str) -> String {
+        let mut conversation = self.shake_hands().await;
+        conversation.ask(request).await
+    }
+}
+
+impl Conversation {
+    pub(super) async fn say(&mut self, bytes: &str) {
+        tokio::io::AsyncWriteExt::write_all(&mut self.0, bytes.as_bytes()).await.unwrap();
+        tokio::io::AsyncWriteExt::flush(&mut self.0).await.unwrap();
+    }
+
+    /// Sends a head (`{CRLF}` for each line end is `\n` here) and reads one answer whole.
+    pub(super) async fn ask(&mut self, request: &str) -> String {
+        self.say(&request.replace('\n', "\r\n")).await;
+        self.hear().await
+    }
+
+    /// Reads one answer: its head, and its body by its content length.
+    pub(super) async fn hear(&mut self) -> String {
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                    return text;
+                }
+            }
+            let read = tokio::io::AsyncReadExt::read(&mut self.0, &mut buffer).await.unwrap_or(0);
+            if read == 0 {
+                return String::from_utf8(answer).unwrap();
+            }
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
