@@ -1,0 +1,110 @@
+//! `postern audit verify`.
+use super::{AuditError, Source, key, text};
+use postern_audit::{Checkpoint, Class, Report, verify};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Arguments of `audit verify`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The log's directory, or a copy of it; the running demo's if left out
+    directory: Option<PathBuf>,
+    /// A public key the log may be signed by, as PEM or verifier key; may be given several times
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// A checkpoint of this log that was kept elsewhere: finds a log that was cut back or forked since
+    #[arg(long, value_name = "FILE")]
+    seen: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Class, AuditError> {
+    let source = Source::open(args.directory.as_deref())?;
+    let keys = source.keys(&args.key)?;
+    let seen = match &args.seen {
+        Some(path) => Some(Checkpoint::open(&text(path)?, &keys, None).map_err(AuditError::Checkpoint)?),
+        None => None,
+    };
+    let report = verify(&source.files, &keys, seen.as_ref());
+    if args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(io::Error::from)?;
+        writeln!(out, "{text}")?;
+    } else {
+        show(&report, args, out)?;
+    }
+    Ok(report.class)
+}
+
+fn show(report: &Report, args: &Args, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "  log         {}",
+        report.origin.as_deref().unwrap_or("unknown: no checkpoint is signed by a known key")
+    )?;
+    let span = match (&report.from, &report.to) {
+        (Some(from), Some(to)) => format!("   from {from} to {to}"),
+        (None, _) | (_, None) => String::new(),
+    };
+    writeln!(out, "  records     {}   segments {}{span}", report.records, report.segments)?;
+    let (allowed, denied, undecided) = (report.allowed, report.denied, report.undecided);
+    writeln!(out, "  decisions   {allowed} allowed, {denied} denied, {undecided} undecided")?;
+    let independent = if args.key.is_empty() {
+        "keys from beside the log: give --key to trust no one but yourself"
+    } else {
+        "keys given"
+    };
+    let (signed, all) = (report.checkpoints_signed, report.checkpoints);
+    writeln!(out, "  signatures  {signed} of {all} checkpoints good ({independent})")?;
+    writeln!(
+        out,
+        "  signed      up to record {}; {} behind it are not signed yet",
+        report.signed_size, report.unsigned_records
+    )?;
+    writeln!(out, "  policy      {} revisions decided", report.policy_revisions.len())?;
+    writeln!(out, "  gaps        {} declared, {} records", report.gaps.len(), report.gap_records)?;
+    for gap in &report.gaps {
+        writeln!(
+            out,
+            "              lane {}: numbers {} to {} ({}), declared by record {}",
+            gap.lane, gap.from, gap.to, gap.reason, gap.index
+        )?;
+    }
+    for finding in &report.findings {
+        let place = match (finding.segment, finding.line) {
+            (Some(segment), Some(line)) => format!(" (seg/{segment:020}.jsonl line {line})"),
+            (Some(segment), None) => format!(" (seg/{segment:020}.jsonl)"),
+            (None, _) => String::new(),
+        };
+        let id = finding.id.as_deref().map(|id| format!(" id {id}")).unwrap_or_default();
+        writeln!(out, "  ! {}{place}{id}", finding.detail)?;
+    }
+    if report.findings_more > 0 {
+        writeln!(out, "  ! and {} more", report.findings_more)?;
+    }
+    for line in &report.cannot_tell {
+        writeln!(out, "  ? {line}")?;
+    }
+    for note in &report.notes {
+        writeln!(out, "  - {note}")?;
+    }
+    writeln!(out, "  result      {}   exit {}", result(report.class), report.class.exit_code())
+}
+
+fn result(class: Class) -> &'static str {
+    match class {
+        Class::Whole => "WHOLE",
+        Class::WholeWithGaps => "WHOLE, with declared gaps",
+        Class::Tampered => "TAMPERED",
+        Class::CannotTell => "CANNOT TELL",
+    }
+}
+
+/// Reads the keys that a proof is checked with.
+pub(super) fn keys(
+    paths: &[PathBuf],
+    origin: &str,
+) -> Result<Vec<(String, postern_audit::VerifyingKey)>, AuditError> {
+    paths.iter().map(|path| key(path, origin)).collect()
+}
