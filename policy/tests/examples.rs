@@ -1,4 +1,5 @@
 //! Every folder under `examples/policies/` is a policy with a table of cases, and every case is run.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 use postern_policy::{
     Body, BundleLimits, Decision, Entry, Headers, Http, Pdp, PdpLimits, PolicyBundle, Query, Scratch,
     Signers, Source, Verdict,

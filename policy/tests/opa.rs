@@ -1,5 +1,12 @@
 //! Real OPA as the judge: what it signs we verify, what we sign it verifies, and where the engine's meaning was mended
 //! both give the same answers. Runs where `POSTERN_OPA` names the program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that fails says so by panicking"
+)]
 use postern_policy::bundle::signed_archive_of;
 use postern_policy::{
     BundleLimits, Decision, Entry, Http, NoHeaders, Pdp, PdpLimits, PolicyBundle, Query, Scratch,
