@@ -2,12 +2,14 @@
 //!
 //! Exit codes: 0 as asked, 1 refused or failed, 2 usage; `audit verify` has its own (0 whole, 3 whole with
 //! declared gaps, 4 tampered, 5 cannot tell).
+mod audit;
 mod bundle;
 mod check;
 mod curl;
 mod demo;
 mod run;
 mod schema;
+mod why;
 
 use crate::telemetry;
 use clap::{Parser, Subcommand};
@@ -38,6 +40,10 @@ enum Command {
     Curl(curl::Args),
     /// Build, sign, verify and look into policy bundles
     Bundle(bundle::Args),
+    /// Verify and look into an audit log
+    Audit(audit::Args),
+    /// Explain a decision by its id
+    Why(why::Args),
     /// Print a published schema
     Schema(schema::Args),
 }
@@ -59,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &mut out, &mut err),
         Command::Curl(args) => curl::run(&args, &mut out, &mut err),
         Command::Bundle(args) => bundle::run(&args, &mut out, &mut err),
+        Command::Audit(args) => audit::run(&args, &mut out, &mut err),
+        Command::Why(args) => why::run(&args, &mut out, &mut err),
         Command::Schema(args) => schema::run(&args, &mut out, &mut err),
     };
     telemetry::log::flush(FLUSH_TIMEOUT);

@@ -24,9 +24,13 @@ pub(super) fn run(args: &Args, _out: &mut dyn Write, err: &mut dyn Write) -> u8 
         Ok(loaded) => loaded,
         Err(findings) => return refuse(&findings, err),
     };
+    let findings = super::check::inspect(&config, warnings);
+    if findings.refused() {
+        return refuse(&findings, err);
+    }
     telemetry::log::init(config.telemetry.log);
-    for warning in warnings.iter() {
-        tracing::warn!("{warning}");
+    for finding in findings.iter() {
+        tracing::warn!("{finding}");
     }
     let app = match App::start(&config, Arc::new(SystemClock::new())) {
         Ok(app) => app,
