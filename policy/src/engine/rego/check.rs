@@ -61,6 +61,25 @@ impl Functions {
     }
 }
 
+/// Keywords that OPA still tries out; `not` among them changes what negation means.
+const EXPERIMENTAL: [&str; 3] = ["and", "not", "or"];
+
+/// Refuses imports of experimental keywords.
+pub(super) fn refuse_imports(place: &str, module: &Module) -> Result<(), LoadError> {
+    for import in &module.imports {
+        let path = leading_fields(&Chain::of(&import.refr));
+        let [future, keywords, name] = path.as_slice() else { continue };
+        if future == "future" && keywords == "keywords" && EXPERIMENTAL.contains(&name.as_str()) {
+            return Err(LoadError::Refused {
+                place: format!("{place}:{}", import.span.line),
+                what: format!("the experimental keyword `{name}` is imported"),
+                mend: "write the rule without it",
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Checks every call of a module.
 pub(super) fn refuse_calls(
     place: &str,

@@ -45,6 +45,19 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    #[cfg(test)]
+    pub(super) fn everything() -> Self {
+        Self {
+            headers: true,
+            body: true,
+            parsed_body: true,
+            truncated_body: true,
+            parsed_path: true,
+            parsed_query: true,
+            claims: true,
+        }
+    }
+
     pub(super) fn of(reads: &Reads) -> Self {
         let http = |field| reads.touches(&["attributes", "request", "http", field]);
         let parsed_body = reads.touches(&["parsed_body"]) || reads.touches(&["truncated_body"]);

@@ -3,6 +3,8 @@
 mod ast;
 mod builtins;
 mod check;
+#[cfg(test)]
+mod corpus;
 mod input;
 mod negation;
 mod pattern;
@@ -224,6 +226,7 @@ impl ModuleSet {
         if !source.owner.manifest.owns(&package) || package.split('/').next() == Some(ENTRY_PACKAGE) {
             return Err(LoadError::OutsideRoots { place, package });
         }
+        check::refuse_imports(&place, &module)?;
         let refused = |unfit: negation::Unfit| LoadError::Refused {
             place: format!("{place}:{}", unfit.line),
             what: unfit.what.to_owned(),

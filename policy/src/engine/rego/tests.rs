@@ -283,6 +283,7 @@ fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
     check_refused("allow if { some i; not f(data.x[i]) }\nf(x) if x", "b/t.rego:2: a variable is declared");
     check_refused("allow if not f(x)\nf(x) if x", "x");
     check_refused("deny if usr == \"mallory\"\nallow if not deny", "usr");
+    check_refused("import future.keywords.not\nallow if not input.x", "experimental keyword `not`");
     check_refused("allow if {", "b/t.rego");
     check_refused("allow if $\"x\"", "b/t.rego");
     check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
