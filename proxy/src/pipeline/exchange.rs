@@ -68,9 +68,15 @@ impl Exchange {
         connection: Rc<Connection>,
         request: &Request<B>,
     ) -> Result<Self, Refusal> {
-        let wait = Duration::from_millis(worker.recorder.max_wait_ms());
-        let opening = worker.recorder.open_exchange_within(&connection.caller, tokio::time::sleep(wait));
-        let draft = opening.await.map_err(|_| Refusal::AuditUnavailable)?;
+        let draft = match worker.recorder.open_exchange(&connection.caller) {
+            Ok(draft) => draft,
+            // No place just now: under pressure an exchange waits a little before it is refused.
+            Err(_) => {
+                let wait = tokio::time::sleep(Duration::from_millis(worker.recorder.max_wait_ms()));
+                let opening = worker.recorder.open_exchange_within(&connection.caller, wait);
+                opening.await.map_err(|_| Refusal::AuditUnavailable)?
+            }
+        };
         let sampler = worker.sampler;
         let trace = {
             let mut random = worker.random.borrow_mut();
