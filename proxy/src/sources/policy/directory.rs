@@ -82,7 +82,7 @@ pub(super) async fn follow(path: PathBuf, poll_interval: Duration, bytes_max: us
     loop {
         let (at, before) = (path.clone(), seen.take());
         // Files are read beside the control thread, which a slow disk must not hold up.
-        let looked = tokio::task::spawn_blocking(move || look_again(&at, before, bytes_max)).await;
+        let looked = tokio::task::spawn_blocking(move || look_again(&at, before.as_ref(), bytes_max)).await;
         match looked.unwrap_or(Err(DirectoryError::Aborted)) {
             Ok((look, archive)) => {
                 seen = Some(look);
@@ -101,11 +101,11 @@ pub(super) async fn follow(path: PathBuf, poll_interval: Duration, bytes_max: us
 /// Looks, and reads if anything differs from the look before.
 fn look_again(
     path: &Path,
-    before: Option<Look>,
+    before: Option<&Look>,
     bytes_max: usize,
 ) -> Result<(Look, Option<Bytes>), DirectoryError> {
     let look = look(path)?;
-    if before.as_ref() == Some(&look) {
+    if before == Some(&look) {
         return Ok((look, None));
     }
     let archive = read(path, &look, bytes_max)?;

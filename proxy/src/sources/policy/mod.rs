@@ -101,16 +101,19 @@ impl Outlet {
         self.candidates.send(candidate).await.is_ok()
     }
 
+    /// Tells trouble once, however often it is met.
     fn trouble(&self, error: &dyn std::fmt::Display) {
-        tracing::warn!(bundle = self.name, %error, "the policy source fails; the bundle in force stays");
-        self.say(SourceStatus::Failing(error.to_string()));
+        if self.say(SourceStatus::Failing(error.to_string())) {
+            tracing::warn!(bundle = self.name, %error, "the policy source fails; the bundle in force stays");
+        }
     }
 
-    fn say(&self, status: SourceStatus) {
+    /// True if the status is another than before.
+    fn say(&self, status: SourceStatus) -> bool {
         self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
             changed
-        });
+        })
     }
 }

@@ -30,10 +30,10 @@ fn a_folder_becomes_an_archive_of_its_visible_files() {
     let (look, archive) = look_again(folder.path(), None, BYTES_MAX).unwrap();
     let archive = archive.unwrap();
     assert_eq!(policies(&archive), ["a.rego", "b/c.rego"]);
-    let (look, none) = look_again(folder.path(), Some(look), BYTES_MAX).unwrap();
+    let (look, none) = look_again(folder.path(), Some(&look), BYTES_MAX).unwrap();
     assert_eq!(none, None, "nothing changed, so nothing is read");
     write(&folder, "b/d.rego", "package d");
-    let (_, archive) = look_again(folder.path(), Some(look), BYTES_MAX).unwrap();
+    let (_, archive) = look_again(folder.path(), Some(&look), BYTES_MAX).unwrap();
     assert_eq!(policies(&archive.unwrap()), ["a.rego", "b/c.rego", "b/d.rego"]);
 }
 
@@ -61,7 +61,7 @@ fn folders_as_kubernetes_swaps_them_are_followed() {
     let (look, archive) = look_again(folder.path(), None, BYTES_MAX).unwrap();
     assert_eq!(policies(&archive.unwrap()), ["a.rego"]);
     link("..2", "..data");
-    let (_, archive) = look_again(folder.path(), Some(look), BYTES_MAX).unwrap();
+    let (_, archive) = look_again(folder.path(), Some(&look), BYTES_MAX).unwrap();
     assert!(archive.is_some(), "the link leads elsewhere now");
 }
 
