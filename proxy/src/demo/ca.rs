@@ -1,5 +1,7 @@
 //! The demo's certificate authority: in memory, for one trust domain, gone with the process.
 
+mod jwt;
+
 use std::time::Duration;
 
 use postern_identity::{BundleError, SpiffeId, SvidError, TrustBundle, TrustDomain, UnixTime, X509Svid};
@@ -28,6 +30,9 @@ pub enum CaError {
     /// Key or certificate could not be made.
     #[error("the certificate could not be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// The system gives no key.
+    #[error("no key could be made")]
+    Key(#[from] aws_lc_rs::error::Unspecified),
     /// What was made is not an SVID.
     #[error(transparent)]
     Svid(#[from] SvidError),
@@ -41,6 +46,7 @@ pub struct Ca {
     trust_domain: TrustDomain,
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
+    jwt: jwt::Authority,
 }
 
 /// A certificate with its key, as it leaves the authority.
@@ -62,7 +68,7 @@ impl Ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
-        Ok(Self { trust_domain, certificate, issuer: Issuer::new(params, key) })
+        Ok(Self { trust_domain, certificate, issuer: Issuer::new(params, key), jwt: jwt::Authority::new()? })
     }
 
     /// Whom it speaks for.
@@ -109,6 +115,33 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued { certificate, key })
+    }
+
+    /// Issues a JWT-SVID for these audiences, valid from now for `ttl`, in whole seconds.
+    ///
+    /// # Errors
+    /// For an ID of another trust domain.
+    pub fn issue_jwt(
+        &self,
+        id: &SpiffeId,
+        audiences: &[String],
+        ttl: Duration,
+        now: UnixTime,
+    ) -> Result<String, CaError> {
+        self.check(id)?;
+        Ok(self.jwt.mint(id, audiences, ttl, now)?)
+    }
+
+    /// The JWK set that proves JWT-SVIDs.
+    pub fn jwt_bundle(&self) -> String {
+        self.jwt.jwks()
+    }
+
+    fn check(&self, id: &SpiffeId) -> Result<(), CaError> {
+        if *id.trust_domain() == self.trust_domain {
+            return Ok(());
+        }
+        Err(CaError::OtherTrustDomain { id: id.clone(), trust_domain: self.trust_domain.clone() })
     }
 }
 

@@ -3,6 +3,8 @@
 //! SPIRE tells callers apart by asking the kernel who they are. In the demo all are one user's, so the socket says it:
 //! whoever may open `web.sock` is `web`. The sockets lie in a directory that only their owner may enter.
 
+mod jwt;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -26,6 +28,10 @@ use tonic::server::{Grpc, ServerStreamingService};
 use tonic::{Request as GrpcRequest, Response as GrpcResponse, Status};
 use tonic_prost::ProstCodec;
 
+use self::jwt::messages::{
+    FETCH_JWT_BUNDLES, FETCH_JWT_SVID, FetchJwtBundlesRequest, FetchJwtBundlesResponse, FetchJwtSvidRequest,
+    FetchJwtSvidResponse, VALIDATE_JWT_SVID, ValidateJwtSvidRequest, ValidateJwtSvidResponse,
+};
 use super::ca::Ca;
 use crate::clock::Clock;
 use crate::sources::identity::workload_api::messages::{
@@ -149,7 +155,19 @@ async fn answer(request: Request<Incoming>, source: Source) -> Response<Body> {
             let codec = ProstCodec::<X509BundlesResponse, X509BundlesRequest>::default();
             Grpc::new(codec).server_streaming(source, request).await
         }
-        _ => Status::unimplemented("the demo serves X.509-SVIDs and their bundles only").into_http(),
+        FETCH_JWT_SVID => {
+            let codec = ProstCodec::<FetchJwtSvidResponse, FetchJwtSvidRequest>::default();
+            Grpc::new(codec).unary(source, request).await
+        }
+        FETCH_JWT_BUNDLES => {
+            let codec = ProstCodec::<FetchJwtBundlesResponse, FetchJwtBundlesRequest>::default();
+            Grpc::new(codec).server_streaming(source, request).await
+        }
+        VALIDATE_JWT_SVID => {
+            let codec = ProstCodec::<ValidateJwtSvidResponse, ValidateJwtSvidRequest>::default();
+            Grpc::new(codec).unary(source, request).await
+        }
+        _ => Status::unimplemented("the Workload API has no such call").into_http(),
     }
 }
 

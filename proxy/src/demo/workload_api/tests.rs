@@ -141,8 +141,8 @@ async fn a_call_without_the_security_header_is_refused() {
     assert_eq!(call(FETCH_X509_BUNDLES, Some("true")).await, Ok(()));
     assert_eq!(call(FETCH_X509_SVID, None).await, Err(tonic::Code::InvalidArgument));
     assert_eq!(call(FETCH_X509_SVID, Some("yes")).await, Err(tonic::Code::InvalidArgument));
-    let jwt = "/SpiffeWorkloadAPI/FetchJWTSVID";
-    assert_eq!(call(jwt, Some("true")).await, Err(tonic::Code::Unimplemented));
+    let other = "/SpiffeWorkloadAPI/FetchWITSVID";
+    assert_eq!(call(other, Some("true")).await, Err(tonic::Code::Unimplemented));
 }
 
 #[tokio::test]
@@ -159,4 +159,55 @@ async fn sockets_are_for_their_owner_and_a_live_one_is_not_taken_over() {
     let path = demo.directory.path().join("api/dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(bind(&demo.directory.path().join("api"), "dead").is_ok());
+}
+
+#[tokio::test]
+async fn jwt_svids_are_issued_and_validated() {
+    use super::jwt::messages::{Kind, ValidateJwtSvidResponse};
+
+    let demo = Demo::start(Duration::from_secs(60));
+    let channel =
+        Endpoint::from_shared(format!("unix:{}", demo.socket().display())).unwrap().connect().await.unwrap();
+    let client = async || {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        client
+    };
+    let fetch = async |audience: &[&str], spiffe_id: &str| {
+        let audience = audience.iter().map(|name| (*name).to_owned()).collect();
+        let request = with_header(FetchJwtSvidRequest { audience, spiffe_id: spiffe_id.to_owned() });
+        let codec = ProstCodec::<FetchJwtSvidRequest, FetchJwtSvidResponse>::default();
+        let answer = client().await.unary(request, FETCH_JWT_SVID.parse().unwrap(), codec).await;
+        answer.map(|answer| answer.into_inner().svids.remove(0).svid).map_err(|status| status.code())
+    };
+    let validate = async |audience: &str, svid: &str| {
+        let request =
+            with_header(ValidateJwtSvidRequest { audience: audience.to_owned(), svid: svid.to_owned() });
+        let codec = ProstCodec::<ValidateJwtSvidRequest, ValidateJwtSvidResponse>::default();
+        let answer = client().await.unary(request, VALIDATE_JWT_SVID.parse().unwrap(), codec).await;
+        answer.map(GrpcResponse::into_inner).map_err(|status| status.message().to_owned())
+    };
+
+    let token = fetch(&["orders", "bank"], "").await.unwrap();
+    let valid = validate("bank", &token).await.unwrap();
+    assert_eq!(valid.spiffe_id, ID);
+    assert_eq!(valid.claims.unwrap().fields["sub"].kind, Some(Kind::Text(ID.to_owned())));
+    assert!(fetch(&["orders"], ID).await.is_ok());
+    assert_eq!(validate("other", &token).await.unwrap_err(), "the token is for another audience");
+    assert!(validate("bank", &format!("{token}x")).await.is_err());
+    assert_eq!(fetch(&[], "").await, Err(tonic::Code::InvalidArgument));
+    assert_eq!(fetch(&["orders"], "spiffe://demo.postern/other").await, Err(tonic::Code::PermissionDenied));
+
+    let codec = ProstCodec::<FetchJwtBundlesRequest, FetchJwtBundlesResponse>::default();
+    let request = with_header(FetchJwtBundlesRequest {});
+    let stream =
+        client().await.server_streaming(request, FETCH_JWT_BUNDLES.parse().unwrap(), codec).await.unwrap();
+    let bundles = stream.into_inner().message().await.unwrap().unwrap().bundles;
+    assert_eq!(bundles["spiffe://demo.postern"], demo.ca.jwt_bundle().into_bytes());
+}
+
+fn with_header<T>(message: T) -> GrpcRequest<T> {
+    let mut request = GrpcRequest::new(message);
+    request.metadata_mut().insert(SECURITY_HEADER, "true".parse().unwrap());
+    request
 }
