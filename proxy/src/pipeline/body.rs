@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::refusal::Refusal;
 
@@ -26,13 +28,48 @@ enum Source {
 }
 
 /// What became of a request body, readable while hyper owns the body itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BodyWatch {
     bytes: Cell<u64>,
     broken: Cell<Option<Refusal>>,
+    moved_at: Cell<Instant>,
+    ended_at: Cell<Option<Instant>>,
+    ended: Notify,
 }
 
 impl BodyWatch {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            bytes: Cell::new(0),
+            broken: Cell::new(None),
+            moved_at: Cell::new(Instant::now()),
+            ended_at: Cell::new(None),
+            ended: Notify::new(),
+        })
+    }
+
+    /// When the last of it came.
+    pub(crate) fn moved_at(&self) -> Instant {
+        self.moved_at.get()
+    }
+
+    /// When it was whole.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        self.ended_at.get()
+    }
+
+    /// Waits until it is whole.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    fn note_end(&self) {
+        if self.ended_at.get().is_none() {
+            self.ended_at.set(Some(Instant::now()));
+            self.ended.notify_one();
+        }
+    }
+
     /// How many bytes went upstream so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -52,12 +89,20 @@ pub(crate) struct BodyRefused(pub(crate) Refusal);
 impl RequestBody {
     /// A body that is forwarded as it arrives, up to `bytes_max`.
     pub(super) fn stream(body: Incoming, bytes_max: u64) -> Self {
-        Self { source: Source::Stream(body), watch: Rc::default(), bytes_max }
+        Self::new(Source::Stream(body), bytes_max)
     }
 
     /// A body that has been read.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(Some(bytes)), watch: Rc::default(), bytes_max: u64::MAX }
+        Self::new(Source::Whole(Some(bytes)), u64::MAX)
+    }
+
+    fn new(source: Source, bytes_max: u64) -> Self {
+        let body = Self { source, watch: BodyWatch::new(), bytes_max };
+        if body.is_end_stream() {
+            body.watch.note_end();
+        }
+        body
     }
 
     /// Follows this body after it has been handed to the upstream connection.
@@ -77,6 +122,7 @@ impl RequestBody {
         let Some(data) = frame.data_ref() else { return Ok(()) };
         let bytes = self.watch.bytes.get().saturating_add(data.len() as u64);
         self.watch.bytes.set(bytes);
+        self.watch.moved_at.set(Instant::now());
         if bytes > self.bytes_max {
             return Err(self.refuse(Refusal::BodyTooLarge));
         }
@@ -103,6 +149,9 @@ impl Body for RequestBody {
             }
             Source::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
+        if frame.is_none() || self.is_end_stream() {
+            self.watch.note_end();
+        }
         Poll::Ready(match frame {
             None => None,
             Some(Err(_)) => Some(Err(self.refuse(Refusal::BodyIncomplete))),

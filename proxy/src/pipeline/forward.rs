@@ -7,7 +7,7 @@ use super::normalise;
 use super::refusal::{Refusal, Refused};
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
-use crate::traffic::{balance, retry};
+use crate::traffic::{balance, retry, timeout};
 use crate::upstream::{Lease, SendError};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
@@ -31,12 +31,8 @@ pub(super) async fn forward(
     exchange.trace_upstream(&mut attempt);
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
-    let sending = tokio::time::timeout(route.timeout, send(exchange, route, attempt));
-    let (response, lease) = match sending.await {
-        Err(_) => return Err(blame(&request_body, Refusal::UpstreamTimeout).into()),
-        Ok(Err(refusal)) => return Err(blame(&request_body, refusal).into()),
-        Ok(Ok(sent)) => sent,
-    };
+    let sending = timeout::within(route, &request_body, send(exchange, route, attempt));
+    let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
     let response = guard(response, &response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
@@ -86,6 +82,10 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
 fn guard(mut response: Response<Incoming>, ours: &HeaderMap) -> Result<Response<Incoming>, Refusal> {
+    // No upgrade was asked for, so none can be agreed to.
+    if response.status().is_informational() {
+        return Err(Refusal::UpstreamProtocol);
+    }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
     for (name, value) in ours {
         response.headers_mut().insert(name, value.clone());

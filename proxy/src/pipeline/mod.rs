@@ -17,7 +17,7 @@ mod route;
 mod span;
 mod trailers;
 
-pub(crate) use body::RequestBody;
+pub(crate) use body::{BodyWatch, RequestBody};
 pub(crate) use deliver::ResponseBody;
 pub(crate) use enforce::Attempt;
 pub use identify::TokenCache;

@@ -236,3 +236,22 @@ fn a_caller_that_goes_away_is_recorded() {
     });
     assert_eq!(text(only(&records, "outcome"), "end"), "client_gone", "{records:#?}");
 }
+
+#[test]
+fn a_slow_upload_is_not_the_upstreams_delay_but_one_that_stands_still_is_the_callers() {
+    let head = "POST /api/up HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\n";
+    let check = |body: &[&str], status: &str| {
+        let (answer, _) = World::new(Some(ALLOW)).run(async |_, caller| {
+            let mut conversation = caller.shake_hands().await;
+            conversation.say(head).await;
+            for byte in body {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                conversation.say(byte).await;
+            }
+            conversation.hear().await
+        });
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    };
+    check(&["a", "b", "c", "d"], "200");
+    check(&["a", "b"], "408");
+}

@@ -1,0 +1,38 @@
+//! How long an exchange may wait for the head of its response.
+//!
+//! The route's timeout runs from the end of the request body: a large upload over a slow line is not the
+//! upstream's delay. Until then a body that keeps coming keeps the exchange alive, and one that stands still
+//! for longer than the route's streams may ends it.
+use crate::pipeline::{BodyWatch, Refusal};
+use crate::routing::Route;
+use std::future::Future;
+use tokio::time::{Instant, sleep_until};
+
+/// Gives `sending` the time that the route grants, and names who let it pass.
+pub(crate) async fn within<T>(
+    route: &Route,
+    body: &BodyWatch,
+    sending: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        biased;
+        sent = sending => sent,
+        refusal = run_out(route, body) => Err(refusal),
+    }
+}
+
+async fn run_out(route: &Route, body: &BodyWatch) -> Refusal {
+    loop {
+        let (due, refusal) = match body.ended_at() {
+            Some(ended_at) => (ended_at + route.timeout, Refusal::UpstreamTimeout),
+            None => (body.moved_at() + route.stream_idle_timeout, Refusal::BodyTimeout),
+        };
+        if due <= Instant::now() {
+            return refusal;
+        }
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = body.ended() => {}
+        }
+    }
+}
