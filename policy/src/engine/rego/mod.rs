@@ -11,6 +11,7 @@ mod pattern;
 mod reads;
 mod result;
 mod scope;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -209,6 +210,11 @@ impl ModuleSet {
         let place = format!("{}/{}", source.bundle, source.file);
         let failed =
             |what: String| LoadError::Syntax { place: place.clone(), what: crate::verdict::truncated(what) };
+        shape::refuse_misshapen(source.source).map_err(|found| LoadError::Refused {
+            place: format!("{place}:{}", found.line),
+            what: found.what.to_owned(),
+            mend: "split it into several rules, or put the values into data",
+        })?;
         // Parsed alone first: the text that the engine gets may be another one.
         let mut alone = Engine::new();
         alone.set_policy_length_config(PolicyLengthConfig {

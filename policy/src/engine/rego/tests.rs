@@ -4,6 +4,8 @@ use crate::{
 };
 use std::time::Duration;
 
+/// Deeper than anybody writes.
+const DEEP: usize = 12_000;
 const NOW_NS: u64 = 1_700_000_000_500_000_000;
 
 fn bundle(files: &[(&str, &str)]) -> PolicyBundle {
@@ -287,6 +289,29 @@ fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
     check_refused("allow if {", "b/t.rego");
     check_refused("allow if $\"x\"", "b/t.rego");
     check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
+}
+
+#[test]
+fn sources_that_are_deep_or_long_cost_no_stack() {
+    let headers = fields(&[]);
+    let query = get("/", None, &headers, Body::NotRead);
+    let longest = load(&[("t.rego", &format!("package t\nallow if not input{}\n", ".a".repeat(120)))]);
+    assert_eq!(longest.map(|pdp| decide(&pdp, &query).code), Ok("policy.allowed"));
+    for source in [
+        format!("allow if input{}", "[0".repeat(DEEP)),
+        format!("allow if f({}1{})", "[".repeat(DEEP), "]".repeat(DEEP)),
+        format!("allow if 1{} == 2", " + 1".repeat(DEEP)),
+        format!("allow if {}true", "not ".repeat(DEEP)),
+        format!("allow if input{}", ".a".repeat(40_000)),
+        format!("allow if f({}1{})", "[".repeat(11), "]".repeat(11)),
+        format!("allow if f({}1{})", "{".repeat(11), "}".repeat(11)),
+        format!("allow if f({}1{})", "{1 | 1 == ".repeat(11), "}".repeat(11)),
+    ] {
+        match load(&[("t.rego", &format!("package t\n{source}\nf(x) if x\n"))]) {
+            Ok(pdp) => drop(decide(&pdp, &query)),
+            Err(error) => assert!(error.to_string().len() < 1024, "{error}"),
+        }
+    }
 }
 
 #[test]
