@@ -236,3 +236,31 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
     .encode(&worst_stamp(), &mut out);
     assert!(out.len() <= ENTRY_BYTES_MAX, "{}", out.len());
 }
+
+/// The published schema is written by hand: this holds it to what is written.
+#[test]
+fn every_record_has_the_members_of_the_published_schema() {
+    use serde_json::Value;
+    let root = env!("CARGO_MANIFEST_DIR");
+    let schema = std::fs::read_to_string(format!("{root}/../schema/record.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let mut kinds = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(format!("{root}/tests/golden")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        let kind = record["kind"].as_str().unwrap();
+        let published = schema["oneOf"].as_array().unwrap().iter().find(|one| one["title"] == kind);
+        let published = published.unwrap_or_else(|| panic!("`{kind}` is not in the schema"));
+        for name in record.as_object().unwrap().keys() {
+            assert!(published["properties"].get(name).is_some(), "`{name}` of `{kind}` is not in the schema");
+        }
+        for name in published["required"].as_array().unwrap() {
+            assert!(
+                record.get(name.as_str().unwrap()).is_some(),
+                "{name} is required of `{kind}` and not written"
+            );
+        }
+        kinds.insert(kind.to_owned());
+    }
+    assert_eq!(kinds.len(), schema["oneOf"].as_array().unwrap().len(), "every kind has a golden record");
+}

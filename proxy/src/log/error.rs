@@ -39,6 +39,11 @@ pub enum LogError {
     /// `checkpoints.log` has no checkpoint at its end.
     #[error("`checkpoints.log` ends with no readable checkpoint; verify the log and move it away")]
     Checkpoints,
+    /// There are records of exchanges and no checkpoint: whoever took the checkpoints could have changed them.
+    #[error(
+        "the log has records and no signed checkpoint: `checkpoints.log` was removed; restore it, or move the log away"
+    )]
+    Unsigned,
     /// The records are not those that were signed.
     #[error(
         "the first {size} records do not have the root that was signed for them: the log was changed; verify it and move it away"

@@ -285,6 +285,9 @@ impl Opening<'_> {
         self.announce_key(store, &vkey, now)?;
         store.commit(now)?;
         store.checkpoint()?;
+        // The names of the checkpoints and the description, before any worker can file.
+        let root = self.layout.root().to_owned();
+        store.files().sync_directory(&root).map_err(StoreError::file("sync", root))?;
         if self.config.ballast_bytes > 0 {
             let path = self.layout.ballast();
             store

@@ -56,6 +56,7 @@ pub(super) fn examine(
             last_kind: None,
         },
         signed,
+        worked: false,
     };
     let remaining: Vec<u64> = segments.into_iter().filter(|first| *first >= from).collect();
     for (at, first) in remaining.iter().enumerate() {
@@ -105,6 +106,8 @@ struct Walk {
     found: Found,
     /// The newest checkpoint, until its root was compared.
     signed: Option<Checkpoint>,
+    /// A worker filed here: it could not before the first checkpoint was signed.
+    worked: bool,
 }
 
 impl Walk {
@@ -136,6 +139,7 @@ impl Walk {
                 self.found.dropped_bytes = cut(files, path.clone(), good_bytes)?;
                 break;
             };
+            self.worked |= head.lane() > 0;
             if head.kind() == "start" {
                 self.found.lanes.clear();
             }
@@ -166,6 +170,9 @@ impl Walk {
 
     fn finish(mut self) -> Result<Found, LogError> {
         self.compare()?;
+        if self.worked && self.found.signed_size == 0 {
+            return Err(LogError::Unsigned);
+        }
         match self.signed {
             Some(signed) => Err(LogError::Short { signed: signed.size, records: self.found.tree.size() }),
             None => Ok(self.found),

@@ -119,6 +119,9 @@ fn a_log_that_was_changed_while_nobody_wrote_is_not_continued() {
         },
         &|error| matches!(error, LogError::Short { .. }),
     );
+    check(&|disk| disk.forget(&Path::new(DIRECTORY).join("checkpoints.log")), &|error| {
+        matches!(error, LogError::Unsigned)
+    });
     check(&|disk| disk.forget(&Path::new(DIRECTORY).join("log.json")), &|error| {
         matches!(error, LogError::Description(_))
     });
