@@ -2,6 +2,7 @@
 pub(crate) mod cedar;
 mod error;
 pub(crate) mod rego;
+mod shape;
 mod url;
 
 use crate::verdict::{Obligations, PolicyId};

@@ -1,5 +1,6 @@
 //! From verified bundles to a validated policy set.
 use super::{CONTRACT_SCHEMA, Mentions, Shared, entities, obligations, request};
+use crate::engine::shape;
 use crate::pdp::PdpLimits;
 use crate::verdict::truncated;
 use crate::{LoadError, PolicyBundle};
@@ -40,10 +41,19 @@ fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
     let mut fragments = vec![fragment("postern.cedarschema", CONTRACT_SCHEMA)?];
     for (name, bundle) in bundles {
         if let Some(text) = &bundle.cedar_schema {
+            refuse_misshapen(&format!("{name}/schema.cedarschema"), text)?;
             fragments.push(fragment(&format!("{name}/schema.cedarschema"), text)?);
         }
     }
     Schema::from_schema_fragments(fragments).map_err(|error| refused("schema.cedarschema".to_owned(), &error))
+}
+
+fn refuse_misshapen(place: &str, source: &str) -> Result<(), LoadError> {
+    shape::refuse_misshapen(source, shape::Language::Cedar).map_err(|found| LoadError::Refused {
+        place: format!("{place}:{}", found.line),
+        what: found.what.to_owned(),
+        mend: "split it into several policies, or use groups and sets",
+    })
 }
 
 type Policies = (PolicySet, BTreeMap<String, obligations::Duties>);
@@ -57,6 +67,7 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
         .flat_map(|(name, bundle)| bundle.policies.iter().map(move |(file, text)| (*name, file, text)))
     {
         let place = format!("{bundle}/{file}");
+        refuse_misshapen(&place, source)?;
         let set = PolicySet::from_str(source)
             .map_err(|error| refused(place.clone(), &described(&error, source)))?;
         if set.templates().next().is_some() {

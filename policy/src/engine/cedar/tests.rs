@@ -285,6 +285,35 @@ fn schemas_and_entities_that_do_not_fit_the_contract_are_refused_at_load() {
 }
 
 #[test]
+fn sources_that_are_deep_or_long_cost_no_stack() {
+    const DEEP: usize = 12_000;
+    let when = |condition: String| format!("permit (principal, action, resource) when {{ {condition} }};");
+    for source in [
+        when(format!("{}true{}", "(".repeat(DEEP), ")".repeat(DEEP))),
+        when(format!("true{}", " && true".repeat(DEEP))),
+        when(format!("1{} == 2", " + 1".repeat(DEEP))),
+        when(format!("principal{} == 1", ".a".repeat(DEEP))),
+        when(format!("{}1{} == 1", "[".repeat(DEEP), "]".repeat(DEEP))),
+        when(format!("{}true", "if true then true else ".repeat(DEEP))),
+        when(format!("{}true", "!".repeat(DEEP))),
+    ] {
+        if let Err(error) = load(&[("p.cedar", &source)]) {
+            assert!(error.to_string().len() < 2048, "{error}");
+        }
+    }
+    for longest in [
+        when(format!("context has source{}", " && true".repeat(190))),
+        when(format!("1{} == 2", " + 1".repeat(190))),
+        when(format!("{}true", "if true then true else ".repeat(60))),
+    ] {
+        load(&[("p.cedar", &longest)]).unwrap();
+    }
+    let schema = format!("type T = {}Long{};", "Set<".repeat(DEEP), ">".repeat(DEEP));
+    let permit = "permit (principal, action, resource);";
+    assert!(load(&[("p.cedar", permit), ("schema.cedarschema", &schema)]).is_err());
+}
+
+#[test]
 fn a_bundle_may_add_types_of_its_own() {
     let files = [
         ("p.cedar", "permit (principal, action, resource) when { Branch::\"zurich\".open };"),

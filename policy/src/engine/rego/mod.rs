@@ -11,13 +11,12 @@ mod pattern;
 mod reads;
 mod result;
 mod scope;
-mod shape;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use crate::bundle::{PolicyBundle, RegoVersion};
-use crate::engine::{Answer, NoAnswer};
+use crate::engine::{Answer, NoAnswer, shape};
 use crate::pdp::PdpLimits;
 use crate::{LoadError, Query};
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -210,10 +209,12 @@ impl ModuleSet {
         let place = format!("{}/{}", source.bundle, source.file);
         let failed =
             |what: String| LoadError::Syntax { place: place.clone(), what: crate::verdict::truncated(what) };
-        shape::refuse_misshapen(source.source).map_err(|found| LoadError::Refused {
-            place: format!("{place}:{}", found.line),
-            what: found.what.to_owned(),
-            mend: "split it into several rules, or put the values into data",
+        shape::refuse_misshapen(source.source, shape::Language::Rego).map_err(|found| {
+            LoadError::Refused {
+                place: format!("{place}:{}", found.line),
+                what: found.what.to_owned(),
+                mend: "split it into several rules, or put the values into data",
+            }
         })?;
         // Parsed alone first: the text that the engine gets may be another one.
         let mut alone = Engine::new();

@@ -295,8 +295,13 @@ fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
 fn sources_that_are_deep_or_long_cost_no_stack() {
     let headers = fields(&[]);
     let query = get("/", None, &headers, Body::NotRead);
-    let longest = load(&[("t.rego", &format!("package t\nallow if not input{}\n", ".a".repeat(120)))]);
-    assert_eq!(longest.map(|pdp| decide(&pdp, &query).code), Ok("policy.allowed"));
+    for longest in [".a".repeat(190), "[0]".repeat(190), " == 1 + 1".to_owned() + &" + 1".repeat(180)] {
+        let pdp = load(&[(
+            "t.rego",
+            &format!("package t\ndefault allow := false\nallow if not input.b{longest}\n"),
+        )]);
+        assert!(decide(&pdp.unwrap(), &query).code.starts_with("policy."));
+    }
     for source in [
         format!("allow if input{}", "[0".repeat(DEEP)),
         format!("allow if f({}1{})", "[".repeat(DEEP), "]".repeat(DEEP)),

@@ -1,11 +1,11 @@
 //! A look at a source's shape before anything parses it.
 //!
-//! The engine works through an expression by recursion, and the stack that it needs grows with the length of a chain
+//! The engines work through an expression by recursion, and the stack that they need grows with the length of a chain
 //! of operators or fields. A source of some kilobytes could so end the process, last good policy and all. This bounds
 //! the chains by counting symbols, without understanding them.
 
 /// The most operators, fields and brackets in one statement, at one level of brackets.
-const CHAIN_MAX: usize = 128;
+const CHAIN_MAX: usize = 200;
 /// The same over all brackets that are open at one place.
 const OPEN_CHAINS_MAX: usize = 512;
 /// The most brackets inside each other. The parser tries several readings at every level, each with all
@@ -19,9 +19,32 @@ pub(super) struct Misshapen {
     pub(super) what: &'static str,
 }
 
+/// The language of a source: what begins a comment, and which words join expressions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Language {
+    Rego,
+    Cedar,
+}
+
+impl Language {
+    fn comment(self) -> &'static str {
+        match self {
+            Self::Rego => "#",
+            Self::Cedar => "//",
+        }
+    }
+
+    fn joins(self, word: &str) -> bool {
+        match self {
+            Self::Rego => matches!(word, "in" | "not"),
+            Self::Cedar => matches!(word, "if" | "then" | "else" | "in" | "has" | "like" | "is"),
+        }
+    }
+}
+
 /// Refuses chains and brackets beyond the limits.
-pub(super) fn refuse_misshapen(source: &str) -> Result<(), Misshapen> {
-    let mut look = Look { counts: vec![0], line: 1, after_operator: false };
+pub(super) fn refuse_misshapen(source: &str, language: Language) -> Result<(), Misshapen> {
+    let mut look = Look { language, counts: vec![0], line: 1, after_operator: false, last: ' ' };
     let mut rest = source;
     while let Some(next) = rest.chars().next() {
         let (taken, after) = look.take(next, rest);
@@ -32,22 +55,27 @@ pub(super) fn refuse_misshapen(source: &str) -> Result<(), Misshapen> {
 }
 
 struct Look {
+    language: Language,
     /// Symbols of the statement so far, one number for each open bracket.
     counts: Vec<usize>,
     line: usize,
     after_operator: bool,
+    /// The character before, of which some make one operator with the next.
+    last: char,
 }
 
 impl Look {
     /// Takes the next token: how many bytes it has, and whether it goes too far.
     fn take(&mut self, next: char, rest: &str) -> (usize, Result<(), Misshapen>) {
+        if rest.starts_with(self.language.comment()) {
+            return (rest.find('\n').unwrap_or(rest.len()), Ok(()));
+        }
         let length = match next {
-            '#' => rest.find('\n').unwrap_or(rest.len()),
             '"' | '`' => self.skip_string(next, rest),
             c if c.is_alphanumeric() || c == '_' => {
                 let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 let word = rest.get(..end).unwrap_or("");
-                if matches!(word, "in" | "not") {
+                if self.language.joins(word) {
                     self.symbol();
                 } else {
                     self.after_operator = false;
@@ -59,6 +87,7 @@ impl Look {
                 c.len_utf8()
             }
         };
+        self.last = next;
         (length, self.judge())
     }
 
@@ -81,6 +110,7 @@ impl Look {
                 }
                 self.after_operator = false;
             }
+            '=' | '&' | '|' | ':' if matches!(self.last, '=' | '&' | '|' | ':' | '!' | '<' | '>') => {}
             '+' | '-' | '*' | '/' | '%' | '&' | '|' | '=' | '<' | '>' | '!' | ':' | '.' => self.symbol(),
             _ => {}
         }
@@ -146,7 +176,12 @@ mod tests {
 
     fn check(source: &str, want: Result<(), (usize, &'static str)>) {
         let want = want.map_err(|(line, what)| Misshapen { line, what });
-        assert_eq!(refuse_misshapen(source), want, "{}", source.chars().take(80).collect::<String>());
+        assert_eq!(
+            refuse_misshapen(source, Language::Rego),
+            want,
+            "{}",
+            source.chars().take(80).collect::<String>()
+        );
     }
 
     #[test]
@@ -165,14 +200,14 @@ mod tests {
     #[test]
     fn chains_that_would_cost_the_stack_are_refused() {
         let long = Err((1, "an expression is too long"));
-        check(&format!("a := x{}", ".b".repeat(200)), long);
-        check(&format!("a := x{}", "[0]".repeat(200)), long);
-        check(&format!("a := 1{}", " + 1".repeat(200)), long);
-        check(&format!("a := f(1, 2){}", " + f(1, 2)".repeat(200)), long);
-        check(&format!("a := {}1", "- ".repeat(200)), long);
-        check(&format!("a := x{}", " in y".repeat(200)), long);
-        check(&format!("a := 1{}", " +\n1".repeat(200)), Err((127, "an expression is too long")));
-        check(&format!("a := 1{}", "\n\n + 1".repeat(200)), Err((255, "an expression is too long")));
+        check(&format!("a := x{}", ".b".repeat(300)), long);
+        check(&format!("a := x{}", "[0]".repeat(300)), long);
+        check(&format!("a := 1{}", " + 1".repeat(300)), long);
+        check(&format!("a := f(1, 2){}", " + f(1, 2)".repeat(300)), long);
+        check(&format!("a := {}1", "- ".repeat(300)), long);
+        check(&format!("a := x{}", " in y".repeat(300)), long);
+        check(&format!("a := 1{}", " +\n1".repeat(300)), Err((200, "an expression is too long")));
+        check(&format!("a := 1{}", "\n\n + 1".repeat(300)), Err((401, "an expression is too long")));
         check(
             &format!("a := {}", "[1 + 1 + 1 + 1 + 1 + 1 + ".repeat(40)),
             Err((1, "brackets are nested too deep")),
