@@ -62,7 +62,10 @@ fn generate(reasons: &[Reason]) -> Result<String, std::fmt::Error> {
     table(&mut out, reasons, &meaning, |r| format!("{:?}", r.meaning))?;
     let mend = Table { doc: "What to do about it.", name: "mend", kind: text };
     table(&mut out, reasons, &mend, |r| format!("{:?}", r.mend))?;
-    writeln!(out, "/// The refusal that has this code.\n{LONG}\npub fn from_code(code: &str) -> Option<Self> {{")?;
+    writeln!(
+        out,
+        "/// The refusal that has this code.\n{LONG}\npub fn from_code(code: &str) -> Option<Self> {{"
+    )?;
     writeln!(out, "match code {{")?;
     for reason in reasons {
         writeln!(out, "{:?} => Some(Self::{}),", reason.code, variant(&reason.code))?;
