@@ -61,6 +61,72 @@ impl Functions {
     }
 }
 
+/// The most rules and functions that lead to each other: the engine's stack grows with each.
+const DEPENDENCIES_MAX: usize = 48;
+
+/// Which rule refers to which, by full paths.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies(BTreeMap<Vec<String>, BTreeSet<Vec<String>>>);
+
+impl Dependencies {
+    /// Notes what a module's rules refer to.
+    pub(super) fn add(&mut self, module: &Module, scope: &Scope) {
+        for rule in &module.policy {
+            let mut path = scope.package.clone();
+            path.extend(leading_fields(&Chain::of(head_of(rule))));
+            let uses = self.0.entry(path).or_default();
+            walk_rule(rule, &mut |node| match node {
+                Node::Chain(chain) | Node::Call { function: chain, .. } => {
+                    uses.insert(scope.resolve(&leading_fields(&chain)));
+                }
+                Node::Statement(_) => {}
+            });
+        }
+    }
+
+    /// Refuses rules that lead to each other through too many others.
+    pub(super) fn refuse_depth(&self) -> Result<(), LoadError> {
+        let mut depths: BTreeMap<&Vec<String>, usize> = BTreeMap::new();
+        for start in self.0.keys() {
+            let mut open = vec![(start, false)];
+            while let Some((rule, leaving)) = open.pop() {
+                let below: Vec<_> = self.below(rule).collect();
+                if leaving {
+                    let deepest =
+                        below.iter().filter_map(|used| depths.get(used)).max().copied().unwrap_or(0);
+                    depths.insert(rule, deepest.saturating_add(1));
+                } else if !depths.contains_key(rule) {
+                    // Noted before its parts are known, so that a circle ends here; the engine reports circles.
+                    depths.insert(rule, 0);
+                    open.push((rule, true));
+                    open.extend(below.into_iter().map(|used| (used, false)));
+                }
+            }
+        }
+        match depths.iter().find(|(_, depth)| **depth > DEPENDENCIES_MAX) {
+            Some((rule, _)) => Err(LoadError::Refused {
+                place: rule.join("."),
+                what: format!("it leads through more than {DEPENDENCIES_MAX} rules"),
+                mend: "let fewer rules build on each other",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The rules that a rule's references can mean: the one named, those below it, and the one that it selects from.
+    fn below<'s>(&'s self, rule: &'s Vec<String>) -> impl Iterator<Item = &'s Vec<String>> {
+        self.0.get(rule).into_iter().flatten().flat_map(move |used| {
+            let within =
+                self.0.range(used.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(used));
+            let above = (1..used.len()).filter_map(|length| {
+                let prefix = used.get(..length)?.to_vec();
+                self.0.get_key_value(&prefix).map(|(path, _)| path)
+            });
+            within.chain(above).filter(move |path| *path != rule)
+        })
+    }
+}
+
 /// Keywords that OPA still tries out; `not` among them changes what negation means.
 const EXPERIMENTAL: [&str; 3] = ["and", "not", "or"];
 

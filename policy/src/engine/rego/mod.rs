@@ -253,14 +253,17 @@ impl ModuleSet {
         let scopes: Vec<_> = modules.iter().map(|module| scope::Scope::of(module)).collect();
         let set = || self.places.iter().zip(modules.iter().zip(&scopes));
         let mut functions = check::Functions::default();
+        let mut dependencies = check::Dependencies::default();
         let mut checked = Checked { reads: Reads::default(), rules: BTreeSet::new() };
         for (place, (module, scope)) in set() {
             functions.add(place, module, scope);
+            dependencies.add(module, scope);
             checked.reads.add(module, scope);
             let rules = check::rule_paths(module, scope);
             checked.rules.extend(rules.into_iter().filter(|(_, function)| !function).map(|(path, _)| path));
         }
         functions.refuse_recursion()?;
+        dependencies.refuse_depth()?;
         for (place, (module, scope)) in set() {
             check::refuse_calls(place, module, scope, &functions)?;
         }

@@ -320,6 +320,18 @@ fn sources_that_are_deep_or_long_cost_no_stack() {
 }
 
 #[test]
+fn rules_that_build_on_each_other_without_end_are_refused() {
+    let chain = |length: usize| {
+        let rules: String =
+            (1..length).map(|n| format!("r{n} if r{}\nf{n}(x) := f{}(x)\n", n + 1, n + 1)).collect();
+        format!("allow if {{ r1; f1(1) }}\n{rules}r{length} := true\nf{length}(x) := x\n")
+    };
+    check(&chain(40), "policy.allowed");
+    check_refused(&chain(60), "leads through more than");
+    check_refused(&chain(5000), "leads through more than");
+}
+
+#[test]
 fn the_entry_point_may_be_a_rule_or_an_object_of_rules_and_must_exist() {
     let entry = |path: &str, rules: &str| {
         let entry = Entry::Rego { path: path.to_owned() };
