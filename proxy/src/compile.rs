@@ -4,6 +4,7 @@ use crate::state::{LoadedBundle, Policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
@@ -70,8 +71,10 @@ impl Jobs {
 
 /// Compiles until the way in is closed.
 pub fn run(terms: &Terms, jobs: &Receiver<Job>, mut done: impl FnMut(Compiled)) {
+    let mut in_force = Sequences::new();
     for job in jobs {
-        let outcome = catch_unwind(AssertUnwindSafe(|| compile(terms, &job))).unwrap_or_else(|_| {
+        let compiling = AssertUnwindSafe(|| compile(terms, &job, &mut in_force));
+        let outcome = catch_unwind(compiling).unwrap_or_else(|_| {
             let message = "the policy compiler panicked on this bundle: please report it".to_owned();
             Err(CompileError { code: "policy.bundle.policy", message })
         });
@@ -79,7 +82,11 @@ pub fn run(terms: &Terms, jobs: &Receiver<Job>, mut done: impl FnMut(Compiled)) 
     }
 }
 
-fn compile(terms: &Terms, job: &Job) -> Result<Policy, CompileError> {
+/// The sequence number of each bundle in force, where its publisher numbers them: an older bundle that was
+/// once signed must not come back.
+type Sequences = HashMap<String, u64>;
+
+fn compile(terms: &Terms, job: &Job, in_force: &mut Sequences) -> Result<Policy, CompileError> {
     let mut bundles = Vec::with_capacity(job.archives.len());
     for (name, archive) in &job.archives {
         let signers = terms.signers.iter().find(|(of, _)| of == name).map(|(_, signers)| signers);
@@ -90,6 +97,10 @@ fn compile(terms: &Terms, job: &Job) -> Result<Policy, CompileError> {
         let bundle = PolicyBundle::open(archive, &terms.bundle_limits, signers).map_err(|error| {
             CompileError { code: error.code(), message: format!("bundle `{name}`: {error}") }
         })?;
+        bundle.refuse_rollback(in_force.get(name).copied()).map_err(|error| CompileError {
+            code: error.code(),
+            message: format!("bundle `{name}`: {error}"),
+        })?;
         bundles.push((name.as_str(), bundle));
     }
     let loaded: Vec<_> = bundles.iter().map(|(name, bundle)| loaded(name, bundle)).collect();
@@ -99,6 +110,8 @@ fn compile(terms: &Terms, job: &Job) -> Result<Policy, CompileError> {
     sha256.copy_from_slice(sum.finish().as_ref());
     let pdp = Pdp::load(&bundles, &terms.entry, &terms.pdp_limits)
         .map_err(|error| CompileError { code: "policy.bundle.policy", message: error.to_string() })?;
+    let numbered = bundles.iter().filter_map(|(name, bundle)| Some(((*name).to_owned(), bundle.sequence()?)));
+    in_force.extend(numbered);
     Ok(Policy { pdp, generation: job.generation, sha256, bundles: loaded })
 }
 

@@ -11,6 +11,7 @@ use postern_audit::{Class, Files, VerifyingKey};
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const KEY_BYTES_MAX: u64 = 64 * 1024;
 const LINE_BYTES_MAX: u64 = 65_536;
@@ -74,6 +75,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     }
 }
 
+/// How long a reader waits for a writer that is behind.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A log to look into: a directory, or that of the running demo.
 #[derive(Debug)]
 struct Source {
@@ -89,7 +93,9 @@ impl Source {
         };
         let files = DirectoryFiles::open(&directory)
             .map_err(|error| AuditError::Read { path: directory.clone(), error })?;
-        Ok(Self { files, directory })
+        let source = Self { files, directory };
+        source.read(source.files.wait_for_writer(WRITER_TIMEOUT))?;
+        Ok(source)
     }
 
     fn read<T>(&self, read: io::Result<T>) -> Result<T, AuditError> {

@@ -1,5 +1,6 @@
 //! `postern why`: what was decided, by what, and what would mend it, from the audit log.
 use super::audit;
+use crate::pipeline::Refusal;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -24,13 +25,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     explain(args, &published, out, err)
 }
 
-/// Looks a code up in `schema/reasons.json`.
+/// Looks a published code up.
 fn published(code: &str) -> Option<(String, String)> {
-    let reasons: Value = serde_json::from_str(include_str!("../../../schema/reasons.json")).ok()?;
-    let reason =
-        reasons.as_array()?.iter().find(|reason| reason.get("code").and_then(Value::as_str) == Some(code))?;
-    let member = |name: &str| reason.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some((member("meaning")?, member("mend")?))
+    Refusal::from_code(code).map(|refusal| (refusal.meaning().to_owned(), refusal.mend().to_owned()))
 }
 
 fn explain(args: &Args, meaning: Explain<'_>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {

@@ -1,14 +1,19 @@
 //! A log directory as the verifier reads it. Reads only, and may be used while the log is written.
 use super::layout::{Layout, Part};
+use super::ring::ENDS_AT;
 use postern_audit::{Files, VerifyingKey};
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
+    os::unix::fs::FileExt,
     path::Path,
+    time::Duration,
 };
 
 const KEY_BYTES_MAX: u64 = 16 * 1024;
 const KEYS_MAX: usize = 1000;
+/// Two for each of 64 workers.
+const LANES_MAX: u16 = 128;
 
 /// A log directory, or a copy of one.
 #[derive(Clone, Debug)]
@@ -61,6 +66,45 @@ impl DirectoryFiles {
         let value: serde_json::Value = serde_json::from_str(&text)?;
         let origin = value.get("origin").and_then(|origin| origin.as_str());
         origin.map(str::to_owned).ok_or_else(|| io::Error::other("log.json has no `origin`"))
+    }
+
+    /// Waits until what was filed before this call is written, if a process is writing it: a decision can be
+    /// asked for as soon as it was answered, and the writer gathers for a moment. At most `timeout`.
+    ///
+    /// # Errors
+    /// A ring cannot be read.
+    pub fn wait_for_writer(&self, timeout: Duration) -> io::Result<()> {
+        const STEP: Duration = Duration::from_millis(5);
+        let mut waited = Duration::ZERO;
+        let [head, _] = ENDS_AT;
+        let filed = self.rings(head)?;
+        while waited < timeout && self.is_behind(&filed)? {
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
+        Ok(())
+    }
+
+    fn is_behind(&self, filed: &[u64]) -> io::Result<bool> {
+        let [_, tail] = ENDS_AT;
+        Ok(self.rings(tail)?.iter().zip(filed).any(|(written, filed)| written < filed))
+    }
+
+    /// One word of every ring's header. A log that was copied without its rings has none.
+    fn rings(&self, at: u64) -> io::Result<Vec<u64>> {
+        let mut words = Vec::new();
+        for lane in 0..=LANES_MAX {
+            match File::open(self.layout.ring(lane)) {
+                Ok(ring) => {
+                    let mut word = [0; 8];
+                    ring.read_exact_at(&mut word, at)?;
+                    words.push(u64::from_le_bytes(word));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(words)
     }
 
     /// The newest checkpoint, as a note.

@@ -56,6 +56,9 @@ pub(crate) struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged;
 
+/// Where the head and the tail of a ring stand in its file, in bytes: what was filed, and what of it is on disk.
+pub(super) const ENDS_AT: [u64; 2] = [(AT_HEAD * WORD) as u64, (AT_TAIL * WORD) as u64];
+
 impl Ring {
     /// An empty ring. Whatever the mapping held is forgotten.
     pub(crate) fn create(mapping: Arc<Mapping>) -> io::Result<Self> {
