@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::authority::{Authority, ECDSA_P256, key_pair};
+use postern_tests::peer::postern;
 use postern_tests::sidecar::{POLICY, postern_with};
 use postern_tests::{Output, Scene, Served, Version, process, run};
 use serde_json::json;
@@ -82,7 +83,7 @@ fn a_private_key_that_does_not_match_is_refused() {
     let scene = Scene::new();
     let other = Authority::new("example.org").issue("/sidecar");
     fs::write(scene.path("sidecar.key"), other.key_pem).expect("another key");
-    refuses(&scene, &["key"]);
+    refuses(&scene, &["sidecar.key", "does not match"]);
 }
 
 #[test]
@@ -107,7 +108,24 @@ fn a_file_that_is_no_configuration_is_refused() {
     assert!(format!("{}{}", refused.out, refused.err).contains("missing.yaml"), "{refused:?}");
 }
 
-/// Packs files under `folder` with the system's `tar`.
+/// A key pair that signs bundles, in `signer.key` and `signer.pub.pem`.
+fn write_signer(scene: &Scene) {
+    let (private, public) = key_pair(&ECDSA_P256);
+    fs::write(scene.path("signer.key"), private).expect("the private key");
+    fs::write(scene.path("signer.pub.pem"), public).expect("the public key");
+}
+
+/// Builds and signs a bundle of the folder with `postern bundle build`.
+fn signed(scene: &Scene, folder: &Path) -> Vec<u8> {
+    let archive = folder.with_extension("signed.tar.gz");
+    let mut command = Command::new(postern());
+    command.args(["bundle", "build", "--key"]).arg(scene.path("signer.key"));
+    command.arg("--out").arg(&archive).arg(folder);
+    run(command, LIMIT).expect_code(0);
+    fs::read(archive).expect("the signed archive")
+}
+
+/// Packs files under `folder` with the system's `tar`, unsigned.
 fn pack(folder: &Path, names: &[&str]) -> Vec<u8> {
     let archive = folder.with_extension("tar.gz");
     let mut command = Command::new("tar");
@@ -128,7 +146,8 @@ fn folder(scene: &Scene, name: &str) -> std::path::PathBuf {
 #[test]
 fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() {
     let mut scene = Scene::new();
-    let good = pack(&folder(&scene, "good"), &["authz.rego", ".manifest"]);
+    write_signer(&scene);
+    let good = signed(&scene, &folder(&scene, "good"));
     let bomb = folder(&scene, "bomb");
     fs::File::create(bomb.join("data.json")).and_then(|file| file.set_len(64 << 20)).expect("a long file");
     let outside = folder(&scene, "outside");
@@ -136,13 +155,16 @@ fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() 
     let rows = [
         ("cut in the middle", good.get(..good.len() / 2).expect("half").to_vec()),
         ("not an archive", b"policy, please".to_vec()),
+        ("without a signature", pack(&scene.path("good"), &["authz.rego", ".manifest"])),
         ("a bomb", pack(&bomb, &["authz.rego", ".manifest", "data.json"])),
         ("a file outside", pack(&outside, &["authz.rego", ".manifest", "../evil.rego"])),
         ("nothing", Vec::new()),
     ];
     let served = Served::start(good.clone());
-    scene.config["policy"]["bundles"]["authz"]["source"] =
-        json!({ "http": { "url": served.url(), "poll_interval": "250ms" } });
+    scene.config["policy"]["bundles"]["authz"] = json!({
+        "source": { "http": { "url": served.url(), "poll_interval": "1s" } },
+        "signers": [scene.path("signer.pub.pem")],
+    });
     scene.config["policy"]["limits"] = json!({ "bytes_max": "8MiB", "file_bytes_max": "8MiB" });
     let sidecar = scene.start();
     let caller = scene.caller("/client");
@@ -156,7 +178,7 @@ fn bad_bundles_are_refused_one_after_the_other_and_the_next_good_one_is_taken() 
         assert_eq!(answer.status, 200, "{what}: the last good bundle stays in force: {answer:?}");
     }
     fs::write(scene.path("good/authz.rego"), POLICY.replace("\"GET\"", "\"HEAD\"")).expect("another policy");
-    served.replace(pack(&scene.path("good"), &["authz.rego", ".manifest"]));
+    served.replace(signed(&scene, &scene.path("good")));
     process::wait("the next good bundle", LIMIT, || {
         let answer = caller.get(scene.listener, Version::Http1, "/things").expect("an answer");
         (answer.status == 403).then_some(())
@@ -201,7 +223,7 @@ fn malformed_requests_are_refused_and_never_forwarded() {
     ];
     for row in rows {
         // Asks for the end of the connection, where the request is still understood that far.
-        let bytes = row.replacen("Host: a\r\n", "Host: a\r\nConnection: close\r\n", 1);
+        let bytes = row.replacen("\r\n", "\r\nConnection: close\r\n", 1);
         let answer = caller
             .raw(scene.listener, bytes.as_bytes())
             .unwrap_or_else(|failure| panic!("{row:?}: {failure}"));

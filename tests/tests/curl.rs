@@ -62,7 +62,7 @@ fn a_denied_request_gets_the_reason_and_does_not_reach_the_upstream() {
     }
     assert_eq!(scene.upstream.count(), 0);
     sidecar.stop();
-    assert_eq!(sidecar::records(&scene.audit()).matches("\"policy.denied\"").count(), VERSIONS.len());
+    assert_eq!(sidecar::records(&scene.audit()).matches("\"decision\":\"deny\"").count(), VERSIONS.len());
     sidecar::assert_log_is_whole(&scene.audit());
 }
 

@@ -68,7 +68,7 @@ fn find(folder: &Path, name: &str) -> PathBuf {
 
 fn serve(scene: &mut Scene, served: &Served) {
     scene.config["policy"]["bundles"]["authz"] = json!({
-        "source": { "http": { "url": served.url(), "poll_interval": "250ms" } },
+        "source": { "http": { "url": served.url(), "poll_interval": "1s" } },
         "signers": [scene.path("signer.pub.pem")],
     });
 }

@@ -8,6 +8,8 @@ use crate::sources::fetch::Fetcher;
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
 use crate::sources::{jwks, policy};
 use crate::status::Status;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::LoadResult;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -22,6 +24,7 @@ pub(super) struct Sources {
     updates: mpsc::Sender<Update>,
     wished: mpsc::Receiver<usize>,
     status: Arc<Status>,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     troubles: Vec<(String, watch::Receiver<SourceStatus>)>,
 }
@@ -65,6 +68,7 @@ impl Sources {
             updates,
             wished,
             status: Arc::clone(&parts.status),
+            metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
             troubles,
         })
@@ -93,7 +97,8 @@ impl Sources {
             }
         });
         for (name, trouble) in self.troubles {
-            local.spawn_local(watch_policy(name, trouble, Arc::clone(&self.status)));
+            let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
+            local.spawn_local(watch_policy(name, trouble, status, metrics));
         }
         let (fresh, mut key_updates) = mpsc::channel::<jwks::KeyUpdate>(4);
         local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
@@ -149,9 +154,17 @@ fn follow_identity(
 }
 
 /// A source that fails says so in readiness, whether or not an older policy is in force.
-async fn watch_policy(name: String, mut trouble: watch::Receiver<SourceStatus>, status: Arc<Status>) {
+async fn watch_policy(
+    name: String,
+    mut trouble: watch::Receiver<SourceStatus>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+) {
     while trouble.changed().await.is_ok() {
         let trouble = trouble_of(&trouble.borrow_and_update());
+        if trouble.is_some() {
+            metrics.policy.load_failed(LoadResult::Unavailable);
+        }
         status.policy_source(&name, trouble);
     }
 }
