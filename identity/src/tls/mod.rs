@@ -18,7 +18,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, OtherError};
 use rustls_pki_types::CertificateDer;
-pub use server::server_config;
+pub use server::{Proven, ServerTls};
 
 use crate::bundle::TrustBundles;
 use crate::id::{SpiffeId, TrustDomain};

@@ -1,6 +1,6 @@
 //! The side that is called.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -12,40 +12,75 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{AcceptedTrustDomains, Material, OwnSvid, TlsError, provider, refused};
-use crate::x509::chain::{Role, verify_chain};
+use crate::bundle::TrustBundles;
+use crate::x509::chain::{Peer, Role, verify_chain};
 use crate::x509::error::VerifyError;
 
 /// The TLS of a listener: a client certificate is required, and it is an SVID of an accepted trust domain.
 ///
-/// TLS 1.3 only; no tickets, no resumption, no 0-RTT; ALPN offers `h2` and `http/1.1` (the field is public, a listener
-/// for raw TCP clears it); the request for a certificate names no authorities.
-///
-/// # Errors
-/// When the crypto provider cannot do TLS 1.3.
-pub fn server_config(
+/// TLS 1.3 only; no tickets, no resumption, no 0-RTT; ALPN offers `h2` and `http/1.1`; the request for a certificate
+/// names no authorities.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
     material: Arc<dyn Material>,
-    accepted: AcceptedTrustDomains,
+    accepted: Arc<AcceptedTrustDomains>,
+    provider: Arc<CryptoProvider>,
     time: Arc<dyn TimeProvider>,
-) -> Result<ServerConfig, TlsError> {
-    let provider = provider();
-    let verifier = Verifier { material: Arc::clone(&material), accepted, provider: Arc::clone(&provider) };
-    let own = OwnSvid { material, time: Arc::clone(&time) };
-    let mut config = ServerConfig::builder_with_details(provider, time)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(own));
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+}
+
+/// Where the handshake of one connection leaves whom it proved: rustls itself hands nothing over.
+#[derive(Clone, Debug, Default)]
+pub struct Proven(Arc<OnceLock<(Peer, Arc<TrustBundles>)>>);
+
+impl Proven {
+    /// The peer, and the bundles that it was proven by. `None` before the handshake has ended well.
+    #[must_use]
+    pub fn get(&self) -> Option<&(Peer, Arc<TrustBundles>)> {
+        self.0.get()
+    }
+}
+
+impl ServerTls {
+    /// A listener's TLS from what is in force at each handshake.
+    ///
+    /// # Errors
+    /// When the crypto provider cannot do TLS 1.3.
+    pub fn new(
+        material: Arc<dyn Material>,
+        accepted: AcceptedTrustDomains,
+        time: Arc<dyn TimeProvider>,
+    ) -> Result<Self, TlsError> {
+        let tls = Self { material, accepted: Arc::new(accepted), provider: provider(), time };
+        // Made once to find out now rather than at the first connection.
+        tls.connection()?;
+        Ok(tls)
+    }
+
+    /// The configuration for one connection, and where its peer will be found.
+    ///
+    /// # Errors
+    /// When the crypto provider cannot do TLS 1.3.
+    pub fn connection(&self) -> Result<(ServerConfig, Proven), TlsError> {
+        let proven = Proven::default();
+        let (provider, time) = (Arc::clone(&self.provider), Arc::clone(&self.time));
+        let verifier = Verifier { tls: self.clone(), proven: proven.clone() };
+        let own = OwnSvid { material: Arc::clone(&self.material), time: Arc::clone(&time) };
+        let mut config = ServerConfig::builder_with_details(provider, time)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(own));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok((config, proven))
+    }
 }
 
 #[derive(Debug)]
 struct Verifier {
-    material: Arc<dyn Material>,
-    accepted: AcceptedTrustDomains,
-    provider: Arc<CryptoProvider>,
+    tls: ServerTls,
+    proven: Proven,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -61,11 +96,14 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let chain = super::chain_of(end_entity, intermediates);
-        let peer = verify_chain(&chain, &self.material.trust(), Role::Client, now).map_err(refused)?;
+        let trust = self.tls.material.trust();
+        let peer = verify_chain(&chain, &trust, Role::Client, now).map_err(refused)?;
         let trust_domain = peer.spiffe_id.trust_domain();
-        if !self.accepted.contains(trust_domain) {
+        if !self.tls.accepted.contains(trust_domain) {
             return Err(refused(VerifyError::TrustDomainNotAccepted(trust_domain.clone())));
         }
+        // A handshake asks once; were it to ask again, the first answer would stand for the first chain.
+        self.proven.0.set((peer, trust)).map_err(|_| Error::General("asked twice".to_owned()))?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -84,11 +122,11 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &self.tls.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.tls.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

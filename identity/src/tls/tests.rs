@@ -81,8 +81,12 @@ impl World {
         }
     }
 
+    fn server_tls(&self) -> ServerTls {
+        ServerTls::new(self.called.clone(), self.accepted.clone(), self.clock.clone()).unwrap()
+    }
+
     fn server(&self) -> ServerConfig {
-        server_config(self.called.clone(), self.accepted.clone(), self.clock.clone()).unwrap()
+        self.server_tls().connection().unwrap().0
     }
 
     fn client(&self) -> ClientConfig {
@@ -183,18 +187,22 @@ fn the_connection_is_tls_1_3_with_the_hybrid_key_exchange() {
 #[test]
 fn a_second_connection_is_verified_like_the_first() {
     let world = World::new();
-    let (client, server) = (Arc::new(world.client()), Arc::new(world.server()));
+    let (client, tls) = (Arc::new(world.client()), world.server_tls());
     let connect = || {
         let name = ServerName::try_from("orders.internal").unwrap();
         let mut client = ClientConnection::new(Arc::clone(&client), name).unwrap();
-        let mut server = ServerConnection::new(Arc::clone(&server)).unwrap();
+        let (config, proven) = tls.connection().unwrap();
+        let mut server = ServerConnection::new(Arc::new(config)).unwrap();
         let failed = pump(&mut client, &mut server);
-        (failed.map_err(|(side, error)| (side, code(&error))), server.handshake_kind())
+        let peer = proven.get().map(|(peer, _)| peer.spiffe_id.to_string());
+        (failed.map_err(|(side, error)| (side, code(&error))), server.handshake_kind(), peer)
     };
-    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full)));
-    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full)));
+    let proven = Some(CALLER.to_owned());
+    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full), proven.clone()));
+    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full), proven));
     world.called.set_trust(TrustBundles::default());
-    assert_eq!(connect().0, Err((Side::Called, "tls.trust_domain.unknown")));
+    let (failed, _, proven) = connect();
+    assert_eq!((failed, proven), (Err((Side::Called, "tls.trust_domain.unknown")), None));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::{
 use crate::sources::fetch;
 use crate::state::Shared;
 use crate::telemetry::otlp::Transport;
-use postern_identity::tls::{self, AcceptedTrustDomains};
+use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
 use postern_identity::token::{Algorithm, Issuer, Profile};
 use postern_policy::{BundleLimits, Entry, PdpLimits, SignerKey, Signers};
 use std::fs;
@@ -131,9 +131,9 @@ pub(super) fn tls(
     config: &ListenerConfig,
     shared: &Shared,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<rustls::ServerConfig>, StartError> {
+) -> Result<ServerTls, StartError> {
     let ListenerTls::Mutual { trust_domains } = &config.tls;
     let accepted = AcceptedTrustDomains::new(trust_domains.clone())?;
     let time = Arc::new(TlsTime(Arc::clone(clock)));
-    Ok(Arc::new(tls::server_config(Arc::new(shared.clone()), accepted, time)?))
+    Ok(ServerTls::new(Arc::new(shared.clone()), accepted, time)?)
 }

@@ -118,8 +118,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         return;
     };
     let (source, local) = (accepted.source, accepted.local);
-    let clock = Arc::clone(&worker.clock);
-    let securing = secure(accepted.io, &listener, &worker.shared, || clock.unix_time());
+    let securing = secure(accepted.io, &listener, &worker.shared);
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
     match Box::pin(securing).await {

@@ -3,8 +3,8 @@ use super::{Accepted, AcceptedIo, Listener};
 use crate::pipeline::Refusal;
 use crate::state::Shared;
 use crate::upstream::BoxIo;
-use postern_identity::{Peer, Role, verify_chain};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use postern_identity::Peer;
+use rustls_pki_types::CertificateDer;
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -22,6 +22,9 @@ pub(super) struct Secured {
     pub(super) protocol: Protocol,
 }
 
+/// No trust generation: they count from 0 upwards.
+const NEVER: u64 = u64::MAX;
+
 /// What the caller speaks inside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -32,14 +35,10 @@ pub(crate) enum Protocol {
 }
 
 /// Secures an accepted connection, within the listener's time.
-pub(super) async fn secure(
-    io: AcceptedIo,
-    listener: &Listener,
-    shared: &Shared,
-    now: impl Fn() -> UnixTime,
-) -> Result<Secured, Refusal> {
+pub(super) async fn secure(io: AcceptedIo, listener: &Listener, shared: &Shared) -> Result<Secured, Refusal> {
     let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
-    let accepting = TlsAcceptor::from(Arc::clone(&listener.tls)).accept(io);
+    let (config, proven) = listener.tls.connection().map_err(|_| Refusal::TlsProtocol)?;
+    let accepting = TlsAcceptor::from(Arc::new(config)).accept(io);
     let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
         Ok(Err(error)) => return Err(reason(&error)),
@@ -53,13 +52,12 @@ pub(super) async fn secure(
     };
     let chain: Vec<_> =
         session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
-    // rustls cannot hand the verifier's result over, so the same function is asked again; by now also of
-    // bundles that changed while the handshake ran.
+    let (peer, proven_by) = proven.get().ok_or(Refusal::TlsNoCertificate)?;
+    // Bundles may have changed while the handshake ran: the first request then judges the chain again.
     let trust = Arc::clone(&shared.load().trust);
-    let peer = verify_chain(&chain, &trust.bundles, Role::Client, now())
-        .map_err(|error| Refusal::from_code(error.code()).unwrap_or(Refusal::PeerUntrusted))?;
-    let trust_generation = trust.generation;
-    Ok(Secured { stream, peer: Arc::new(peer), chain, trust_generation, sni, protocol })
+    let trust_generation = if Arc::ptr_eq(proven_by, &trust.bundles) { trust.generation } else { NEVER };
+    let peer = Arc::new(peer.clone());
+    Ok(Secured { stream, peer, chain, trust_generation, sni, protocol })
 }
 
 fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {

@@ -14,6 +14,7 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 use crate::config::{ListenerConfig, ListenerLimits};
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
+use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ pub struct Listener {
     /// The address it is bound to.
     pub address: SocketAddr,
     /// How callers prove who they are.
-    pub tls: Arc<rustls::ServerConfig>,
+    pub tls: ServerTls,
     /// What one caller may cost.
     pub limits: ListenerLimits,
     /// What a request head may be.
@@ -41,7 +42,7 @@ impl Listener {
     /// A listener from its configuration and what its connections are secured with.
     pub fn new(
         config: &ListenerConfig,
-        tls: Arc<rustls::ServerConfig>,
+        tls: ServerTls,
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
         Self {

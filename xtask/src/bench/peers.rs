@@ -2,6 +2,7 @@
 //! one rule by SPIFFE ID and method, HTTP/1.1 to the upstream.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +15,7 @@ use super::{Core, Ground, pinned};
 use crate::process::Guard;
 
 const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 17080);
+const STATUS: ([u8; 4], u16) = ([127, 0, 0, 1], 17089);
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 17081);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -114,7 +116,30 @@ pub(super) fn postern(
     )?;
     let mut command = wrap(&ground.postern);
     command.arg("run").arg("-c").arg(config);
-    Ok(Peer { name: language.name().to_owned(), address, process: started(&name, command, address, ground)? })
+    let process = started(&name, command, address, ground)?;
+    wait_until_ready(&name)?;
+    Ok(Peer { name: language.name().to_owned(), address, process })
+}
+
+/// A listener that is bound is not yet one that serves: identity and policy may still be on their way.
+fn wait_until_ready(name: &str) -> Result<()> {
+    let began = Instant::now();
+    while !ready().unwrap_or(false) {
+        if began.elapsed() > START_LIMIT {
+            bail!("{name} does not become ready");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn ready() -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(SocketAddr::from(STATUS))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: status\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(&head == b"HTTP/1.1 200")
 }
 
 fn envoy(ground: &Ground) -> Result<Peer> {
@@ -151,6 +176,8 @@ fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decisio
             "trust_bundles": { "example.org": identities.join("trust.pem") },
         } } },
         "policy": {
+            // Under callgrind everything is fifty times slower; the safety net must not catch that.
+            "decision_timeout": "1s",
             "bundles": { "authz": {
                 "source": { "directory": { "path": folder.join("policy") } },
                 "unsigned": "development_only",
@@ -171,6 +198,7 @@ fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decisio
             "signer": { "ed25519": { "key": identities.join("audit.key") } },
             "mode": "async",
         },
+        "status": { "address": SocketAddr::from(STATUS).to_string() },
         "workers": 1,
     })
 }

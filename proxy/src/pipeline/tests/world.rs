@@ -148,8 +148,8 @@ impl World {
         let (log, seat) = open_log(&directory, &clock);
         let time = Arc::new(crate::clock::TlsTime(Arc::clone(&clock) as Arc<dyn Clock>));
         let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
-        let tls = tls::server_config(Arc::new(shared.clone()), accepted, time).unwrap();
-        let listener = Listener::new(&config.listeners[0], Arc::new(tls), metrics.listener("app"));
+        let tls = tls::ServerTls::new(Arc::new(shared.clone()), accepted, time).unwrap();
+        let listener = Listener::new(&config.listeners[0], tls, metrics.listener("app"));
         Self {
             clock,
             shared,
