@@ -107,6 +107,15 @@ fn example(name: &str) -> Config {
 }
 
 #[test]
+fn the_configuration_in_the_readme_is_taken_without_a_warning() {
+    let readme = include_str!("../../../../README.md");
+    let (_, rest) = readme.split_once("```yaml\n").expect("a configuration");
+    let (text, _) = rest.split_once("```").expect("its end");
+    let loaded = read(text).unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
 fn every_example_is_taken_without_a_warning() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/config");
     let names: Vec<String> = std::fs::read_dir(folder)
