@@ -15,7 +15,6 @@ use super::{Core, Ground, pinned};
 use crate::process::Guard;
 
 const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 17080);
-const STATUS: ([u8; 4], u16) = ([127, 0, 0, 1], 17089);
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 17081);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -117,14 +116,19 @@ pub(super) fn postern(
     let mut command = wrap(&ground.postern);
     command.arg("run").arg("-c").arg(config);
     let process = started(&name, command, address, ground)?;
-    wait_until_ready(&name)?;
+    wait_until_ready(&name, status_of(address))?;
     Ok(Peer { name: language.name().to_owned(), address, process })
 }
 
+/// Each sidecar has a status port of its own beside its listener.
+fn status_of(listener: SocketAddr) -> SocketAddr {
+    SocketAddr::new(listener.ip(), listener.port() + 10)
+}
+
 /// A listener that is bound is not yet one that serves: identity and policy may still be on their way.
-fn wait_until_ready(name: &str) -> Result<()> {
+fn wait_until_ready(name: &str, status: SocketAddr) -> Result<()> {
     let began = Instant::now();
-    while !ready().unwrap_or(false) {
+    while !ready(status).unwrap_or(false) {
         if began.elapsed() > START_LIMIT {
             bail!("{name} does not become ready");
         }
@@ -133,8 +137,8 @@ fn wait_until_ready(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn ready() -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(SocketAddr::from(STATUS))?;
+fn ready(status: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(status)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: status\r\n\r\n")?;
     let mut head = [0; 12];
@@ -198,7 +202,7 @@ fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decisio
             "signer": { "ed25519": { "key": identities.join("audit.key") } },
             "mode": "async",
         },
-        "status": { "address": SocketAddr::from(STATUS).to_string() },
+        "status": { "address": status_of(address).to_string() },
         "workers": 1,
     })
 }
