@@ -7,6 +7,7 @@ use crate::pipeline::TokenCache;
 use crate::recorder::Recorder;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
+use crate::traffic::decision_guard::Budgets;
 use crate::upstream::Pool;
 use postern_identity::Peer;
 use postern_policy::Scratch;
@@ -34,6 +35,8 @@ pub struct Worker {
     pub upstreams: Pool,
     /// Tokens verified lately.
     pub tokens: RefCell<TokenCache>,
+    /// What principals may still have refused.
+    pub budgets: Budgets,
     /// The way to ask for fresh keys.
     pub keys: KeyRequests,
     /// Counters.
@@ -72,7 +75,10 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
                 None => break,
             },
             Some(ended) = connections.join_next() => note(ended),
-            _ = sweep.tick() => worker.upstreams.sweep(),
+            _ = sweep.tick() => {
+                worker.upstreams.sweep();
+                worker.budgets.sweep(worker.clock.monotonic_ns());
+            }
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }

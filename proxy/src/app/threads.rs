@@ -12,6 +12,7 @@ use crate::recorder::Seat;
 use crate::sources::policy::LastGood;
 use crate::state::Pinned;
 use crate::telemetry::{SpanSink, otlp, spans};
+use crate::traffic::decision_guard::Budgets;
 use crate::upstream::{Pool, Tcp};
 use crate::worker::{self, Random, Worker};
 use std::cell::RefCell;
@@ -112,6 +113,7 @@ impl Threads {
                     recorder: seat.take(),
                     upstreams: Pool::new(Rc::new(Tcp)),
                     tokens: RefCell::default(),
+                    budgets: Budgets::default(),
                     keys,
                     metrics,
                     spans,

@@ -6,6 +6,7 @@ use super::{Accepted, Listener};
 use crate::pipeline::{self, Refusal};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::telemetry::metrics;
+use crate::traffic::decision_guard::Budget;
 use crate::upstream::{BoxIo, LocalExecutor};
 use crate::worker::Worker;
 use http::HeaderValue;
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     /// How the log knows the caller.
     pub(crate) caller: Rc<Caller>,
     exchanges: Cell<u64>,
+    budget: Rc<Budget>,
     chain: Vec<CertificateDer<'static>>,
     judged_by: Cell<u64>,
     heads: Option<RawHeads>,
@@ -66,6 +68,16 @@ impl Connection {
             self.judged_by.set(trust.generation);
         }
         Ok(())
+    }
+
+    /// Whether this principal has caused so many refusals that policy is not asked again for a while.
+    pub(crate) fn is_over_budget(&self, now_ns: u64) -> bool {
+        self.budget.is_spent(now_ns, self.listener.limits.refusals_per_second_max)
+    }
+
+    /// Counts a refusal against the principal.
+    pub(crate) fn note_refusal(&self, now_ns: u64) {
+        self.budget.spend(now_ns, self.listener.limits.refusals_per_second_max);
     }
 
     /// What the guard saw of the next request's head; nothing on HTTP/2.
@@ -168,6 +180,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         peer: secured.peer,
         caller,
         exchanges: Cell::new(0),
+        budget: worker.budgets.of(&peer),
         chain: secured.chain,
         judged_by: Cell::new(secured.trust_generation),
         heads,

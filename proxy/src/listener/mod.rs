@@ -40,11 +40,7 @@ pub struct Listener {
 
 impl Listener {
     /// A listener from its configuration and what its connections are secured with.
-    pub fn new(
-        config: &ListenerConfig,
-        tls: ServerTls,
-        metrics: Arc<ListenerMetrics>,
-    ) -> Self {
+    pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
         Self {
             name: config.name.as_str().into(),
             address: config.address,

@@ -126,6 +126,14 @@ impl Exchange {
         self.route = Some(Arc::clone(route));
     }
 
+    /// Refuses where the principal has caused too many refusals.
+    pub(super) fn within_budget(&self) -> Result<(), Refusal> {
+        match self.connection.is_over_budget(self.began_ns) {
+            true => Err(Refusal::GuardRate),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn note_raw_path(&mut self, path: &str) {
         self.path_raw_sha256 = Some(super::record::sha256(path.as_bytes()));
     }
@@ -222,6 +230,10 @@ fn tracestate(trace: &TraceContext, headers: &HeaderMap) -> Option<Text> {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration_ns = self.settle();
+        // What the budget itself refused costs nothing, or it would never fill again under a steady stream.
+        if self.decided == Decided::Deny && self.reason != Refusal::GuardRate {
+            self.connection.note_refusal(self.began_ns);
+        }
         self.connection.listener.metrics.exchange_finished(self.decided, self.reason.code(), duration_ns);
         span::offer(self);
     }

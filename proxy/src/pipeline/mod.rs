@@ -86,6 +86,8 @@ struct Judged {
 async fn judge(exchange: &mut Exchange, request: &Normalised, body: Incoming) -> Result<Judged, Refused> {
     // 6. The route first: it says what a token means here.
     let route = route::find(exchange, request)?;
+    // A principal that causes nothing but refusals is not worth policy's time for a while.
+    exchange.within_budget()?;
     // 5. Who calls, by certificate and by token.
     let principal = identify(exchange, request, route.tokens).await?;
     // 7. The body, only where the policy in force reads it.

@@ -23,9 +23,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// The steps of a request that are reported apart, by a part of their function's name.
 const STEPS: [(&str, &str); 4] = [
     ("normalise", "pipeline::normalise::normalise"),
-    ("route", "pipeline::route::"),
-    ("decide", "Pdp::decide"),
-    ("serve", "pipeline::serve"),
+    ("route", "pipeline::route::find"),
+    ("decide", "pipeline::decide::decide"),
+    ("serve", "pipeline::walk"),
 ];
 
 /// Measures and gives the table.

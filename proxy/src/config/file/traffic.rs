@@ -78,6 +78,8 @@ pub struct LimitsFile {
     pub connection_age_max: Option<String>,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: Option<u64>,
+    /// Refusals that one caller may cause on one worker; beyond it every request of the caller is refused for a while.
+    pub refusals_per_second_max: Option<u64>,
     /// How long requests in progress may go on once the sidecar stops.
     pub drain_grace: Option<String>,
 }

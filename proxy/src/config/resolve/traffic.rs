@@ -70,6 +70,8 @@ fn tls(context: &mut Context<'_>, key: &str, file: &InboundFile) -> Result<Liste
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
     let key = |name| member(key, name);
     let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
+    let written = file.refusals_per_second_max;
+    let refusals = context.count(&key("refusals_per_second_max"), written, &rules::REFUSALS_PER_SECOND_MAX);
     let limits = ListenerLimits {
         connections_max: context.count(
             &key("connections_max"),
@@ -132,6 +134,7 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &rules::CONNECTION_AGE_MAX,
         ),
         http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
+        refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
     };
     check_limits(context, &key, &limits);

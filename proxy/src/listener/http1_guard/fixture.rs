@@ -19,6 +19,7 @@ impl RawHead {
         idle_timeout: Duration::from_secs(5),
         connection_age_max: Duration::from_secs(5),
         http2_streams_max: 1,
+        refusals_per_second_max: 100,
         drain_grace: Duration::from_secs(5),
     };
 

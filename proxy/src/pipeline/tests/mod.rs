@@ -255,3 +255,24 @@ fn a_slow_upload_is_not_the_upstreams_delay_but_one_that_stands_still_is_the_cal
     check(&["a", "b", "c", "d"], "200");
     check(&["a", "b"], "408");
 }
+
+#[test]
+fn a_caller_that_causes_nothing_but_refusals_is_not_judged_again_for_a_while() {
+    let (statuses, records) = World::new(Some(DENY)).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let mut statuses = Vec::new();
+        for request in 0..203 {
+            if request == 202 {
+                world.clock.advance(Duration::from_secs(1));
+            }
+            statuses.push(conversation.ask(GET).await.get(9..12).unwrap_or_default().to_owned());
+        }
+        statuses
+    });
+    let expected: Vec<_> =
+        (0..203).map(|request| if (200..202).contains(&request) { "429" } else { "403" }).collect();
+    assert_eq!(statuses, expected);
+    let limited =
+        records.iter().filter(|record| record["reason"] == "guard.rate" && record["kind"] == "decision");
+    assert_eq!(limited.count(), 2, "each is recorded all the same");
+}

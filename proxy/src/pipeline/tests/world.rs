@@ -222,6 +222,7 @@ impl World {
             recorder,
             upstreams: Pool::new(Rc::new(Scripted { upstream, made: Cell::new(0) })),
             tokens: RefCell::default(),
+            budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),
             metrics: Arc::clone(&self.metrics),
             spans: SpanSink::off(),
@@ -272,7 +273,7 @@ fn open_log(directory: &tempfile::TempDir, clock: &Arc<StandingClock>) -> (Log, 
     };
     let mut config = LogConfig::new(directory.path().join("audit"), "example.org/app".to_owned(), 1);
     config.ballast_bytes = 0;
-    config.ring_bytes = 256 * 1024;
+    config.ring_bytes = 8 * 1024 * 1024;
     let key = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let signer = postern_audit::Ed25519Signer::from_pkcs8(key.as_ref()).unwrap();
     let (log, mut seats) = Log::open(config, surroundings, Box::new(signer)).unwrap();
