@@ -45,7 +45,9 @@ fn listener(
     let inbound_key = member(&key, "inbound");
     let address = context.address(&member(&inbound_key, "address"), &written.inbound.address);
     let tls = tls(context, &inbound_key, &written.inbound);
-    let limits = limits(context, &member(&key, "limits"), &written.limits);
+    let limits_key = member(&key, "limits");
+    let limits = limits(context, &limits_key, &written.limits);
+    check_limits(context, &|name| member(&limits_key, name), &limits);
     let routes = routes::routes(context, &key, written, file);
     Ok(ListenerConfig {
         name: name?,
@@ -70,9 +72,9 @@ fn tls(context: &mut Context<'_>, key: &str, file: &InboundFile) -> Result<Liste
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
     let key = |name| member(key, name);
     let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
-    let written = file.refusals_per_second_max;
-    let refusals = context.count(&key("refusals_per_second_max"), written, &rules::REFUSALS_PER_SECOND_MAX);
-    let limits = ListenerLimits {
+    let rule = &rules::REFUSALS_PER_SECOND_MAX;
+    let refusals = context.count(&key("refusals_per_second_max"), file.refusals_per_second_max, rule);
+    ListenerLimits {
         connections_max: context.count(
             &key("connections_max"),
             file.connections_max,
@@ -136,9 +138,7 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
         http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
         refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
-    };
-    check_limits(context, &key, &limits);
-    limits
+    }
 }
 
 /// What can never be reached because something smaller stands around it.
