@@ -1,10 +1,10 @@
 //! What is refused at load: everything whose meaning here would not be OPA's, or that a decision must not do.
-use super::ast::{Chain, Node, walk_module, walk_rule};
+use super::ast::{Chain, Node, variable, walk_module, walk_rule};
 use super::builtins;
 use super::scope::{Scope, head_of, is_function, leading_fields};
 use crate::document::Document;
 use crate::{LoadError, PolicyBundle};
-use regorus::unstable::{Expr, Module, Ref};
+use regorus::unstable::{Expr, Module, Ref, Rule, RuleHead};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The functions of the whole policy set by their full path, with the functions they call and their place.
@@ -130,16 +130,56 @@ impl Dependencies {
 /// Keywords that OPA still tries out; `not` among them changes what negation means.
 const EXPERIMENTAL: [&str; 3] = ["and", "not", "or"];
 
+/// Names that mean the same in every policy.
+const RESERVED: [&str; 2] = ["input", "data"];
+
 /// Refuses imports of experimental keywords.
 pub(super) fn refuse_imports(place: &str, module: &Module) -> Result<(), LoadError> {
     for import in &module.imports {
         let path = leading_fields(&Chain::of(&import.refr));
+        let alias =
+            import.r#as.as_ref().map(|alias| alias.text().to_owned()).or_else(|| path.last().cloned());
+        // `import input` says nothing new; any other import of these names would make them mean something else.
+        if let Some(alias) =
+            alias.filter(|alias| RESERVED.contains(&alias.as_str()) && path != [alias.as_str()])
+        {
+            return Err(LoadError::Refused {
+                place: format!("{place}:{}", import.span.line),
+                what: format!("an import shadows `{alias}`"),
+                mend: "import it under another name",
+            });
+        }
         let [future, keywords, name] = path.as_slice() else { continue };
         if future == "future" && keywords == "keywords" && EXPERIMENTAL.contains(&name.as_str()) {
             return Err(LoadError::Refused {
                 place: format!("{place}:{}", import.span.line),
                 what: format!("the experimental keyword `{name}` is imported"),
                 mend: "write the rule without it",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses rules and parameters that are called `input` or `data`, as OPA does: whoever reads them would take
+/// them for what they are everywhere else.
+pub(super) fn refuse_names(place: &str, module: &Module) -> Result<(), LoadError> {
+    for rule in &module.policy {
+        let head = head_of(rule);
+        let parameters = match rule.as_ref() {
+            Rule::Spec { head: RuleHead::Func { args, .. }, .. } | Rule::Default { args, .. } => {
+                args.as_slice()
+            }
+            Rule::Spec { head: RuleHead::Compr { .. } | RuleHead::Set { .. }, .. } => &[],
+        };
+        let parameters = parameters.iter().filter_map(|parameter| variable(parameter));
+        let name = leading_fields(&Chain::of(head)).into_iter().next();
+        let mut names = name.into_iter().chain(parameters.map(str::to_owned));
+        if let Some(name) = names.find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(LoadError::Refused {
+                place: format!("{place}:{}", head.span().line),
+                what: format!("a rule or a parameter shadows `{name}`"),
+                mend: "give it another name",
             });
         }
     }

@@ -234,6 +234,7 @@ impl ModuleSet {
             return Err(LoadError::OutsideRoots { place, package });
         }
         check::refuse_imports(&place, &module)?;
+        check::refuse_names(&place, &module)?;
         let refused = |unfit: negation::Unfit| LoadError::Refused {
             place: format!("{place}:{}", unfit.line),
             what: unfit.what.to_owned(),

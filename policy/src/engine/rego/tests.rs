@@ -286,6 +286,12 @@ fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
     check_refused("allow if not f(x)\nf(x) if x", "x");
     check_refused("deny if usr == \"mallory\"\nallow if not deny", "usr");
     check_refused("import future.keywords.not\nallow if not input.x", "experimental keyword `not`");
+    check_refused("import data.t.fake as input\nallow if input.x\nfake := {\"x\": true}", "shadows `input`");
+    check_refused("import data.t.input\nallow if input.x", "shadows `input`");
+    check_refused("import input.x as data\nallow if data.y", "shadows `data`");
+    check_refused("allow if { input := {\"x\": 1}; input.x == 1 }", "input");
+    check_refused("allow if f(1)\nf(input) if input == 1", "input");
+    check_refused("input := 1\nallow if input == 1", "input");
     check_refused("allow if {", "b/t.rego");
     check_refused("allow if $\"x\"", "b/t.rego");
     check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
