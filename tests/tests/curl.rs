@@ -1,5 +1,6 @@
 //! `curl` with a client certificate, as a person would try it.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -64,6 +65,24 @@ fn a_denied_request_gets_the_reason_and_does_not_reach_the_upstream() {
     sidecar.stop();
     assert_eq!(sidecar::records(&scene.audit()).matches("\"decision\":\"deny\"").count(), VERSIONS.len());
     sidecar::assert_log_is_whole(&scene.audit());
+}
+
+#[test]
+fn a_denied_upload_gets_its_answer_although_nobody_reads_it() {
+    let Some(program) = peer("POSTERN_CURL") else { return };
+    let scene = Scene::new();
+    let sidecar = scene.start();
+    fs::write(scene.path("upload"), vec![b'x'; 300_000]).expect("something to send");
+    let upload = format!("@{}", scene.path("upload").display());
+    for (option, version) in VERSIONS {
+        for _ in 0..10 {
+            let arguments = [option, "--data-binary", upload.as_str()];
+            let output = curl(&program, &scene, Some("/client"), &arguments).expect_code(0);
+            assert_eq!(body_and_end(&output).1, format!("{version} 403 application/problem+json"));
+        }
+    }
+    assert_eq!(scene.upstream.count(), 0);
+    sidecar.stop();
 }
 
 #[test]

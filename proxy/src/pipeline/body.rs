@@ -105,6 +105,14 @@ impl RequestBody {
         body
     }
 
+    /// The stream, if it was to be forwarded as it arrives.
+    pub(super) fn into_unread(self) -> Option<Incoming> {
+        match self.source {
+            Source::Stream(body) => Some(body),
+            Source::Whole(_) => None,
+        }
+    }
+
     /// Follows this body after it has been handed to the upstream connection.
     pub(crate) fn watch(&self) -> Rc<BodyWatch> {
         Rc::clone(&self.watch)
@@ -179,6 +187,28 @@ impl Body for RequestBody {
     }
 }
 
+/// Reads on for a while what nobody wants, and lets it go then.
+///
+/// Many HTTP/2 clients take it for an error when a stream whose body they still send is reset, even after a
+/// whole answer; those that have little left to send get their answer this way.
+pub(super) async fn discard(mut body: Incoming) {
+    let discarding = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                // Held unread for the rest of the time: the answer may still be on its way.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    // Whichever comes first, the body is dropped now.
+    drop(tokio::time::timeout(DISCARDING_TIMEOUT, discarding).await);
+}
+
+const DISCARDED_BYTES_MAX: usize = 1024 * 1024;
+const DISCARDING_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How much of a body policy may have read for it, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadLimits {
@@ -191,9 +221,6 @@ pub(super) struct ReadLimits {
 /// Reads the whole body, because the policy in force reads it. A longer or slower one is refused: policy
 /// never judges part of a body.
 pub(super) async fn read(body: Incoming, limits: ReadLimits) -> Result<RequestBody, Refusal> {
-    if body.size_hint().lower() > limits.bytes_max {
-        return Err(Refusal::BodyTooLarge);
-    }
     let bytes_max = usize::try_from(limits.bytes_max).unwrap_or(usize::MAX);
     let reading = http_body_util::Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(limits.timeout, reading).await {

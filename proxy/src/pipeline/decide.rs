@@ -5,8 +5,8 @@ use super::normalise::Normalised;
 use super::refusal::{Refusal, Refused};
 use crate::listener::Connection;
 use crate::routing::Route;
+use bytes::Bytes;
 use http::{HeaderMap, Version, header};
-use hyper::body::Incoming;
 use postern_identity::Principal;
 use postern_policy::{Body, Headers, Http, Query, Source, Verdict};
 use std::sync::Arc;
@@ -15,14 +15,13 @@ use std::sync::Arc;
 ///
 /// A policy that is swapped in between here and the decision may read what was not read; it then sees a
 /// body that cannot be read, which no policy allows by accident.
-pub(super) async fn take_body(
-    exchange: &Exchange,
-    request: &Normalised,
-    body: Incoming,
-) -> Result<RequestBody, Refusal> {
-    let limits = &exchange.connection.listener.limits;
+pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> Result<RequestBody, Refusal> {
+    let Some(body) = exchange.take_unread() else { return Ok(RequestBody::whole(Bytes::new())) };
+    let limits = exchange.connection.listener.limits;
     let bytes_max = u64::try_from(limits.body_bytes_max).unwrap_or(u64::MAX);
-    if http_body::Body::size_hint(&body).lower() > bytes_max {
+    let announced = http_body::Body::size_hint(&body).lower();
+    if announced > bytes_max {
+        exchange.keep_unread(Some(body));
         return Err(Refusal::BodyTooLarge);
     }
     let policy = exchange.worker.snapshots.pin().policy.clone();
@@ -31,6 +30,10 @@ pub(super) async fn take_body(
         return Ok(RequestBody::stream(body, bytes_max));
     }
     let policy_bytes_max = u64::try_from(limits.policy_body_bytes_max).unwrap_or(u64::MAX);
+    if announced > policy_bytes_max {
+        exchange.keep_unread(Some(body));
+        return Err(Refusal::BodyTooLarge);
+    }
     let limits =
         ReadLimits { bytes_max: bytes_max.min(policy_bytes_max), timeout: limits.policy_body_timeout };
     body::read(body, limits).await

@@ -1,4 +1,5 @@
 //! Step 11: the answer on its way down. The outcome is filed when the body has ended, however it ends.
+use super::body::discard;
 use super::exchange::Exchange;
 use super::forward::Answer;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
@@ -21,8 +22,8 @@ pub(crate) struct ResponseBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// Our own words.
-    Own { bytes: Option<Bytes>, exchange: Option<Box<Exchange>> },
+    /// Our own words. The exchange ends when they have been sent.
+    Own { bytes: Option<Bytes>, _exchange: Option<Box<Exchange>> },
     /// The upstream's.
     Upstream(Box<Passing>),
 }
@@ -80,18 +81,21 @@ impl Exchange {
 
     /// Answers by ourselves.
     pub(super) fn refuse(mut self, refused: Refused) -> Response<ResponseBody> {
+        if let Some(unread) = self.take_unread().filter(|body| !body.is_end_stream()) {
+            drop(tokio::task::spawn_local(discard(unread)));
+        }
         let status = refused.status();
         let refusal = refused.refusal;
         let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
         self.refused(status, refusal, response.body().len());
-        response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), exchange: Some(Box::new(self)) }))
+        response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) }))
     }
 }
 
 /// An answer without an exchange: the log has no place for one, so nothing was looked at.
 pub(super) fn unrecorded<B>(refusal: Refusal, request: &Request<B>) -> Response<ResponseBody> {
     let answer = refusal::answer(refusal.into(), "", Dialect::of(request.headers()), Explain::Code);
-    answer.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), exchange: None }))
+    answer.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: None }))
 }
 
 impl Passing {
@@ -151,10 +155,8 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.0 {
             Kind::Upstream(passing) => passing.poll(cx),
-            Kind::Own { bytes, exchange } => {
+            Kind::Own { bytes, .. } => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty());
-                // Dropping the exchange files its outcome, which `refuse` has written already.
-                drop(exchange.take());
                 Poll::Ready(data.map(|data| Ok(Frame::data(data))))
             }
         }

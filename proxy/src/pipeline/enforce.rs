@@ -12,6 +12,7 @@ use crate::routing::Route;
 use crate::telemetry::TraceContext;
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
 use http::{HeaderMap, HeaderValue, Request};
+use hyper::body::Incoming;
 use postern_policy::{Decision, Obligations, Verdict};
 
 /// A request that may be forwarded. It owns the request, so the permit cannot be spent on another one.
@@ -59,6 +60,11 @@ impl Attempt {
         }
     }
 
+    /// The body of a request that was never sent.
+    pub(super) fn into_unread(self) -> Option<Incoming> {
+        self.0.into_body().into_unread()
+    }
+
     /// The request.
     pub(super) fn request(&self) -> &Request<RequestBody> {
         &self.0
@@ -90,7 +96,10 @@ pub(super) fn enforce(
         }
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
         (Decision::Deny, Enforcement::Observe) => permit(request, body, &Obligations::default()),
-        (Decision::Deny, Enforcement::Enforce) => Err(denied(verdict)),
+        (Decision::Deny, Enforcement::Enforce) => {
+            exchange.keep_unread(body.into_unread());
+            Err(denied(verdict))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::worker::Worker;
 use http::{HeaderMap, Request, StatusCode};
+use hyper::body::Incoming;
 use postern_audit::End;
 use postern_identity::Principal;
 use postern_identity::token::Claims;
@@ -48,6 +49,9 @@ pub(crate) struct Exchange {
     pub(super) upstream_began_unix_ns: Option<u64>,
     /// The status of the upstream, where it answered.
     pub(super) upstream_status: Option<StatusCode>,
+    /// The request body, for as long as nobody has begun to read it. HTTP/2 resets a stream whose body is dropped
+    /// before the answer has been sent, and the caller would never see the answer.
+    unread: Option<Incoming>,
     dialect: Dialect,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
@@ -98,6 +102,7 @@ impl Exchange {
             path_raw_sha256: None,
             upstream_began_unix_ns: None,
             upstream_status: None,
+            unread: None,
             dialect: Dialect::of(request.headers()),
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
@@ -110,6 +115,16 @@ impl Exchange {
     /// The decision id.
     pub(super) fn id(&self) -> &str {
         self.draft.id()
+    }
+
+    /// Keeps a body that is not read yet, or will not be.
+    pub(super) fn keep_unread(&mut self, body: Option<Incoming>) {
+        self.unread = body;
+    }
+
+    /// The body, to be read by whoever asked for it.
+    pub(super) fn take_unread(&mut self) -> Option<Incoming> {
+        self.unread.take()
     }
 
     pub(super) fn dialect(&self) -> Dialect {

@@ -64,6 +64,7 @@ async fn send(
             }
         }
     }
+    exchange.keep_unread(attempt.into_unread());
     Err(last)
 }
 

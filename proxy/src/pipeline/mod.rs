@@ -59,9 +59,9 @@ pub(crate) async fn serve(
 
 async fn walk(exchange: &mut Exchange, request: Request<Incoming>) -> Result<forward::Answer, Refused> {
     // 4. One spelling of the request: what is decided on is what is forwarded.
-    let (request, body) = normalise_head(exchange, request)?;
+    let request = normalise_head(exchange, request)?;
     // 5 to 8. Everything that can refuse before policy has spoken, and policy.
-    let judged = match judge(exchange, &request, body).await {
+    let judged = match judge(exchange, &request).await {
         Ok(judged) => judged,
         Err(refused) => {
             exchange.file_refusal(&request, &refused);
@@ -83,7 +83,7 @@ struct Judged {
     verdict: Verdict,
 }
 
-async fn judge(exchange: &mut Exchange, request: &Normalised, body: Incoming) -> Result<Judged, Refused> {
+async fn judge(exchange: &mut Exchange, request: &Normalised) -> Result<Judged, Refused> {
     // 6. The route first: it says what a token means here.
     let route = route::find(exchange, request)?;
     // A principal that causes nothing but refusals is not worth policy's time for a while.
@@ -91,18 +91,16 @@ async fn judge(exchange: &mut Exchange, request: &Normalised, body: Incoming) ->
     // 5. Who calls, by certificate and by token.
     let principal = identify(exchange, request, route.tokens).await?;
     // 7. The body, only where the policy in force reads it.
-    let body = decide::take_body(exchange, request, body).await?;
+    let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
     let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
     exchange.note_claims(principal);
     Ok(Judged { route, body, verdict })
 }
 
-fn normalise_head(
-    exchange: &mut Exchange,
-    request: Request<Incoming>,
-) -> Result<(Normalised, Incoming), Refused> {
+fn normalise_head(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Normalised, Refused> {
     let (parts, body) = request.into_parts();
+    exchange.keep_unread(Some(body));
     let seen = (parts.method.clone(), parts.uri.clone());
     let head = exchange.connection.next_head();
     match normalise(parts, head, &exchange.connection.listener.guard) {
@@ -110,7 +108,7 @@ fn normalise_head(
             if request.raw_path_differs() {
                 exchange.note_raw_path(seen.1.path());
             }
-            Ok((request, body))
+            Ok(request)
         }
         Err(error) => {
             let refused =
