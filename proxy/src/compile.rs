@@ -104,15 +104,24 @@ fn compile(terms: &Terms, job: &Job, in_force: &mut Sequences) -> Result<Policy,
         bundles.push((name.as_str(), bundle));
     }
     let loaded: Vec<_> = bundles.iter().map(|(name, bundle)| loaded(name, bundle)).collect();
-    let mut sum = Context::new(&SHA256);
-    loaded.iter().for_each(|bundle| sum.update(&bundle.sha256));
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(sum.finish().as_ref());
+    let sha256 = digest_of(&loaded);
     let pdp = Pdp::load(&bundles, &terms.entry, &terms.pdp_limits)
         .map_err(|error| CompileError { code: "policy.bundle.policy", message: error.to_string() })?;
     let numbered = bundles.iter().filter_map(|(name, bundle)| Some(((*name).to_owned(), bundle.sequence()?)));
     in_force.extend(numbered);
     Ok(Policy { pdp, generation: job.generation, sha256, bundles: loaded })
+}
+
+/// One bundle's own digest, so that a decision can be joined to the bundle's record; of several, one over theirs.
+fn digest_of(bundles: &[LoadedBundle]) -> [u8; 32] {
+    if let [only] = bundles {
+        return only.sha256;
+    }
+    let mut sum = Context::new(&SHA256);
+    bundles.iter().for_each(|bundle| sum.update(&bundle.sha256));
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(sum.finish().as_ref());
+    sha256
 }
 
 fn loaded(name: &str, bundle: &PolicyBundle) -> LoadedBundle {

@@ -33,7 +33,7 @@ pub struct Policy {
     pub pdp: Pdp,
     /// Counts up with every policy put in force by this process, from 1.
     pub generation: u64,
-    /// SHA-256 over the digests of its bundles, in the order of the configuration.
+    /// The digest of its bundle; of several bundles, SHA-256 over their digests in the order of the configuration.
     pub sha256: [u8; 32],
     /// The bundles it was made of.
     pub bundles: Vec<LoadedBundle>,

@@ -80,7 +80,9 @@ fn count(head: &RecordHead<'_>, report: &mut Report) {
         report.from = Some(head.ts.to_string());
     }
     report.to = Some(head.ts.to_string());
-    if let Some(revision) = head.bundle_rev.as_ref().and_then(|revision| revision.as_str())
+    // What a decision names is a whole policy set; a bundle's own record names the bundle.
+    if head.decision.is_some()
+        && let Some(revision) = head.bundle_rev.as_ref().and_then(|revision| revision.as_str())
         && report.policy_revisions.len() < REVISIONS_MAX
         && !report.policy_revisions.contains(revision)
     {
