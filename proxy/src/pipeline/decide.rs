@@ -1,12 +1,12 @@
 //! Steps 7 and 8: the body where policy reads it, and the question to policy.
 use super::body::{self, ReadLimits, RequestBody};
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{Normalised, is_grpc};
 use super::refusal::{Refusal, Refused};
 use crate::listener::Connection;
 use crate::routing::Route;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Version};
 use postern_identity::Principal;
 use postern_policy::{Body, Headers, Http, Query, Source, Verdict};
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> 
     }
     let policy = exchange.worker.snapshots.pin().policy.clone();
     let is_read = policy.is_some_and(|policy| policy.pdp.reads_body());
-    if !is_read || is_streamed(request) || http_body::Body::is_end_stream(&body) {
+    // A gRPC call may stream for as long as it likes, so it is never held back to be read.
+    if !is_read || is_grpc(request.headers()) || http_body::Body::is_end_stream(&body) {
         return Ok(RequestBody::stream(body, bytes_max));
     }
     let policy_bytes_max = u64::try_from(limits.policy_body_bytes_max).unwrap_or(u64::MAX);
@@ -37,12 +38,6 @@ pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> 
     let limits =
         ReadLimits { bytes_max: bytes_max.min(policy_bytes_max), timeout: limits.policy_body_timeout };
     body::read(body, limits).await
-}
-
-/// A gRPC call may stream for as long as it likes, so it is never held back to be read.
-fn is_streamed(request: &Normalised) -> bool {
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Asks policy. An error on the way is a deny by the verdict itself; what refuses here is that there is no

@@ -150,7 +150,7 @@ impl Exchange {
     }
 
     pub(super) fn note_raw_path(&mut self, path: &str) {
-        self.path_raw_sha256 = Some(super::record::sha256(path.as_bytes()));
+        self.path_raw_sha256 = Some(postern_audit::hash::sha256(path.as_bytes()));
     }
 
     pub(super) fn note_claims(&mut self, principal: Principal) {

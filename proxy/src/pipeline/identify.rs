@@ -5,6 +5,7 @@ use super::refusal::Refusal;
 use crate::config::TokenRule;
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
+use postern_audit::hash::sha256;
 use postern_identity::token::{Claims, TokenError};
 use postern_identity::{Principal, token};
 use std::collections::HashMap;
@@ -126,11 +127,4 @@ impl TokenCache {
             self.verified.insert(claims.token_sha256, Verified { claims, until });
         }
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest.as_ref());
-    hash
 }

@@ -8,6 +8,7 @@ use crate::routing::Route;
 use crate::telemetry::spans::Decided;
 use http::{Method, Uri};
 use postern_audit as audit;
+use postern_audit::hash::sha256;
 use postern_policy::{Decision, Verdict};
 
 /// What of the request is recorded.
@@ -189,10 +190,4 @@ fn mutations(verdict: &Verdict) -> Vec<String> {
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
     removed.chain(set).collect()
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> audit::Hash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    hash
 }

@@ -64,10 +64,7 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// By the request's content type (gRPC over HTTP/2, "Requests").
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
-            Some(kind) if kind.starts_with(b"application/grpc") => Self::Grpc,
-            Some(_) | None => Self::Http,
-        }
+        if super::normalise::is_grpc(headers) { Self::Grpc } else { Self::Http }
     }
 }
 

@@ -239,6 +239,7 @@ fn target(uri: Uri, limits: &GuardLimits) -> Result<(PathAndQuery, bool), GuardE
     Ok((target, differs))
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether a request is a gRPC call, by its content type (gRPC over HTTP/2, "Requests").
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
