@@ -1,4 +1,5 @@
-//! Who holds an HTTP/1.1 connection: an exchange, until its response has been read whole; then the pool.
+//! Who holds a connection: an exchange, until its response has been read whole; then the pool.
+use super::http2::Stream;
 use crate::pipeline::RequestBody;
 use hyper::client::conn::http1::SendRequest;
 use std::cell::RefCell;
@@ -49,25 +50,22 @@ impl IdleList {
     }
 }
 
-/// A connection in use by one exchange. Dropped early, the connection is closed with it: nothing that went
-/// wrong on it can reach another exchange.
+/// A connection, or a place on one, in use by one exchange. Where it is HTTP/1.1 and dropped early, the connection is
+/// closed with it: nothing that went wrong on it can reach another exchange.
 #[derive(Debug)]
-pub(crate) struct Lease(Option<(Rc<IdleList>, SendRequest<RequestBody>)>);
+pub(crate) enum Lease {
+    /// The whole connection.
+    Http1 { idle: Rc<IdleList>, sender: SendRequest<RequestBody> },
+    /// One stream, which ends by itself.
+    Http2 { _stream: Stream },
+}
 
 impl Lease {
-    pub(super) fn http1(idle: Rc<IdleList>, sender: SendRequest<RequestBody>) -> Self {
-        Self(Some((idle, sender)))
-    }
-
-    /// HTTP/2 streams end by themselves.
-    pub(super) fn http2() -> Self {
-        Self(None)
-    }
-
     /// The response has been read to its end: the connection may serve another exchange.
     pub(crate) fn give_back(self) {
-        if let Some((idle, sender)) = self.0 {
-            idle.give_back(sender);
+        match self {
+            Self::Http1 { idle, sender } => idle.give_back(sender),
+            Self::Http2 { .. } => {}
         }
     }
 }

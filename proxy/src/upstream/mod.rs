@@ -1,11 +1,15 @@
 //! The way to the service: connections, and the pool that keeps them.
 mod connect;
 mod executor;
+mod http2;
 mod lease;
 mod pool;
+mod target;
 
 pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
+#[cfg(test)]
 pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::Lease;
+pub use pool::Pool;
 pub(crate) use pool::SendError;
-pub use pool::{ConnectionCount, Pool, Protocol, Target};
+pub use target::{ConnectionCount, Protocol, Target};
