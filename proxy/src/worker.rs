@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::keys::KeyRequests;
 use crate::listener::{self, Accepted};
-use crate::pipeline::TokenCache;
+use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What a worker owns or was lent. Nothing in it is locked on the way of a request.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Worker {
     pub upstreams: Pool,
     /// Tokens verified lately.
     pub tokens: RefCell<TokenCache>,
+    /// The answers that are on their way.
+    pub in_progress: InProgress,
     /// What principals may still have refused.
     pub budgets: Budgets,
     /// The way to ask for fresh keys.
@@ -77,6 +80,7 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
             Some(ended) = connections.join_next() => note(ended),
             _ = sweep.tick() => {
                 worker.upstreams.sweep();
+                worker.in_progress.sweep(Instant::now());
                 worker.budgets.sweep(worker.clock.monotonic_ns());
             }
             _ = stop.wait_for(|stop| *stop) => break,

@@ -8,6 +8,7 @@ use crate::control::{Control, Update};
 use crate::keys::KeyRequests;
 use crate::listener::{Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
+use crate::pipeline::InProgress;
 use crate::recorder::Seat;
 use crate::sources::policy::LastGood;
 use crate::state::Pinned;
@@ -113,6 +114,7 @@ impl Threads {
                     recorder: seat.take(),
                     upstreams: Pool::new(Rc::new(Tcp)),
                     tokens: RefCell::default(),
+                    in_progress: InProgress::default(),
                     budgets: Budgets::default(),
                     keys,
                     metrics,

@@ -77,6 +77,7 @@ rules! { SIZES: u64 {
     HEADER_LINE_BYTES_MAX = number("listeners.<name>.limits.header_line_bytes_max", 8 * KIB, 256, 64 * KIB);
     BODY_BYTES_MAX = number("listeners.<name>.limits.body_bytes_max", 64 * MIB, 0, 1024 * GIB);
     POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
+    POLICY_BODIES_BYTES_MAX = number("listeners.<name>.limits.policy_bodies_bytes_max", 64 * MIB, 0, 64 * GIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 64 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
     SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 /// A connection on its way to a worker.
@@ -99,42 +100,123 @@ pub(crate) async fn accept_loop(
         };
         let handed = match accepted {
             Ok((stream, source)) => hand_over(stream, source, &listener, &workers),
-            Err(error) => Err(error),
+            Err(error) => Err(NotTaken::Failed(error)),
         };
-        if let Err(error) = handed {
-            listener.metrics.connection_refused(Refusal::ConnLimit.code());
-            if !is_callers_fault(&error) {
-                tracing::warn!(listener = &*listener.name, %error, "accepting failed");
-                tokio::time::sleep(PAUSE).await;
+        match handed {
+            Ok(()) => {}
+            Err(NotTaken::Full) => listener.metrics.connection_refused(Refusal::ConnLimit.code()),
+            Err(NotTaken::Failed(error)) => {
+                listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
+                if !is_callers_fault(&error) {
+                    tracing::warn!(listener = &*listener.name, %error, "accepting failed");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
 }
 
+/// Why a connection went to no worker.
+#[derive(Debug)]
+enum NotTaken {
+    /// The listener has no place left, or no worker has.
+    Full,
+    /// The operating system failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotTaken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// To the worker with the fewest connections, and to the next one where that one takes no more: one whose thread has
+/// died holds none and would otherwise draw them all.
 fn hand_over(
     stream: tokio::net::TcpStream,
     source: SocketAddr,
     listener: &Arc<Listener>,
     workers: &[WorkerHandle],
-) -> io::Result<()> {
-    let full = || io::Error::from(io::ErrorKind::ConnectionRefused);
-    let place = Place::take(listener).ok_or_else(full)?;
+) -> Result<(), NotTaken> {
+    let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
-    let worker = workers.iter().min_by_key(|worker| worker.load()).ok_or_else(full)?;
-    let io = AcceptedIo::Tcp(stream.into_std()?);
-    let accepted = Accepted { io, source, local, place, load: worker.take_place() };
-    worker.sender.try_send(accepted).map_err(|_| full())
+    let mut io = AcceptedIo::Tcp(stream.into_std()?);
+    let mut by_load: Vec<_> = workers.iter().collect();
+    by_load.sort_by_key(|worker| worker.load());
+    for worker in by_load {
+        let accepted = Accepted { io, source, local, place, load: worker.take_place() };
+        match worker.sender.try_send(accepted) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => (io, place) = (back.io, back.place),
+        }
+    }
+    Err(NotTaken::Full)
 }
 
-/// A caller that is refused or went away is no reason to rest.
+/// A caller that went away is no reason to rest.
 fn is_callers_fault(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::NotConnected
             | io::ErrorKind::InvalidInput
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock, TlsTime};
+    use crate::listener::RawHead;
+    use crate::routing::Routing;
+    use crate::state::Shared;
+    use crate::telemetry::Metrics;
+    use crate::telemetry::metrics::MetricsPlan;
+    use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
+
+    fn listener() -> Arc<Listener> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
+        let shared = Arc::new(Shared::new(Routing::default(), Vec::new()));
+        let tls = ServerTls::new(shared, accepted, Arc::new(TlsTime(clock))).unwrap();
+        let metrics = Metrics::new(&MetricsPlan { version: "test", started_unix_s: 0, reasons: &[] });
+        Arc::new(Listener::of(
+            "app",
+            "127.0.0.1:0".parse().unwrap(),
+            RawHead::LIMITS,
+            (tls, metrics.listener("app")),
+        ))
+    }
+
+    /// Of these workers, each alive or dead and with so many connections already, which one is handed the next.
+    async fn check(workers: &[(bool, usize)], expected: Option<usize>) {
+        let made: Vec<_> = workers.iter().map(|_| WorkerHandle::new()).collect();
+        let mut receivers = Vec::new();
+        let (mut handles, mut loads) = (Vec::new(), Vec::new());
+        for ((handle, receiver), (is_alive, load)) in made.into_iter().zip(workers) {
+            loads.extend((0..*load).map(|_| handle.take_place()));
+            receivers.push(is_alive.then_some(receiver));
+            handles.push(handle);
+        }
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let caller = tokio::net::TcpStream::connect(socket.local_addr().unwrap());
+        let (_caller, accepted) = tokio::join!(caller, socket.accept());
+        let (stream, source) = accepted.unwrap();
+        let handed = hand_over(stream, source, &listener(), &handles);
+        let taken = receivers.iter_mut().position(|r| r.as_mut().is_some_and(|r| r.try_recv().is_ok()));
+        assert_eq!(taken, expected, "{workers:?}: {handed:?}");
+        assert_eq!(handed.is_ok(), expected.is_some());
+        let held: usize = handles.iter().map(WorkerHandle::load).sum();
+        assert_eq!(held, loads.len(), "the places of what was taken and dropped are given back");
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_the_living_worker_with_the_fewest() {
+        check(&[(true, 2), (true, 1)], Some(1)).await;
+        check(&[(false, 0), (true, 1)], Some(1)).await;
+        check(&[(false, 0), (false, 0)], None).await;
+    }
 }

@@ -1,4 +1,5 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
+use super::cut::{Cut, Streams};
 use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::lifetime::{End, Graceful, Lifetime, drive};
@@ -7,7 +8,7 @@ use crate::pipeline::{self, Refusal};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
-use crate::upstream::{BoxIo, LocalExecutor};
+use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use http::HeaderValue;
 use http::header::CONNECTION;
@@ -45,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Arc<Peer>,
     /// How the log knows the caller.
     pub(crate) caller: Rc<Caller>,
+    /// Ends the connection, and everything on it.
+    cut: Rc<Cut>,
     exchanges: Cell<u64>,
     budget: Rc<Budget>,
     chain: Vec<CertificateDer<'static>>,
@@ -68,6 +71,11 @@ impl Connection {
             self.judged_by.set(trust.generation);
         }
         Ok(())
+    }
+
+    /// Ready once the connection is to end at once.
+    pub(super) fn poll_cut(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.cut.poll(cx)
     }
 
     /// Whether this principal has caused so many refusals that policy is not asked again for a while.
@@ -179,6 +187,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         protocol: secured.protocol,
         peer: secured.peer,
         caller,
+        cut: Rc::default(),
         exchanges: Cell::new(0),
         budget: worker.budgets.of(&peer),
         chain: secured.chain,
@@ -188,14 +197,17 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         idle_since: Cell::new(Instant::now()),
     });
     let _counted = connection.listener.metrics.connection();
-    let requests = Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection) };
+    let requests = |cuts| Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection), cuts };
     let end = match stream {
         Either::Guarded(stream) => {
+            let requests = requests(Cuts::WithConnection(Rc::clone(&connection.cut)));
             let served = pin!(http1(&limits).serve_connection(TokioIo::new(stream), requests));
             drive(served, &connection, lifetime, drain).await
         }
         Either::Plain(stream) => {
-            let served = pin!(http2(&limits).serve_connection(TokioIo::new(stream), requests));
+            let streams = Streams::default();
+            let requests = requests(Cuts::OneByOne(streams.clone()));
+            let served = pin!(http2(&limits, streams).serve_connection(TokioIo::new(stream), requests));
             drive(served, &connection, lifetime, drain).await
         }
     };
@@ -244,7 +256,7 @@ enum Either {
 /// What the caller broke beneath the requests, if anything.
 fn broken(end: &End) -> Option<&'static str> {
     match end {
-        End::Closed => None,
+        End::Closed | End::Cut => None,
         End::SlowHead => Some("slow_head"),
         End::Overstayed => Some("overstayed"),
         End::Broken(error) if error.is_parse() || error.is_parse_too_large() => Some("parse"),
@@ -272,8 +284,11 @@ fn http1(limits: &crate::config::ListenerLimits) -> hyper::server::conn::http1::
     builder
 }
 
-fn http2(limits: &crate::config::ListenerLimits) -> hyper::server::conn::http2::Builder<LocalExecutor> {
-    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+fn http2(
+    limits: &crate::config::ListenerLimits,
+    streams: Streams,
+) -> hyper::server::conn::http2::Builder<Streams> {
+    let mut builder = hyper::server::conn::http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
     builder.keep_alive_interval(Duration::from_secs(30)).keep_alive_timeout(Duration::from_secs(10));
     builder.max_concurrent_streams(limits.http2_streams_max);
@@ -297,6 +312,24 @@ const HTTP2_LOCAL_RESETS_MAX: usize = 100;
 struct Requests {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
+    cuts: Cuts,
+}
+
+/// What ends when an exchange is ended from outside.
+enum Cuts {
+    /// HTTP/1.1: nothing else can say that the answer will not be whole.
+    WithConnection(Rc<Cut>),
+    /// HTTP/2: its stream alone.
+    OneByOne(Streams),
+}
+
+impl Cuts {
+    fn next(&self) -> Rc<Cut> {
+        match self {
+            Self::WithConnection(cut) => Rc::clone(cut),
+            Self::OneByOne(streams) => streams.begin(),
+        }
+    }
 }
 
 impl Service<http::Request<hyper::body::Incoming>> for Requests {
@@ -306,8 +339,9 @@ impl Service<http::Request<hyper::body::Incoming>> for Requests {
 
     fn call(&self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
+        let cut = self.cuts.next();
         Box::pin(async move {
-            let mut response = pipeline::serve(worker, Rc::clone(&connection), request).await;
+            let mut response = pipeline::serve(worker, Rc::clone(&connection), request, cut).await;
             if connection.is_beyond_trust() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -329,7 +363,7 @@ where
     }
 }
 
-impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, LocalExecutor>
+impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, Streams>
 where
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

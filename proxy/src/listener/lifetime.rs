@@ -19,6 +19,8 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
 pub(crate) enum End {
     /// By agreement, or because it was asked to.
     Closed,
+    /// From outside, because its exchange had to end.
+    Cut,
     /// Broken by the caller, or by the network.
     Broken(hyper::Error),
     /// Its request head did not arrive in time.
@@ -51,6 +53,9 @@ pub(super) async fn drive<C: Graceful>(
     let mut watchdog = Watchdog { lifetime, asked_at: None, sleep: Box::pin(sleep_until(lifetime.ends_at)) };
     let mut is_draining = false;
     poll_fn(|cx| {
+        if connection.poll_cut(cx).is_ready() {
+            return Poll::Ready(End::Cut);
+        }
         loop {
             if let Poll::Ready(result) = served.as_mut().poll(cx) {
                 return Poll::Ready(result.map_or_else(End::Broken, |()| End::Closed));

@@ -1,6 +1,7 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
 mod connection;
+mod cut;
 mod handshake;
 mod http1_guard;
 mod lifetime;
@@ -8,6 +9,7 @@ mod lifetime;
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
 pub(crate) use connection::{Active, Connection, serve};
+pub(crate) use cut::Cut;
 pub(crate) use handshake::Protocol;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
@@ -36,19 +38,31 @@ pub struct Listener {
     pub metrics: Arc<ListenerMetrics>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
+    /// Bytes of the bodies that are held for policy, over all workers.
+    held_bytes: AtomicUsize,
 }
 
 impl Listener {
     /// A listener from its configuration and what its connections are secured with.
     pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
+        Self::of(&config.name, config.address, config.limits, (tls, metrics))
+    }
+
+    fn of(
+        name: &str,
+        address: SocketAddr,
+        limits: ListenerLimits,
+        (tls, metrics): (ServerTls, Arc<ListenerMetrics>),
+    ) -> Self {
         Self {
-            name: config.name.as_str().into(),
-            address: config.address,
+            name: name.into(),
+            address,
             tls,
-            limits: config.limits,
-            guard: GuardLimits::from(&config.limits),
+            limits,
+            guard: GuardLimits::from(&limits),
             metrics,
             open: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -73,5 +87,28 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Memory for a body that policy reads, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    listener: Arc<Listener>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Takes as many bytes, if that many are left.
+    pub(crate) fn take(listener: &Arc<Listener>, bytes: usize) -> Option<Self> {
+        // Counted before it is compared, so that two workers cannot both take the last bytes.
+        let held = Self { listener: Arc::clone(listener), bytes };
+        let before = listener.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        (before.saturating_add(bytes) <= listener.limits.policy_bodies_bytes_max).then_some(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.listener.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -3,15 +3,18 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use std::cell::Cell;
+use postern_audit::End;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
+use crate::listener::{Held, Listener};
 
 /// What the upstream is sent. Bytes that policy has read are the very bytes forwarded.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct RequestBody {
     source: Source,
     watch: Rc<BodyWatch>,
     bytes_max: u64,
+    /// What a body that policy has read takes of the listener's memory.
+    _held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -33,8 +38,21 @@ pub(crate) struct BodyWatch {
     bytes: Cell<u64>,
     broken: Cell<Option<Refusal>>,
     moved_at: Cell<Instant>,
+    waits_for_caller: Cell<bool>,
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
+    wanted: Cell<Wanted>,
+    reader: RefCell<Option<Waker>>,
+}
+
+/// Whether anybody still waits for what is left of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    /// The answer is whole without it.
+    ReadAndDiscarded,
+    /// The exchange is over.
+    No,
 }
 
 impl BodyWatch {
@@ -43,14 +61,22 @@ impl BodyWatch {
             bytes: Cell::new(0),
             broken: Cell::new(None),
             moved_at: Cell::new(Instant::now()),
+            waits_for_caller: Cell::new(false),
             ended_at: Cell::new(None),
             ended: Notify::new(),
+            wanted: Cell::new(Wanted::Whole),
+            reader: RefCell::default(),
         })
     }
 
     /// When the last of it came.
     pub(crate) fn moved_at(&self) -> Instant {
         self.moved_at.get()
+    }
+
+    /// Whether the upstream would take more than the caller has sent.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        self.waits_for_caller.get()
     }
 
     /// When it was whole.
@@ -70,6 +96,26 @@ impl BodyWatch {
         }
     }
 
+    /// The exchange has ended: what is left of the body reaches no upstream any more.
+    pub(super) fn let_go(&self, end: Option<End>) {
+        if self.ended_at.get().is_some() {
+            return;
+        }
+        let is_answered = end == Some(End::Done);
+        self.wanted.set(if is_answered { Wanted::ReadAndDiscarded } else { Wanted::No });
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
+        self.waits_for_caller.set(true);
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+    }
+
     /// How many bytes went upstream so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -81,24 +127,30 @@ impl BodyWatch {
     }
 }
 
-/// A request body could not be forwarded whole.
+/// A request body was not forwarded whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("request body refused: {}", .0.code())]
-pub(crate) struct BodyRefused(pub(crate) Refusal);
+pub(crate) enum BodyCut {
+    /// The caller broke it, or overstepped its limit.
+    #[error("request body refused: {}", .0.code())]
+    Refused(Refusal),
+    /// Its exchange has ended.
+    #[error("the rest of the request body is not wanted any more")]
+    Unwanted,
+}
 
 impl RequestBody {
     /// A body that is forwarded as it arrives, up to `bytes_max`.
     pub(super) fn stream(body: Incoming, bytes_max: u64) -> Self {
-        Self::new(Source::Stream(body), bytes_max)
+        Self::new(Source::Stream(body), bytes_max, None)
     }
 
-    /// A body that has been read.
-    pub(super) fn whole(bytes: Bytes) -> Self {
-        Self::new(Source::Whole(Some(bytes)), u64::MAX)
+    /// No body at all.
+    pub(super) fn empty() -> Self {
+        Self::new(Source::Whole(Some(Bytes::new())), u64::MAX, None)
     }
 
-    fn new(source: Source, bytes_max: u64) -> Self {
-        let body = Self { source, watch: BodyWatch::new(), bytes_max };
+    fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
+        let body = Self { source, watch: BodyWatch::new(), bytes_max, _held: held };
         if body.is_end_stream() {
             body.watch.note_end();
         }
@@ -126,7 +178,19 @@ impl RequestBody {
         }
     }
 
-    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyRefused> {
+    /// Nobody waits for the rest; a caller that is still sending it is heard out for a while.
+    fn let_go(&mut self, wanted: Wanted) -> BodyCut {
+        let source = std::mem::replace(&mut self.source, Source::Whole(None));
+        match (source, wanted) {
+            (Source::Stream(body), Wanted::ReadAndDiscarded) if !body.is_end_stream() => {
+                drop(tokio::task::spawn_local(discard(body)));
+            }
+            (Source::Stream(_) | Source::Whole(_), _) => {}
+        }
+        BodyCut::Unwanted
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyCut> {
         let Some(data) = frame.data_ref() else { return Ok(()) };
         let bytes = self.watch.bytes.get().saturating_add(data.len() as u64);
         self.watch.bytes.set(bytes);
@@ -137,26 +201,39 @@ impl RequestBody {
         Ok(())
     }
 
-    fn refuse(&self, refusal: Refusal) -> BodyRefused {
+    fn refuse(&self, refusal: Refusal) -> BodyCut {
         self.watch.broken.set(Some(refusal));
-        BodyRefused(refusal)
+        BodyCut::Refused(refusal)
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = BodyRefused;
+    type Error = BodyCut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        match self.watch.wanted.get() {
+            Wanted::Whole => {}
+            unwanted @ (Wanted::ReadAndDiscarded | Wanted::No) => {
+                return Poll::Ready(Some(Err(self.let_go(unwanted))));
+            }
+        }
         let frame = match &mut self.source {
             Source::Whole(bytes) => {
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|data| Ok(Frame::data(data)))
             }
-            Source::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Stream(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    self.watch.wait(cx);
+                    return Poll::Pending;
+                }
+            },
         };
+        self.watch.waits_for_caller.set(false);
         if frame.is_none() || self.is_end_stream() {
             self.watch.note_end();
         }
@@ -209,24 +286,22 @@ pub(super) async fn discard(mut body: Incoming) {
 const DISCARDED_BYTES_MAX: usize = 1024 * 1024;
 const DISCARDING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How much of a body policy may have read for it, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReadLimits {
-    /// The longest body that is read, in bytes.
-    pub(super) bytes_max: u64,
-    /// How long it may take to arrive.
-    pub(super) timeout: Duration,
-}
-
-/// Reads the whole body, because the policy in force reads it. A longer or slower one is refused: policy
-/// never judges part of a body.
-pub(super) async fn read(body: Incoming, limits: ReadLimits) -> Result<RequestBody, Refusal> {
-    let bytes_max = usize::try_from(limits.bytes_max).unwrap_or(usize::MAX);
+/// Reads the whole body, because the policy in force reads it. A longer or slower one is refused, and stays with
+/// the caller of this function: policy never judges part of a body.
+pub(super) async fn read(body: &mut Incoming, listener: &Arc<Listener>) -> Result<RequestBody, Refusal> {
+    let limits = &listener.limits;
+    let bytes_max = limits.body_bytes_max.min(limits.policy_body_bytes_max);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let bytes = body.size_hint().exact().map_or(bytes_max, |_| announced);
+    let held = Held::take(listener, bytes).ok_or(Refusal::LimitPolicyBodies)?;
     let reading = http_body_util::Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(limits.timeout, reading).await {
+    match tokio::time::timeout(limits.policy_body_timeout, reading).await {
         Err(_) => Err(Refusal::BodyTimeout),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::BodyTooLarge),
         Ok(Err(_)) => Err(Refusal::BodyIncomplete),
-        Ok(Ok(whole)) => Ok(RequestBody::whole(whole.to_bytes())),
+        Ok(Ok(whole)) => Ok(RequestBody::new(Source::Whole(Some(whole.to_bytes())), u64::MAX, Some(held))),
     }
 }

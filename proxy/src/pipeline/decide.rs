@@ -1,11 +1,10 @@
 //! Steps 7 and 8: the body where policy reads it, and the question to policy.
-use super::body::{self, ReadLimits, RequestBody};
+use super::body::{self, RequestBody};
 use super::exchange::Exchange;
 use super::normalise::{Normalised, is_grpc};
 use super::refusal::{Refusal, Refused};
 use crate::listener::Connection;
 use crate::routing::Route;
-use bytes::Bytes;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
 use postern_policy::{Body, Headers, Http, Query, Source, Verdict};
@@ -16,9 +15,9 @@ use std::sync::Arc;
 /// A policy that is swapped in between here and the decision may read what was not read; it then sees a
 /// body that cannot be read, which no policy allows by accident.
 pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> Result<RequestBody, Refusal> {
-    let Some(body) = exchange.take_unread() else { return Ok(RequestBody::whole(Bytes::new())) };
-    let limits = exchange.connection.listener.limits;
-    let bytes_max = u64::try_from(limits.body_bytes_max).unwrap_or(u64::MAX);
+    let Some(mut body) = exchange.take_unread() else { return Ok(RequestBody::empty()) };
+    let listener = Arc::clone(&exchange.connection.listener);
+    let bytes_max = u64::try_from(listener.limits.body_bytes_max).unwrap_or(u64::MAX);
     let announced = http_body::Body::size_hint(&body).lower();
     if announced > bytes_max {
         exchange.keep_unread(Some(body));
@@ -30,14 +29,11 @@ pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> 
     if !is_read || is_grpc(request.headers()) || http_body::Body::is_end_stream(&body) {
         return Ok(RequestBody::stream(body, bytes_max));
     }
-    let policy_bytes_max = u64::try_from(limits.policy_body_bytes_max).unwrap_or(u64::MAX);
-    if announced > policy_bytes_max {
+    let read = body::read(&mut body, &listener).await;
+    if read.is_err() {
         exchange.keep_unread(Some(body));
-        return Err(Refusal::BodyTooLarge);
     }
-    let limits =
-        ReadLimits { bytes_max: bytes_max.min(policy_bytes_max), timeout: limits.policy_body_timeout };
-    body::read(body, limits).await
+    read
 }
 
 /// Asks policy. An error on the way is a deny by the verdict itself; what refuses here is that there is no

@@ -7,14 +7,13 @@ use super::trailers;
 use crate::config::Explain;
 use crate::upstream::Lease;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use postern_audit::End;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
 
 /// What the caller is sent.
 #[derive(Debug)]
@@ -34,31 +33,9 @@ struct Passing {
     body: Incoming,
     lease: Option<Lease>,
     exchange: Option<Exchange>,
-    stall: Stall,
 }
 
-/// How long a body may stand still. The timer is only made when the body is first waited for.
-#[derive(Debug)]
-struct Stall {
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stall {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.timeout;
-        let timer = self.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        timer.as_mut().poll(cx)
-    }
-
-    fn moved(&mut self) {
-        if let Some(timer) = &mut self.sleep {
-            timer.as_mut().reset(Instant::now() + self.timeout);
-        }
-    }
-}
-
-/// The upstream or its silence ended the body early; the connection to the caller ends with it.
+/// The upstream ended the body early, or the caller broke what it was still sending; the connection to the caller ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("response body ended early: {}", .0.code())]
 pub(crate) struct Broken(Refusal);
@@ -70,10 +47,9 @@ impl Exchange {
         if let Ok(id) = HeaderValue::from_str(self.id()) {
             response.headers_mut().insert(DECISION_ID, id);
         }
-        self.answered(response.status());
+        self.answered(response.status(), stream_idle_timeout);
         response.map(|body| {
-            let stall = Stall { timeout: stream_idle_timeout, sleep: None };
-            let mut passing = Passing { body, lease: Some(lease), exchange: Some(self), stall };
+            let mut passing = Passing { body, lease: Some(lease), exchange: Some(self) };
             passing.note_end();
             ResponseBody(Kind::Upstream(Box::new(passing)))
         })
@@ -87,6 +63,7 @@ impl Exchange {
         let status = refused.status();
         let refusal = refused.refusal;
         let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
+        let response = fitting(response, self.is_head());
         self.refused(status, refusal, response.body().len());
         response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) }))
     }
@@ -95,7 +72,18 @@ impl Exchange {
 /// An answer without an exchange: the log has no place for one, so nothing was looked at.
 pub(super) fn unrecorded<B>(refusal: Refusal, request: &Request<B>) -> Response<ResponseBody> {
     let answer = refusal::answer(refusal.into(), "", Dialect::of(request.headers()), Explain::Code);
+    let answer = fitting(answer, *request.method() == Method::HEAD);
     answer.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: None }))
+}
+
+/// Takes the body off where none may be (RFC 9110 §9.3.2 and §15.4.5): hyper does so on HTTP/1.1 alone.
+fn fitting(mut response: Response<Bytes>, is_head: bool) -> Response<Bytes> {
+    if is_head || response.status() == StatusCode::NOT_MODIFIED {
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        *response.body_mut() = Bytes::new();
+    }
+    response
 }
 
 impl Passing {
@@ -104,7 +92,10 @@ impl Passing {
         if !self.body.is_end_stream() {
             return;
         }
-        if let Some(lease) = self.lease.take() {
+        let lease = self.lease.take();
+        // A connection that still carries an upload serves nobody else; it is closed, and the upload let go.
+        let is_free = self.exchange.as_ref().is_none_or(Exchange::has_sent_all);
+        if let (Some(lease), true) = (lease, is_free) {
             lease.give_back();
         }
         self.end(End::Done, None);
@@ -118,19 +109,20 @@ impl Passing {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending if self.stall.poll(cx).is_pending() => Poll::Pending,
-            Poll::Pending => Poll::Ready(Some(Err(self.fail(End::Timeout, Refusal::UpstreamTimeout)))),
+            Poll::Pending => {
+                if let Some(exchange) = &self.exchange {
+                    exchange.wants_more();
+                }
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.note_end();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => {
-                Poll::Ready(Some(Err(self.fail(End::UpstreamError, Refusal::UpstreamProtocol))))
-            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail()))),
             Poll::Ready(Some(Ok(frame))) => {
-                self.stall.moved();
-                if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
-                    exchange.sent(data.len());
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.sent(frame.data_ref().map_or(0, Bytes::len));
                 }
                 self.note_end();
                 Poll::Ready(Some(Ok(trailers::guard(frame))))
@@ -138,8 +130,14 @@ impl Passing {
         }
     }
 
-    fn fail(&mut self, end: End, refusal: Refusal) -> Broken {
+    /// The body ended early: by the upstream, unless the caller broke what it was still sending.
+    fn fail(&mut self) -> Broken {
         self.lease = None;
+        let by_caller = self.exchange.as_ref().and_then(Exchange::broken_by_caller);
+        let (end, refusal) = match by_caller {
+            Some(refusal) => (End::Refused, refusal),
+            None => (End::UpstreamError, Refusal::UpstreamProtocol),
+        };
         self.end(end, Some(refusal));
         Broken(refusal)
     }

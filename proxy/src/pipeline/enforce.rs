@@ -5,7 +5,7 @@
 use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::normalise::Normalised;
-use super::obligations;
+use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
 use crate::config::Enforcement;
 use crate::routing::Route;
@@ -13,7 +13,7 @@ use crate::telemetry::TraceContext;
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
-use postern_policy::{Decision, Obligations, Verdict};
+use postern_policy::{Decision, Verdict};
 
 /// A request that may be forwarded. It owns the request, so the permit cannot be spent on another one.
 #[must_use]
@@ -89,13 +89,13 @@ pub(super) fn enforce(
     body: RequestBody,
     verdict: Verdict,
 ) -> Result<Permitted, Refused> {
+    // What is demanded is made ready first: a demand that cannot be met makes a deny of an allow, and is filed as one.
+    let (verdict, duties) = Duties::of(verdict);
     exchange.file_verdict(route, &request, &verdict);
     match (verdict.decision, route.enforcement) {
-        (Decision::Allow, Enforcement::Enforce | Enforcement::Observe) => {
-            permit(request, body, &verdict.obligations)
-        }
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
-        (Decision::Deny, Enforcement::Observe) => permit(request, body, &Obligations::default()),
+        (Decision::Allow, Enforcement::Enforce | Enforcement::Observe)
+        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, duties)),
         (Decision::Deny, Enforcement::Enforce) => {
             exchange.keep_unread(body.into_unread());
             Err(denied(verdict))
@@ -103,11 +103,10 @@ pub(super) fn enforce(
     }
 }
 
-fn permit(request: Normalised, body: RequestBody, duties: &Obligations) -> Result<Permitted, Refused> {
+fn permit(request: Normalised, body: RequestBody, duties: Duties) -> Permitted {
     let mut parts = request.into_upstream_parts();
-    obligations::apply(duties, &mut parts.headers)?;
-    let response_headers = obligations::headers(&duties.response_headers_set)?;
-    Ok(Permitted { request: Request::from_parts(parts, body), response_headers })
+    let response_headers = duties.apply(&mut parts.headers);
+    Permitted { request: Request::from_parts(parts, body), response_headers }
 }
 
 fn denied(verdict: Verdict) -> Refused {

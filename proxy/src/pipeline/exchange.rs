@@ -4,10 +4,11 @@
 //! caller who goes away and a panic leave the same traces as a finished answer.
 use super::body::BodyWatch;
 use super::enforce::Attempt;
+use super::in_progress::Entered;
 use super::refusal::{Dialect, Refusal};
 use super::span;
 use crate::config::{AuditMode, Explain};
-use crate::listener::{Active, Connection};
+use crate::listener::{Active, Connection, Cut};
 use crate::log::Filed;
 use crate::recorder::Draft;
 use crate::routing::Route;
@@ -16,7 +17,7 @@ use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::worker::Worker;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use postern_audit::End;
 use postern_identity::Principal;
@@ -53,8 +54,12 @@ pub(crate) struct Exchange {
     /// before the answer has been sent, and the caller would never see the answer.
     unread: Option<Incoming>,
     dialect: Dialect,
+    is_head: bool,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
+    /// The upstream's answer on its way down.
+    answer: Option<Entered>,
+    cut: Rc<Cut>,
     _active: Active,
 }
 
@@ -71,6 +76,7 @@ impl Exchange {
         worker: Rc<Worker>,
         connection: Rc<Connection>,
         request: &Request<B>,
+        cut: Rc<Cut>,
     ) -> Result<Self, Refusal> {
         let draft = match worker.recorder.open_exchange(&connection.caller) {
             Ok(draft) => draft,
@@ -104,8 +110,11 @@ impl Exchange {
             upstream_status: None,
             unread: None,
             dialect: Dialect::of(request.headers()),
+            is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
+            answer: None,
+            cut,
             _active: active,
             worker,
             connection,
@@ -129,6 +138,11 @@ impl Exchange {
 
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Whether the caller wants the head of an answer and no body.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// How much a refused caller is told. Its SVID is verified, so before a route says otherwise it learns
@@ -192,14 +206,35 @@ impl Exchange {
         outcome.endpoint = Some(endpoint);
     }
 
-    /// The upstream has answered.
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        self.upstream_status = Some(status);
-        self.draft.outcome_mut().status = status.as_u16();
+    /// Whether the upstream has been sent the whole request.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.request_body.as_ref().is_none_or(|body| body.ended_at().is_some())
     }
 
-    /// Body bytes went down.
+    /// How the caller broke the body that it was sending, if it did.
+    pub(super) fn broken_by_caller(&self) -> Option<Refusal> {
+        self.request_body.as_ref().and_then(|body| body.broken())
+    }
+
+    /// The upstream has answered; from now on its answer must not stand still for longer than this.
+    pub(super) fn answered(&mut self, status: StatusCode, idle_timeout: Duration) {
+        self.upstream_status = Some(status);
+        self.draft.outcome_mut().status = status.as_u16();
+        self.answer = Some(self.worker.in_progress.enter(idle_timeout, &self.cut));
+    }
+
+    /// The caller has taken what there was of the answer.
+    pub(super) fn wants_more(&self) {
+        if let Some(answer) = &self.answer {
+            answer.asked_for_more();
+        }
+    }
+
+    /// A part of the answer went down.
     pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(answer) = &self.answer {
+            answer.handed_over();
+        }
         let outcome = self.draft.outcome_mut();
         outcome.response_bytes = outcome.response_bytes.saturating_add(bytes as u64);
     }
@@ -229,7 +264,13 @@ impl Exchange {
         outcome.duration_ns = duration_ns;
         outcome.request_bytes = request_bytes;
         if outcome.end.is_none() {
-            outcome.end = Some(if std::thread::panicking() { End::Panic } else { End::ClientGone });
+            let cut = self.answer.as_ref().and_then(Entered::cause);
+            outcome.end = Some(match cut {
+                Some((end, _)) => end,
+                None if std::thread::panicking() => End::Panic,
+                None => End::ClientGone,
+            });
+            outcome.reason = cut.map(|(_, refusal)| refusal.code());
         }
         duration_ns
     }
@@ -245,8 +286,10 @@ fn tracestate(trace: &TraceContext, headers: &HeaderMap) -> Option<Text> {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration_ns = self.settle();
-        // What the budget itself refused costs nothing, or it would never fill again under a steady stream.
-        if self.decided == Decided::Deny && self.reason != Refusal::GuardRate {
+        if let Some(body) = &self.request_body {
+            body.let_go(self.draft.outcome_mut().end);
+        }
+        if self.decided == Decided::Deny && self.reason.is_callers() {
             self.connection.note_refusal(self.began_ns);
         }
         self.connection.listener.metrics.exchange_finished(self.decided, self.reason.code(), duration_ns);

@@ -33,7 +33,7 @@ pub(super) async fn forward(
     exchange.follow(&request_body);
     let sending = timeout::within(route, &request_body, send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
-    let response = guard(response, &response_headers)?;
+    let response = guard(response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
 
@@ -82,14 +82,13 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 }
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
-fn guard(mut response: Response<Incoming>, ours: &HeaderMap) -> Result<Response<Incoming>, Refusal> {
+fn guard(mut response: Response<Incoming>, ours: HeaderMap) -> Result<Response<Incoming>, Refusal> {
     // No upgrade was asked for, so none can be agreed to.
     if response.status().is_informational() {
         return Err(Refusal::UpstreamProtocol);
     }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
-    for (name, value) in ours {
-        response.headers_mut().insert(name, value.clone());
-    }
+    // Takes the place of what was there, with all values of a name.
+    response.headers_mut().extend(ours);
     Ok(response)
 }

@@ -9,6 +9,7 @@ mod enforce;
 mod exchange;
 mod forward;
 mod identify;
+mod in_progress;
 mod normalise;
 mod obligations;
 mod record;
@@ -21,9 +22,10 @@ pub(crate) use body::{BodyWatch, RequestBody};
 pub(crate) use deliver::ResponseBody;
 pub(crate) use enforce::Attempt;
 pub use identify::TokenCache;
+pub use in_progress::InProgress;
 pub use refusal::Refusal;
 
-use crate::listener::Connection;
+use crate::listener::{Connection, Cut, RawHead};
 use crate::routing::Route;
 use crate::worker::Worker;
 use enforce::enforce;
@@ -44,22 +46,29 @@ pub(crate) async fn serve(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
+    cut: Rc<Cut>,
 ) -> Response<ResponseBody> {
+    // The n-th request takes the n-th head, whatever becomes of it.
+    let head = connection.next_head();
     // 3. Open: places for the decision and the outcome are reserved before anything else is done.
-    let mut exchange = match Exchange::open(worker, connection, &request).await {
+    let mut exchange = match Exchange::open(worker, connection, &request, cut).await {
         Ok(exchange) => exchange,
         Err(refusal) => return deliver::unrecorded(refusal, &request),
     };
-    match walk(&mut exchange, request).await {
+    match walk(&mut exchange, request, head).await {
         Ok(response) => exchange.deliver(response),
         Err(refused) => exchange.refuse(refused),
     }
     // 11. The outcome files itself when the answer has been sent, or when its reader goes away.
 }
 
-async fn walk(exchange: &mut Exchange, request: Request<Incoming>) -> Result<forward::Answer, Refused> {
+async fn walk(
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+    head: Option<RawHead>,
+) -> Result<forward::Answer, Refused> {
     // 4. One spelling of the request: what is decided on is what is forwarded.
-    let request = normalise_head(exchange, request)?;
+    let request = normalise_head(exchange, request, head)?;
     // 5 to 8. Everything that can refuse before policy has spoken, and policy.
     let judged = match judge(exchange, &request).await {
         Ok(judged) => judged,
@@ -98,11 +107,14 @@ async fn judge(exchange: &mut Exchange, request: &Normalised) -> Result<Judged, 
     Ok(Judged { route, body, verdict })
 }
 
-fn normalise_head(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Normalised, Refused> {
+fn normalise_head(
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+    head: Option<RawHead>,
+) -> Result<Normalised, Refused> {
     let (parts, body) = request.into_parts();
     exchange.keep_unread(Some(body));
     let seen = (parts.method.clone(), parts.uri.clone());
-    let head = exchange.connection.next_head();
     match normalise(parts, head, &exchange.connection.listener.guard) {
         Ok(request) => {
             if request.raw_path_differs() {

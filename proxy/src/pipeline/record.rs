@@ -1,6 +1,7 @@
 //! How a decision enters the log: from what is known of the exchange when it is made.
 use super::exchange::Exchange;
 use super::normalise::Normalised;
+use super::obligations::deny_status;
 use super::refusal::{Refusal, Refused};
 use super::span;
 use crate::config::Enforcement;
@@ -60,8 +61,9 @@ impl Exchange {
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
         let mutations = mutations(verdict);
-        let status = (effect == audit::Effect::Deny)
-            .then(|| verdict.obligations.deny_status.unwrap_or_else(|| self.reason.status()));
+        let status = (effect == audit::Effect::Deny).then(|| {
+            deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
+        });
         let rules: Vec<&str> = verdict.reasons.iter().map(postern_policy::PolicyId::as_str).collect();
         let grounds = Grounds {
             effect,

@@ -1,8 +1,8 @@
 //! How long an exchange may wait for the head of its response.
 //!
 //! The route's timeout runs from the end of the request body: a large upload over a slow line is not the
-//! upstream's delay. Until then a body that keeps coming keeps the exchange alive, and one that stands still
-//! for longer than the route's streams may ends it.
+//! upstream's delay. Until then a body that keeps coming keeps the exchange alive; where it stands still, the
+//! caller has as long as the route's streams, and an upstream that does not take it as long as the route.
 use crate::pipeline::{BodyWatch, Refusal};
 use crate::routing::Route;
 use std::future::Future;
@@ -25,7 +25,10 @@ async fn run_out(route: &Route, body: &BodyWatch) -> Refusal {
     loop {
         let (due, refusal) = match body.ended_at() {
             Some(ended_at) => (ended_at + route.timeout, Refusal::UpstreamTimeout),
-            None => (body.moved_at() + route.stream_idle_timeout, Refusal::BodyTimeout),
+            None if body.waits_for_caller() => {
+                (body.moved_at() + route.stream_idle_timeout, Refusal::BodyTimeout)
+            }
+            None => (body.moved_at() + route.timeout, Refusal::UpstreamTimeout),
         };
         if due <= Instant::now() {
             return refusal;

@@ -68,6 +68,8 @@ pub struct LimitsFile {
     pub body_bytes_max: Option<String>,
     /// A body that policy reads: it is held in memory whole before the decision.
     pub policy_body_bytes_max: Option<String>,
+    /// All bodies that are held for policy at one time, over all workers.
+    pub policy_bodies_bytes_max: Option<String>,
     /// How long a body that policy reads may take to arrive.
     pub policy_body_timeout: Option<String>,
     /// One bearer token.

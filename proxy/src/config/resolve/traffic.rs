@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
@@ -74,6 +75,7 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
     let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
     let rule = &rules::REFUSALS_PER_SECOND_MAX;
     let refusals = context.count(&key("refusals_per_second_max"), file.refusals_per_second_max, rule);
+    let bodies = bodies(context, &key, file);
     ListenerLimits {
         connections_max: context.count(
             &key("connections_max"),
@@ -105,21 +107,6 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             file.header_count_max,
             &rules::HEADER_COUNT_MAX,
         ),
-        body_bytes_max: context.memory(
-            &key("body_bytes_max"),
-            file.body_bytes_max.as_ref(),
-            &rules::BODY_BYTES_MAX,
-        ),
-        policy_body_bytes_max: context.memory(
-            &key("policy_body_bytes_max"),
-            file.policy_body_bytes_max.as_ref(),
-            &rules::POLICY_BODY_BYTES_MAX,
-        ),
-        policy_body_timeout: context.duration(
-            &key("policy_body_timeout"),
-            file.policy_body_timeout.as_ref(),
-            &rules::POLICY_BODY_TIMEOUT,
-        ),
         token_bytes_max: context.memory(
             &key("token_bytes_max"),
             file.token_bytes_max.as_ref(),
@@ -138,6 +125,43 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
         http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
         refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
+        body_bytes_max: bodies.bytes_max,
+        policy_body_bytes_max: bodies.policy_bytes_max,
+        policy_bodies_bytes_max: bodies.policy_total_bytes_max,
+        policy_body_timeout: bodies.policy_timeout,
+    }
+}
+
+/// What bodies may cost.
+struct Bodies {
+    bytes_max: usize,
+    policy_bytes_max: usize,
+    policy_total_bytes_max: usize,
+    policy_timeout: Duration,
+}
+
+fn bodies(context: &mut Context<'_>, key: &impl Fn(&'static str) -> String, file: &LimitsFile) -> Bodies {
+    Bodies {
+        bytes_max: context.memory(
+            &key("body_bytes_max"),
+            file.body_bytes_max.as_ref(),
+            &rules::BODY_BYTES_MAX,
+        ),
+        policy_bytes_max: context.memory(
+            &key("policy_body_bytes_max"),
+            file.policy_body_bytes_max.as_ref(),
+            &rules::POLICY_BODY_BYTES_MAX,
+        ),
+        policy_total_bytes_max: context.memory(
+            &key("policy_bodies_bytes_max"),
+            file.policy_bodies_bytes_max.as_ref(),
+            &rules::POLICY_BODIES_BYTES_MAX,
+        ),
+        policy_timeout: context.duration(
+            &key("policy_body_timeout"),
+            file.policy_body_timeout.as_ref(),
+            &rules::POLICY_BODY_TIMEOUT,
+        ),
     }
 }
 
@@ -147,6 +171,12 @@ fn check_limits(context: &mut Context<'_>, key: &impl Fn(&'static str) -> String
         ("header_line_bytes_max", limits.header_line_bytes_max, "header_bytes_max", limits.header_bytes_max),
         ("token_bytes_max", limits.token_bytes_max, "header_line_bytes_max", limits.header_line_bytes_max),
         ("policy_body_bytes_max", limits.policy_body_bytes_max, "body_bytes_max", limits.body_bytes_max),
+        (
+            "policy_body_bytes_max",
+            limits.policy_body_bytes_max,
+            "policy_bodies_bytes_max",
+            limits.policy_bodies_bytes_max,
+        ),
     ];
     for (inner, inner_bytes, outer, outer_bytes) in within {
         if inner_bytes > outer_bytes {

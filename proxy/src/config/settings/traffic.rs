@@ -60,6 +60,8 @@ pub struct ListenerLimits {
     pub body_bytes_max: usize,
     /// A body that policy reads, buffered whole before the decision.
     pub policy_body_bytes_max: usize,
+    /// All bodies that are buffered for policy at one time, over all workers.
+    pub policy_bodies_bytes_max: usize,
     /// How long that buffering may take.
     pub policy_body_timeout: Duration,
     /// One bearer token.

@@ -14,6 +14,7 @@ impl RawHead {
         header_count_max: 100,
         body_bytes_max: 1024,
         policy_body_bytes_max: 1024,
+        policy_bodies_bytes_max: 1024,
         policy_body_timeout: Duration::from_secs(5),
         token_bytes_max: 1024,
         idle_timeout: Duration::from_secs(5),

@@ -1,4 +1,7 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
+mod bodies;
+mod peers;
+mod shared;
 mod world;
 
 use serde_json::Value;
@@ -162,14 +165,8 @@ fn a_request_that_was_not_sent_is_tried_at_the_next_endpoint() {
 #[test]
 fn an_upstream_that_breaks_off_is_not_tried_again() {
     let world = World::new(Some(ALLOW));
-    let break_off: world::Upstream = Rc::new(|_| {
-        let (ours, theirs) = tokio::io::duplex(1024);
-        drop(tokio::task::spawn_local(async move {
-            let mut theirs = theirs;
-            drop(tokio::io::AsyncReadExt::read(&mut theirs, &mut [0; 64]).await);
-        }));
-        let stream: crate::upstream::BoxIo = Box::new(ours);
-        Ok(stream)
+    let break_off = peers::played(|_, mut stream| async move {
+        drop(tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await);
     });
     let (answer, records) = world.with_upstream(break_off).run(async |_, caller| caller.ask(GET).await);
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
@@ -179,13 +176,7 @@ fn an_upstream_that_breaks_off_is_not_tried_again() {
 #[test]
 fn an_upstream_that_is_silent_is_given_up_in_time() {
     let world = World::new(Some(ALLOW));
-    let silent: world::Upstream = Rc::new(|_| {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        std::mem::forget(theirs);
-        let stream: crate::upstream::BoxIo = Box::new(ours);
-        Ok(stream)
-    });
-    let (answer, records) = world.with_upstream(silent).run(async |_, caller| caller.ask(GET).await);
+    let (answer, records) = world.with_upstream(peers::silent()).run(async |_, caller| caller.ask(GET).await);
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert_eq!(text(only(&records, "outcome"), "reason"), "upstream.timeout");
 }
@@ -222,13 +213,7 @@ fn no_request_is_served_on_a_connection_whose_trust_domain_lost_its_bundle() {
 
 #[test]
 fn a_caller_that_goes_away_is_recorded() {
-    let silent: world::Upstream = Rc::new(|_| {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        std::mem::forget(theirs);
-        let stream: crate::upstream::BoxIo = Box::new(ours);
-        Ok(stream)
-    });
-    let world = World::new(Some(ALLOW)).with_upstream(silent);
+    let world = World::new(Some(ALLOW)).with_upstream(peers::silent());
     let ((), records) = world.run(async |_, caller| {
         let mut conversation = caller.shake_hands().await;
         conversation.say(&GET.replace('\n', "\r\n")).await;

@@ -1,5 +1,6 @@
 //! A worker in a box: real TLS, a real log, a real policy; the network is two ends of a pipe and the clock
 //! stands still until it is told to move.
+use super::peers::{Caller, echo};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::demo::ca::Ca;
@@ -13,9 +14,7 @@ use crate::telemetry::{Metrics, Sampler, SpanSink};
 use crate::upstream::{BoxIo, Connect, Connecting, Pool};
 use crate::worker::{self, Random, Worker};
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http::Request;
 use postern_identity::tls::{self, AcceptedTrustDomains, ExpectedPeers, Material};
 use postern_identity::token::Issuer;
 use postern_identity::{TrustBundles, X509Svid};
@@ -54,7 +53,7 @@ impl Clock for StandingClock {
     }
 }
 
-/// What the upstream does with a connection.
+/// What the upstream does with its n-th connection.
 pub(super) type Upstream = Rc<dyn Fn(usize) -> io::Result<BoxIo>>;
 
 struct Scripted {
@@ -73,7 +72,11 @@ impl Connect for Scripted {
         let number = self.made.get();
         self.made.set(number + 1);
         let made = (self.upstream)(number);
-        Box::pin(async move { made })
+        Box::pin(async move {
+            // As in the world outside, it takes a moment.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            made
+        })
     }
 }
 
@@ -102,6 +105,7 @@ pub(super) struct World {
     seat: Option<crate::recorder::Seat>,
     metrics: Arc<Metrics>,
     upstream: Option<Upstream>,
+    arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
 }
 
 const CONFIG: &str = "
@@ -118,19 +122,26 @@ listeners:
     routes:
       - { name: watched, match: { path_prefix: /watched }, upstream: app, enforcement: observe }
       - { name: told, match: { path_prefix: /told }, upstream: app, explain: detail }
+      - { name: calls, match: { path_prefix: /calls }, upstream: calls }
       - { name: api, match: { path_prefix: /api }, upstream: app, retry: { attempts_max: 2, on: [connect_failure] } }
 upstreams:
   app: { endpoints: [127.0.0.1:1, 127.0.0.1:2] }
+  calls: { endpoints: [127.0.0.1:3], protocol: h2c }
 audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
 ";
 
 impl World {
     /// A world whose policy is `rego`, or which has none, and whose upstream answers what it is asked.
     pub(super) fn new(rego: Option<&str>) -> Self {
+        Self::configured(rego, &[])
+    }
+
+    /// The same under another configuration: each pair is a piece of the usual one and what stands there instead.
+    pub(super) fn configured(rego: Option<&str>, changes: &[(&str, &str)]) -> Self {
         let clock = Arc::new(StandingClock(AtomicU64::new(BEGINNING_S * 1_000_000_000)));
         let now = clock.unix_time();
         let ca = Ca::new("example.org".parse().unwrap(), now).unwrap();
-        let config = configuration();
+        let config = configuration(changes);
         let plan = MetricsPlan { version: "test", started_unix_s: BEGINNING_S, reasons: &[] };
         let metrics = Arc::new(Metrics::new(&plan));
         let shared = Shared::new(Routing::new(&config, None, &metrics), Vec::<Issuer>::new());
@@ -145,7 +156,7 @@ impl World {
             next.policy = rego.map(|rego| Arc::new(policy(rego)));
         });
         let directory = tempfile::tempdir().unwrap();
-        let (log, seat) = open_log(&directory, &clock);
+        let (log, seat) = open_log(&directory, &clock, 8 * 1024 * 1024);
         let time = Arc::new(crate::clock::TlsTime(Arc::clone(&clock) as Arc<dyn Clock>));
         let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
         let tls = tls::ServerTls::new(Arc::new(shared.clone()), accepted, time).unwrap();
@@ -161,12 +172,22 @@ impl World {
             seat: Some(seat),
             metrics,
             upstream: None,
+            arrivals: RefCell::default(),
         }
     }
 
     /// Puts another upstream behind the worker.
     pub(super) fn with_upstream(mut self, upstream: Upstream) -> Self {
         self.upstream = Some(upstream);
+        self
+    }
+
+    /// Gives the log other rings.
+    pub(super) fn with_ring_bytes(mut self, ring_bytes: usize) -> Self {
+        (self.log, self.seat) = (None, None);
+        self.directory = tempfile::tempdir().unwrap();
+        let (log, seat) = open_log(&self.directory, &self.clock, ring_bytes);
+        (self.log, self.seat) = (Some(log), Some(seat));
         self
     }
 
@@ -186,28 +207,32 @@ impl World {
             drop(accepted);
             let worker = self.worker(seat.take());
             let running = tokio::task::spawn_local(worker::run(worker, arrivals, draining));
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let io = AcceptedIo::Stream(Box::new(theirs));
-            let source = "192.0.2.7:4000".parse().unwrap();
-            let place = Place::take(&self.listener).unwrap();
-            let accepted = Accepted {
-                io,
-                source,
-                local: "192.0.2.1:8443".parse().unwrap(),
-                place,
-                load: handle.take_place(),
-            };
-            incoming.send(accepted).await.unwrap();
-            let caller = Caller { io: Box::new(ours), tls: Arc::new(self.caller_tls()) };
+            self.arrivals.replace(Some((incoming, handle)));
+            let caller = self.caller().await;
             let found = call(&self, caller).await;
             drain.send_replace(true);
-            drop(incoming);
+            self.arrivals.take();
             running.await.unwrap();
             found
         });
         drop(runtime);
         self.log.take().unwrap().shutdown().unwrap();
         (found, records(&self.directory))
+    }
+
+    /// One more caller, on a connection of its own.
+    pub(super) async fn caller(&self) -> Caller {
+        let (incoming, handle) = self.arrivals.borrow().clone().unwrap();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let accepted = Accepted {
+            io: AcceptedIo::Stream(Box::new(theirs)),
+            source: "192.0.2.7:4000".parse().unwrap(),
+            local: "192.0.2.1:8443".parse().unwrap(),
+            place: Place::take(&self.listener).unwrap(),
+            load: handle.take_place(),
+        };
+        incoming.send(accepted).await.unwrap();
+        Caller { io: Box::new(ours), tls: Arc::new(self.caller_tls()) }
     }
 
     fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
@@ -222,6 +247,7 @@ impl World {
             recorder,
             upstreams: Pool::new(Rc::new(Scripted { upstream, made: Cell::new(0) })),
             tokens: RefCell::default(),
+            in_progress: Default::default(),
             budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),
             metrics: Arc::clone(&self.metrics),
@@ -243,8 +269,13 @@ impl World {
     }
 }
 
-fn configuration() -> Config {
-    config::load_text(CONFIG, std::path::Path::new("/test/postern.yaml"))
+fn configuration(changes: &[(&str, &str)]) -> Config {
+    let mut text = CONFIG.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "`{from}` is not in the usual configuration");
+        text = text.replace(from, to);
+    }
+    config::load_text(&text, std::path::Path::new("/test/postern.yaml"))
         .map_err(|f| f.to_string())
         .unwrap()
         .config
@@ -263,7 +294,11 @@ fn policy(rego: &str) -> Policy {
     Policy { pdp, generation: 1, sha256: [7; 32], bundles: Vec::new() }
 }
 
-fn open_log(directory: &tempfile::TempDir, clock: &Arc<StandingClock>) -> (Log, crate::recorder::Seat) {
+fn open_log(
+    directory: &tempfile::TempDir,
+    clock: &Arc<StandingClock>,
+    ring_bytes: usize,
+) -> (Log, crate::recorder::Seat) {
     let clock = Arc::clone(clock);
     let number = AtomicU64::new(1);
     let surroundings = Surroundings {
@@ -273,7 +308,7 @@ fn open_log(directory: &tempfile::TempDir, clock: &Arc<StandingClock>) -> (Log, 
     };
     let mut config = LogConfig::new(directory.path().join("audit"), "example.org/app".to_owned(), 1);
     config.ballast_bytes = 0;
-    config.ring_bytes = 8 * 1024 * 1024;
+    config.ring_bytes = ring_bytes;
     let key = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let signer = postern_audit::Ed25519Signer::from_pkcs8(key.as_ref()).unwrap();
     let (log, mut seats) = Log::open(config, surroundings, Box::new(signer)).unwrap();
@@ -293,83 +328,4 @@ fn walk(directory: &std::path::Path) -> Box<dyn Iterator<Item = std::path::PathB
     Box::new(entries.into_iter().flat_map(|path| -> Box<dyn Iterator<Item = _>> {
         if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }
     }))
-}
-
-/// An upstream that answers 200 with what it was asked, and remembers it.
-fn echo(seen: &Rc<RefCell<Vec<Request<Bytes>>>>) -> Upstream {
-    let seen = Rc::clone(seen);
-    Rc::new(move |_| {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let seen = Rc::clone(&seen);
-        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-            let seen = Rc::clone(&seen);
-            async move {
-                let (parts, body) = request.into_parts();
-                let body = body.collect().await?.to_bytes();
-                let answer = Bytes::from(format!("{} {}", parts.method, parts.uri));
-                seen.borrow_mut().push(Request::from_parts(parts, body));
-                Ok::<_, hyper::Error>(Response::new(Full::new(answer)))
-            }
-        });
-        let serving =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
-        drop(tokio::task::spawn_local(serving));
-        let stream: BoxIo = Box::new(ours);
-        Ok(stream)
-    })
-}
-
-/// The far end of the connection, before the handshake.
-pub(super) struct Caller {
-    io: BoxIo,
-    tls: Arc<rustls::ClientConfig>,
-}
-
-/// The far end after it, speaking HTTP/1.1 by hand.
-pub(super) struct Conversation(tokio_rustls::client::TlsStream<BoxIo>);
-
-impl Caller {
-    pub(super) async fn shake_hands(self) -> Conversation {
-        let name = rustls_pki_types::ServerName::try_from("app.test").unwrap();
-        Conversation(tokio_rustls::TlsConnector::from(self.tls).connect(name, self.io).await.unwrap())
-    }
-
-    /// One request, one answer.
-    pub(super) async fn ask(self, request: &str) -> String {
-        let mut conversation = self.shake_hands().await;
-        conversation.ask(request).await
-    }
-}
-
-impl Conversation {
-    pub(super) async fn say(&mut self, bytes: &str) {
-        tokio::io::AsyncWriteExt::write_all(&mut self.0, bytes.as_bytes()).await.unwrap();
-        tokio::io::AsyncWriteExt::flush(&mut self.0).await.unwrap();
-    }
-
-    /// Sends a head (`{CRLF}` for each line end is `\n` here) and reads one answer whole.
-    pub(super) async fn ask(&mut self, request: &str) -> String {
-        self.say(&request.replace('\n', "\r\n")).await;
-        self.hear().await
-    }
-
-    /// Reads one answer: its head, and its body by its content length.
-    pub(super) async fn hear(&mut self) -> String {
-        let mut answer = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-                    return text;
-                }
-            }
-            let read = tokio::io::AsyncReadExt::read(&mut self.0, &mut buffer).await.unwrap_or(0);
-            if read == 0 {
-                return String::from_utf8(answer).unwrap();
-            }
-            answer.extend_from_slice(&buffer[..read]);
-        }
-    }
 }

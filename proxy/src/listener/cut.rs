@@ -1,0 +1,66 @@
+//! The end of an exchange from outside: over HTTP/2 its stream is reset, over HTTP/1.1 its connection is closed.
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Whoever holds it may end the exchange; whoever drives the exchange polls it.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    is_made: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
+}
+
+impl Cut {
+    /// Ends the exchange: its driver drops everything that belongs to it.
+    pub(crate) fn make(&self) {
+        self.is_made.set(true);
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Ready once the cut is made.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_made.get() {
+            return Poll::Ready(());
+        }
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Runs each HTTP/2 stream of a connection beside the worker, until it ends or is cut.
+///
+/// hyper calls the service and then hands the stream's task over, one after the other: the cut that the service
+/// left here is that of the task that comes next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streams(Rc<RefCell<Option<Rc<Cut>>>>);
+
+impl Streams {
+    /// The cut of the stream whose request has just come in.
+    pub(super) fn begin(&self) -> Rc<Cut> {
+        let cut = Rc::new(Cut::default());
+        self.0.replace(Some(Rc::clone(&cut)));
+        cut
+    }
+}
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, task: F) {
+        let cut = self.0.take();
+        // The handle is not kept: the task ends with its stream, and a panic in it ends only that.
+        drop(tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| match &cut {
+                Some(cut) if cut.poll(cx).is_ready() => Poll::Ready(()),
+                Some(_) | None => task.as_mut().poll(cx).map(drop),
+            })
+            .await;
+        }));
+    }
+}

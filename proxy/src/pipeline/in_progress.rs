@@ -1,0 +1,108 @@
+//! The answers that are on their way, and what ends those that stand still.
+//!
+//! hyper asks a body for its next part only when there is room for one, so a body cannot tell by itself that its
+//! caller has stopped reading. A worker therefore looks at all of its answers once a second.
+use super::refusal::Refusal;
+use crate::listener::Cut;
+use postern_audit::End;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The answers of one worker that are on their way.
+#[derive(Clone, Debug, Default)]
+pub struct InProgress(Rc<RefCell<Slab<Rc<Progress>>>>);
+
+/// How one answer gets on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    idle_timeout: Duration,
+    moved_at: Cell<Instant>,
+    waits_for: Cell<Side>,
+    cause: Cell<Option<(End, Refusal)>>,
+    cut: Rc<Cut>,
+}
+
+/// Who has to do the next thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Upstream,
+    Caller,
+}
+
+impl InProgress {
+    /// Cuts what has stood still for longer than its route allows. A cut is up to a second late.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.0.borrow().iter().for_each(|(_, progress)| progress.look(now));
+    }
+
+    /// Looks after an answer until the result is dropped.
+    pub(super) fn enter(&self, idle_timeout: Duration, cut: &Rc<Cut>) -> Entered {
+        let progress = Rc::new(Progress {
+            idle_timeout,
+            moved_at: Cell::new(Instant::now()),
+            // The head of the answer is the first thing that the caller has to take.
+            waits_for: Cell::new(Side::Caller),
+            cause: Cell::new(None),
+            cut: Rc::clone(cut),
+        });
+        let place = self.0.borrow_mut().insert(Rc::clone(&progress));
+        Entered { all: self.clone(), place, progress }
+    }
+}
+
+impl Progress {
+    fn look(&self, now: Instant) {
+        let still_for = now.saturating_duration_since(self.moved_at.get());
+        if still_for < self.idle_timeout || self.cause.get().is_some() {
+            return;
+        }
+        let refusal = match self.waits_for.get() {
+            Side::Upstream => Refusal::UpstreamTimeout,
+            Side::Caller => Refusal::ConnReaderStalled,
+        };
+        self.cause.set(Some((End::Timeout, refusal)));
+        self.cut.make();
+    }
+}
+
+/// An answer that is looked after.
+#[derive(Debug)]
+pub(super) struct Entered {
+    all: InProgress,
+    place: usize,
+    progress: Rc<Progress>,
+}
+
+impl Entered {
+    /// A part of the answer was handed over; now the caller has to take it.
+    pub(super) fn handed_over(&self) {
+        self.moved(Side::Caller);
+    }
+
+    /// The caller has taken what there was; now the upstream has to send more.
+    pub(super) fn asked_for_more(&self) {
+        // A body may be asked several times for the same part.
+        if self.progress.waits_for.get() == Side::Caller {
+            self.moved(Side::Upstream);
+        }
+    }
+
+    /// Why the answer was cut, if it was.
+    pub(super) fn cause(&self) -> Option<(End, Refusal)> {
+        self.progress.cause.get()
+    }
+
+    fn moved(&self, next: Side) {
+        self.progress.moved_at.set(Instant::now());
+        self.progress.waits_for.set(next);
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.all.0.borrow_mut().try_remove(self.place);
+    }
+}

@@ -1,0 +1,164 @@
+//! Calls that share one connection to an HTTP/2 upstream: what becomes of one is nothing to the others.
+use super::peers::{CallerBody, h2c, played};
+use super::world::{Upstream, World};
+use super::{ALLOW, only, text};
+use crate::upstream::LocalExecutor;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
+
+fn call(path: &str) -> Request<CallerBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed();
+    Request::get(format!("https://a.test/calls{path}")).body(body).unwrap()
+}
+
+type Answered = Result<Response<Full<Bytes>>, std::io::Error>;
+
+/// `/large` has a large answer, `/broken` none, and `/held` has one after a minute.
+async fn answer(request: Request<Incoming>) -> Answered {
+    let body = match request.uri().path() {
+        "/calls/large" => Bytes::from(vec![b'x'; LARGE_BYTES]),
+        "/calls/broken" => return Err(std::io::ErrorKind::Other.into()),
+        "/calls/held" => {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Bytes::from("held")
+        }
+        _ => Bytes::from("small"),
+    };
+    Ok(Response::new(Full::new(body)))
+}
+
+/// An upstream like `inner`, and how many connections were made to it.
+fn counted(inner: &Upstream) -> (Upstream, Rc<Cell<usize>>) {
+    let made = Rc::new(Cell::new(0));
+    let (counter, inner) = (Rc::clone(&made), Rc::clone(inner));
+    let upstream: Upstream = Rc::new(move |number| {
+        counter.set(counter.get() + 1);
+        inner(number)
+    });
+    (upstream, made)
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_stall_their_neighbours() {
+    let world = World::new(Some(ALLOW)).with_upstream(h2c(answer));
+    let (status, _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let mut unread = Vec::new();
+        for _ in 0..16 {
+            unread.push(caller.send_request(call("/large")).await.unwrap());
+        }
+        let small = caller.send_request(call("/small")).await.unwrap();
+        (small.status(), small.into_body().collect().await.unwrap().to_bytes())
+    });
+    assert_eq!(status, (http::StatusCode::OK, Bytes::from("small")));
+}
+
+#[test]
+fn a_call_that_fails_leaves_the_connection_to_its_neighbours() {
+    let (upstream, made) = counted(&h2c(answer));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let (statuses, _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let held = caller.send_request(call("/held"));
+        let mut other = caller.clone();
+        let failing = async move { other.send_request(call("/broken")).await.unwrap().status().as_u16() };
+        let (held, broken) = tokio::join!(held, failing);
+        let held = held.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let after = caller.send_request(call("/small")).await.unwrap().status().as_u16();
+        (held, broken, after)
+    });
+    assert_eq!(statuses, (Bytes::from("held"), 502, 200));
+    assert_eq!(made.get(), 1, "connections made");
+}
+
+#[test]
+fn calls_that_come_at_once_share_the_connection_that_the_first_of_them_makes() {
+    let (upstream, made) = counted(&h2c(answer));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let ((), _) = world.run(async |_, caller| {
+        let caller = caller.speak_http2().await;
+        let call = |mut caller: hyper::client::conn::http2::SendRequest<CallerBody>| async move {
+            assert_eq!(caller.send_request(call("/held")).await.unwrap().status(), 200);
+        };
+        tokio::join!(call(caller.clone()), call(caller.clone()), call(caller.clone()));
+    });
+    assert_eq!(made.get(), 1, "connections made");
+}
+
+#[test]
+fn a_connection_that_carries_all_it_may_is_joined_by_another() {
+    let changes = [("drain_grace: 1s", "drain_grace: 1s, http2_streams_max: 200")];
+    let (upstream, made) = counted(&h2c(answer));
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    let ((), _) = world.run(async |_, caller| {
+        let caller = caller.speak_http2().await;
+        let calls = (0..150).map(|_| {
+            let mut caller = caller.clone();
+            async move { caller.send_request(call("/held")).await.unwrap().status() }
+        });
+        let statuses = futures_util::future::join_all(calls).await;
+        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    });
+    assert_eq!(made.get(), 2, "connections made");
+}
+
+#[test]
+fn a_call_after_the_connection_went_away_is_made_on_a_new_one() {
+    let (upstream, made) = counted(&played(|_, stream| async move {
+        let service = hyper::service::service_fn(answer);
+        let serving = hyper::server::conn::http2::Builder::new(LocalExecutor)
+            .serve_connection(TokioIo::new(stream), service);
+        // Goes away without a word.
+        drop(tokio::time::timeout(Duration::from_secs(1), serving).await);
+    }));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let (statuses, _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let first = caller.send_request(call("/small")).await.unwrap().status().as_u16();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        (first, caller.send_request(call("/small")).await.unwrap().status().as_u16())
+    });
+    assert_eq!((statuses, made.get()), ((200, 200), 2));
+}
+
+#[test]
+fn an_upstream_that_cannot_be_reached_is_asked_once_for_all_who_wait() {
+    let (upstream, made) =
+        counted(&(Rc::new(|_| Err(std::io::ErrorKind::ConnectionRefused.into())) as Upstream));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let (statuses, records) = world.run(async |_, caller| {
+        let caller = caller.speak_http2().await;
+        let call = |mut caller: hyper::client::conn::http2::SendRequest<CallerBody>| async move {
+            caller.send_request(call("/small")).await.unwrap().status().as_u16()
+        };
+        tokio::join!(call(caller.clone()), call(caller.clone()))
+    });
+    assert_eq!(statuses, (503, 503));
+    assert_eq!(made.get(), 1, "connections tried");
+    let outcomes = records.iter().filter(|record| record["kind"] == "outcome");
+    assert!(outcomes.into_iter().all(|outcome| text(outcome, "reason") == "upstream.connect_failed"));
+}
+
+#[test]
+fn a_refused_head_request_over_http2_is_answered_without_a_body() {
+    let world = World::new(Some(super::DENY));
+    let (answer, records) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let mut request = call("/x");
+        *request.method_mut() = http::Method::HEAD;
+        let (parts, body) = caller.send_request(request).await.unwrap().into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
+    });
+    assert_eq!((answer.0.status.as_u16(), answer.1), (403, Bytes::new()));
+    let length: usize = answer.0.headers["content-length"].to_str().unwrap().parse().unwrap();
+    assert!(length > 0, "it says how long the answer to GET would be");
+    assert_eq!(only(&records, "outcome")["response_bytes"], 0);
+}
