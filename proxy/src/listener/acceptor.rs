@@ -219,4 +219,13 @@ mod tests {
         check(&[(false, 0), (true, 1)], Some(1)).await;
         check(&[(false, 0), (false, 0)], None).await;
     }
+
+    #[test]
+    fn a_listener_has_so_many_places() {
+        let listener = listener();
+        let place = Place::take(&listener).unwrap();
+        assert!(Place::take(&listener).is_none(), "the limits of tests allow one");
+        drop(place);
+        assert!(Place::take(&listener).is_some());
+    }
 }

@@ -100,6 +100,15 @@ impl Caller {
         sender
     }
 
+    /// The same without hyper in between.
+    pub(super) async fn speak_bare_http2(mut self) -> h2::client::SendRequest<Bytes> {
+        Arc::make_mut(&mut self.tls).alpn_protocols = vec![b"h2".to_vec()];
+        let stream = self.shake_hands().await.0;
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        drop(tokio::task::spawn_local(connection));
+        client
+    }
+
     /// One request, one answer.
     pub(super) async fn ask(self, request: &str) -> String {
         let mut conversation = self.shake_hands().await;

@@ -73,6 +73,9 @@ impl Connect for Scripted {
         self.made.set(number + 1);
         let made = (self.upstream)(number);
         Box::pin(async move {
+            if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                std::future::pending::<()>().await;
+            }
             // As in the world outside, it takes a moment.
             tokio::time::sleep(Duration::from_millis(1)).await;
             made
