@@ -1,6 +1,6 @@
 //! `postern demo`: the commands it prints do what it says, and Ctrl-C ends it cleanly.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use postern_tests::peer::postern;
@@ -44,6 +44,18 @@ impl Demo {
         shell.arg("-c").arg(command).env("XDG_RUNTIME_DIR", self.home.path());
         run(shell, LIMIT)
     }
+
+    /// Runs a printed command into a pipe that nobody reads; gives its exit code and what it says about it.
+    fn run_unread(&self, command: &str) -> (Option<i32>, String) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut words = command.split_whitespace();
+        let mut unread = Command::new(words.next().expect("a program"));
+        unread.args(words).env("XDG_RUNTIME_DIR", self.home.path()).stdin(Stdio::null()).stdout(writer);
+        // Each of them has a bound of its own.
+        let done = unread.output().expect("it starts");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    }
 }
 
 /// The lines that call the binary by its path.
@@ -77,6 +89,10 @@ fn the_printed_commands_do_what_they_say_and_ctrl_c_ends_it() {
     assert!(explained.out.contains(&id) && explained.out.contains("policy.denied"), "{explained:?}");
 
     trial.run(&find(&["audit", "verify"])).expect_code(0);
+
+    for command in &commands {
+        assert_eq!(trial.run_unread(command), (Some(0), String::new()), "{command}");
+    }
 
     trial.running.signal(Signal::INT);
     let status = trial.running.wait_for_end(LIMIT);

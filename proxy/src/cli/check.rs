@@ -23,7 +23,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Exit code 0 when the configuration would be taken, 1 when it is refused or nobody can be told.
+/// Exit code 0 when the configuration would be taken, 1 when it is refused or the report cannot be written.
 pub(super) fn run(args: &Args, out: &mut dyn Write, _err: &mut dyn Write) -> u8 {
     let (findings, config) = look(args);
     let written =

@@ -13,12 +13,15 @@ mod why;
 
 use crate::telemetry;
 use clap::{Parser, Subcommand};
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the last lines of the process log may take.
 pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+const USAGE: u8 = 2;
 
 /// The guarded side gate of a service: an authorization sidecar.
 #[derive(Debug, Parser)]
@@ -50,29 +53,71 @@ enum Command {
 
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let shown = error.print();
-            return if error.use_stderr() || shown.is_err() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-        }
-    };
-    let mut out = std::io::stdout();
-    let mut err = std::io::stderr();
-    let code = match cli.command {
-        Command::Demo(args) => demo::run(&args, &mut out, &mut err),
-        Command::Run(args) => run::run(&args, &mut out, &mut err),
-        Command::Check(args) => check::run(&args, &mut out, &mut err),
-        Command::Curl(args) => curl::run(&args, &mut out, &mut err),
-        Command::Bundle(args) => bundle::run(&args, &mut out, &mut err),
-        Command::Audit(args) => audit::run(&args, &mut out, &mut err),
-        Command::Why(args) => why::run(&args, &mut out, &mut err),
-        Command::Schema(args) => schema::run(&args, &mut out, &mut err),
-    };
+    let code = answer(std::env::args_os(), &mut io::stdout(), &mut io::stderr());
     telemetry::log::flush(FLUSH_TIMEOUT);
-    // A reader that went away is no failure of ours, and there is nobody left to tell.
-    drop(out.flush());
     ExitCode::from(code)
+}
+
+/// Does what a command line says; gives its exit code.
+fn answer(words: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let out = &mut UntilGone { out, gone: false };
+    match Cli::try_parse_from(words) {
+        Ok(cli) => obey(&cli.command, out, err),
+        Err(error) if error.use_stderr() => {
+            drop(write!(err, "{}", error.render()));
+            USAGE
+        }
+        // Help, or the version: it was asked for.
+        Err(error) => write!(out, "{}", error.render()).map_or(USAGE, |()| 0),
+    }
+}
+
+fn obey(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let code = match command {
+        Command::Demo(args) => demo::run(args, out, err),
+        Command::Run(args) => run::run(args, out, err),
+        Command::Check(args) => check::run(args, out, err),
+        Command::Curl(args) => curl::run(args, out, err),
+        Command::Bundle(args) => bundle::run(args, out, err),
+        Command::Audit(args) => audit::run(args, out, err),
+        Command::Why(args) => why::run(args, out, err),
+        Command::Schema(args) => schema::run(args, out, err),
+    };
+    // Every line has been flushed as it was written, and its command has told what became of it.
+    drop(out.flush());
+    code
+}
+
+/// Output whose reader may go away, as that of `postern why last | head -1` does. It has what it wanted: the rest is
+/// dropped without a word, and the exit code is what it would have been.
+struct UntilGone<'w> {
+    out: &'w mut dyn Write,
+    gone: bool,
+}
+
+impl UntilGone<'_> {
+    fn unless_gone(
+        &mut self,
+        dropped: usize,
+        attempt: impl FnOnce(&mut dyn Write) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.gone {
+            return Ok(dropped);
+        }
+        let done = attempt(self.out);
+        self.gone = done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if self.gone { Ok(dropped) } else { done }
+    }
+}
+
+impl Write for UntilGone<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone(0, |out| out.flush().map(|()| 0)).map(drop)
+    }
 }
 
 /// Says on standard error what went wrong; exit code 1.
@@ -80,3 +125,6 @@ fn fail(err: &mut dyn Write, error: &dyn std::fmt::Display) -> u8 {
     drop(writeln!(err, "error: {error}"));
     1
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ enum Schema {
     Reasons,
 }
 
-/// Exit code 0, or 1 when nobody reads it.
+/// Exit code 0, or 1 when it cannot be written.
 pub(super) fn run(args: &Args, out: &mut dyn Write, _err: &mut dyn Write) -> u8 {
     let text = match args.schema {
         Schema::Config => include_str!("../../../schema/config.json"),
@@ -40,5 +40,10 @@ mod tests {
             assert_eq!(run(&Args { schema: *schema }, &mut out, &mut std::io::sink()), 0);
             serde_json::from_slice::<serde_json::Value>(&out).expect("JSON");
         }
+    }
+
+    #[test]
+    fn a_schema_may_be_read_in_part() {
+        crate::cli::tests::check_unread(&["schema", "config"], 0);
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::tests::check_unread;
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
 use crate::recorder::Caller;
 use clap::Parser;
@@ -154,4 +155,22 @@ fn records_are_printed_whole_or_in_a_line() {
     assert_eq!(kinds, ["decision", "outcome", "stop"], "{out}");
     let newest = records_of(Some(&log), "last").unwrap();
     assert!(String::from_utf8_lossy(&newest[0].1).contains(&ids[4]));
+}
+
+#[test]
+fn a_verdict_stays_when_its_reader_goes_away() {
+    let ((directory, ids, key), (_other, _, stranger)) = (log(), log());
+    let log = directory.path().join("log");
+    let (at, key) = (path(&log), path(&key));
+    check_unread(&["audit", "verify", at, "--key", key], 0);
+    check_unread(&["audit", "verify", at, "--json"], 0);
+    check_unread(&["audit", "verify", at, "--key", path(&stranger)], 5);
+    check_unread(&["audit", "inspect", at], 0);
+    check_unread(&["audit", "prove", &ids[0], at], 0);
+    check_unread(&["why", "last", "--dir", at], 0);
+    check_unread(&["why", &ids[0], "--dir", at, "--json"], 0);
+    let segment = log.join("seg/00000000000000000000.jsonl");
+    let text = fs::read_to_string(&segment).unwrap().replacen("\"deny\"", "\"allo\"", 1);
+    fs::write(&segment, text).unwrap();
+    check_unread(&["audit", "verify", at, "--key", key], 4);
 }

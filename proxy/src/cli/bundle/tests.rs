@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::tests::check_unread;
 use clap::Parser;
 use tempfile::TempDir;
 
@@ -77,4 +78,14 @@ fn what_does_not_hold_is_refused() {
     check(&folder, "build @/nosuch --out @/x.tar.gz", 1, "cannot be read");
     check(&folder, "build @/src --out @/x.tar.gz --key @/key.pub.pem", 1, "no private key");
     assert!(!folder.path().join("x.tar.gz").exists(), "nothing is written half");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    check_unread(&["bundle", "build", &at("src"), "--out", &at("b.tar.gz"), "--key", &at("key.pem")], 0);
+    check_unread(&["bundle", "verify", &at("b.tar.gz"), "--signer", &at("key.pub.pem")], 0);
+    check_unread(&["bundle", "inspect", &at("b.tar.gz")], 0);
+    check_unread(&["bundle", "inspect", &at("b.tar.gz"), "--json"], 0);
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::tests::check_unread;
 
 const CONFIG: &str = "\
 version: 1
@@ -210,4 +211,15 @@ fn an_svid_near_its_end_is_told() {
     assert!(said(157_000_000)[0].contains("not valid yet"));
     assert!(said(67_090_118_400)[0].contains("has expired"));
     assert!(said(67_090_117_400)[0].contains("expires in"));
+}
+
+#[test]
+fn a_report_that_nobody_reads_changes_no_exit_code() {
+    let folder = folder();
+    let config = folder.path().join("postern.yaml");
+    let at = config.display().to_string();
+    check_unread(&["check", "-c", &at], 0);
+    check_unread(&["check", "-c", &at, "--json"], 0);
+    std::fs::write(&config, CONFIG.replace("upstream: app", "upstream: ap")).expect("writing");
+    check_unread(&["check", "-c", &at], 1);
 }
