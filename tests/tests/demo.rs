@@ -1,5 +1,6 @@
 //! `postern demo`: the commands it prints do what it says, and Ctrl-C ends it cleanly.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -43,6 +44,17 @@ impl Demo {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(command).env("XDG_RUNTIME_DIR", self.home.path());
         run(shell, LIMIT)
+    }
+
+    /// What still lies in the demo's own folder is this and nothing else.
+    fn check_left_behind(&self, want: &[&str]) {
+        let said = self.running.output();
+        let log = said.lines().find_map(|line| line.trim().strip_prefix("audit log"));
+        let log = Path::new(log.expect("it says where the log is").trim());
+        let folder = std::fs::read_dir(log.parent().expect("a folder")).expect("it can be read");
+        let mut names: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, want, "{}", log.display());
     }
 
     /// Runs a printed command into a pipe that nobody reads; gives its exit code and what it says about it.
@@ -97,6 +109,7 @@ fn the_printed_commands_do_what_they_say_and_ctrl_c_ends_it() {
     trial.running.signal(Signal::INT);
     let status = trial.running.wait_for_end(LIMIT);
     assert_eq!(status.code(), Some(0), "{}", trial.running.output());
+    trial.check_left_behind(&["audit", "audit.pub.pem"]);
 }
 
 /// The ULID in an answer.

@@ -102,7 +102,7 @@ impl Demo {
             listener: ports.listener,
             spiffe_id: SIDECAR.to_owned(),
             mint_socket: directory.join("mint.sock"),
-            audit_directory: directory.join("audit"),
+            audit_directory: directory.join(AUDIT_LOG),
         };
         let (servers, ended) = tokio::sync::oneshot::channel::<()>();
         let serve = move || {
@@ -137,12 +137,23 @@ impl Demo {
     /// Removes everything but the audit log and its public key, which are evidence.
     pub fn clean_up(self) {
         self.state.remove();
-        for name in ["agent.sock", "mint.sock", "admin.sock", "audit.pem", "bundle.key.pem"] {
-            // A file that is gone already is what is wanted.
-            drop(fs::remove_file(self.directory.join(name)));
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            if EVIDENCE.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let path = entry.path();
+            // What cannot be removed stays: the demo ends all the same.
+            drop(if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) });
         }
     }
 }
+
+const AUDIT_LOG: &str = "audit";
+const AUDIT_PUBLIC_KEY: &str = "audit.pub.pem";
+/// What outlives the demo.
+const EVIDENCE: [&str; 2] = [AUDIT_LOG, AUDIT_PUBLIC_KEY];
 
 async fn serve(
     directory: &Path,
@@ -181,7 +192,7 @@ fn write_audit_key(directory: &Path) -> Result<(), DemoError> {
     let public = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(key.public_key())
         .map_err(|_| DemoError::Key)?;
     write(&directory.join("audit.pem"), pem("PRIVATE KEY", pkcs8.as_ref()).as_bytes())?;
-    write(&directory.join("audit.pub.pem"), pem("PUBLIC KEY", public.as_ref()).as_bytes())
+    write(&directory.join(AUDIT_PUBLIC_KEY), pem("PUBLIC KEY", public.as_ref()).as_bytes())
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -233,8 +244,32 @@ admin: {{ socket: \"{admin}\" }}
         last_good = at("last-good"),
         listener = ports.listener,
         status = ports.status,
-        audit = at("audit"),
+        audit = at(AUDIT_LOG),
         key = at("audit.pem"),
         admin = at("admin.sock"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn a_demo_that_has_ended_leaves_its_log_and_the_key_to_verify_it() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let demo = Demo::set_up(Ports { listener: nowhere, status: nowhere }, &clock).unwrap();
+        let directory = demo.directory.clone();
+        for made_by_the_sidecar in ["audit/seg", "last-good/demo-bank"] {
+            fs::create_dir_all(directory.join(made_by_the_sidecar)).unwrap();
+        }
+        demo.clean_up();
+        let left = fs::read_dir(&directory).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["audit", "audit.pub.pem"]);
+        assert!(directory.join("audit/seg").is_dir(), "the log is whole");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }
