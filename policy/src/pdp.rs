@@ -120,7 +120,8 @@ impl Pdp {
         }
     }
 
-    /// The parts of the input that the policies read, for people: over-approximated from the source.
+    /// The parts of the input that the policies read, for people: over-approximated from the source. Of Cedar's context
+    /// only the parts that are built on demand are looked for (headers, query and claims); the others are always there.
     pub fn reads(&self) -> Vec<String> {
         match &self.policies {
             Policies::Rego(rego) => rego.reads().summary(),

@@ -3,8 +3,8 @@
 use crate::sources::policy::{DirectoryError, archive_at};
 use postern_policy::bundle::{archive_of, files_of, signed_archive_of};
 use postern_policy::{
-    BundleError, BundleLimits, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, SignerKey, SignerKeyError,
-    Signers, SigningError, SigningKey,
+    BundleError, BundleLimits, Engine, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, SignerKey,
+    SignerKeyError, Signers, SigningError, SigningKey,
 };
 use std::fs;
 use std::io::{self, Write};
@@ -198,8 +198,19 @@ fn verify(args: &Verify, out: &mut dyn Write) -> Result<(), CommandError> {
         (None, false) => return Ok(()),
     };
     let pdp = Pdp::load(&[("bundle", bundle)], &entry, &PdpLimits::default())?;
-    writeln!(out, "loads as {}; reads {}", pdp.engine().as_str(), pdp.reads().join(", "))?;
+    writeln!(out, "loads as {}; {}", pdp.engine().as_str(), shown_reads(&pdp))?;
     Ok(())
+}
+
+fn shown_reads(pdp: &Pdp) -> String {
+    let reads = pdp.reads();
+    match (pdp.engine(), reads.as_slice()) {
+        (Engine::Rego, []) => "reads nothing of the input".to_owned(),
+        (Engine::Rego, parts) => format!("reads {}", parts.join(", ")),
+        // The rest of the context costs nothing, is always there, and nobody looks who reads it.
+        (Engine::Cedar, []) => "of headers, query and claims it reads none".to_owned(),
+        (Engine::Cedar, parts) => format!("of headers, query and claims it reads {}", parts.join(", ")),
+    }
 }
 
 fn inspect(args: &Inspect, out: &mut dyn Write) -> Result<(), CommandError> {

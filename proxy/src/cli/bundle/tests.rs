@@ -64,6 +64,29 @@ fn a_bundle_is_built_signed_verified_and_shown() {
 }
 
 #[test]
+fn what_a_policy_reads_is_told_in_words_also_when_it_is_nothing() {
+    let told = |name: &str, text: &str, load: &str, want: &str| {
+        let folder = folder();
+        fs::remove_file(folder.path().join("src/t.rego")).unwrap();
+        fs::write(folder.path().join("src").join(name), text).unwrap();
+        check(&folder, "build @/src --out @/b.tar.gz --key @/key.pem", 0, "");
+        check(&folder, &format!("verify @/b.tar.gz --signer @/key.pub.pem {load}"), 0, want);
+    };
+    let rego = |text: &str, want: &str| told("t.rego", text, "--rego t/allow", want);
+    rego("package t\nallow if input.postern.route\n", "loads as rego; reads postern.route\n");
+    rego("package t\nallow := true\n", "loads as rego; reads nothing of the input\n");
+    let cedar = |text: &str, want: &str| told("t.cedar", text, "--cedar", want);
+    cedar(
+        "permit (principal, action, resource);",
+        "loads as cedar; of headers, query and claims it reads none\n",
+    );
+    cedar(
+        "permit (principal, action, resource) when { context has claims && context.claims.scopes.contains(\"a\") };",
+        "loads as cedar; of headers, query and claims it reads context.claims\n",
+    );
+}
+
+#[test]
 fn what_does_not_hold_is_refused() {
     let folder = folder();
     check(&folder, "build @/src --out @/plain.tar.gz", 0, "");
