@@ -6,6 +6,7 @@
 
 mod client;
 mod server;
+mod signatures;
 #[cfg(test)]
 mod tests;
 
