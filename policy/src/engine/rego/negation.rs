@@ -131,33 +131,24 @@ impl<'m> Operands<'m, '_> {
                 self.side(lhs);
                 self.side(rhs);
             }
-            Expr::BoolExpr {
-                op: BoolOp::Lt | BoolOp::Le | BoolOp::Ge | BoolOp::Gt | BoolOp::Ne,
-                lhs,
-                rhs,
-                ..
-            }
-            | Expr::ArithExpr { lhs, rhs, .. }
-            | Expr::BinExpr { lhs, rhs, .. } => {
-                self.operand(lhs);
-                self.operand(rhs);
-            }
-            Expr::Membership { key, value, collection, .. } => {
-                if let Some(key) = key {
-                    self.operand(key);
-                }
-                self.operand(value);
-                self.operand(collection);
-            }
-            Expr::UnaryExpr { expr, .. } => self.operand(expr),
-            Expr::Array { .. } | Expr::Set { .. } | Expr::Object { .. } => self.operand(expr),
-            Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => {}
-            Expr::Var { .. }
+            Expr::Var { .. } => {}
+            // In the rest nothing stays in place: OPA moves out of it what it moves out of any operand.
+            Expr::BoolExpr { op: BoolOp::Lt | BoolOp::Le | BoolOp::Ge | BoolOp::Gt | BoolOp::Ne, .. }
+            | Expr::ArithExpr { .. }
+            | Expr::BinExpr { .. }
+            | Expr::Membership { .. }
+            | Expr::UnaryExpr { .. }
+            | Expr::Array { .. }
+            | Expr::Set { .. }
+            | Expr::Object { .. }
+            | Expr::ArrayCompr { .. }
+            | Expr::SetCompr { .. }
+            | Expr::ObjectCompr { .. }
             | Expr::String { .. }
             | Expr::RawString { .. }
             | Expr::Number { .. }
             | Expr::Bool { .. }
-            | Expr::Null { .. } => {}
+            | Expr::Null { .. } => self.operand(expr),
         }
     }
 
