@@ -1,4 +1,5 @@
 //! What is asked: the contract between the enforcement point and a policy. Everything is borrowed.
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
@@ -60,6 +61,23 @@ pub struct Http<'a> {
     pub body: Body<'a>,
     /// The announced body length in bytes, -1 when unknown.
     pub size: i64,
+}
+
+impl Http<'_> {
+    /// Header fields by their names in lower case; a repeated field is joined by commas, as Envoy does.
+    pub(crate) fn joined_headers(&self) -> BTreeMap<String, String> {
+        let mut fields: BTreeMap<String, String> = BTreeMap::new();
+        self.headers.for_each(&mut |name, value| {
+            fields
+                .entry(name.to_ascii_lowercase())
+                .and_modify(|have| {
+                    have.push(',');
+                    have.push_str(value);
+                })
+                .or_insert_with(|| value.to_owned());
+        });
+        fields
+    }
 }
 
 /// The body, as far as it was read for the decision.

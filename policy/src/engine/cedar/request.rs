@@ -6,7 +6,7 @@ use crate::query::{Http, Query};
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::str::FromStr as _;
 
@@ -165,18 +165,8 @@ fn tagged(uid: EntityUid, attributes: Vec<Member>, tags: Vec<Member>) -> Result<
 }
 
 fn headers(http: &Http<'_>, names: &Names) -> Result<Entity, NoAnswer> {
-    let mut fields: HashMap<String, String> = HashMap::new();
-    http.headers.for_each(&mut |name, value| {
-        fields
-            .entry(name.to_ascii_lowercase())
-            .and_modify(|have| {
-                have.push(',');
-                have.push_str(value);
-            })
-            .or_insert_with(|| value.to_owned());
-    });
-    let tags =
-        fields.into_iter().map(|(name, value)| (name, RestrictedExpression::new_string(value))).collect();
+    let fields = http.joined_headers().into_iter();
+    let tags = fields.map(|(name, value)| (name, RestrictedExpression::new_string(value))).collect();
     tagged(uid(&names.headers, THIS), Vec::new(), tags)
 }
 

@@ -204,23 +204,13 @@ fn request_http(method: &str, http: &Http<'_>, parts: Parts) -> Value {
     members.into()
 }
 
-/// Fields by name with the pseudo-fields of HTTP/2; a repeated field is joined by commas, as Envoy does.
+/// Fields by name with the pseudo-fields of HTTP/2.
 fn headers(method: &str, http: &Http<'_>, path: &str) -> Value {
-    let mut fields: BTreeMap<String, String> = BTreeMap::new();
-    http.headers.for_each(&mut |name, value| {
-        fields
-            .entry(name.to_ascii_lowercase())
-            .and_modify(|have| {
-                have.push(',');
-                have.push_str(value);
-            })
-            .or_insert_with(|| value.to_owned());
-    });
     let pseudo =
         [(":authority", http.authority), (":method", method), (":path", path), (":scheme", http.scheme)];
     let mut members = Members::default();
-    for (name, value) in &fields {
-        members.put(name, value.as_str());
+    for (name, value) in http.joined_headers() {
+        members.put(&name, value);
     }
     for (name, value) in pseudo {
         members.put(name, value);
