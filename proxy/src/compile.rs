@@ -1,5 +1,6 @@
 //! The compile thread: bundles become a decision point, or one error says why not. It may take as long as it
 //! likes; the data plane goes on with the policy that it has.
+use crate::config::{PolicyConfig, PolicyDecision};
 use crate::state::{LoadedBundle, Policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -19,6 +20,29 @@ pub struct Terms {
     pub entry: Entry,
     /// How much a policy may cost.
     pub pdp_limits: PdpLimits,
+}
+
+impl Terms {
+    /// What the configuration means; `signers` holds the keys that it names, by the bundle's name.
+    pub fn of(config: &PolicyConfig, signers: Vec<(String, Signers)>) -> Self {
+        let entry = match &config.decision {
+            PolicyDecision::Rego { path } => Entry::Rego { path: path.clone() },
+            PolicyDecision::Cedar => Entry::Cedar,
+        };
+        let bundle_limits = BundleLimits {
+            decompressed_bytes_max: config.limits.bytes_max as u64,
+            file_bytes_max: config.limits.file_bytes_max as u64,
+            files_max: config.limits.files_max,
+            ..BundleLimits::default()
+        };
+        let pdp_limits = PdpLimits { timeout: config.decision_timeout, ..PdpLimits::default() };
+        Self { signers, bundle_limits, entry, pdp_limits }
+    }
+
+    /// Who may have signed this bundle.
+    pub fn signers_of(&self, bundle: &str) -> Option<&Signers> {
+        self.signers.iter().find(|(of, _)| of == bundle).map(|(_, signers)| signers)
+    }
 }
 
 /// One archive of every configured bundle.
@@ -89,8 +113,7 @@ type Sequences = HashMap<String, u64>;
 fn compile(terms: &Terms, job: &Job, in_force: &mut Sequences) -> Result<Policy, CompileError> {
     let mut bundles = Vec::with_capacity(job.archives.len());
     for (name, archive) in &job.archives {
-        let signers = terms.signers.iter().find(|(of, _)| of == name).map(|(_, signers)| signers);
-        let signers = signers.ok_or_else(|| CompileError {
+        let signers = terms.signers_of(name).ok_or_else(|| CompileError {
             code: "policy.bundle.signature",
             message: format!("bundle `{name}` is not configured"),
         })?;

@@ -3,15 +3,15 @@ use super::StartError;
 use crate::clock::{Clock, TlsTime};
 use crate::compile::Terms;
 use crate::config::{
-    self, AuditSigner, BundleTrust, Config, HttpSource, IssuerConfig, ListenerConfig, ListenerTls,
-    PolicyConfig, PolicyDecision, TokenAlgorithm, TokenProfile,
+    AuditSigner, BundleTrust, Config, HttpSource, IssuerConfig, ListenerConfig, ListenerTls, PolicyConfig,
+    TokenAlgorithm, TokenProfile,
 };
 use crate::sources::fetch;
 use crate::state::Shared;
 use crate::telemetry::otlp::Transport;
 use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
 use postern_identity::token::{Algorithm, Issuer, Profile};
-use postern_policy::{BundleLimits, Entry, PdpLimits, SignerKey, Signers};
+use postern_policy::{SignerKey, Signers};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,24 +75,7 @@ fn algorithm(written: TokenAlgorithm) -> Algorithm {
 /// What the compile thread holds to. Signers' keys are read now: a missing one is found at start.
 pub(super) fn terms(config: &PolicyConfig) -> Result<Terms, StartError> {
     let signers = config.bundles.iter().map(|bundle| Ok((bundle.name.clone(), signers(&bundle.trust)?)));
-    Ok(Terms {
-        signers: signers.collect::<Result<_, StartError>>()?,
-        bundle_limits: bundle_limits(&config.limits),
-        entry: match &config.decision {
-            PolicyDecision::Rego { path } => Entry::Rego { path: path.clone() },
-            PolicyDecision::Cedar => Entry::Cedar,
-        },
-        pdp_limits: PdpLimits { timeout: config.decision_timeout, ..PdpLimits::default() },
-    })
-}
-
-fn bundle_limits(limits: &config::BundleLimits) -> BundleLimits {
-    BundleLimits {
-        decompressed_bytes_max: limits.bytes_max as u64,
-        file_bytes_max: limits.file_bytes_max as u64,
-        files_max: limits.files_max,
-        ..BundleLimits::default()
-    }
+    Ok(Terms::of(config, signers.collect::<Result<_, StartError>>()?))
 }
 
 fn signers(trust: &BundleTrust) -> Result<Signers, StartError> {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, SignerKey, Signers};
+use postern_policy::{Pdp, PolicyBundle, SignerKey, Signers};
 use tokio::sync::{mpsc, watch};
 
 use super::contents::FILE_BYTES_MAX;
 use crate::clock::SystemClock;
-use crate::config::{BundleConfig, BundleSource, BundleTrust, Finding, PolicyConfig, PolicyDecision, member};
+use crate::compile::Terms;
+use crate::config::{BundleConfig, BundleSource, BundleTrust, Finding, PolicyConfig, member};
 use crate::sources::identity::SourceStatus;
 use crate::sources::policy::{self, Origin, Source};
 use crate::sources::watched_file;
@@ -24,10 +25,15 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn check(config: &PolicyConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut bundles = Vec::new();
+    let signers = |of: &BundleConfig| Some((of.name.clone(), signers(&of.trust)?));
+    let terms = Terms::of(config, config.bundles.iter().filter_map(signers).collect());
     for bundle in &config.bundles {
         let BundleSource::Directory { path, .. } = &bundle.source else { continue };
-        let Some(signers) = signers(&bundle.trust) else { continue };
-        match open(bundle, path, config, &signers) {
+        let Some(signers) = terms.signers_of(&bundle.name) else { continue };
+        let opened = read(bundle, path, config.limits.archive_bytes_max).and_then(|archive| {
+            PolicyBundle::open(&archive, &terms.bundle_limits, signers).map_err(|error| error.to_string())
+        });
+        match opened {
             Ok(opened) => bundles.push((bundle.name.as_str(), opened)),
             Err(what) => {
                 let key = format!("{}.source.directory.path", member("policy.bundles", &bundle.name));
@@ -40,7 +46,7 @@ pub(super) fn check(config: &PolicyConfig) -> Vec<Finding> {
         }
     }
     if bundles.len() == config.bundles.len()
-        && let Err(error) = Pdp::load(&bundles, &entry(&config.decision), &limits(config))
+        && let Err(error) = Pdp::load(&bundles, &terms.entry, &terms.pdp_limits)
     {
         let mend = "mend the policy at the place that is named, or ask another question in `policy.decision`";
         findings.push(Finding::error("policy.decision", error.to_string(), mend));
@@ -57,22 +63,6 @@ fn signers(trust: &BundleTrust) -> Option<Signers> {
         BundleTrust::UnsignedForDevelopment => Some(Signers::UnsignedAllowedForDevelopment),
         BundleTrust::Signers(files) => files.iter().map(key).collect::<Option<_>>().map(Signers::Keys),
     }
-}
-
-fn open(
-    bundle: &BundleConfig,
-    path: &Path,
-    config: &PolicyConfig,
-    signers: &Signers,
-) -> Result<PolicyBundle, String> {
-    let archive = read(bundle, path, config.limits.archive_bytes_max)?;
-    let limits = BundleLimits {
-        decompressed_bytes_max: u64::try_from(config.limits.bytes_max).unwrap_or(u64::MAX),
-        file_bytes_max: u64::try_from(config.limits.file_bytes_max).unwrap_or(u64::MAX),
-        files_max: config.limits.files_max,
-        ..BundleLimits::default()
-    };
-    PolicyBundle::open(&archive, &limits, signers).map_err(|error| error.to_string())
 }
 
 /// Reads the folder as the running sidecar does, once.
@@ -104,15 +94,4 @@ async fn failure(state: &mut watch::Receiver<SourceStatus>) -> String {
             return "the folder is not looked at any more".to_owned();
         }
     }
-}
-
-fn entry(decision: &PolicyDecision) -> Entry {
-    match decision {
-        PolicyDecision::Rego { path } => Entry::Rego { path: path.clone() },
-        PolicyDecision::Cedar => Entry::Cedar,
-    }
-}
-
-fn limits(config: &PolicyConfig) -> PdpLimits {
-    PdpLimits { timeout: config.decision_timeout, ..PdpLimits::default() }
 }
