@@ -134,9 +134,15 @@ impl Demo {
         self.directory.join("agent.sock")
     }
 
-    /// Removes everything but the audit log and its public key, which are evidence.
+    /// Removes everything but the audit log and its public key, which are evidence; where there is no log, there is
+    /// nothing to prove, and nothing stays.
     pub fn clean_up(self) {
         self.state.remove();
+        if !self.directory.join(AUDIT_LOG).exists() {
+            // What cannot be removed stays: the demo ends all the same.
+            drop(fs::remove_dir_all(&self.directory));
+            return;
+        }
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         for entry in entries.flatten() {
             if EVIDENCE.iter().any(|name| entry.file_name() == *name) {
@@ -144,7 +150,6 @@ impl Demo {
             }
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let path = entry.path();
-            // What cannot be removed stays: the demo ends all the same.
             drop(if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) });
         }
     }
@@ -271,5 +276,15 @@ mod tests {
         assert_eq!(left, ["audit", "audit.pub.pem"]);
         assert!(directory.join("audit/seg").is_dir(), "the log is whole");
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_demo_that_could_not_start_leaves_nothing() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let demo = Demo::set_up(Ports { listener: nowhere, status: nowhere }, &clock).unwrap();
+        let directory = demo.directory.clone();
+        demo.clean_up();
+        assert!(!directory.exists());
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::source::Source;
 
-/// Folders that hold no source.
+/// What tools keep here; in a worktree of git, `.git` is a file.
 const NOT_OURS: [&str; 3] = [".git", "target", "node_modules"];
 
 /// All text files, by path relative to the root, and the Rust sources among them, read.
@@ -37,7 +37,10 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && !NOT_OURS.contains(&name.as_str()) {
+            if NOT_OURS.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.folders.push(path.clone());
                 self.folder(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file()
