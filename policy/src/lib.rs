@@ -15,6 +15,8 @@ mod engine;
 mod header;
 mod pdp;
 mod query;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
 pub use bundle::{

@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test that fails says so by panicking"
 )]
 use postern_policy::bundle::signed_archive_of;
@@ -23,7 +23,8 @@ use tempfile::TempDir;
 fn opa() -> Option<PathBuf> {
     let program = std::env::var_os("POSTERN_OPA").map(PathBuf::from);
     if program.is_none() {
-        eprintln!("skipped: POSTERN_OPA is not set");
+        let thread = std::thread::current();
+        println!("SKIPPED {}: POSTERN_OPA is not set", thread.name().unwrap_or("a test"));
     }
     program
 }

@@ -1,6 +1,6 @@
 //! The OPA-Envoy plugin's own test cases against our input and result contract. Runs where `POSTERN_DATA` names the
 //! folder with `opa-envoy/opa-envoy-cases.json`.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails says so by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails says so by panicking")]
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern_policy::{
@@ -31,7 +31,8 @@ fn ours(name: &str) -> bool {
 
 fn cases(list: &str) -> Vec<Value> {
     let Some(root) = std::env::var_os("POSTERN_DATA") else {
-        eprintln!("skipped: POSTERN_DATA is not set");
+        let thread = std::thread::current();
+        println!("SKIPPED {}: POSTERN_DATA is not set", thread.name().unwrap_or("a test"));
         return Vec::new();
     };
     let path = std::path::Path::new(&root).join("opa-envoy/opa-envoy-cases.json");

@@ -319,8 +319,8 @@ fn an_older_bundle_does_not_follow_a_newer_one() {
 /// Bundles that OPA's own tests use, when the machine has them.
 #[test]
 fn bundles_made_by_opa_open() {
-    let Some(root) = std::env::var_os("POSTERN_DATA") else { return };
-    let folder = std::path::Path::new(&root).join("opa-cases/bundles");
+    let Some(data) = crate::testing::public_data() else { return };
+    let folder = data.join("opa-cases/bundles");
     for (name, want) in [
         ("download-latest.tar.gz", Ok(())),
         ("download-rego_v1.tar.gz", Ok(())),

@@ -58,7 +58,7 @@ impl Tally {
     /// Takes one line of output.
     pub(super) fn line(&mut self, line: &str) -> Show {
         if let Some(skipped) = skipped(line) {
-            let (name, why) = skipped.split_once(':').unwrap_or((skipped, "it does not say why"));
+            let (name, why) = skipped.split_once(": ").unwrap_or((skipped, "it does not say why"));
             self.skip(name.trim(), why.trim());
             if !self.test_said_skipped {
                 self.said_skipped += 1;
@@ -155,11 +155,11 @@ mod tests {
     fn a_test_that_prints_a_skip_is_not_counted_as_passed() {
         check(
             "test spire ... ok\ntest other ... ok\n\nsuccesses:\n\n---- spire stdout ----\n\
-             SKIPPED spire: POSTERN_SPIRE_SERVER is not set\nSKIPPED spire again: it is still not set\n\n\nsuccesses:\n    spire\n    other\n\n\
+             SKIPPED a::spire: POSTERN_SPIRE_SERVER is not set\nSKIPPED spire again: it is still not set\n\n\nsuccesses:\n    spire\n    other\n\n\
              test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             1,
             &[],
-            &["spire", "spire again"],
+            &["a::spire", "spire again"],
         );
     }
 

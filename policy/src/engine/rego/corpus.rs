@@ -88,8 +88,8 @@ struct Cases {
 
 /// OPA's compliance cases, when the machine has them.
 fn opa_cases() -> Vec<serde_json::Value> {
-    let Some(root) = std::env::var_os("POSTERN_DATA") else { return Vec::new() };
-    let archive = std::fs::read(std::path::Path::new(&root).join("opa-cases/v1.tar.gz")).unwrap();
+    let Some(data) = crate::testing::public_data() else { return Vec::new() };
+    let archive = std::fs::read(data.join("opa-cases/v1.tar.gz")).unwrap();
     let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(archive.as_slice()));
     let mut all = Vec::new();
     for entry in tar.entries().unwrap() {
@@ -133,7 +133,8 @@ fn guarded(source: &str) -> Option<String> {
 #[test]
 fn guarding_negations_changes_no_answer_that_opa_gives() {
     let mut compared = 0;
-    for case in opa_cases() {
+    let cases = opa_cases();
+    for case in &cases {
         let rewritten = case
             .get("modules")
             .and_then(serde_json::Value::as_array)
@@ -144,16 +145,14 @@ fn guarding_negations_changes_no_answer_that_opa_gives() {
         if !rewritten || experimental {
             continue;
         }
-        let before = answer(&case, |_| None);
-        let after = answer(&case, guarded);
+        let before = answer(case, |_| None);
+        let after = answer(case, guarded);
         if before.is_some() && case.get("want_error").is_none() && case.get("want_error_code").is_none() {
             compared += 1;
             assert_eq!(before, after, "{note}: {:?}", case.get("want_result"));
         }
     }
-    if std::env::var_os("POSTERN_DATA").is_some() {
-        assert!(compared > 0, "no case was compared");
-    }
+    assert!(compared > 0 || cases.is_empty(), "no case was compared");
 }
 
 /// So that the reader of this file's own documents stays the strict one.

@@ -176,8 +176,13 @@ fn llhttp_bytes(raw: &str) -> Vec<u8> {
 }
 
 /// llhttp's cases, where `POSTERN_DATA` has them: `llhttp/llhttp-cases.json.gz`.
+#[expect(clippy::print_stdout, reason = "a skipped test says so where the suite looks for it")]
 fn llhttp_cases() -> Vec<serde_json::Value> {
-    let Some(data) = std::env::var_os("POSTERN_DATA") else { return Vec::new() };
+    let Some(data) = std::env::var_os("POSTERN_DATA") else {
+        let thread = std::thread::current();
+        println!("SKIPPED {}: POSTERN_DATA is not set", thread.name().unwrap_or("a test"));
+        return Vec::new();
+    };
     let file = std::fs::File::open(std::path::Path::new(&data).join("llhttp/llhttp-cases.json.gz")).unwrap();
     let mut json = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut json).unwrap();
