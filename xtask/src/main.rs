@@ -12,6 +12,8 @@ const USAGE: &str = "usage:
         --full adds the tests marked `#[ignore]`; --check counts a step that ran before this one.
   cargo xtask tidy
         checks the rules that no compiler checks
+  cargo xtask conformance [--json]
+        tries every row of the specifications' requirements and prints the table
   cargo xtask bench [--counts] [--rounds N] [--seconds N] [--write FILE]
         measures Postern against Envoy (or, with --counts, instructions and system calls per request) and prints
         the table; --write also puts it between its markers in FILE
@@ -37,6 +39,7 @@ fn run(command: &str, rest: &[String]) -> Result<ExitCode> {
     match command {
         "test" => test(rest),
         "tidy" => tidy_command(rest),
+        "conformance" => conformance(rest),
         "bench" => bench_command(rest),
         "tools" => tools_command(rest),
         unknown => bail!("unknown command `{unknown}`\n{USAGE}"),
@@ -70,6 +73,16 @@ fn tidy_command(rest: &[String]) -> Result<ExitCode> {
     }
     eprintln!("tidy: {} findings", findings.len());
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn conformance(rest: &[String]) -> Result<ExitCode> {
+    let mut command = std::process::Command::new(env!("CARGO"));
+    command
+        .current_dir(root())
+        .args(["run", "--quiet", "--locked", "-p", "postern-conformance", "--"])
+        .args(rest);
+    let status = command.status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn bench_command(rest: &[String]) -> Result<ExitCode> {

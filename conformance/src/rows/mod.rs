@@ -1,0 +1,16 @@
+//! The rows, a file a family.
+
+mod sid;
+
+use crate::Row;
+
+/// Every row, in the order of the table: families as the identity specification lists them, numbers upwards.
+pub(crate) fn all() -> Vec<Row> {
+    let families = [sid::rows()];
+    let mut all = Vec::new();
+    for mut family in families {
+        family.sort_by_key(|row| row.id);
+        all.append(&mut family);
+    }
+    all
+}
