@@ -8,12 +8,31 @@ struct Reason {
     grpc: u8,
     meaning: String,
     mend: String,
+    /// Whose doing it is; without it, the caller's where the status says so. A refusal by the budget of refusals counts
+    /// as ours, or the budget would never fill again under a steady stream.
+    #[serde(default)]
+    fault: Option<Fault>,
     /// The error type of RFC 9209 §2.3, where the status alone does not tell it.
     #[serde(default)]
     proxy_status: Option<String>,
 }
 
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fault {
+    Caller,
+    Ours,
+}
+
 impl Reason {
+    fn is_callers(&self) -> bool {
+        match self.fault {
+            Some(Fault::Caller) => true,
+            Some(Fault::Ours) => false,
+            None => (400..500).contains(&self.status),
+        }
+    }
+
     fn error_type(&self) -> &str {
         match (&self.proxy_status, self.status) {
             (Some(error), _) => error,
@@ -58,6 +77,9 @@ fn generate(reasons: &[Reason]) -> Result<String, std::fmt::Error> {
     let doc = "The error type for `Proxy-Status` (RFC 9209 §2.3).";
     let proxy_status = Table { doc, name: "proxy_status", kind: text };
     table(&mut out, reasons, &proxy_status, |r| format!("{:?}", r.error_type()))?;
+    let doc = "Whether it counts against the caller that it happened.";
+    let is_callers = Table { doc, name: "is_callers", kind: "bool" };
+    table(&mut out, reasons, &is_callers, |r| r.is_callers().to_string())?;
     let meaning = Table { doc: "What happened.", name: "meaning", kind: text };
     table(&mut out, reasons, &meaning, |r| format!("{:?}", r.meaning))?;
     let mend = Table { doc: "What to do about it.", name: "mend", kind: text };

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod compile;
 pub mod config;
 pub mod control;
+mod cut;
 pub mod demo;
 pub mod keys;
 pub mod listener;

@@ -62,6 +62,13 @@ impl Worker {
             Duration::from_secs(peer.not_after.as_secs().saturating_sub(self.clock.unix_time().as_secs()));
         age.min(left)
     }
+
+    /// Looks at what nobody else looks at.
+    fn sweep(&self) {
+        self.upstreams.sweep();
+        self.in_progress.sweep(Instant::now());
+        self.budgets.sweep(self.clock.monotonic_ns());
+    }
 }
 
 /// Serves what the acceptor hands over until it is told to drain, then until the last connection has ended.
@@ -78,11 +85,7 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
                 None => break,
             },
             Some(ended) = connections.join_next() => note(ended),
-            _ = sweep.tick() => {
-                worker.upstreams.sweep();
-                worker.in_progress.sweep(Instant::now());
-                worker.budgets.sweep(worker.clock.monotonic_ns());
-            }
+            _ = sweep.tick() => worker.sweep(),
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
@@ -91,8 +94,11 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
     while let Some(accepted) = accepted.recv().await {
         connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain.clone()));
     }
-    while let Some(ended) = connections.join_next().await {
-        note(ended);
+    while !connections.is_empty() {
+        tokio::select! {
+            Some(ended) = connections.join_next() => note(ended),
+            _ = sweep.tick() => worker.sweep(),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
-use super::cut::{Cut, Streams};
 use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
+use crate::cut::{Cut, Streams};
 use crate::pipeline::{self, Refusal};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::telemetry::metrics;
@@ -294,7 +294,9 @@ fn http2(
     builder.max_concurrent_streams(limits.http2_streams_max);
     builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
     builder.initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES);
-    builder.initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
+    // Room for what all streams together may send ahead: uploads that nobody takes stall none of the others.
+    let connection_window = HTTP2_STREAM_WINDOW_BYTES.saturating_mul(limits.http2_streams_max);
+    builder.initial_connection_window_size(connection_window.min(HTTP2_CONNECTION_WINDOW_BYTES_MAX));
     builder.max_send_buf_size(HTTP2_SEND_BUFFER_BYTES);
     // hyper's own limit lets a thousand streams be broken from outside before it ends the connection.
     builder.max_local_error_reset_streams(HTTP2_LOCAL_RESETS_MAX).max_pending_accept_reset_streams(20);
@@ -304,7 +306,7 @@ fn http2(
 /// hyper wants room for the largest head that it may have to hold.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW_BYTES_MAX: u32 = 16 * 1024 * 1024;
 const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP2_LOCAL_RESETS_MAX: usize = 100;
 

@@ -1,7 +1,6 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
 mod connection;
-mod cut;
 mod handshake;
 mod http1_guard;
 mod lifetime;
@@ -9,7 +8,6 @@ mod lifetime;
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
 pub(crate) use connection::{Active, Connection, serve};
-pub(crate) use cut::Cut;
 pub(crate) use handshake::Protocol;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
@@ -46,6 +44,12 @@ impl Listener {
     /// A listener from its configuration and what its connections are secured with.
     pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
         Self::of(&config.name, config.address, config.limits, (tls, metrics))
+    }
+
+    /// Bytes of the bodies that are held for policy now.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     fn of(

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
+use crate::cut::{Cut, Streams};
 use crate::listener::{Held, Listener};
 
 /// What the upstream is sent. Bytes that policy has read are the very bytes forwarded.
@@ -22,6 +23,8 @@ pub(crate) struct RequestBody {
     source: Source,
     watch: Rc<BodyWatch>,
     bytes_max: u64,
+    /// The HTTP/2 connection that will send it, until it is asked for its first part.
+    sent_by: Option<Streams>,
     /// What a body that policy has read takes of the listener's memory.
     _held: Option<Held>,
 }
@@ -43,15 +46,16 @@ pub(crate) struct BodyWatch {
     ended: Notify,
     wanted: Cell<Wanted>,
     reader: RefCell<Option<Waker>>,
+    cut: RefCell<Option<Rc<Cut>>>,
 }
 
 /// Whether anybody still waits for what is left of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Whole,
-    /// The answer is whole without it.
-    ReadAndDiscarded,
-    /// The exchange is over.
+    /// The caller is answered without it.
+    Discarded,
+    /// The caller is gone, or was let go.
     No,
 }
 
@@ -66,6 +70,7 @@ impl BodyWatch {
             ended: Notify::new(),
             wanted: Cell::new(Wanted::Whole),
             reader: RefCell::default(),
+            cut: RefCell::default(),
         })
     }
 
@@ -101,10 +106,14 @@ impl BodyWatch {
         if self.ended_at.get().is_some() {
             return;
         }
-        let is_answered = end == Some(End::Done);
-        self.wanted.set(if is_answered { Wanted::ReadAndDiscarded } else { Wanted::No });
+        let is_answered = matches!(end, Some(End::Done | End::Refused));
+        self.wanted.set(if is_answered { Wanted::Discarded } else { Wanted::No });
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+        // Who waits for room at the upstream does not read.
+        if let Some(cut) = self.cut.take() {
+            cut.make();
         }
     }
 
@@ -150,7 +159,7 @@ impl RequestBody {
     }
 
     fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
-        let body = Self { source, watch: BodyWatch::new(), bytes_max, _held: held };
+        let body = Self { source, watch: BodyWatch::new(), bytes_max, sent_by: None, _held: held };
         if body.is_end_stream() {
             body.watch.note_end();
         }
@@ -158,11 +167,16 @@ impl RequestBody {
     }
 
     /// The stream, if it was to be forwarded as it arrives.
-    pub(super) fn into_unread(self) -> Option<Incoming> {
-        match self.source {
+    pub(super) fn into_unread(mut self) -> Option<Incoming> {
+        match std::mem::replace(&mut self.source, Source::Whole(None)) {
             Source::Stream(body) => Some(body),
             Source::Whole(_) => None,
         }
+    }
+
+    /// Names the HTTP/2 connection that is about to send it.
+    pub(crate) fn sent_by(&mut self, streams: &Streams) {
+        self.sent_by = Some(streams.clone());
     }
 
     /// Follows this body after it has been handed to the upstream connection.
@@ -176,18 +190,6 @@ impl RequestBody {
             Source::Whole(bytes) => bytes.as_ref(),
             Source::Stream(_) => None,
         }
-    }
-
-    /// Nobody waits for the rest; a caller that is still sending it is heard out for a while.
-    fn let_go(&mut self, wanted: Wanted) -> BodyCut {
-        let source = std::mem::replace(&mut self.source, Source::Whole(None));
-        match (source, wanted) {
-            (Source::Stream(body), Wanted::ReadAndDiscarded) if !body.is_end_stream() => {
-                drop(tokio::task::spawn_local(discard(body)));
-            }
-            (Source::Stream(_) | Source::Whole(_), _) => {}
-        }
-        BodyCut::Unwanted
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyCut> {
@@ -215,11 +217,11 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        match self.watch.wanted.get() {
-            Wanted::Whole => {}
-            unwanted @ (Wanted::ReadAndDiscarded | Wanted::No) => {
-                return Poll::Ready(Some(Err(self.let_go(unwanted))));
-            }
+        if let Some(streams) = self.sent_by.take() {
+            self.watch.cut.replace(Some(streams.begin()));
+        }
+        if self.watch.wanted.get() != Wanted::Whole {
+            return Poll::Ready(Some(Err(BodyCut::Unwanted)));
         }
         let frame = match &mut self.source {
             Source::Whole(bytes) => {
@@ -234,7 +236,8 @@ impl Body for RequestBody {
             },
         };
         self.watch.waits_for_caller.set(false);
-        if frame.is_none() || self.is_end_stream() {
+        let is_last = frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
+        if is_last || self.is_end_stream() {
             self.watch.note_end();
         }
         Poll::Ready(match frame {
@@ -260,6 +263,18 @@ impl Body for RequestBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A caller that is still sending what nobody wants any more is heard out for a while, so that it hears its answer.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.watch.ended_at.get().is_some() || self.watch.wanted.get() == Wanted::No {
+            return;
+        }
+        if let Source::Stream(body) = std::mem::replace(&mut self.source, Source::Whole(None)) {
+            drop(tokio::task::spawn_local(discard(body)));
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::body::discard;
 use super::exchange::Exchange;
 use super::forward::Answer;
+use super::in_progress::Entered;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
 use super::trailers;
 use crate::config::Explain;
@@ -17,7 +18,11 @@ use std::task::{Context, Poll};
 
 /// What the caller is sent.
 #[derive(Debug)]
-pub(crate) struct ResponseBody(Kind);
+pub(crate) struct ResponseBody {
+    kind: Kind,
+    /// Held to the end of the body, also where the exchange has ended before: what is handed over may not be taken.
+    entered: Option<Entered>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -47,11 +52,14 @@ impl Exchange {
         if let Ok(id) = HeaderValue::from_str(self.id()) {
             response.headers_mut().insert(DECISION_ID, id);
         }
-        self.answered(response.status(), stream_idle_timeout);
+        self.answered(response.status());
+        let entered = Some(self.look_after(stream_idle_timeout));
         response.map(|body| {
             let mut passing = Passing { body, lease: Some(lease), exchange: Some(self) };
-            passing.note_end();
-            ResponseBody(Kind::Upstream(Box::new(passing)))
+            if passing.body.is_end_stream() {
+                passing.finish();
+            }
+            ResponseBody { kind: Kind::Upstream(Box::new(passing)), entered }
         })
     }
 
@@ -65,15 +73,23 @@ impl Exchange {
         let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
         let response = fitting(response, self.is_head());
         self.refused(status, refusal, response.body().len());
-        response.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) }))
+        let entered = Some(self.look_after(self.connection.listener.limits.idle_timeout));
+        response.map(|bytes| {
+            let kind = Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) };
+            ResponseBody { kind, entered }
+        })
     }
 }
 
 /// An answer without an exchange: the log has no place for one, so nothing was looked at.
-pub(super) fn unrecorded<B>(refusal: Refusal, request: &Request<B>) -> Response<ResponseBody> {
+pub(super) fn unrecorded(refusal: Refusal, request: Request<Incoming>) -> Response<ResponseBody> {
     let answer = refusal::answer(refusal.into(), "", Dialect::of(request.headers()), Explain::Code);
     let answer = fitting(answer, *request.method() == Method::HEAD);
-    answer.map(|bytes| ResponseBody(Kind::Own { bytes: Some(bytes), _exchange: None }))
+    if !request.body().is_end_stream() {
+        drop(tokio::task::spawn_local(discard(request.into_body())));
+    }
+    answer
+        .map(|bytes| ResponseBody { kind: Kind::Own { bytes: Some(bytes), _exchange: None }, entered: None })
 }
 
 /// Takes the body off where none may be (RFC 9110 §9.3.2 and §15.4.5): hyper does so on HTTP/1.1 alone.
@@ -88,10 +104,7 @@ fn fitting(mut response: Response<Bytes>, is_head: bool) -> Response<Bytes> {
 
 impl Passing {
     /// The body is whole: the connection may serve again, and the outcome is filed.
-    fn note_end(&mut self) {
-        if !self.body.is_end_stream() {
-            return;
-        }
+    fn finish(&mut self) {
         let lease = self.lease.take();
         // A connection that still carries an upload serves nobody else; it is closed, and the upload let go.
         let is_free = self.exchange.as_ref().is_none_or(Exchange::has_sent_all);
@@ -109,14 +122,9 @@ impl Passing {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => {
-                if let Some(exchange) = &self.exchange {
-                    exchange.wants_more();
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
-                self.note_end();
+                self.finish();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail()))),
@@ -124,7 +132,10 @@ impl Passing {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.sent(frame.data_ref().map_or(0, Bytes::len));
                 }
-                self.note_end();
+                // Nobody asks again after trailers.
+                if frame.is_trailers() || self.body.is_end_stream() {
+                    self.finish();
+                }
                 Poll::Ready(Some(Ok(trailers::guard(frame))))
             }
         }
@@ -151,24 +162,30 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut self.0 {
+        let frame = match &mut self.kind {
             Kind::Upstream(passing) => passing.poll(cx),
             Kind::Own { bytes, .. } => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty());
                 Poll::Ready(data.map(|data| Ok(Frame::data(data))))
             }
+        };
+        match (&self.entered, &frame) {
+            (Some(entered), Poll::Pending) => entered.asked_for_more(),
+            (Some(entered), Poll::Ready(_)) => entered.handed_over(),
+            (None, _) => {}
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Own { bytes, .. } => bytes.as_ref().is_none_or(Bytes::is_empty),
             Kind::Upstream(passing) => passing.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Own { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Upstream(passing) => passing.body.size_hint(),
         }

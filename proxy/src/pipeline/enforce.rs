@@ -34,6 +34,11 @@ pub(crate) struct Attempt(Request<RequestBody>);
 pub(crate) struct Voucher(());
 
 impl Permitted {
+    /// The body of a request that is not forwarded after all.
+    pub(super) fn into_unread(self) -> Option<Incoming> {
+        self.request.into_body().into_unread()
+    }
+
     /// The first attempt, and what to do with the response.
     pub(super) fn attempt(self) -> (Attempt, HeaderMap) {
         (Attempt(self.request), self.response_headers)

@@ -4,11 +4,12 @@
 //! caller who goes away and a panic leave the same traces as a finished answer.
 use super::body::BodyWatch;
 use super::enforce::Attempt;
-use super::in_progress::Entered;
+use super::in_progress::{Entered, Progress};
 use super::refusal::{Dialect, Refusal};
 use super::span;
 use crate::config::{AuditMode, Explain};
-use crate::listener::{Active, Connection, Cut};
+use crate::cut::Cut;
+use crate::listener::{Active, Connection};
 use crate::log::Filed;
 use crate::recorder::Draft;
 use crate::routing::Route;
@@ -57,8 +58,8 @@ pub(crate) struct Exchange {
     is_head: bool,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
-    /// The upstream's answer on its way down.
-    answer: Option<Entered>,
+    /// How the answer gets on that is on its way down.
+    answer: Option<Rc<Progress>>,
     cut: Rc<Cut>,
     _active: Active,
 }
@@ -216,25 +217,21 @@ impl Exchange {
         self.request_body.as_ref().and_then(|body| body.broken())
     }
 
-    /// The upstream has answered; from now on its answer must not stand still for longer than this.
-    pub(super) fn answered(&mut self, status: StatusCode, idle_timeout: Duration) {
+    /// The upstream has answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
         self.upstream_status = Some(status);
         self.draft.outcome_mut().status = status.as_u16();
-        self.answer = Some(self.worker.in_progress.enter(idle_timeout, &self.cut));
     }
 
-    /// The caller has taken what there was of the answer.
-    pub(super) fn wants_more(&self) {
-        if let Some(answer) = &self.answer {
-            answer.asked_for_more();
-        }
+    /// Has an answer looked after that must not stand still for longer than this.
+    pub(super) fn look_after(&mut self, idle_timeout: Duration) -> Entered {
+        let entered = self.worker.in_progress.enter(idle_timeout, self.request_body.clone(), &self.cut);
+        self.answer = Some(entered.progress());
+        entered
     }
 
     /// A part of the answer went down.
     pub(super) fn sent(&mut self, bytes: usize) {
-        if let Some(answer) = &self.answer {
-            answer.handed_over();
-        }
         let outcome = self.draft.outcome_mut();
         outcome.response_bytes = outcome.response_bytes.saturating_add(bytes as u64);
     }
@@ -264,7 +261,7 @@ impl Exchange {
         outcome.duration_ns = duration_ns;
         outcome.request_bytes = request_bytes;
         if outcome.end.is_none() {
-            let cut = self.answer.as_ref().and_then(Entered::cause);
+            let cut = self.answer.as_ref().and_then(|answer| answer.cause());
             outcome.end = Some(match cut {
                 Some((end, _)) => end,
                 None if std::thread::panicking() => End::Panic,

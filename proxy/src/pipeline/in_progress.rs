@@ -2,8 +2,9 @@
 //!
 //! hyper asks a body for its next part only when there is room for one, so a body cannot tell by itself that its
 //! caller has stopped reading. A worker therefore looks at all of its answers once a second.
+use super::body::BodyWatch;
 use super::refusal::Refusal;
-use crate::listener::Cut;
+use crate::cut::Cut;
 use postern_audit::End;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,7 @@ pub struct InProgress(Rc<RefCell<Slab<Rc<Progress>>>>);
 #[derive(Debug)]
 pub(super) struct Progress {
     idle_timeout: Duration,
+    request_body: Option<Rc<BodyWatch>>,
     moved_at: Cell<Instant>,
     waits_for: Cell<Side>,
     cause: Cell<Option<(End, Refusal)>>,
@@ -38,10 +40,23 @@ impl InProgress {
         self.0.borrow().iter().for_each(|(_, progress)| progress.look(now));
     }
 
-    /// Looks after an answer until the result is dropped.
-    pub(super) fn enter(&self, idle_timeout: Duration, cut: &Rc<Cut>) -> Entered {
+    /// Whether no answer is on its way.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Looks after an answer until the result is dropped. A request body that still comes keeps an answer alive that has
+    /// nothing to say yet.
+    pub(super) fn enter(
+        &self,
+        idle_timeout: Duration,
+        request_body: Option<Rc<BodyWatch>>,
+        cut: &Rc<Cut>,
+    ) -> Entered {
         let progress = Rc::new(Progress {
             idle_timeout,
+            request_body,
             moved_at: Cell::new(Instant::now()),
             // The head of the answer is the first thing that the caller has to take.
             waits_for: Cell::new(Side::Caller),
@@ -54,8 +69,18 @@ impl InProgress {
 }
 
 impl Progress {
+    /// Why the answer was cut, if it was.
+    pub(super) fn cause(&self) -> Option<(End, Refusal)> {
+        self.cause.get()
+    }
+
     fn look(&self, now: Instant) {
-        let still_for = now.saturating_duration_since(self.moved_at.get());
+        let uploading = self.request_body.as_ref().filter(|body| body.ended_at().is_none());
+        let moved_at = match (self.waits_for.get(), uploading) {
+            (Side::Upstream, Some(body)) => self.moved_at.get().max(body.moved_at()),
+            (Side::Upstream, None) | (Side::Caller, _) => self.moved_at.get(),
+        };
+        let still_for = now.saturating_duration_since(moved_at);
         if still_for < self.idle_timeout || self.cause.get().is_some() {
             return;
         }
@@ -90,9 +115,9 @@ impl Entered {
         }
     }
 
-    /// Why the answer was cut, if it was.
-    pub(super) fn cause(&self) -> Option<(End, Refusal)> {
-        self.progress.cause.get()
+    /// For whoever records how it ended.
+    pub(super) fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
     }
 
     fn moved(&self, next: Side) {

@@ -25,7 +25,8 @@ pub use identify::TokenCache;
 pub use in_progress::InProgress;
 pub use refusal::Refusal;
 
-use crate::listener::{Connection, Cut, RawHead};
+use crate::cut::Cut;
+use crate::listener::{Connection, RawHead};
 use crate::routing::Route;
 use crate::worker::Worker;
 use enforce::enforce;
@@ -53,7 +54,7 @@ pub(crate) async fn serve(
     // 3. Open: places for the decision and the outcome are reserved before anything else is done.
     let mut exchange = match Exchange::open(worker, connection, &request, cut).await {
         Ok(exchange) => exchange,
-        Err(refusal) => return deliver::unrecorded(refusal, &request),
+        Err(refusal) => return deliver::unrecorded(refusal, request),
     };
     match walk(&mut exchange, request, head).await {
         Ok(response) => exchange.deliver(response),
@@ -80,7 +81,10 @@ async fn walk(
     // 9. The decision is filed, and only then is there a permit.
     let Judged { route, body, verdict } = judged;
     let permitted = enforce(exchange, &route, request, body, verdict)?;
-    exchange.recorded(&route).await?;
+    if let Err(refusal) = exchange.recorded(&route).await {
+        exchange.keep_unread(permitted.into_unread());
+        return Err(refusal.into());
+    }
     // 10. To the upstream, under the traffic rules.
     forward(exchange, &route, permitted).await
 }

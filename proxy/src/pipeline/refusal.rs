@@ -44,14 +44,6 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl Refusal {
-    /// Whether it counts against the caller that it happened. What went wrong on this side does not; nor does a
-    /// refusal by the budget itself, or the budget would never fill again under a steady stream.
-    pub(crate) fn is_callers(self) -> bool {
-        self.status() < 500 && self != Self::GuardRate
-    }
-}
-
 impl Refused {
     /// The HTTP status of the answer.
     pub(crate) fn status(&self) -> StatusCode {

@@ -33,8 +33,10 @@ async fn run_out(route: &Route, body: &BodyWatch) -> Refusal {
         if due <= Instant::now() {
             return refusal;
         }
+        // Whose turn it is may change meanwhile; it is looked at again at least as often as the upstream has time.
+        let look_at = due.min(Instant::now() + route.timeout);
         tokio::select! {
-            () = sleep_until(due) => {}
+            () = sleep_until(look_at) => {}
             () = body.ended() => {}
         }
     }

@@ -1,4 +1,5 @@
 //! HTTP/2 connections to one endpoint, each shared by many exchanges.
+use crate::cut::Streams;
 use crate::pipeline::{Refusal, RequestBody};
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
 use hyper::client::conn::http2::SendRequest;
@@ -16,7 +17,18 @@ pub(super) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 
 /// A connection that is being made.
-pub(super) type Making = LocalBoxFuture<'static, Result<SendRequest<RequestBody>, Refusal>>;
+pub(super) type Making = LocalBoxFuture<'static, Result<Opened, Refusal>>;
+
+/// A connection that has been made.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The way to send requests.
+    pub(super) sender: SendRequest<RequestBody>,
+    /// Where a request's body leaves the way to end its stream.
+    pub(super) streams: Streams,
+    /// How many streams the upstream lets us open, as far as it has said.
+    pub(super) streams_allowed: Rc<Cell<usize>>,
+}
 
 /// Ready when it has joined the others, or has failed.
 type Made = Shared<LocalBoxFuture<'static, Result<(), Refusal>>>;
@@ -31,11 +43,22 @@ pub(super) struct SharedConnections {
 
 #[derive(Debug)]
 struct Connection {
-    sender: SendRequest<RequestBody>,
+    opened: Opened,
     streams: Cell<u32>,
     used: Cell<Instant>,
     has_answered: Cell<bool>,
-    is_broken: Cell<bool>,
+    standing: Cell<Standing>,
+}
+
+/// Whether others may join a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// An exchange gave up on it. The endpoint may be slow, or the network may swallow everything; as long as no other
+    /// answer comes, nobody else is made to wait for it.
+    Doubtful,
+    /// Something went wrong with the whole connection.
+    Broken,
 }
 
 impl SharedConnections {
@@ -60,18 +83,21 @@ impl SharedConnections {
             connection.streams.get() == 0 && now.duration_since(connection.used.get()) >= self.idle_timeout
         };
         self.made.borrow_mut().retain(|connection| !is_idle(connection));
-        let mut making = self.making.borrow_mut();
         // Everybody who waited for it went away.
-        if making.as_ref().and_then(Shared::strong_count) == Some(1) {
-            *making = None;
-        }
+        let abandoned = {
+            let mut making = self.making.borrow_mut();
+            making.take_if(|making| making.strong_count() == Some(1))
+        };
+        drop(abandoned);
     }
 
     fn make(self: &Rc<Self>, making: Making) -> Made {
         let all = Rc::clone(self);
         let made = async move {
+            // However this ends, also by a panic, the next one may try again.
+            let settled = Settled(Rc::clone(&all));
             let made = making.await;
-            all.making.take();
+            drop(settled);
             all.made.borrow_mut().push(Connection::new(made?));
             Ok(())
         };
@@ -80,8 +106,10 @@ impl SharedConnections {
 
     fn free(&self) -> Option<Stream> {
         let mut made = self.made.borrow_mut();
-        made.retain(|connection| !connection.is_broken.get() && !connection.sender.is_closed());
-        let connection = made.iter().find(|connection| connection.streams.get() < STREAMS_MAX)?;
+        made.retain(|connection| {
+            connection.standing.get() != Standing::Broken && !connection.opened.sender.is_closed()
+        });
+        let connection = made.iter().find(|connection| connection.has_room())?;
         connection.streams.set(connection.streams.get().saturating_add(1));
         Some(Stream(Rc::clone(connection)))
     }
@@ -93,15 +121,31 @@ impl fmt::Debug for SharedConnections {
     }
 }
 
+/// Nothing is being made any more.
+struct Settled(Rc<SharedConnections>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        // Taken out before it is dropped: it holds the future that this may be a part of.
+        let making = self.0.making.borrow_mut().take();
+        drop(making);
+    }
+}
+
 impl Connection {
-    fn new(sender: SendRequest<RequestBody>) -> Rc<Self> {
+    fn new(opened: Opened) -> Rc<Self> {
         Rc::new(Self {
-            sender,
+            opened,
             streams: Cell::new(0),
             used: Cell::new(Instant::now()),
             has_answered: Cell::new(false),
-            is_broken: Cell::new(false),
+            standing: Cell::new(Standing::Good),
         })
+    }
+
+    fn has_room(&self) -> bool {
+        let allowed = u32::try_from(self.opened.streams_allowed.get()).unwrap_or(u32::MAX).min(STREAMS_MAX);
+        self.standing.get() == Standing::Good && self.streams.get() < allowed
     }
 }
 
@@ -111,12 +155,17 @@ pub(crate) struct Stream(Rc<Connection>);
 
 impl Stream {
     pub(super) fn sender(&self) -> SendRequest<RequestBody> {
-        self.0.sender.clone()
+        self.0.opened.sender.clone()
     }
 
-    /// An answer came by it.
-    pub(super) fn answered(&self) {
-        self.0.has_answered.set(true);
+    /// Where the request's body leaves the way to end its stream.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.0.opened.streams
+    }
+
+    /// A request is on its way: whoever drops the result before an answer has come has given up on it.
+    pub(super) fn ask(&self) -> Asked<'_> {
+        Asked(Some(&self.0))
     }
 
     /// Whether no answer has ever come by the connection: nothing shows that the endpoint lives.
@@ -126,7 +175,38 @@ impl Stream {
 
     /// Something went wrong with the whole connection: nobody else joins it.
     pub(super) fn is_broken(&self) {
-        self.0.is_broken.set(true);
+        self.0.standing.set(Standing::Broken);
+    }
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Asked<'c>(Option<&'c Connection>);
+
+impl Asked<'_> {
+    /// Its answer came.
+    pub(super) fn answered(mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.has_answered.set(true);
+            if connection.standing.get() == Standing::Doubtful {
+                connection.standing.set(Standing::Good);
+            }
+        }
+    }
+
+    /// It failed by itself.
+    pub(super) fn failed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0
+            && connection.standing.get() == Standing::Good
+        {
+            connection.standing.set(Standing::Doubtful);
+        }
     }
 }
 

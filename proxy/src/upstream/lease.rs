@@ -1,10 +1,14 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
 use super::http2::Stream;
 use crate::pipeline::RequestBody;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How many idle connections to one endpoint a worker keeps.
@@ -19,7 +23,7 @@ pub(crate) struct IdleList {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
     since: Instant,
 }
 
@@ -29,11 +33,11 @@ impl IdleList {
     }
 
     /// A connection that can take a request now.
-    pub(super) fn take(&self) -> Option<SendRequest<RequestBody>> {
+    pub(super) fn take(&self) -> Option<Sender> {
         let mut senders = self.senders.borrow_mut();
-        senders.retain(|idle| !idle.sender.is_closed());
+        senders.retain(|idle| !idle.sender.requests.is_closed());
         // One that has not yet noticed the end of its last exchange stays for the next caller.
-        let ready = senders.iter().rposition(|idle| idle.sender.is_ready())?;
+        let ready = senders.iter().rposition(|idle| idle.sender.requests.is_ready())?;
         Some(senders.remove(ready).sender)
     }
 
@@ -42,11 +46,37 @@ impl IdleList {
         self.senders.borrow_mut().retain(|idle| now.duration_since(idle.since) < self.idle_timeout);
     }
 
-    fn give_back(&self, sender: SendRequest<RequestBody>) {
+    fn give_back(&self, sender: Sender) {
         let mut senders = self.senders.borrow_mut();
-        if !sender.is_closed() && senders.len() < IDLE_MAX {
+        if !sender.requests.is_closed() && senders.len() < IDLE_MAX {
             senders.push(Idle { sender, since: Instant::now() });
         }
+    }
+}
+
+/// A whole HTTP/1.1 connection. Dropped, it is closed at once, also where it waits for the upstream to make room.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    requests: SendRequest<RequestBody>,
+    driver: JoinHandle<()>,
+}
+
+impl Sender {
+    pub(super) fn new(requests: SendRequest<RequestBody>, driver: JoinHandle<()>) -> Self {
+        Self { requests, driver }
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.requests.try_send_request(request).await
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.driver.abort();
     }
 }
 
@@ -55,7 +85,7 @@ impl IdleList {
 #[derive(Debug)]
 pub(crate) enum Lease {
     /// The whole connection.
-    Http1 { idle: Rc<IdleList>, sender: SendRequest<RequestBody> },
+    Http1 { idle: Rc<IdleList>, sender: Sender },
     /// One stream, which ends by itself.
     Http2 { _stream: Stream },
 }

@@ -166,10 +166,13 @@ fn an_upstream_has_so_much_time() {
 }
 
 /// How many connections `calls` makes to an upstream that answers, under these changes.
-fn connections(changes: &[(&str, &str)], pause: Duration) -> (usize, Vec<String>) {
+fn connections(
+    changes: &[(&str, &str)],
+    (request, inner): (&str, Upstream),
+    pause: Duration,
+) -> (usize, Vec<String>) {
     let made = Rc::new(std::cell::Cell::new(0));
-    let (seen, counter) = (Rc::default(), Rc::clone(&made));
-    let inner = echo(&seen);
+    let counter = Rc::clone(&made);
     let counted: Upstream = Rc::new(move |number| {
         counter.set(counter.get() + 1);
         inner(number)
@@ -177,9 +180,9 @@ fn connections(changes: &[(&str, &str)], pause: Duration) -> (usize, Vec<String>
     let (statuses, _) =
         World::configured(Some(ALLOW), changes).with_upstream(counted).run(async |_, caller| {
             let mut conversation = caller.shake_hands().await;
-            let first = conversation.ask(GET).await;
+            let first = conversation.ask(request).await;
             tokio::time::sleep(pause).await;
-            let second = conversation.ask(GET).await;
+            let second = conversation.ask(request).await;
             [first, second]
                 .iter()
                 .map(|answer| answer.get(9..12).unwrap_or_default().to_owned())
@@ -192,8 +195,14 @@ fn connections(changes: &[(&str, &str)], pause: Duration) -> (usize, Vec<String>
 fn an_idle_upstream_connection_is_kept_for_a_while() {
     let kept = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], idle_timeout: 10s")];
     let twice = vec!["200".to_owned(), "200".to_owned()];
-    assert_eq!(connections(&kept, Duration::from_secs(8)), (1, twice.clone()));
-    assert_eq!(connections(&kept, Duration::from_secs(12)), (2, twice));
+    let http1 = || (GET, echo(&Rc::default()));
+    assert_eq!(connections(&kept, http1(), Duration::from_secs(8)), (1, twice.clone()));
+    assert_eq!(connections(&kept, http1(), Duration::from_secs(12)), (2, twice.clone()));
+    let kept = [("protocol: h2c", "protocol: h2c, idle_timeout: 10s")];
+    let answer = async |_| Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("ok"))));
+    let http2 = || ("GET /calls/x HTTP/1.1\nHost: a.test\n\n", h2c(answer));
+    assert_eq!(connections(&kept, http2(), Duration::from_secs(8)), (1, twice.clone()));
+    assert_eq!(connections(&kept, http2(), Duration::from_secs(12)), (2, twice));
 }
 
 #[test]

@@ -3,6 +3,7 @@ mod bodies;
 mod limits;
 mod peers;
 mod shared;
+mod stalls;
 mod world;
 
 use serde_json::Value;

@@ -81,7 +81,7 @@ pub(super) struct Caller {
 pub(super) type CallerBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
 /// The far end after it, speaking HTTP/1.1 by hand.
-pub(super) struct Conversation(tokio_rustls::client::TlsStream<BoxIo>);
+pub(super) struct Conversation(pub(super) tokio_rustls::client::TlsStream<BoxIo>);
 
 impl Caller {
     pub(super) async fn shake_hands(self) -> Conversation {

@@ -209,13 +209,17 @@ impl World {
             let (incoming, arrivals) = mpsc::channel(4);
             drop(accepted);
             let worker = self.worker(seat.take());
-            let running = tokio::task::spawn_local(worker::run(worker, arrivals, draining));
+            let running = tokio::task::spawn_local(worker::run(Rc::clone(&worker), arrivals, draining));
             self.arrivals.replace(Some((incoming, handle)));
             let caller = self.caller().await;
             let found = call(&self, caller).await;
             drain.send_replace(true);
             self.arrivals.take();
             running.await.unwrap();
+            // What was let go a moment ago may still be heard out for a second.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(worker.in_progress.is_empty(), "an answer is still looked after");
+            assert_eq!(self.listener.held_bytes(), 0, "memory for bodies is still taken");
             found
         });
         drop(runtime);

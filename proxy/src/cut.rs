@@ -1,4 +1,5 @@
 //! The end of an exchange from outside: over HTTP/2 its stream is reset, over HTTP/1.1 its connection is closed.
+//! Callers and upstreams alike.
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -22,7 +23,7 @@ impl Cut {
     }
 
     /// Ready once the cut is made.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_made.get() {
             return Poll::Ready(());
         }
@@ -36,14 +37,16 @@ impl Cut {
 
 /// Runs each HTTP/2 stream of a connection beside the worker, until it ends or is cut.
 ///
-/// hyper calls the service and then hands the stream's task over, one after the other: the cut that the service
-/// left here is that of the task that comes next.
+/// On the side that is called hyper calls the service and then hands the stream's task over; on the side that calls
+/// it asks the body for its first part and then hands the task over that sends the rest. Either way the cut that was
+/// left here last is that of the task that comes next. hyper itself has no way to end such a task while it waits for
+/// the other end to make room.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Streams(Rc<RefCell<Option<Rc<Cut>>>>);
+pub(crate) struct Streams(Rc<RefCell<Option<Rc<Cut>>>>);
 
 impl Streams {
-    /// The cut of the stream whose request has just come in.
-    pub(super) fn begin(&self) -> Rc<Cut> {
+    /// The cut of the stream whose task comes next.
+    pub(crate) fn begin(&self) -> Rc<Cut> {
         let cut = Rc::new(Cut::default());
         self.0.replace(Some(Rc::clone(&cut)));
         cut
