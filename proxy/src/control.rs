@@ -5,7 +5,7 @@ use crate::compile::{Compiled, Job, Jobs};
 use crate::log::{Event, LogHandle};
 use crate::sources::identity::IdentityUpdate;
 use crate::sources::policy::{BundleCandidate, LastGood};
-use crate::state::{LoadedBundle, Shared, Trust};
+use crate::state::{LoadedBundle, Shared};
 use crate::status::Status;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
@@ -42,6 +42,7 @@ pub struct Control {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     keys_generation: watch::Sender<u64>,
+    trust_generation: watch::Sender<u64>,
     log: LogHandle,
     bundles: Bundles,
 }
@@ -62,12 +63,12 @@ impl Control {
     pub fn new(
         shared: Shared,
         (status, metrics, clock): (Arc<Status>, Arc<Metrics>, Arc<dyn Clock>),
-        (keys_generation, log): (watch::Sender<u64>, LogHandle),
+        (keys_generation, trust_generation, log): (watch::Sender<u64>, watch::Sender<u64>, LogHandle),
         (jobs, last_good, bundle_names): (Jobs, LastGood, Vec<String>),
     ) -> Self {
         let archives = bundle_names.into_iter().map(|name| (name, None)).collect();
         let bundles = Bundles { jobs, last_good, archives, generation: 0, waiting: None };
-        Self { shared, status, metrics, clock, keys_generation, log, bundles }
+        Self { shared, status, metrics, clock, keys_generation, trust_generation, log, bundles }
     }
 
     /// Applies updates until the last sender is gone.
@@ -89,13 +90,17 @@ impl Control {
 
     fn identity(&mut self, update: IdentityUpdate) {
         let in_force = self.shared.load();
-        let changed = *in_force.trust.bundles != *update.trust;
-        let generation = in_force.trust.generation + u64::from(changed);
+        let trust = if *in_force.trust.bundles == *update.trust {
+            Arc::clone(&in_force.trust)
+        } else {
+            Arc::new(in_force.trust.followed_by(update.trust))
+        };
+        let generation = trust.generation;
         self.status.identity(update.svid.as_deref());
-        self.status.trust(update.trust.len());
+        self.status.trust(trust.bundles.len());
         self.metrics.identity.updated(LoadResult::Loaded);
         self.metrics.identity.svid(update.svid.as_ref().map_or(0, |svid| svid.not_after().as_secs()));
-        self.metrics.identity.trust(update.trust.len(), generation);
+        self.metrics.identity.trust(trust.bundles.len(), generation);
         if let Some(svid) = &update.svid {
             tracing::info!(spiffe_id = %svid.spiffe_id(), not_after = svid.not_after().as_secs(), "identity in force");
         } else {
@@ -103,10 +108,9 @@ impl Control {
         }
         self.shared.publish(|next| {
             next.svid = update.svid;
-            if changed {
-                next.trust = Arc::new(Trust { bundles: update.trust, generation });
-            }
+            next.trust = trust;
         });
+        self.trust_generation.send_if_modified(|told| std::mem::replace(told, generation) != generation);
     }
 
     fn keys(&mut self, issuer: usize, keys: Option<Arc<KeySet>>) {

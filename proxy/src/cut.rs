@@ -17,6 +17,11 @@ impl Cut {
     /// Ends the exchange: its driver drops everything that belongs to it.
     pub(crate) fn make(&self) {
         self.is_made.set(true);
+        self.wake();
+    }
+
+    /// Has the driver look at what else may have to end.
+    pub(crate) fn wake(&self) {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }

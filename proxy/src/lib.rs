@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod recorder;
 pub mod routing;
 pub mod sources;
+pub mod standing;
 pub mod state;
 pub mod status;
 pub mod telemetry;

@@ -3,9 +3,10 @@
 use crate::routing::Routing;
 use arc_swap::{ArcSwap, Cache};
 use postern_identity::token::{Issuer, KeySet};
-use postern_identity::{TrustBundles, X509Svid};
+use postern_identity::{TrustBundles, TrustDomain, X509Svid};
 use postern_policy::Pdp;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -55,8 +56,30 @@ pub struct LoadedBundle {
 pub struct Trust {
     /// One bundle a trust domain.
     pub bundles: Arc<TrustBundles>,
-    /// Counts up when any bundle changes; connections judged by an older one are judged again.
+    /// Counts up from 1 when any bundle changes; connections judged by an older one are judged again.
     pub generation: u64,
+    /// When the bundle of a trust domain changed last, or went away.
+    changed: BTreeMap<TrustDomain, u64>,
+}
+
+impl Trust {
+    /// What is in force once these bundles have taken the place of those before.
+    pub fn followed_by(&self, bundles: Arc<TrustBundles>) -> Self {
+        let generation = self.generation + 1;
+        let mut changed = self.changed.clone();
+        for bundle in self.bundles.iter().chain(bundles.iter()) {
+            let name = bundle.trust_domain();
+            if self.bundles.get(name) != bundles.get(name) {
+                changed.insert(name.clone(), generation);
+            }
+        }
+        Self { bundles, generation, changed }
+    }
+
+    /// The generation in which the bundle of a trust domain changed last; 0 where there has never been one.
+    pub fn changed_at(&self, trust_domain: &TrustDomain) -> u64 {
+        self.changed.get(trust_domain).copied().unwrap_or(0)
+    }
 }
 
 /// Issuers and their keys, by the same index.

@@ -2,14 +2,14 @@
 //! world, so that a test can hand it something else.
 use crate::clock::Clock;
 use crate::keys::KeyRequests;
-use crate::listener::{self, Accepted};
+use crate::listener::{self, Accepted, Connections};
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
+use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
 use crate::traffic::decision_guard::Budgets;
 use crate::upstream::Pool;
-use postern_identity::Peer;
 use postern_policy::Scratch;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +36,12 @@ pub struct Worker {
     pub upstreams: Pool,
     /// Tokens verified lately.
     pub tokens: RefCell<TokenCache>,
+    /// The connections that are open.
+    pub connections: Connections,
+    /// What is known of their chains, shared by all workers.
+    pub standings: Standings,
+    /// Tells when every chain has been judged by the trust in force.
+    pub judged: watch::Receiver<u64>,
     /// The answers that are on their way.
     pub in_progress: InProgress,
     /// What principals may still have refused.
@@ -54,19 +60,17 @@ pub struct Worker {
 
 impl Worker {
     /// How long a connection may last: its configured age, spread by a tenth so that callers do not all come
-    /// back at once, and never past its peer's SVID.
-    pub(crate) fn connection_age(&self, age_max: Duration, peer: &Peer) -> Duration {
+    /// back at once.
+    pub(crate) fn connection_age(&self, age_max: Duration) -> Duration {
         let spread = self.random.borrow_mut().next_u64() % 2_001;
-        let age = age_max.saturating_mul(u32::try_from(9_000 + spread).unwrap_or(10_000)) / 10_000;
-        let left =
-            Duration::from_secs(peer.not_after.as_secs().saturating_sub(self.clock.unix_time().as_secs()));
-        age.min(left)
+        age_max.saturating_mul(u32::try_from(9_000 + spread).unwrap_or(10_000)) / 10_000
     }
 
     /// Looks at what nobody else looks at.
     fn sweep(&self) {
+        self.connections.review(self);
         self.upstreams.sweep();
-        self.in_progress.sweep(Instant::now());
+        self.in_progress.sweep(Instant::now(), self.clock.unix_time());
         self.budgets.sweep(self.clock.monotonic_ns());
     }
 }
@@ -76,6 +80,7 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     let mut stop = drain.clone();
+    let mut judged = worker.judged.clone();
     loop {
         tokio::select! {
             next = accepted.recv() => match next {
@@ -86,6 +91,7 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
             },
             Some(ended) = connections.join_next() => note(ended),
             _ = sweep.tick() => worker.sweep(),
+            Ok(()) = judged.changed() => worker.connections.review(&worker),
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }

@@ -72,7 +72,7 @@ impl ResolvesClientCert for OwnSvid {
         _root_hint_subjects: &[&[u8]],
         _sigschemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        self.current()
+        self.current().map(|svid| svid.certified_key())
     }
 
     fn has_certs(&self) -> bool {

@@ -183,10 +183,10 @@ struct OwnSvid {
 }
 
 impl OwnSvid {
-    fn current(&self) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn current(&self) -> Option<Arc<X509Svid>> {
         let svid = self.material.svid()?;
         let now = self.time.current_time()?;
-        (now <= svid.not_after()).then(|| svid.certified_key())
+        (now <= svid.not_after()).then_some(svid)
     }
 }
 

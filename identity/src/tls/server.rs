@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{AcceptedTrustDomains, Material, OwnSvid, TlsError, provider, refused};
 use crate::bundle::TrustBundles;
+use crate::svid::X509Svid;
 use crate::x509::chain::{Peer, Role, verify_chain};
 use crate::x509::error::VerifyError;
 
@@ -29,13 +30,22 @@ pub struct ServerTls {
 
 /// Where the handshake of one connection leaves whom it proved: rustls itself hands nothing over.
 #[derive(Clone, Debug, Default)]
-pub struct Proven(Arc<OnceLock<(Peer, Arc<TrustBundles>)>>);
+pub struct Proven {
+    peer: Arc<OnceLock<(Peer, Arc<TrustBundles>)>>,
+    own: Arc<OnceLock<Arc<X509Svid>>>,
+}
 
 impl Proven {
     /// The peer, and the bundles that it was proven by. `None` before the handshake has ended well.
     #[must_use]
     pub fn get(&self) -> Option<&(Peer, Arc<TrustBundles>)> {
-        self.0.get()
+        self.peer.get()
+    }
+
+    /// The SVID that we presented. `None` where the handshake did not get so far.
+    #[must_use]
+    pub fn own(&self) -> Option<&Arc<X509Svid>> {
+        self.own.get()
     }
 }
 
@@ -64,6 +74,7 @@ impl ServerTls {
         let (provider, time) = (Arc::clone(&self.provider), Arc::clone(&self.time));
         let verifier = Verifier { tls: self.clone(), proven: proven.clone() };
         let own = OwnSvid { material: Arc::clone(&self.material), time: Arc::clone(&time) };
+        let own = Presented { own, proven: proven.clone() };
         let mut config = ServerConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -102,15 +113,24 @@ impl ClientCertVerifier for Verifier {
             return Err(refused(VerifyError::TrustDomainNotAccepted(trust_domain.clone())));
         }
         // A handshake asks once; were it to ask again, the first answer would stand for the first chain.
-        self.proven.0.set((peer, trust)).map_err(|_| Error::General("asked twice".to_owned()))?;
+        self.proven.peer.set((peer, trust)).map_err(|_| Error::General("asked twice".to_owned()))?;
         Ok(ClientCertVerified::assertion())
     }
 
     super::signatures::by_tls13_alone!(tls.provider);
 }
 
-impl ResolvesServerCert for OwnSvid {
+/// Hands out our SVID and remembers which one it was.
+#[derive(Debug)]
+struct Presented {
+    own: OwnSvid,
+    proven: Proven,
+}
+
+impl ResolvesServerCert for Presented {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current()
+        let svid = self.own.current()?;
+        // A handshake asks once; were it to ask again, it would be given the same.
+        Some(self.proven.own.get_or_init(|| svid).certified_key())
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn tls(
     shared: &Shared,
     clock: &Arc<dyn Clock>,
 ) -> Result<ServerTls, StartError> {
-    let ListenerTls::Mutual { trust_domains } = &config.tls;
+    let ListenerTls::Mutual { trust_domains, .. } = &config.tls;
     let accepted = AcceptedTrustDomains::new(trust_domains.clone())?;
     let time = Arc::new(TlsTime(Arc::clone(clock)));
     Ok(ServerTls::new(Arc::new(shared.clone()), accepted, time)?)

@@ -13,6 +13,7 @@ use crate::listener::Listener;
 use crate::log::{Log, LogError, LogHandle};
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
+use crate::standing::Standings;
 use crate::state::Shared;
 use crate::status::Status;
 use crate::telemetry::metrics::MetricsPlan;
@@ -150,14 +151,16 @@ impl App {
             status,
             sampler,
             log: log.handle(),
+            standings: Standings::default(),
             drain: drain.subscribe(),
             stopping,
         };
 
         let mut threads = Threads::default();
         let spans = threads.export(&parts)?;
-        let keys = threads.control(&parts, terms, (updates.clone(), updated))?;
-        let handles = threads.workers(&parts, seats, &spans, &keys)?;
+        let control = threads.control(&parts, terms, (updates.clone(), updated))?;
+        let judged = threads.judge(&parts, control.trust)?;
+        let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
         threads.acceptor(&parts, sockets.listeners, handles)?;
         threads.admin(&parts, sockets.admin, &view, commands_in)?;
         let Parts { shared, status, .. } = parts;
@@ -217,6 +220,7 @@ pub(crate) struct Parts<'a> {
     status: Arc<Status>,
     sampler: Sampler,
     log: LogHandle,
+    standings: Standings,
     drain: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
 }

@@ -6,7 +6,7 @@ use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
 use crate::control::{Control, Update};
 use crate::keys::KeyRequests;
-use crate::listener::{Listener, WorkerHandle, accept_loop};
+use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
 use crate::pipeline::InProgress;
 use crate::recorder::Seat;
@@ -32,6 +32,13 @@ use tokio::task::LocalSet;
 pub(super) struct Threads {
     data_plane: Vec<JoinHandle<()>>,
     rest: Vec<JoinHandle<()>>,
+}
+
+/// What the control thread tells the others.
+pub(super) struct FromControl {
+    pub(super) keys: KeyRequests,
+    /// The generation of trust in force.
+    pub(super) trust: watch::Receiver<u64>,
 }
 
 impl Threads {
@@ -60,18 +67,19 @@ impl Threads {
         parts: &Parts<'_>,
         terms: Terms,
         (updates, updated): (mpsc::Sender<Update>, mpsc::Receiver<Update>),
-    ) -> Result<KeyRequests, StartError> {
+    ) -> Result<FromControl, StartError> {
         let (jobs, work) = Jobs::new();
         let done = updates.clone();
         self.rest("compile", move |_| {
             compile::run(&terms, &work, |compiled| drop(done.blocking_send(Update::Compiled(compiled))));
         })?;
         let (keys_generation, generation) = watch::channel(0);
+        let (trust_generation, trust) = watch::channel(0);
         let (wishes, wished) = mpsc::channel(16);
         let last_good = LastGood::new(parts.config.policy.last_good_directory.clone());
         let names = parts.config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let view = (Arc::clone(&parts.status), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-        let ends = (keys_generation, parts.log.clone());
+        let ends = (keys_generation, trust_generation, parts.log.clone());
         let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, names));
         let sources = super::sources::Sources::new(parts, updates, wished)?;
         let mut stopping = parts.stopping.clone();
@@ -85,7 +93,28 @@ impl Threads {
                 }
             }));
         })?;
-        Ok(KeyRequests::new(wishes, generation))
+        Ok(FromControl { keys: KeyRequests::new(wishes, generation), trust })
+    }
+
+    /// The thread that judges the callers of open connections again when trust changes.
+    pub(super) fn judge(
+        &mut self,
+        parts: &Parts<'_>,
+        trust: watch::Receiver<u64>,
+    ) -> Result<watch::Receiver<u64>, StartError> {
+        let (told, judged) = watch::channel(0);
+        let judging =
+            parts.standings.clone().run(parts.shared.clone(), Arc::clone(&parts.clock), trust, told);
+        let mut stopping = parts.stopping.clone();
+        self.rest("judge", move |runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = judging => {}
+                    _ = stopping.wait_for(|stop| *stop) => {}
+                }
+            });
+        })?;
+        Ok(judged)
     }
 
     /// One thread a worker.
@@ -94,7 +123,7 @@ impl Threads {
         parts: &Parts<'_>,
         seats: Vec<Seat>,
         spans: &SpanSink,
-        keys: &KeyRequests,
+        (keys, judged): (&KeyRequests, &watch::Receiver<u64>),
     ) -> Result<Vec<WorkerHandle>, StartError> {
         let mut handles = Vec::with_capacity(seats.len());
         for seat in seats {
@@ -104,6 +133,7 @@ impl Threads {
                 (parts.shared.clone(), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
             let (drain, spans, keys, sampler) =
                 (parts.drain.clone(), spans.clone(), keys.clone(), parts.sampler);
+            let (standings, judged) = (parts.standings.clone(), judged.clone());
             let random = Random::new(seed()?);
             let run = move |runtime: &Runtime| {
                 let worker = Rc::new(Worker {
@@ -114,6 +144,9 @@ impl Threads {
                     recorder: seat.take(),
                     upstreams: Pool::new(Rc::new(Tcp)),
                     tokens: RefCell::default(),
+                    connections: Connections::default(),
+                    standings,
+                    judged,
                     in_progress: InProgress::default(),
                     budgets: Budgets::default(),
                     keys,

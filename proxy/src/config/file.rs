@@ -22,8 +22,9 @@ pub use self::policy::{
     PolicyFile, UnsignedFile,
 };
 pub use self::traffic::{
-    EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile, MutualFile, RetryFile,
-    RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile, UpstreamProtocolFile,
+    EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile, MutualFile,
+    OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
+    UpstreamProtocolFile,
 };
 
 /// The configuration of one Postern sidecar.

@@ -25,8 +25,8 @@ pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentitySource, IssuerConfig,
-    KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat, LogLevel, Otlp, Plaintext,
+    KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext,
     PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn, RouteConfig, RouteMatch, StatusConfig,
     TelemetryConfig, TokenAlgorithm, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
-    Workers,
+    Validity, Workers,
 };

@@ -60,6 +60,7 @@ rules! { DURATIONS: Duration {
     IDLE_TIMEOUT = duration("listeners.<name>.limits.idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECTION_AGE_MAX = duration("listeners.<name>.limits.connection_age_max", HOUR, 10 * SECOND, 30 * DAY);
     DRAIN_GRACE = duration("listeners.<name>.limits.drain_grace", 30 * SECOND, 0, HOUR);
+    INVALID_GRACE = duration("listeners.<name>.inbound.tls.mutual.grace", 30 * SECOND, 0, HOUR);
     ROUTE_TIMEOUT = duration("listeners.<name>.routes[].timeout", 15 * SECOND, 10 * MS, DAY);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);

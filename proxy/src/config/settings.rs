@@ -9,8 +9,8 @@ use std::time::Duration;
 use postern_identity::{SpiffeId, TrustDomain};
 
 pub use self::traffic::{
-    Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, RetryConfig, RetryOn,
-    RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol,
+    Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RetryConfig,
+    RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, Validity,
 };
 
 /// Everything one sidecar process was told to be.

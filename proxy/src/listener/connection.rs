@@ -3,9 +3,12 @@ use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
+use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
 use crate::pipeline::{self, Refusal};
 use crate::recorder::{Caller, ConnectionDraft};
+use crate::standing::Standing;
+use crate::state::Snapshot;
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
 use crate::upstream::BoxIo;
@@ -15,9 +18,9 @@ use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_audit::ConnectionEnd;
-use postern_identity::{Peer, Role, verify_chain};
-use rustls_pki_types::CertificateDer;
-use std::cell::Cell;
+use postern_identity::{Peer, UnixTime};
+use slab::Slab;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -49,28 +52,86 @@ pub(crate) struct Connection {
     /// Ends the connection, and everything on it.
     cut: Rc<Cut>,
     exchanges: Cell<u64>,
+    /// The ways to end the exchanges on it that have a stream of their own.
+    streams: RefCell<Slab<Rc<Cut>>>,
     budget: Rc<Budget>,
-    chain: Vec<CertificateDer<'static>>,
-    judged_by: Cell<u64>,
+    standing: Arc<Standing>,
+    own_not_after: UnixTime,
+    ending: Cell<Option<Ending>>,
     heads: Option<RawHeads>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
 }
 
 impl Connection {
-    /// Whether the caller may still be believed: its SVID has not expired, and the bundles in force, if they
-    /// changed, vouch for it still.
-    pub(crate) fn judge(&self, worker: &Worker, trust: &crate::state::Trust) -> Result<(), Refusal> {
+    /// Whether a request may be served on it: the SVIDs of both sides have not expired, ours has not been withdrawn, and
+    /// the bundles in force vouch for the caller's.
+    pub(crate) fn judge(&self, worker: &Worker, snapshot: &Snapshot) -> Result<(), Refusal> {
         let now = worker.clock.unix_time();
         if now > self.peer.not_after {
             return Err(Refusal::PeerExpired);
         }
-        if self.judged_by.get() != trust.generation {
-            verify_chain(&self.chain, &trust.bundles, Role::Client, now)
-                .map_err(|_| Refusal::PeerUntrusted)?;
-            self.judged_by.set(trust.generation);
+        if now > self.own_not_after || snapshot.svid.is_none() {
+            return Err(Refusal::ConnOwnIdentity);
         }
-        Ok(())
+        self.standing.check(&snapshot.trust, now)
+    }
+
+    /// Looks whether the connection has to end, or will have to before long, and has it end.
+    pub(crate) fn review(&self, worker: &Worker, snapshot: &Snapshot) {
+        let validity = self.listener.validity;
+        let (reason, how) = match self.judge(worker, snapshot) {
+            Ok(()) => match self.expires_soon(worker.clock.unix_time()) {
+                Some(reason) => (reason, OnInvalid::Drain),
+                None => return,
+            },
+            Err(reason @ (Refusal::PeerExpired | Refusal::ConnOwnIdentity)) => {
+                (reason, validity.on_peer_expiry)
+            }
+            Err(reason) => (reason, validity.on_trust_change),
+        };
+        let ending = match (how, self.ending.get()) {
+            // It is draining already; the time that it has runs from the first moment of it being invalid.
+            (OnInvalid::Drain, Some(_)) => return,
+            (OnInvalid::Drain, None) => Ending { reason, is_close: false },
+            (OnInvalid::Close, _) => Ending { reason, is_close: true },
+        };
+        self.ending.set(Some(ending));
+        self.cut.wake();
+    }
+
+    /// A caller that renews its SVID in time sees no request fail: it is asked to come back a little before the old
+    /// one expires, and so where ours is about to.
+    fn expires_soon(&self, now: UnixTime) -> Option<Refusal> {
+        let soon = now.as_secs().saturating_add(EXPIRY_MARGIN_S);
+        let is_short = |until: UnixTime| until.as_secs() <= soon;
+        match (is_short(self.peer.not_after), is_short(self.own_not_after)) {
+            (true, _) => Some(Refusal::PeerExpired),
+            (false, true) => Some(Refusal::ConnOwnIdentity),
+            (false, false) => None,
+        }
+    }
+
+    /// Why and how the connection is to end, where it is.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending.get()
+    }
+
+    /// Why what is left of its exchanges was ended, where it was.
+    pub(crate) fn revoked(&self) -> Option<Refusal> {
+        self.ending.get().filter(|ending| ending.is_close).map(|ending| ending.reason)
+    }
+
+    /// Ends every exchange that has a stream of its own.
+    fn cut_streams(&self) {
+        self.streams.borrow().iter().for_each(|(_, cut)| cut.make());
+    }
+
+    /// The time that it was given is over: from now on it is as one that is closed at once.
+    pub(super) fn close(&self) {
+        if let Some(ending) = self.ending.get() {
+            self.ending.set(Some(Ending { is_close: true, ..ending }));
+        }
     }
 
     /// Ready once the connection is to end at once.
@@ -108,23 +169,38 @@ impl Connection {
         self.heads.as_ref().is_some_and(RawHeads::is_poisoned)
     }
 
-    /// Counts an exchange in.
-    pub(crate) fn begin(self: &Rc<Self>) -> Active {
+    /// Counts an exchange in, which ends where its cut is made.
+    pub(crate) fn begin(self: &Rc<Self>, cut: &Rc<Cut>) -> Active {
         self.active.set(self.active.get().saturating_add(1));
         self.exchanges.set(self.exchanges.get().saturating_add(1));
-        Active { connection: Rc::clone(self), _counted: self.listener.metrics.exchange() }
+        let stream = self.streams.borrow_mut().insert(Rc::clone(cut));
+        Active { connection: Rc::clone(self), stream, _counted: self.listener.metrics.exchange() }
     }
 }
+
+/// How a connection ends whose caller is believed no more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) reason: Refusal,
+    /// At once; otherwise what has begun may be finished, within a grace.
+    pub(super) is_close: bool,
+}
+
+/// How long before an SVID expires its connection is asked to finish. A connection whose SVID is that short from the
+/// beginning is asked at once, and its first requests are served all the same.
+const EXPIRY_MARGIN_S: u64 = 2;
 
 /// An exchange in progress on a connection.
 #[derive(Debug)]
 pub(crate) struct Active {
     connection: Rc<Connection>,
+    stream: usize,
     _counted: metrics::Active,
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
+        self.connection.streams.borrow_mut().try_remove(self.stream);
         self.connection.active.set(self.connection.active.get().saturating_sub(1));
         self.connection.idle_since.set(Instant::now());
     }
@@ -174,11 +250,14 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         Protocol::Http2 => (None, Either::Plain(secured.stream)),
     };
     let lifetime = Lifetime {
-        ends_at: Instant::now() + worker.connection_age(limits.connection_age_max, &secured.peer),
+        ends_at: Instant::now() + worker.connection_age(limits.connection_age_max),
         idle_timeout: limits.idle_timeout,
         header_timeout: limits.header_timeout,
         grace: limits.drain_grace,
+        invalid_grace: listener.validity.grace,
     };
+    let trust_domain = secured.peer.spiffe_id.trust_domain();
+    let standing = worker.standings.enter(secured.chain, trust_domain, secured.trust_generation);
     let connection = Rc::new(Connection {
         listener,
         source,
@@ -189,14 +268,17 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         caller,
         cut: Rc::default(),
         exchanges: Cell::new(0),
+        streams: RefCell::default(),
         budget: worker.budgets.of(&peer),
-        chain: secured.chain,
-        judged_by: Cell::new(secured.trust_generation),
+        standing,
+        own_not_after: secured.own_not_after,
+        ending: Cell::new(None),
         heads,
         active: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
     });
     let _counted = connection.listener.metrics.connection();
+    let _open = worker.connections.enter(&connection);
     let requests = |cuts| Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection), cuts };
     let end = match stream {
         Either::Guarded(stream) => {
@@ -211,20 +293,17 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             drive(served, &connection, lifetime, drain).await
         }
     };
-    match broken(&end) {
-        None => entry.served(),
-        Some(kind) => {
-            connection.listener.metrics.connection_refused(Refusal::ConnProtocol.code());
-            let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
-            entry.file(&ended(
-                listener,
-                source,
-                &peer,
-                Refusal::ConnProtocol.code(),
-                (&[(kind, 1)], exchanges),
-            ));
-        }
-    }
+    connection.cut_streams();
+    let kind = broken(&end);
+    let Some(reason) =
+        connection.ending().map(|ending| ending.reason).or(kind.map(|_| Refusal::ConnProtocol))
+    else {
+        return entry.served();
+    };
+    connection.listener.metrics.connection_refused(reason.code());
+    let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
+    let errors: Vec<_> = kind.map(|kind| (kind, 1)).into_iter().collect();
+    entry.file(&ended(listener, source, &peer, reason.code(), (&errors, exchanges)));
 }
 
 fn ended<'a>(
@@ -256,7 +335,7 @@ enum Either {
 /// What the caller broke beneath the requests, if anything.
 fn broken(end: &End) -> Option<&'static str> {
     match end {
-        End::Closed | End::Cut => None,
+        End::Closed | End::Cut | End::Revoked => None,
         End::SlowHead => Some("slow_head"),
         End::Overstayed => Some("overstayed"),
         End::Broken(error) if error.is_parse() || error.is_parse_too_large() => Some("parse"),

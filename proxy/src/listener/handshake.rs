@@ -4,7 +4,7 @@ use crate::pipeline::Refusal;
 use crate::state::Shared;
 use crate::upstream::BoxIo;
 use postern_identity::Peer;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -16,14 +16,13 @@ pub(super) struct Secured {
     pub(super) stream: TlsStream<BoxIo>,
     pub(super) peer: Arc<Peer>,
     pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The trust generation that the chain was judged by.
-    pub(super) trust_generation: u64,
+    /// The trust generation that the chain was judged by, where it is still in force.
+    pub(super) trust_generation: Option<u64>,
+    /// Until when the SVID is one that we presented.
+    pub(super) own_not_after: UnixTime,
     pub(super) sni: Option<String>,
     pub(super) protocol: Protocol,
 }
-
-/// No trust generation: they count from 0 upwards.
-const NEVER: u64 = u64::MAX;
 
 /// What the caller speaks inside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +54,10 @@ pub(super) async fn secure(io: AcceptedIo, listener: &Listener, shared: &Shared)
     let (peer, proven_by) = proven.get().ok_or(Refusal::TlsNoCertificate)?;
     // Bundles may have changed while the handshake ran: the first request then judges the chain again.
     let trust = Arc::clone(&shared.load().trust);
-    let trust_generation = if Arc::ptr_eq(proven_by, &trust.bundles) { trust.generation } else { NEVER };
+    let trust_generation = Arc::ptr_eq(proven_by, &trust.bundles).then_some(trust.generation);
+    let own_not_after = proven.own().ok_or(Refusal::TlsOwnIdentity)?.not_after();
     let peer = Arc::new(peer.clone());
-    Ok(Secured { stream, peer, chain, trust_generation, sni, protocol })
+    Ok(Secured { stream, peer, chain, trust_generation, own_not_after, sni, protocol })
 }
 
 fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {

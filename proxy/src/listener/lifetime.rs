@@ -1,6 +1,6 @@
-//! How long a connection may live: until it is idle or old, until its head is too slow in coming, until the
-//! caller's SVID expires, or until this process drains.
-use super::connection::Connection;
+//! How long a connection may live: until it is idle or old, until its head is too slow in coming, until its caller is
+//! believed no more, or until this process drains.
+use super::connection::{Connection, Ending};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,6 +21,8 @@ pub(crate) enum End {
     Closed,
     /// From outside, because its exchange had to end.
     Cut,
+    /// Because its caller, or this side, is believed no more.
+    Revoked,
     /// Broken by the caller, or by the network.
     Broken(hyper::Error),
     /// Its request head did not arrive in time.
@@ -32,11 +34,13 @@ pub(crate) enum End {
 /// The fixed limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetime {
-    /// When it has grown old, or its peer's SVID expires: whichever is first.
+    /// When it has grown old.
     pub(super) ends_at: Instant,
     pub(super) idle_timeout: Duration,
     pub(super) header_timeout: Duration,
     pub(super) grace: Duration,
+    /// What its exchanges have where an SVID expired or trust changed.
+    pub(super) invalid_grace: Duration,
 }
 
 /// Drives a connection to its end.
@@ -50,8 +54,8 @@ pub(super) async fn drive<C: Graceful>(
         // A dropped sender means that the process goes away, which is a drain too.
         drop(drain.wait_for(|drain| *drain).await);
     });
-    let mut watchdog = Watchdog { lifetime, asked_at: None, sleep: Box::pin(sleep_until(lifetime.ends_at)) };
-    let mut is_draining = false;
+    let mut watchdog = Watchdog { lifetime, finish_by: None, sleep: Box::pin(sleep_until(lifetime.ends_at)) };
+    let (mut is_draining, mut is_ending) = (false, false);
     poll_fn(|cx| {
         if connection.poll_cut(cx).is_ready() {
             return Poll::Ready(End::Cut);
@@ -62,14 +66,27 @@ pub(super) async fn drive<C: Graceful>(
             }
             if !is_draining && draining.as_mut().poll(cx).is_ready() {
                 is_draining = true;
-                watchdog.ask(served.as_mut());
+                watchdog.ask(served.as_mut(), lifetime.grace);
                 continue;
+            }
+            match connection.ending() {
+                Some(Ending { is_close: true, .. }) => return Poll::Ready(End::Revoked),
+                Some(Ending { is_close: false, .. }) if !is_ending => {
+                    is_ending = true;
+                    watchdog.ask(served.as_mut(), lifetime.invalid_grace);
+                    continue;
+                }
+                Some(Ending { is_close: false, .. }) | None => {}
             }
             match watchdog.poll(connection, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Due::SlowHead) => return Poll::Ready(End::SlowHead),
+                Poll::Ready(Due::Overstayed) if is_ending => {
+                    connection.close();
+                    return Poll::Ready(End::Revoked);
+                }
                 Poll::Ready(Due::Overstayed) => return Poll::Ready(End::Overstayed),
-                Poll::Ready(Due::Finish) => watchdog.ask(served.as_mut()),
+                Poll::Ready(Due::Finish) => watchdog.ask(served.as_mut(), lifetime.grace),
             }
         }
     })
@@ -78,8 +95,8 @@ pub(super) async fn drive<C: Graceful>(
 
 struct Watchdog {
     lifetime: Lifetime,
-    /// When the connection was asked to finish.
-    asked_at: Option<Instant>,
+    /// By when the connection has to finish, where it was asked to.
+    finish_by: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -90,11 +107,13 @@ enum Due {
 }
 
 impl Watchdog {
-    fn ask<C: Graceful>(&mut self, served: Pin<&mut C>) {
-        if self.asked_at.is_none() {
-            self.asked_at = Some(Instant::now());
+    /// Asks it to finish, once; of several graces the shortest counts.
+    fn ask<C: Graceful>(&mut self, served: Pin<&mut C>, grace: Duration) {
+        let by = Instant::now() + grace;
+        if self.finish_by.is_none() {
             served.finish();
         }
+        self.finish_by = Some(self.finish_by.map_or(by, |earlier| earlier.min(by)));
     }
 
     /// Ready when something is due. The timer is only ever moved forward in time when it fires too early,
@@ -115,8 +134,8 @@ impl Watchdog {
     }
 
     fn next(&self, connection: &Connection) -> (Instant, Due) {
-        if let Some(asked_at) = self.asked_at {
-            return (asked_at + self.lifetime.grace, Due::Overstayed);
+        if let Some(finish_by) = self.finish_by {
+            return (finish_by, Due::Overstayed);
         }
         if let Some(begun) = connection.head_begun() {
             let slow_at = begun + self.lifetime.header_timeout;

@@ -4,6 +4,7 @@ mod connection;
 mod handshake;
 mod http1_guard;
 mod lifetime;
+mod open;
 
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
@@ -11,7 +12,9 @@ pub(crate) use connection::{Active, Connection, serve};
 pub(crate) use handshake::Protocol;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
-use crate::config::{ListenerConfig, ListenerLimits};
+pub use open::Connections;
+
+use crate::config::{ListenerConfig, ListenerLimits, ListenerTls, Validity};
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use postern_identity::tls::ServerTls;
@@ -28,6 +31,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// How callers prove who they are.
     pub tls: ServerTls,
+    /// What becomes of connections whose callers are believed no more.
+    pub validity: Validity,
     /// What one caller may cost.
     pub limits: ListenerLimits,
     /// What a request head may be.
@@ -43,7 +48,9 @@ pub struct Listener {
 impl Listener {
     /// A listener from its configuration and what its connections are secured with.
     pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
-        Self::of(&config.name, config.address, config.limits, (tls, metrics))
+        let ListenerTls::Mutual { validity, .. } = config.tls;
+        let listener = Self::of(&config.name, config.address, config.limits, (tls, metrics));
+        Self { validity, ..listener }
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -62,6 +69,7 @@ impl Listener {
             name: name.into(),
             address,
             tls,
+            validity: Validity::default(),
             limits,
             guard: GuardLimits::from(&limits),
             metrics,

@@ -48,7 +48,7 @@ pub(super) fn decide(
     let worker = std::rc::Rc::clone(&exchange.worker);
     let connection = std::rc::Rc::clone(&exchange.connection);
     let snapshot = worker.snapshots.pin();
-    connection.judge(&worker, &snapshot.trust)?;
+    connection.judge(&worker, &snapshot)?;
     let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
     let headers = RequestHeaders(request.headers());
     let query = Query {

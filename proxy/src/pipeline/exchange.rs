@@ -93,7 +93,7 @@ impl Exchange {
             let mut random = worker.random.borrow_mut();
             TraceContext::begin(request.headers(), sampler, &mut || random.next_u64())
         };
-        let active = connection.begin();
+        let active = connection.begin(&cut);
         Ok(Self {
             draft,
             filed: None,
@@ -225,7 +225,8 @@ impl Exchange {
 
     /// Has an answer looked after that must not stand still for longer than this.
     pub(super) fn look_after(&mut self, idle_timeout: Duration) -> Entered {
-        let entered = self.worker.in_progress.enter(idle_timeout, self.request_body.clone(), &self.cut);
+        let (request_body, claims) = (self.request_body.clone(), self.claims.clone());
+        let entered = self.worker.in_progress.enter(idle_timeout, request_body, claims, &self.cut);
         self.answer = Some(entered.progress());
         entered
     }
@@ -261,13 +262,15 @@ impl Exchange {
         outcome.duration_ns = duration_ns;
         outcome.request_bytes = request_bytes;
         if outcome.end.is_none() {
+            let revoked = self.connection.revoked();
             let cut = self.answer.as_ref().and_then(|answer| answer.cause());
             outcome.end = Some(match cut {
                 Some((end, _)) => end,
                 None if std::thread::panicking() => End::Panic,
+                None if revoked.is_some() => End::Revoked,
                 None => End::ClientGone,
             });
-            outcome.reason = cut.map(|(_, refusal)| refusal.code());
+            outcome.reason = cut.map(|(_, refusal)| refusal).or(revoked).map(Refusal::code);
         }
         duration_ns
     }

@@ -6,9 +6,12 @@ use super::body::BodyWatch;
 use super::refusal::Refusal;
 use crate::cut::Cut;
 use postern_audit::End;
+use postern_identity::UnixTime;
+use postern_identity::token::{Claims, LEEWAY_S_MAX};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,6 +24,8 @@ pub struct InProgress(Rc<RefCell<Slab<Rc<Progress>>>>);
 pub(super) struct Progress {
     idle_timeout: Duration,
     request_body: Option<Rc<BodyWatch>>,
+    /// The token that it was permitted by.
+    claims: Option<Arc<Claims>>,
     moved_at: Cell<Instant>,
     waits_for: Cell<Side>,
     cause: Cell<Option<(End, Refusal)>>,
@@ -35,9 +40,10 @@ enum Side {
 }
 
 impl InProgress {
-    /// Cuts what has stood still for longer than its route allows. A cut is up to a second late.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.0.borrow().iter().for_each(|(_, progress)| progress.look(now));
+    /// Cuts what has stood still for longer than its route allows, and what its token does not permit any more. A cut
+    /// is up to a second late.
+    pub(crate) fn sweep(&self, now: Instant, unix_time: UnixTime) {
+        self.0.borrow().iter().for_each(|(_, progress)| progress.look(now, unix_time));
     }
 
     /// Whether no answer is on its way.
@@ -52,11 +58,13 @@ impl InProgress {
         &self,
         idle_timeout: Duration,
         request_body: Option<Rc<BodyWatch>>,
+        claims: Option<Arc<Claims>>,
         cut: &Rc<Cut>,
     ) -> Entered {
         let progress = Rc::new(Progress {
             idle_timeout,
             request_body,
+            claims,
             moved_at: Cell::new(Instant::now()),
             // The head of the answer is the first thing that the caller has to take.
             waits_for: Cell::new(Side::Caller),
@@ -74,23 +82,38 @@ impl Progress {
         self.cause.get()
     }
 
-    fn look(&self, now: Instant) {
+    fn look(&self, now: Instant, unix_time: UnixTime) {
+        if self.cause.get().is_some() {
+            return;
+        }
+        if self.claims.as_ref().is_some_and(|claims| is_over(claims, unix_time)) {
+            return self.end(End::Revoked, Refusal::TokenExpired);
+        }
         let uploading = self.request_body.as_ref().filter(|body| body.ended_at().is_none());
         let moved_at = match (self.waits_for.get(), uploading) {
             (Side::Upstream, Some(body)) => self.moved_at.get().max(body.moved_at()),
             (Side::Upstream, None) | (Side::Caller, _) => self.moved_at.get(),
         };
         let still_for = now.saturating_duration_since(moved_at);
-        if still_for < self.idle_timeout || self.cause.get().is_some() {
+        if still_for < self.idle_timeout {
             return;
         }
         let refusal = match self.waits_for.get() {
             Side::Upstream => Refusal::UpstreamTimeout,
             Side::Caller => Refusal::ConnReaderStalled,
         };
-        self.cause.set(Some((End::Timeout, refusal)));
+        self.end(End::Timeout, refusal);
+    }
+
+    fn end(&self, end: End, refusal: Refusal) {
+        self.cause.set(Some((end, refusal)));
         self.cut.make();
     }
+}
+
+/// Clocks may be apart by as much as any issuer is allowed, or a token that was just accepted would end its exchange.
+fn is_over(claims: &Claims, unix_time: UnixTime) -> bool {
+    unix_time.as_secs() >= claims.expires_at.as_secs().saturating_add(LEEWAY_S_MAX)
 }
 
 /// An answer that is looked after.

@@ -61,7 +61,7 @@ fn policy(policy: &PolicyConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn listener(listener: &ListenerConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let ListenerTls::Mutual { trust_domains } = &listener.tls;
+    let ListenerTls::Mutual { trust_domains, .. } = &listener.tls;
     let domains: Vec<&str> = trust_domains.iter().map(postern_identity::TrustDomain::as_str).collect();
     writeln!(f, "listener  {} on {} for members of {}", listener.name, listener.address, domains.join(", "))?;
     listener.routes.iter().try_for_each(|route| self::route(route, f))

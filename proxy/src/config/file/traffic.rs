@@ -45,6 +45,26 @@ pub enum TlsFile {
 pub struct MutualFile {
     /// Trust domains whose members may connect.
     pub trust_domains: Vec<String>,
+    /// What becomes of requests in progress when the caller's SVID, or the one that we presented, expires; `drain` is the default. No further request is served either way.
+    #[serde(default)]
+    pub on_peer_expiry: Option<OnInvalidFile>,
+    /// What becomes of requests in progress when the trust bundles in force do not vouch for the caller any more; `close` is the default. No further request is served either way.
+    #[serde(default)]
+    pub on_trust_change: Option<OnInvalidFile>,
+    /// How long requests in progress may go on where they are drained.
+    #[serde(default)]
+    pub grace: Option<String>,
+}
+
+/// What becomes of requests in progress on a connection whose caller is believed no more.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnInvalidFile {
+    /// They go on for a grace, and the caller is asked to come back on another connection.
+    Drain,
+    /// They end at once.
+    Close,
 }
 
 /// What one caller may cost.

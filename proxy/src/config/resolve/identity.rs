@@ -168,7 +168,7 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
 pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
     for listener in &config.listeners {
-        let ListenerTls::Mutual { trust_domains } = &listener.tls;
+        let ListenerTls::Mutual { trust_domains, .. } = &listener.tls;
         for (index, domain) in trust_domains.iter().enumerate() {
             if trust_bundles.iter().all(|(known, _)| known != domain) {
                 let key = format!("{}.inbound.tls.mutual.trust_domains", member("listeners", &listener.name));

@@ -8,13 +8,14 @@ use super::context::{Context, Reported};
 use super::identity::trust_domain;
 use super::routes;
 use crate::config::file::{
-    ConfigFile, InboundFile, LimitsFile, ListenerFile, TlsFile, UpstreamFile, UpstreamProtocolFile,
+    ConfigFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile, UpstreamFile,
+    UpstreamProtocolFile,
 };
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, Plaintext, StatusConfig, UpstreamConfig,
-    UpstreamProtocol,
+    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, Plaintext, StatusConfig,
+    UpstreamConfig, UpstreamProtocol, Validity,
 };
 
 /// Most endpoints of one upstream.
@@ -62,12 +63,27 @@ fn listener(
 
 fn tls(context: &mut Context<'_>, key: &str, file: &InboundFile) -> Result<ListenerTls, Reported> {
     let TlsFile::Mutual(mutual) = &file.tls;
+    let validity = validity(context, &format!("{key}.tls.mutual"), mutual);
     let key = format!("{key}.tls.mutual.trust_domains");
     context.some(&key, mutual.trust_domains.len(), "trust domain")?;
     context.distinct(&key, &mutual.trust_domains, String::clone);
     let trust_domains =
         context.each(&key, &mutual.trust_domains, |context, key, text| trust_domain(context, key, text));
-    Ok(ListenerTls::Mutual { trust_domains: trust_domains? })
+    Ok(ListenerTls::Mutual { trust_domains: trust_domains?, validity })
+}
+
+fn validity(context: &mut Context<'_>, key: &str, file: &MutualFile) -> Validity {
+    let on = |written: Option<OnInvalidFile>, otherwise| match written {
+        Some(OnInvalidFile::Drain) => OnInvalid::Drain,
+        Some(OnInvalidFile::Close) => OnInvalid::Close,
+        None => otherwise,
+    };
+    let usual = Validity::default();
+    Validity {
+        on_peer_expiry: on(file.on_peer_expiry, usual.on_peer_expiry),
+        on_trust_change: on(file.on_trust_change, usual.on_trust_change),
+        grace: context.duration(&member(key, "grace"), file.grace.as_ref(), &rules::INVALID_GRACE),
+    }
 }
 
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {

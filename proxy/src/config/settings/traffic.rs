@@ -38,7 +38,39 @@ pub enum ListenerTls {
     Mutual {
         /// Trust domains whose members may connect. Never empty, no duplicates.
         trust_domains: Vec<TrustDomain>,
+        /// What becomes of connections whose callers are believed no more.
+        validity: Validity,
     },
+}
+
+/// What becomes of connections whose callers are believed no more. No further request is served on them in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Where the caller's SVID, or the one that we presented, has expired.
+    pub on_peer_expiry: OnInvalid,
+    /// Where the bundles in force do not vouch for the caller any more.
+    pub on_trust_change: OnInvalid,
+    /// How long exchanges in progress may go on where they may.
+    pub grace: Duration,
+}
+
+impl Default for Validity {
+    fn default() -> Self {
+        Self {
+            on_peer_expiry: OnInvalid::Drain,
+            on_trust_change: OnInvalid::Close,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What becomes of exchanges in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// They go on for a grace; the caller is asked to come back on another connection.
+    Drain,
+    /// They end at once.
+    Close,
 }
 
 /// What one listener, one connection and one request may cost. Everything has a limit.

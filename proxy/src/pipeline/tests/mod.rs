@@ -4,6 +4,8 @@ mod limits;
 mod peers;
 mod shared;
 mod stalls;
+mod tokens;
+mod validity;
 mod world;
 
 use serde_json::Value;
@@ -204,8 +206,7 @@ fn no_request_is_served_on_a_connection_whose_trust_domain_lost_its_bundle() {
         let mut conversation = caller.shake_hands().await;
         let first = conversation.ask(GET).await;
         world.shared.publish(|next| {
-            next.trust =
-                std::sync::Arc::new(crate::state::Trust { bundles: Default::default(), generation: 2 });
+            next.trust = std::sync::Arc::new(next.trust.followed_by(Default::default()));
         });
         (first, conversation.ask(GET).await)
     });

@@ -109,6 +109,9 @@ pub(super) struct World {
     metrics: Arc<Metrics>,
     upstream: Option<Upstream>,
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
+    standings: crate::standing::Standings,
+    judged: watch::Sender<u64>,
+    caller_ttl: Duration,
 }
 
 const CONFIG: &str = "
@@ -154,7 +157,7 @@ impl World {
         bundles.insert(ca.bundle().unwrap());
         shared.publish(|next| {
             next.svid = Some(Arc::new(own.svid().unwrap()));
-            next.trust = Arc::new(Trust { bundles: Arc::new(bundles), generation: 1 });
+            next.trust = Arc::new(Trust::default().followed_by(Arc::new(bundles)));
             next.tokens = Arc::new(Tokens::default());
             next.policy = rego.map(|rego| Arc::new(policy(rego)));
         });
@@ -176,6 +179,9 @@ impl World {
             metrics,
             upstream: None,
             arrivals: RefCell::default(),
+            standings: Default::default(),
+            judged: watch::channel(0).0,
+            caller_ttl: Duration::from_secs(600),
         }
     }
 
@@ -183,6 +189,22 @@ impl World {
     pub(super) fn with_upstream(mut self, upstream: Upstream) -> Self {
         self.upstream = Some(upstream);
         self
+    }
+
+    /// Gives callers SVIDs that live for another time.
+    pub(super) fn with_caller_ttl(mut self, ttl: Duration) -> Self {
+        self.caller_ttl = ttl;
+        self
+    }
+
+    /// Federates with one more trust domain.
+    pub(super) fn add_trust_domain(&self, name: &str) {
+        let other = Ca::new(name.parse().unwrap(), self.clock.unix_time()).unwrap();
+        self.shared.publish(|next| {
+            let mut bundles = (*next.trust.bundles).clone();
+            bundles.insert(other.bundle().unwrap());
+            next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
+        });
     }
 
     /// Gives the log other rings.
@@ -254,6 +276,9 @@ impl World {
             recorder,
             upstreams: Pool::new(Rc::new(Scripted { upstream, made: Cell::new(0) })),
             tokens: RefCell::default(),
+            connections: Default::default(),
+            standings: self.standings.clone(),
+            judged: self.judged.subscribe(),
             in_progress: Default::default(),
             budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),
@@ -265,8 +290,8 @@ impl World {
     }
 
     fn caller_tls(&self) -> rustls::ClientConfig {
-        let ttl = Duration::from_secs(600);
-        let issued = self.ca.issue(&CALLER.parse().unwrap(), ttl, self.clock.unix_time()).unwrap();
+        let issued =
+            self.ca.issue(&CALLER.parse().unwrap(), self.caller_ttl, self.clock.unix_time()).unwrap();
         let mut trust = TrustBundles::default();
         trust.insert(self.ca.bundle().unwrap());
         let material = CallerMaterial(Arc::new(issued.svid().unwrap()), Arc::new(trust));

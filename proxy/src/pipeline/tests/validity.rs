@@ -1,0 +1,192 @@
+//! A caller is believed for as long as its SVID is valid and its trust domain vouches for it, and not a moment longer;
+//! so are we by it.
+use super::peers::{CallerBody, silent};
+use super::tokens::TestIssuer;
+use super::world::World;
+use super::{ALLOW, GET, text};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What happens while a connection is open.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// The caller's SVID, which lives for ten minutes, expires.
+    PeerExpires,
+    /// Ours, which lives for an hour, expires; the caller's does not.
+    OwnExpires,
+    /// Our identity is withdrawn.
+    OwnWithdrawn,
+    /// The caller's trust domain loses its bundle.
+    BundleGoes,
+    /// Another trust domain gets one.
+    AnotherComes,
+}
+
+impl Event {
+    fn happen(self, world: &World) {
+        match self {
+            Self::PeerExpires => world.clock.advance(Duration::from_secs(601)),
+            Self::OwnExpires => world.clock.advance(Duration::from_secs(3601)),
+            Self::OwnWithdrawn => world.shared.publish(|next| next.svid = None),
+            Self::BundleGoes => {
+                world
+                    .shared
+                    .publish(|next| next.trust = Arc::new(next.trust.followed_by(Default::default())));
+            }
+            Self::AnotherComes => world.add_trust_domain("other.org"),
+        }
+    }
+}
+
+/// A world whose upstream never answers, under these terms of validity; its callers' SVIDs live for this long.
+fn world(terms: &str, event: Event) -> World {
+    let changes = [
+        ("trust_domains: [example.org]", &*format!("trust_domains: [example.org]{terms}")),
+        ("retry:", "timeout: 1h, retry:"),
+    ];
+    let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
+    World::configured(Some(ALLOW), &changes)
+        .with_upstream(silent())
+        .with_caller_ttl(Duration::from_secs(lives))
+}
+
+fn get() -> Request<CallerBody> {
+    Request::get("https://a.test/api/x").body(Empty::new().map_err(|never| match never {}).boxed()).unwrap()
+}
+
+fn reason(records: &[Value], kind: &str) -> String {
+    let record = records.iter().find(|record| record["kind"] == kind);
+    record.map_or_else(String::new, |record| text(record, "reason").to_owned())
+}
+
+/// A request is in progress when the event happens: after how many seconds it ends, with which reason in its outcome,
+/// and which in the connection's entry. Over both protocols.
+#[track_caller]
+fn check(terms: &str, event: Event, (seconds, in_outcome, in_entry): (u64, &str, &str)) {
+    for is_http2 in [false, true] {
+        let (took, records) = world(terms, event).run(async |world, caller| {
+            let began;
+            if is_http2 {
+                let mut caller = caller.speak_http2().await;
+                let call = tokio::task::spawn_local(caller.send_request(get()));
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                event.happen(world);
+                began = Instant::now();
+                let waiting = call.abort_handle();
+                drop(tokio::time::timeout(Duration::from_secs(200), call).await);
+                waiting.abort();
+            } else {
+                let mut conversation = caller.shake_hands().await;
+                conversation.say(&GET.replace('\n', "\r\n")).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                event.happen(world);
+                began = Instant::now();
+                drop(tokio::time::timeout(Duration::from_secs(200), conversation.read_to_end()).await);
+            }
+            began.elapsed().as_secs()
+        });
+        let what = format!("{terms} {event:?} http2 {is_http2}");
+        assert!((seconds..seconds + 3).contains(&took), "{what}: {took} s instead of {seconds}");
+        assert_eq!(reason(&records, "outcome"), in_outcome, "{what}");
+        assert_eq!(reason(&records, "conn"), in_entry, "{what}: {records:#?}");
+        let end = records.iter().find(|record| record["kind"] == "outcome").map(|record| text(record, "end"));
+        let revoked = if in_outcome.is_empty() { "client_gone" } else { "revoked" };
+        assert_eq!(end, Some(revoked), "{what}");
+    }
+}
+
+#[test]
+fn requests_in_progress_have_a_grace_when_an_svid_expires() {
+    check("", Event::PeerExpires, (30, "peer.expired", "peer.expired"));
+    check(", grace: 5s", Event::PeerExpires, (5, "peer.expired", "peer.expired"));
+    check(", on_peer_expiry: close", Event::PeerExpires, (0, "peer.expired", "peer.expired"));
+    check("", Event::OwnExpires, (30, "conn.own_identity", "conn.own_identity"));
+    check(", on_peer_expiry: close", Event::OwnWithdrawn, (0, "conn.own_identity", "conn.own_identity"));
+}
+
+#[test]
+fn requests_in_progress_end_when_trust_is_taken_back() {
+    check("", Event::BundleGoes, (0, "peer.untrusted", "peer.untrusted"));
+    check(", on_trust_change: drain, grace: 7s", Event::BundleGoes, (7, "peer.untrusted", "peer.untrusted"));
+    check("", Event::AnotherComes, (200, "", ""));
+}
+
+#[test]
+fn an_idle_connection_is_closed_shortly_before_its_callers_svid_expires() {
+    let (took, records) = World::new(Some(ALLOW)).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+        world.clock.advance(Duration::from_secs(590));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Still open, and still served.
+        assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+        world.clock.advance(Duration::from_secs(8));
+        let began = Instant::now();
+        assert_eq!(conversation.read_to_end().await, 0);
+        began.elapsed().as_secs()
+    });
+    assert!(took <= 1, "{took}");
+    assert_eq!(reason(&records, "conn"), "peer.expired");
+}
+
+/// Nothing more is served on an open connection after the event, also in the moment before it is looked at.
+#[track_caller]
+fn refused(event: Event, (status, code): (u16, &str)) {
+    let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
+    let world = World::new(Some(ALLOW)).with_caller_ttl(Duration::from_secs(lives));
+    let (found, records) = world.run(async |world, caller| {
+        let mut caller = caller.speak_http2().await;
+        assert_eq!(caller.send_request(get()).await.unwrap().status(), 200);
+        event.happen(world);
+        caller.send_request(get()).await.unwrap().status().as_u16()
+    });
+    assert_eq!(found, status, "{event:?}");
+    let refused = records.iter().find(|record| record["decision"] == "deny");
+    assert_eq!(refused.map(|record| text(record, "reason")), Some(code), "{event:?}");
+}
+
+#[test]
+fn no_further_request_is_served_when_either_side_is_believed_no_more() {
+    refused(Event::PeerExpires, (401, "peer.expired"));
+    refused(Event::BundleGoes, (401, "peer.untrusted"));
+    refused(Event::OwnExpires, (503, "conn.own_identity"));
+    refused(Event::OwnWithdrawn, (503, "conn.own_identity"));
+}
+
+#[test]
+fn an_answer_ends_with_the_token_that_permitted_it() {
+    let endless = super::peers::h2c(async |_| {
+        let parts = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Some((Ok::<_, std::convert::Infallible>(hyper::body::Frame::data("tick".into())), ()))
+        });
+        Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
+    });
+    let issuers = "tokens: [{ issuer: https://idp.test, audiences: [app], algorithms: [ES256], keys: { file: /nowhere } }]\npolicy:";
+    let changes = [("policy:", issuers), ("upstream: calls }", "upstream: calls, tokens: required }")];
+    let issuer = TestIssuer::new();
+    let token = issuer.token(&serde_json::json!({"sub": "alice", "exp": super::world::BEGINNING_S + 300}));
+    let (ended, records) =
+        World::configured(Some(ALLOW), &changes).with_upstream(endless).run(async |world, caller| {
+            issuer.accepted_by(world);
+            let mut caller = caller.speak_http2().await;
+            let request =
+                Request::get("https://a.test/calls/x").header("authorization", format!("Bearer {token}"));
+            let body = Empty::new().map_err(|never| match never {}).boxed();
+            let answer = caller.send_request(request.body(body).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let mut reading = tokio::task::spawn_local(answer.into_body().collect());
+            world.clock.advance(Duration::from_secs(299));
+            let early = tokio::time::timeout(Duration::from_secs(30), &mut reading).await;
+            assert!(early.is_err(), "it is still valid, as far as clocks may be apart");
+            world.clock.advance(Duration::from_secs(122));
+            tokio::time::timeout(Duration::from_secs(30), reading).await.unwrap().unwrap().is_err()
+        });
+    assert!(ended, "the stream was reset");
+    let outcome = records.iter().find(|record| record["kind"] == "outcome").unwrap();
+    assert_eq!((text(outcome, "end"), text(outcome, "reason")), ("revoked", "token.expired"));
+}

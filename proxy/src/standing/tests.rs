@@ -1,0 +1,81 @@
+use super::*;
+use crate::clock::SystemClock;
+use crate::demo::ca::Ca;
+use postern_identity::TrustBundles;
+use std::time::Duration;
+
+struct World {
+    ca: Ca,
+    other: Ca,
+    now: UnixTime,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = SystemClock::new().unix_time();
+        let ca = |name: &str| Ca::new(name.parse().unwrap(), now).unwrap();
+        Self { ca: ca("example.org"), other: ca("other.org"), now }
+    }
+
+    fn trust(&self, previous: &Trust, domains: &[&Ca]) -> Trust {
+        let mut bundles = TrustBundles::default();
+        for ca in domains {
+            bundles.insert(ca.bundle().unwrap());
+        }
+        previous.followed_by(Arc::new(bundles))
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let id = "spiffe://example.org/web".parse().unwrap();
+        self.ca.issue(&id, Duration::from_secs(600), self.now).unwrap().svid().unwrap().chain().to_vec()
+    }
+}
+
+#[test]
+fn a_chain_is_judged_again_when_its_own_bundle_changes_and_not_when_another_does() {
+    let world = World::new();
+    let both = world.trust(&Trust::default(), &[&world.ca, &world.other]);
+    let standing = Standings::default().enter(world.chain(), world.ca.trust_domain(), Some(both.generation));
+    assert_eq!(standing.check(&both, world.now), Ok(()));
+    let alone = world.trust(&both, &[&world.ca]);
+    assert_eq!(standing.check(&alone, world.now), Ok(()));
+    let none = world.trust(&alone, &[&world.other]);
+    assert_eq!(standing.check(&none, world.now), Err(Refusal::PeerUntrusted));
+    // It is believed again where its bundle comes back.
+    let again = world.trust(&none, &[&world.ca]);
+    assert_eq!(standing.check(&again, world.now), Ok(()));
+    // An old view neither overrules the newest judgement nor is overruled by it.
+    assert_eq!(standing.check(&none, world.now), Err(Refusal::PeerUntrusted));
+    assert_eq!(standing.check(&again, world.now), Ok(()));
+}
+
+#[test]
+fn connections_that_present_the_same_chain_share_its_standing() {
+    let world = World::new();
+    let standings = Standings::default();
+    let (chain, domain) = (world.chain(), world.ca.trust_domain());
+    let first = standings.enter(chain.clone(), domain, None);
+    assert!(Arc::ptr_eq(&first, &standings.enter(chain.clone(), domain, None)));
+    assert!(!Arc::ptr_eq(&first, &standings.enter(world.chain(), domain, None)));
+}
+
+#[test]
+fn chains_of_ended_connections_are_forgotten() {
+    let world = World::new();
+    let standings = Standings::default();
+    let chain = world.chain();
+    for length in 1..1000_u32 {
+        let mut chain = chain.clone();
+        chain.push(CertificateDer::from(length.to_be_bytes().to_vec()));
+        drop(standings.enter(chain, world.ca.trust_domain(), None));
+    }
+    assert!(standings.lock().by_chain.len() <= FORGET_AT_LEAST);
+}
+
+#[test]
+fn a_chain_that_was_proven_before_trust_changed_is_judged_at_its_first_request() {
+    let world = World::new();
+    let trust = world.trust(&world.trust(&Trust::default(), &[&world.ca]), &[&world.other]);
+    let standing = Standings::default().enter(world.chain(), world.ca.trust_domain(), None);
+    assert_eq!(standing.check(&trust, world.now), Err(Refusal::PeerUntrusted));
+}
