@@ -26,6 +26,7 @@ pub use principal::Principal;
 pub use svid::{SvidError, X509Svid};
 pub use x509::chain::{Peer, Role, verify_chain};
 pub use x509::error::VerifyError;
+pub use x509::subject::subject_rfc2253;
 pub use x509::{CERTIFICATE_BYTES_MAX, CHAIN_BYTES_MAX, INTERMEDIATES_MAX};
 
 /// The times of this crate: seconds since 1970-01-01T00:00:00Z, as rustls takes them.

@@ -1,7 +1,7 @@
 //! Step 6: which route takes a request. Routes are tried in the order in which they are written.
 use crate::config::{
-    AuditMode, Config, Enforcement, Explain, ListenerConfig, RetryConfig, RouteConfig, TokenRule,
-    UpstreamConfig, UpstreamProtocol,
+    AuditMode, Config, Enforcement, Explain, IdentityHeaders, ListenerConfig, RetryConfig, RouteConfig,
+    TokenRule, UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -40,6 +40,8 @@ pub struct Route {
     pub explain: Explain,
     /// What a bearer token means here.
     pub tokens: TokenRule,
+    /// By which headers the upstream is told who calls.
+    pub identity_headers: IdentityHeaders,
 }
 
 /// One upstream with its endpoints.
@@ -175,6 +177,7 @@ impl Route {
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,
+            identity_headers: config.identity_headers.clone(),
         }
     }
 

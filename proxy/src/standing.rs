@@ -29,6 +29,11 @@ const VERDICT_BITS: u32 = 8;
 const NEVER: u64 = 0;
 
 impl Standing {
+    /// The chain, leaf first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// Whether the bundles in force vouch for the chain.
     pub(crate) fn check(&self, trust: &Trust, now: UnixTime) -> Result<(), Refusal> {
         let judged = self.judged.load(Ordering::Acquire);

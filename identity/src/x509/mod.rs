@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod error;
 pub(crate) mod leaf;
+pub(crate) mod subject;
 
 use std::time::Duration;
 

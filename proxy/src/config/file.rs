@@ -5,6 +5,7 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod identity_headers;
 mod operations;
 mod policy;
 mod traffic;
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::identity_headers::{
+    ClientCertFile, IdentityHeadersFile, XfccDetailFile, XfccFile, XfccModeFile,
+};
 pub use self::operations::{
     AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, SignerFile,
     SigningKeyFile, StatusFile, TelemetryFile,

@@ -24,9 +24,9 @@ pub use self::places::{Place, member};
 pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
-    Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentitySource, IssuerConfig,
-    KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext,
-    PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn, RouteConfig, RouteMatch, StatusConfig,
-    TelemetryConfig, TokenAlgorithm, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
-    Validity, Workers,
+    ClientCert, Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentityHeaders,
+    IdentitySource, IssuerConfig, KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat,
+    LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn,
+    RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenProfile, TokenRule,
+    TrustRoots, UpstreamConfig, UpstreamProtocol, Validity, Workers, XfccDetail, XfccMode,
 };

@@ -4,6 +4,7 @@
 mod context;
 mod files;
 mod identity;
+mod identity_headers;
 mod operations;
 mod policy;
 mod routes;

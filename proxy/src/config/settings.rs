@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod identity_headers;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
 
+pub use self::identity_headers::{ClientCert, IdentityHeaders, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RetryConfig,
     RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, Validity,

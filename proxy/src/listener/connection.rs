@@ -5,7 +5,7 @@ use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
-use crate::pipeline::{self, Refusal};
+use crate::pipeline::{self, CertificateTexts, Refusal};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::standing::Standing;
 use crate::state::Snapshot;
@@ -18,9 +18,10 @@ use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_audit::ConnectionEnd;
-use postern_identity::{Peer, UnixTime};
+use postern_identity::{Peer, UnixTime, X509Svid};
+use rustls_pki_types::CertificateDer;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -56,7 +57,10 @@ pub(crate) struct Connection {
     streams: RefCell<Slab<Rc<Cut>>>,
     budget: Rc<Budget>,
     standing: Arc<Standing>,
-    own_not_after: UnixTime,
+    /// What we presented to the caller.
+    pub(crate) own: Arc<X509Svid>,
+    /// The caller's certificate as headers have it, once it was asked for.
+    pub(crate) certificate: OnceCell<CertificateTexts>,
     ending: Cell<Option<Ending>>,
     heads: Option<RawHeads>,
     active: Cell<u32>,
@@ -71,10 +75,15 @@ impl Connection {
         if now > self.peer.not_after {
             return Err(Refusal::PeerExpired);
         }
-        if now > self.own_not_after || snapshot.svid.is_none() {
+        if now > self.own.not_after() || snapshot.svid.is_none() {
             return Err(Refusal::ConnOwnIdentity);
         }
         self.standing.check(&snapshot.trust, now)
+    }
+
+    /// What the caller presented, leaf first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        self.standing.chain()
     }
 
     /// Looks whether the connection has to end, or will have to before long, and has it end.
@@ -105,7 +114,7 @@ impl Connection {
     fn expires_soon(&self, now: UnixTime) -> Option<Refusal> {
         let soon = now.as_secs().saturating_add(EXPIRY_MARGIN_S);
         let is_short = |until: UnixTime| until.as_secs() <= soon;
-        match (is_short(self.peer.not_after), is_short(self.own_not_after)) {
+        match (is_short(self.peer.not_after), is_short(self.own.not_after())) {
             (true, _) => Some(Refusal::PeerExpired),
             (false, true) => Some(Refusal::ConnOwnIdentity),
             (false, false) => None,
@@ -271,7 +280,8 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         streams: RefCell::default(),
         budget: worker.budgets.of(&peer),
         standing,
-        own_not_after: secured.own_not_after,
+        own: secured.own,
+        certificate: OnceCell::new(),
         ending: Cell::new(None),
         heads,
         active: Cell::new(0),

@@ -3,8 +3,8 @@ use super::{Accepted, AcceptedIo, Listener};
 use crate::pipeline::Refusal;
 use crate::state::Shared;
 use crate::upstream::BoxIo;
-use postern_identity::Peer;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use postern_identity::{Peer, X509Svid};
+use rustls_pki_types::CertificateDer;
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -18,8 +18,8 @@ pub(super) struct Secured {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The trust generation that the chain was judged by, where it is still in force.
     pub(super) trust_generation: Option<u64>,
-    /// Until when the SVID is one that we presented.
-    pub(super) own_not_after: UnixTime,
+    /// What we presented.
+    pub(super) own: Arc<X509Svid>,
     pub(super) sni: Option<String>,
     pub(super) protocol: Protocol,
 }
@@ -55,9 +55,9 @@ pub(super) async fn secure(io: AcceptedIo, listener: &Listener, shared: &Shared)
     // Bundles may have changed while the handshake ran: the first request then judges the chain again.
     let trust = Arc::clone(&shared.load().trust);
     let trust_generation = Arc::ptr_eq(proven_by, &trust.bundles).then_some(trust.generation);
-    let own_not_after = proven.own().ok_or(Refusal::TlsOwnIdentity)?.not_after();
+    let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
     let peer = Arc::new(peer.clone());
-    Ok(Secured { stream, peer, chain, trust_generation, own_not_after, sni, protocol })
+    Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol })
 }
 
 fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {

@@ -4,6 +4,7 @@
 //! here alone, after its decision has been filed.
 use super::body::RequestBody;
 use super::exchange::Exchange;
+use super::identity_headers;
 use super::normalise::Normalised;
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
@@ -96,11 +97,12 @@ pub(super) fn enforce(
 ) -> Result<Permitted, Refused> {
     // What is demanded is made ready first: a demand that cannot be met makes a deny of an allow, and is filed as one.
     let (verdict, duties) = Duties::of(verdict);
-    exchange.file_verdict(route, &request, &verdict);
+    let identity = identity_headers::of(exchange, &route.identity_headers, &request);
+    exchange.file_verdict(route, &request, (&verdict, &identity));
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
         (Decision::Allow, Enforcement::Enforce | Enforcement::Observe)
-        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, duties)),
+        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, (duties, identity))),
         (Decision::Deny, Enforcement::Enforce) => {
             exchange.keep_unread(body.into_unread());
             Err(denied(verdict))
@@ -108,9 +110,11 @@ pub(super) fn enforce(
     }
 }
 
-fn permit(request: Normalised, body: RequestBody, duties: Duties) -> Permitted {
+fn permit(request: Normalised, body: RequestBody, (duties, identity): (Duties, HeaderMap)) -> Permitted {
     let mut parts = request.into_upstream_parts();
     let response_headers = duties.apply(&mut parts.headers);
+    // Last: nothing that policy sets stands in their place.
+    parts.headers.extend(identity);
     Permitted { request: Request::from_parts(parts, body), response_headers }
 }
 

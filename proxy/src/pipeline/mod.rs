@@ -9,6 +9,7 @@ mod enforce;
 mod exchange;
 mod forward;
 mod identify;
+mod identity_headers;
 mod in_progress;
 mod normalise;
 mod obligations;
@@ -22,6 +23,7 @@ pub(crate) use body::{BodyWatch, RequestBody};
 pub(crate) use deliver::ResponseBody;
 pub(crate) use enforce::Attempt;
 pub use identify::TokenCache;
+pub(crate) use identity_headers::CertificateTexts;
 pub use in_progress::InProgress;
 pub use refusal::Refusal;
 
@@ -36,6 +38,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use identify::identify;
 pub(crate) use normalise::GuardLimits;
+pub(crate) use normalise::may_carry_claim;
 use normalise::{Normalised, normalise};
 use postern_policy::Verdict;
 use refusal::Refused;
@@ -69,9 +72,9 @@ async fn walk(
     head: Option<RawHead>,
 ) -> Result<forward::Answer, Refused> {
     // 4. One spelling of the request: what is decided on is what is forwarded.
-    let request = normalise_head(exchange, request, head)?;
+    let mut request = normalise_head(exchange, request, head)?;
     // 5 to 8. Everything that can refuse before policy has spoken, and policy.
-    let judged = match judge(exchange, &request).await {
+    let judged = match judge(exchange, &mut request).await {
         Ok(judged) => judged,
         Err(refused) => {
             exchange.file_refusal(&request, &refused);
@@ -96,9 +99,11 @@ struct Judged {
     verdict: Verdict,
 }
 
-async fn judge(exchange: &mut Exchange, request: &Normalised) -> Result<Judged, Refused> {
-    // 6. The route first: it says what a token means here.
+async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judged, Refused> {
+    // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
+    request.take_off(&route.identity_headers);
+    let request = &*request;
     // A principal that causes nothing but refusals is not worth policy's time for a while.
     exchange.within_budget()?;
     // 5. Who calls, by certificate and by token.

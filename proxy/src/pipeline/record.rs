@@ -7,7 +7,7 @@ use super::span;
 use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::spans::Decided;
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
 use postern_policy::{Decision, Verdict};
@@ -44,7 +44,12 @@ struct Grounds<'a> {
 
 impl Exchange {
     /// Files what policy decided.
-    pub(super) fn file_verdict(&mut self, route: &Route, request: &Normalised, verdict: &Verdict) {
+    pub(super) fn file_verdict(
+        &mut self,
+        route: &Route,
+        request: &Normalised,
+        (verdict, identity): (&Verdict, &HeaderMap),
+    ) {
         let refusal = Refusal::from_code(verdict.code);
         let (effect, would, decided) = match (verdict.decision, route.enforcement) {
             (Decision::Allow, Enforcement::Enforce) => (audit::Effect::Allow, None, Decided::Allow),
@@ -60,7 +65,7 @@ impl Exchange {
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
-        let mutations = mutations(verdict);
+        let mutations = mutations(verdict, identity);
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
         });
@@ -186,10 +191,11 @@ fn token(claims: &postern_identity::token::Claims) -> audit::TokenFacts<'_> {
     }
 }
 
-/// In which the forwarded request differs from the one decided on, by policy's wish.
-fn mutations(verdict: &Verdict) -> Vec<String> {
+/// In which the forwarded request differs from the one decided on, by policy's wish and by the route's.
+fn mutations(verdict: &Verdict, identity: &HeaderMap) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
-    removed.chain(set).collect()
+    let told = identity.keys().map(|name| format!("set {name}"));
+    removed.chain(set).chain(told).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{AuditModeFile, PlaintextFile};
+use super::{AuditModeFile, IdentityHeadersFile, PlaintextFile};
 
 /// One address on which callers come in, and what becomes of their requests.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,6 +137,9 @@ pub struct RouteFile {
     /// What a denied caller is told besides the decision's id; `code` is the default.
     #[serde(default)]
     pub explain: Option<ExplainFile>,
+    /// By which headers the upstream is told who calls. Without it, by none.
+    #[serde(default)]
+    pub identity_headers: Option<IdentityHeadersFile>,
     /// What a bearer token means here. Default `optional` where there are issuers, `ignored` where there are none.
     #[serde(default)]
     pub tokens: Option<TokenRuleFile>,

@@ -1,6 +1,7 @@
 //! The routes of a listener.
 
 use super::context::{Context, Reported};
+use super::identity_headers::identity_headers;
 use super::operations::mode;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RetryFile, RetryOnFile, RouteFile,
@@ -10,7 +11,8 @@ use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    AuditMode, Enforcement, Explain, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
+    AuditMode, Enforcement, Explain, IdentityHeaders, RetryConfig, RetryOn, RouteConfig, RouteMatch,
+    TokenRule,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -77,6 +79,10 @@ fn route(
     let retry = retry(context, &member(key, "retry"), file.retry.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), file.tokens, config);
+    let identity_headers = match &file.identity_headers {
+        None => Ok(IdentityHeaders::default()),
+        Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
+    };
     let enforcement = match file.enforcement {
         None | Some(EnforcementFile::Enforce) => Enforcement::Enforce,
         Some(EnforcementFile::Observe) => {
@@ -104,6 +110,7 @@ fn route(
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,
+        identity_headers: identity_headers?,
     })
 }
 

@@ -215,6 +215,40 @@ fn a_wrong_unit_or_range_is_one_clear_error() {
 }
 
 #[test]
+fn identity_headers_have_names_that_mean_nothing_else() {
+    let headers = |written: &str| format!("upstream: app, identity_headers: {{ {written} }} }}");
+    let key = "listeners.app.routes[0].identity_headers.claims";
+    for name in [
+        "authorization",
+        "host",
+        "x-forwarded-client-cert",
+        "X-User",
+        "x_user",
+        "connection",
+        "x-decision-id",
+    ] {
+        let named = format!("{key}.{name}");
+        check(
+            "upstream: app }",
+            &headers(&format!("claims: {{ {name}: sub }}")),
+            &named,
+            "a claim may stand in",
+        );
+    }
+    check(
+        "upstream: app }",
+        &headers("claims: { x-user: \"\" }"),
+        &format!("{key}.x-user"),
+        "1 to 256 bytes",
+    );
+    let blind = "upstream: app, tokens: ignored, identity_headers: { claims: { x-user: sub } } }";
+    check("upstream: app }", blind, key, "looks at no token");
+    let key = "listeners.app.routes[0].identity_headers";
+    check("upstream: app }", &headers("xfcc: { mode: set }"), &format!("{key}.xfcc.mode"), "sanitize_set");
+    check("upstream: app }", &headers("client_cert: pem"), &format!("{key}.client_cert"), "leaf");
+}
+
+#[test]
 fn a_route_leads_to_an_upstream_that_is_there() {
     check("upstream: app }", "upstream: ap }", "listeners.app.routes[0].upstream", "did you mean `app`?");
     check_warning(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern_identity::TrustDomain;
 
-use super::AuditMode;
+use super::{AuditMode, IdentityHeaders};
 
 /// Which way traffic flows through a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub struct RouteConfig {
     pub explain: Explain,
     /// What a bearer token means here.
     pub tokens: TokenRule,
+    /// By which headers the upstream is told who calls.
+    pub identity_headers: IdentityHeaders,
 }
 
 /// Which requests a route takes: all three conditions must hold.

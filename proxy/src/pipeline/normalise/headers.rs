@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// Headers that tell an application who calls. They are ours to set; from outside they are lies.
 const IDENTITY: &[&str] = &["client-cert", "client-cert-chain", "l5d-client-id", "x-decision-id"];
 
+/// How Envoy tells an upstream of the caller's certificate.
+const CLIENT_CERT: &str = "x-forwarded-client-cert";
+
 /// As [`IDENTITY`], for all names that start so.
 const IDENTITY_PREFIXES: &[&str] = &[
     "ssl-client-",
@@ -80,6 +83,17 @@ pub(crate) fn is_protected(name: &str) -> bool {
     is_identity(&name) || FRAMING.contains(&&*name) || hop_by_hop::is_hop_by_hop(&name)
 }
 
+/// Whether a claim may be sent on under this name: a plain one, that is not ours for anything else.
+pub(crate) fn may_carry_claim(name: &str) -> bool {
+    let is_ours = IDENTITY.contains(&name) || name.starts_with(CLIENT_CERT) || OVERRIDES.contains(&name);
+    let is_managed = FRAMING.contains(&name) || hop_by_hop::is_hop_by_hop(name);
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !is_ours
+        && !is_managed
+}
+
 fn is_identity(name: &str) -> bool {
     IDENTITY.contains(&name) || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -127,7 +141,8 @@ fn fold(name: &str) -> Cow<'_, str> {
 
 /// Headers with one value each, of which nothing lies about the caller or the request.
 ///
-/// `host` is left out: the authority is read before this, and written by whoever sends the request on.
+/// `host` is left out: the authority is read before this, and written by whoever sends the request on. Gives back
+/// `x-forwarded-client-cert` as it was, for routes that send it on.
 ///
 /// # Errors
 /// The header and framing variants of [`GuardError`].
@@ -135,8 +150,9 @@ pub(super) fn clean(
     headers: &mut HeaderMap,
     version: Version,
     limits: &GuardLimits,
-) -> Result<(), GuardError> {
+) -> Result<Option<HeaderValue>, GuardError> {
     let found = survey(headers, limits)?;
+    let mut client_cert = None;
     if found.managed > 0 {
         check_framing(headers)?;
     }
@@ -151,6 +167,7 @@ pub(super) fn clean(
         hop_by_hop::strip_request(headers);
     }
     if found.lies > 0 {
+        client_cert = joined(headers.get_all(CLIENT_CERT).iter());
         drop_listed(headers);
     }
     for secret in [AUTHORIZATION, COOKIE] {
@@ -159,7 +176,13 @@ pub(super) fn clean(
             value.set_sensitive(true);
         }
     }
-    Ok(())
+    Ok(client_cert)
+}
+
+/// Several fields of one name as one (RFC 9110 §5.3).
+fn joined<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
+    let values: Vec<_> = values.map(HeaderValue::as_bytes).collect();
+    if values.is_empty() { None } else { HeaderValue::from_bytes(&values.join(&b","[..])).ok() }
 }
 
 fn check_framing(headers: &HeaderMap) -> Result<(), GuardError> {

@@ -14,16 +14,16 @@ mod path;
 mod tests;
 
 pub(crate) use error::GuardError;
-pub(crate) use headers::{is_identity_header, is_protected};
+pub(crate) use headers::{is_identity_header, is_protected, may_carry_claim};
 pub(crate) use hop_by_hop::guard_response;
 
-use crate::config::ListenerLimits;
+use crate::config::{IdentityHeaders, ListenerLimits};
 use crate::listener::{Head, HeadFault, RawHead, TargetForm};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use std::borrow::Cow;
 
 /// What a request head may cost, on HTTP/1 and HTTP/2 alike.
@@ -55,6 +55,7 @@ pub(crate) struct Normalised {
     uri: Uri,
     version: Version,
     headers: HeaderMap,
+    client_cert: Option<HeaderValue>,
     raw_path_differs: bool,
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn normalise(
         check_target(head, &parts.uri)?;
     }
     let authority = authority(&parts, seen.as_ref())?;
-    headers::clean(&mut parts.headers, parts.version, limits)?;
+    let client_cert = headers::clean(&mut parts.headers, parts.version, limits)?;
     let (target, raw_path_differs) = target(parts.uri, limits)?;
     if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
         return Err(GuardError::GrpcPath);
@@ -90,6 +91,7 @@ pub(crate) fn normalise(
         uri: Uri::from_parts(uri).map_err(|_| GuardError::TargetForm)?,
         version: parts.version,
         headers: parts.headers,
+        client_cert,
         raw_path_differs,
     })
 }
@@ -126,6 +128,19 @@ impl Normalised {
     /// policy cannot read. `host` is not among them.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Takes off what the route has us set: from outside it would be a lie.
+    pub(crate) fn take_off(&mut self, ours: &IdentityHeaders) {
+        for (name, _) in &ours.claims {
+            self.headers.remove(name);
+        }
+    }
+
+    /// `x-forwarded-client-cert` as the caller sent it, which neither policy nor, unless a route says so, the upstream
+    /// sees.
+    pub(crate) fn received_client_cert(&self) -> Option<&HeaderValue> {
+        self.client_cert.as_ref()
     }
 
     /// HTTP/1.1 or HTTP/2, as the caller spoke it.

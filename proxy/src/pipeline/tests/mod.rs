@@ -1,5 +1,6 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
 mod bodies;
+mod identity_headers;
 mod limits;
 mod peers;
 mod shared;
