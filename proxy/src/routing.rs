@@ -1,11 +1,13 @@
 //! Step 6: which route takes a request. Routes are tried in the order in which they are written.
 use crate::config::{
     AuditMode, Config, Enforcement, Explain, IdentityHeaders, ListenerConfig, RetryConfig, RouteConfig,
-    TokenRule, UpstreamConfig, UpstreamProtocol,
+    TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UpstreamMetrics;
-use crate::upstream::{ConnectionCount, Protocol, Target};
+use crate::upstream::{ConnectionCount, Protocol, Security, Target};
+use postern_identity::tls::ExpectedPeers;
+use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,11 +145,18 @@ impl Upstream {
             );
         let protocol = match config.protocol {
             UpstreamProtocol::Http1 => Protocol::Http1,
+            UpstreamProtocol::H2 => Protocol::H2,
             UpstreamProtocol::H2c => Protocol::H2c,
         };
+        let security = security(&config.tls).map(|security| {
+            // Connections outlive a reload that changes nothing of what has to be proven.
+            let kept = kept.and_then(|upstream| upstream.targets.first()?.security.clone());
+            kept.filter(|kept| **kept == security).unwrap_or_else(|| Arc::new(security))
+        });
         let target = |&endpoint: &_| Target {
             endpoint,
             protocol,
+            security: security.clone(),
             connect_timeout: config.connect_timeout,
             idle_timeout: config.idle_timeout,
             connections: Arc::clone(&connections),
@@ -155,6 +164,14 @@ impl Upstream {
         let targets = config.endpoints.iter().map(target).collect();
         Arc::new(Self { name: config.name.as_str().into(), targets, metrics: metrics.upstream(&config.name) })
     }
+}
+
+fn security(config: &UpstreamTls) -> Option<Security> {
+    let UpstreamTls::Mutual { spiffe_ids, trust_domains, server_name } = config else { return None };
+    // The configuration names somebody, and its server name is one.
+    let expected = ExpectedPeers::new(spiffe_ids.clone(), trust_domains.clone()).ok()?;
+    let server_name = server_name.clone().and_then(|name| ServerName::try_from(name).ok());
+    Some(Security { expected, server_name })
 }
 
 impl Route {

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Standing {
     chain: Vec<CertificateDer<'static>>,
+    /// What its owner was in the handshakes.
+    role: Role,
     trust_domain: TrustDomain,
     /// The generation of trust by which it was judged last, and what came of it.
     judged: AtomicU64,
@@ -45,7 +47,7 @@ impl Standing {
         let changed_at = trust.changed_at(&self.trust_domain);
         let is_outdated = generation == NEVER || generation > trust.generation || changed_at > generation;
         let found = if is_outdated {
-            verify_chain(&self.chain, &trust.bundles, Role::Client, now)
+            verify_chain(&self.chain, &trust.bundles, self.role, now)
                 .map_or_else(|e| Err(refusal(&e)), |_| Ok(()))
         } else {
             verdict(judged)
@@ -93,11 +95,11 @@ impl Standings {
     /// force any more.
     pub(crate) fn enter(
         &self,
-        chain: Vec<CertificateDer<'static>>,
+        (chain, role): (Vec<CertificateDer<'static>>, Role),
         trust_domain: &TrustDomain,
         generation: Option<u64>,
     ) -> Arc<Standing> {
-        let key = fingerprint(&chain);
+        let key = fingerprint(&chain, role);
         let mut known = self.lock();
         if let Some(standing) = known.by_chain.get(&key).and_then(Weak::upgrade) {
             return standing;
@@ -107,7 +109,7 @@ impl Standings {
             known.forget_at = known.by_chain.len() * 2;
         }
         let judged = AtomicU64::new(generation.unwrap_or(NEVER) << VERDICT_BITS);
-        let standing = Arc::new(Standing { chain, trust_domain: trust_domain.clone(), judged });
+        let standing = Arc::new(Standing { chain, role, trust_domain: trust_domain.clone(), judged });
         known.by_chain.insert(key, Arc::downgrade(&standing));
         standing
     }
@@ -142,8 +144,12 @@ impl Standings {
     }
 }
 
-fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; 32] {
+fn fingerprint(chain: &[CertificateDer<'_>], role: Role) -> [u8; 32] {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(match role {
+        Role::Client => b"client",
+        Role::Server => b"server",
+    });
     for certificate in chain {
         context.update(&(certificate.len() as u64).to_be_bytes());
         context.update(certificate);

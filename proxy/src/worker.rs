@@ -9,7 +9,7 @@ use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
 use crate::traffic::decision_guard::Budgets;
-use crate::upstream::Pool;
+use crate::upstream::{InForce, Pool};
 use postern_policy::Scratch;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -69,8 +69,10 @@ impl Worker {
     /// Looks at what nobody else looks at.
     fn sweep(&self) {
         self.connections.review(self);
-        self.upstreams.sweep();
-        self.in_progress.sweep(Instant::now(), self.clock.unix_time());
+        let snapshot = self.snapshots.pin();
+        let in_force = InForce { snapshot: &snapshot, now: self.clock.unix_time() };
+        self.upstreams.sweep(&in_force);
+        self.in_progress.sweep(Instant::now(), &in_force);
         self.budgets.sweep(self.clock.monotonic_ns());
     }
 }

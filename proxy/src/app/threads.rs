@@ -14,7 +14,7 @@ use crate::sources::policy::LastGood;
 use crate::state::Pinned;
 use crate::telemetry::{SpanSink, otlp, spans};
 use crate::traffic::decision_guard::Budgets;
-use crate::upstream::{Pool, Tcp};
+use crate::upstream::{Originator, Pool, Tcp};
 use crate::worker::{self, Random, Worker};
 use std::cell::RefCell;
 use std::net::TcpListener;
@@ -134,6 +134,7 @@ impl Threads {
             let (drain, spans, keys, sampler) =
                 (parts.drain.clone(), spans.clone(), keys.clone(), parts.sampler);
             let (standings, judged) = (parts.standings.clone(), judged.clone());
+            let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
             let run = move |runtime: &Runtime| {
                 let worker = Rc::new(Worker {
@@ -142,7 +143,7 @@ impl Threads {
                     shared,
                     scratch: RefCell::default(),
                     recorder: seat.take(),
-                    upstreams: Pool::new(Rc::new(Tcp)),
+                    upstreams: Pool::new(Rc::new(Tcp), originator),
                     tokens: RefCell::default(),
                     connections: Connections::default(),
                     standings,

@@ -28,7 +28,7 @@ pub use self::policy::{
 pub use self::traffic::{
     EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile, MutualFile,
     OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
-    UpstreamProtocolFile,
+    UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
 
 /// The configuration of one Postern sidecar.

@@ -28,5 +28,5 @@ pub use self::settings::{
     IdentitySource, IssuerConfig, KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat,
     LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn,
     RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenProfile, TokenRule,
-    TrustRoots, UpstreamConfig, UpstreamProtocol, Validity, Workers, XfccDetail, XfccMode,
+    TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity, Workers, XfccDetail, XfccMode,
 };

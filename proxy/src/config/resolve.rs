@@ -9,6 +9,7 @@ mod operations;
 mod policy;
 mod routes;
 mod traffic;
+mod upstreams;
 
 use std::io::Read;
 use std::path::Path;
@@ -94,7 +95,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     let identity = identity::identity(context, &file.identity);
     let tokens = identity::issuers(context, &file.tokens);
     let policy = policy::policy(context, &file.policy);
-    let upstreams = traffic::upstreams(context, &file.upstreams);
+    let upstreams = upstreams::upstreams(context, &file.upstreams);
     let listeners = traffic::listeners(context, file);
     let first_listener = file.listeners.keys().next().map_or("", String::as_str);
     let audit = operations::audit(context, &file.audit, first_listener);

@@ -12,7 +12,7 @@ use postern_identity::{SpiffeId, TrustDomain};
 pub use self::identity_headers::{ClientCert, IdentityHeaders, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RetryConfig,
-    RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, Validity,
+    RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

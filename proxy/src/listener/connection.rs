@@ -18,7 +18,7 @@ use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_audit::ConnectionEnd;
-use postern_identity::{Peer, UnixTime, X509Svid};
+use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
 use slab::Slab;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -266,7 +266,8 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         invalid_grace: listener.validity.grace,
     };
     let trust_domain = secured.peer.spiffe_id.trust_domain();
-    let standing = worker.standings.enter(secured.chain, trust_domain, secured.trust_generation);
+    let standing =
+        worker.standings.enter((secured.chain, Role::Client), trust_domain, secured.trust_generation);
     let connection = Rc::new(Connection {
         listener,
         source,

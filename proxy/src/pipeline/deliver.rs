@@ -53,7 +53,7 @@ impl Exchange {
             response.headers_mut().insert(DECISION_ID, id);
         }
         self.answered(response.status());
-        let entered = Some(self.look_after(stream_idle_timeout));
+        let entered = Some(self.look_after(stream_idle_timeout, lease.proof()));
         response.map(|body| {
             let mut passing = Passing { body, lease: Some(lease), exchange: Some(self) };
             if passing.body.is_end_stream() {
@@ -73,7 +73,7 @@ impl Exchange {
         let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
         let response = fitting(response, self.is_head());
         self.refused(status, refusal, response.body().len());
-        let entered = Some(self.look_after(self.connection.listener.limits.idle_timeout));
+        let entered = Some(self.look_after(self.connection.listener.limits.idle_timeout, None));
         response.map(|bytes| {
             let kind = Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) };
             ResponseBody { kind, entered }

@@ -4,7 +4,7 @@
 //! caller who goes away and a panic leave the same traces as a finished answer.
 use super::body::BodyWatch;
 use super::enforce::Attempt;
-use super::in_progress::{Entered, Progress};
+use super::in_progress::{Entered, Progress, Terms};
 use super::refusal::{Dialect, Refusal};
 use super::span;
 use crate::config::{AuditMode, Explain};
@@ -17,6 +17,7 @@ use crate::state::Policy;
 use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
+use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -224,9 +225,15 @@ impl Exchange {
     }
 
     /// Has an answer looked after that must not stand still for longer than this.
-    pub(super) fn look_after(&mut self, idle_timeout: Duration) -> Entered {
-        let (request_body, claims) = (self.request_body.clone(), self.claims.clone());
-        let entered = self.worker.in_progress.enter(idle_timeout, request_body, claims, &self.cut);
+    pub(super) fn look_after(&mut self, idle_timeout: Duration, proof: Option<Rc<Proof>>) -> Entered {
+        let terms = Terms {
+            idle_timeout,
+            request_body: self.request_body.clone(),
+            claims: self.claims.clone(),
+            proof,
+            validity: self.connection.listener.validity,
+        };
+        let entered = self.worker.in_progress.enter(terms, &self.cut);
         self.answer = Some(entered.progress());
         entered
     }

@@ -8,7 +8,7 @@ use super::refusal::{Refusal, Refused};
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
 use crate::traffic::{balance, retry, timeout};
-use crate::upstream::{Lease, SendError};
+use crate::upstream::{InForce, Lease, SendError};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -52,7 +52,9 @@ async fn send(
             route.upstream.metrics.retried();
         }
         let began = worker.clock.monotonic_ns();
-        let sent = worker.upstreams.send(target, attempt).await;
+        let snapshot = worker.snapshots.pin();
+        let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
+        let sent = worker.upstreams.send(target, attempt, &in_force).await;
         count(&route.upstream, &sent, worker.clock.monotonic_ns().saturating_sub(began));
         match sent {
             Ok(answered) => return Ok(answered),

@@ -4,7 +4,9 @@
 //! caller has stopped reading. A worker therefore looks at all of its answers once a second.
 use super::body::BodyWatch;
 use super::refusal::Refusal;
+use crate::config::{OnInvalid, Validity};
 use crate::cut::Cut;
+use crate::upstream::{InForce, Invalid, Proof};
 use postern_audit::End;
 use postern_identity::UnixTime;
 use postern_identity::token::{Claims, LEEWAY_S_MAX};
@@ -22,14 +24,28 @@ pub struct InProgress(Rc<RefCell<Slab<Rc<Progress>>>>);
 /// How one answer gets on.
 #[derive(Debug)]
 pub(super) struct Progress {
-    idle_timeout: Duration,
-    request_body: Option<Rc<BodyWatch>>,
-    /// The token that it was permitted by.
-    claims: Option<Arc<Claims>>,
+    terms: Terms,
+    /// Since when its upstream is not whom it has to be.
+    invalid_since: Cell<Option<Instant>>,
     moved_at: Cell<Instant>,
     waits_for: Cell<Side>,
     cause: Cell<Option<(End, Refusal)>>,
     cut: Rc<Cut>,
+}
+
+/// For how long an answer may go on.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// How long it may stand still.
+    pub(super) idle_timeout: Duration,
+    /// A request body that still comes keeps an answer alive that has nothing to say yet.
+    pub(super) request_body: Option<Rc<BodyWatch>>,
+    /// The token that it was permitted by.
+    pub(super) claims: Option<Arc<Claims>>,
+    /// What shows that its upstream is whom it has to be.
+    pub(super) proof: Option<Rc<Proof>>,
+    /// What becomes of it where that holds no more.
+    pub(super) validity: Validity,
 }
 
 /// Who has to do the next thing.
@@ -40,10 +56,10 @@ enum Side {
 }
 
 impl InProgress {
-    /// Cuts what has stood still for longer than its route allows, and what its token does not permit any more. A cut
-    /// is up to a second late.
-    pub(crate) fn sweep(&self, now: Instant, unix_time: UnixTime) {
-        self.0.borrow().iter().for_each(|(_, progress)| progress.look(now, unix_time));
+    /// Cuts what has stood still for longer than its route allows, and what its token or its upstream's identity does not
+    /// allow any more. A cut is up to a second late.
+    pub(crate) fn sweep(&self, now: Instant, in_force: &InForce<'_>) {
+        self.0.borrow().iter().for_each(|(_, progress)| progress.look(now, in_force));
     }
 
     /// Whether no answer is on its way.
@@ -52,19 +68,11 @@ impl InProgress {
         self.0.borrow().is_empty()
     }
 
-    /// Looks after an answer until the result is dropped. A request body that still comes keeps an answer alive that has
-    /// nothing to say yet.
-    pub(super) fn enter(
-        &self,
-        idle_timeout: Duration,
-        request_body: Option<Rc<BodyWatch>>,
-        claims: Option<Arc<Claims>>,
-        cut: &Rc<Cut>,
-    ) -> Entered {
+    /// Looks after an answer until the result is dropped.
+    pub(super) fn enter(&self, terms: Terms, cut: &Rc<Cut>) -> Entered {
         let progress = Rc::new(Progress {
-            idle_timeout,
-            request_body,
-            claims,
+            terms,
+            invalid_since: Cell::new(None),
             moved_at: Cell::new(Instant::now()),
             // The head of the answer is the first thing that the caller has to take.
             waits_for: Cell::new(Side::Caller),
@@ -82,27 +90,45 @@ impl Progress {
         self.cause.get()
     }
 
-    fn look(&self, now: Instant, unix_time: UnixTime) {
+    fn look(&self, now: Instant, in_force: &InForce<'_>) {
         if self.cause.get().is_some() {
             return;
         }
-        if self.claims.as_ref().is_some_and(|claims| is_over(claims, unix_time)) {
-            return self.end(End::Revoked, Refusal::TokenExpired);
+        if self.terms.claims.as_ref().is_some_and(|claims| is_over(claims, in_force.now)) {
+            self.end(End::Revoked, Refusal::TokenExpired);
+        } else if self.is_invalid(now, in_force) {
+            self.end(End::Revoked, Refusal::UpstreamIdentity);
+        } else if now.saturating_duration_since(self.moved_at()) >= self.terms.idle_timeout {
+            let refusal = match self.waits_for.get() {
+                Side::Upstream => Refusal::UpstreamTimeout,
+                Side::Caller => Refusal::ConnReaderStalled,
+            };
+            self.end(End::Timeout, refusal);
         }
-        let uploading = self.request_body.as_ref().filter(|body| body.ended_at().is_none());
-        let moved_at = match (self.waits_for.get(), uploading) {
+    }
+
+    fn moved_at(&self) -> Instant {
+        let uploading = self.terms.request_body.as_ref().filter(|body| body.ended_at().is_none());
+        match (self.waits_for.get(), uploading) {
             (Side::Upstream, Some(body)) => self.moved_at.get().max(body.moved_at()),
             (Side::Upstream, None) | (Side::Caller, _) => self.moved_at.get(),
-        };
-        let still_for = now.saturating_duration_since(moved_at);
-        if still_for < self.idle_timeout {
-            return;
         }
-        let refusal = match self.waits_for.get() {
-            Side::Upstream => Refusal::UpstreamTimeout,
-            Side::Caller => Refusal::ConnReaderStalled,
+    }
+
+    /// Whether its upstream is not whom it has to be, and the grace for that is over.
+    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> bool {
+        let Some(proof) = &self.terms.proof else { return false };
+        let on_invalid = match proof.check(in_force.snapshot, in_force.now) {
+            Ok(()) => return false,
+            Err(Invalid::Expired) => self.terms.validity.on_peer_expiry,
+            Err(Invalid::Distrusted) => self.terms.validity.on_trust_change,
         };
-        self.end(End::Timeout, refusal);
+        let since = self.invalid_since.get().unwrap_or(now);
+        self.invalid_since.set(Some(since));
+        match on_invalid {
+            OnInvalid::Close => true,
+            OnInvalid::Drain => now.saturating_duration_since(since) >= self.terms.validity.grace,
+        }
     }
 
     fn end(&self, end: End, refusal: Refusal) {

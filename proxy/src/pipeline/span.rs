@@ -66,7 +66,7 @@ fn upstream_facts(exchange: &mut Exchange, ended_unix_ns: u64) -> Option<Upstrea
     let target = route.upstream.targets.first()?;
     Some(UpstreamFacts {
         name: Arc::clone(&route.upstream.name),
-        scheme: "http",
+        scheme: if target.security.is_some() { "https" } else { "http" },
         endpoint: outcome.endpoint,
         started_unix_ns,
         ended_unix_ns,
@@ -74,7 +74,7 @@ fn upstream_facts(exchange: &mut Exchange, ended_unix_ns: u64) -> Option<Upstrea
         status: exchange.upstream_status.map(|status| status.as_u16()),
         protocol_version: match target.protocol {
             upstream::Protocol::Http1 => "1.1",
-            upstream::Protocol::H2c => "2",
+            upstream::Protocol::H2 | upstream::Protocol::H2c => "2",
         },
         error: outcome.reason,
     })

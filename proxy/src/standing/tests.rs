@@ -35,7 +35,11 @@ impl World {
 fn a_chain_is_judged_again_when_its_own_bundle_changes_and_not_when_another_does() {
     let world = World::new();
     let both = world.trust(&Trust::default(), &[&world.ca, &world.other]);
-    let standing = Standings::default().enter(world.chain(), world.ca.trust_domain(), Some(both.generation));
+    let standing = Standings::default().enter(
+        (world.chain(), Role::Client),
+        world.ca.trust_domain(),
+        Some(both.generation),
+    );
     assert_eq!(standing.check(&both, world.now), Ok(()));
     let alone = world.trust(&both, &[&world.ca]);
     assert_eq!(standing.check(&alone, world.now), Ok(()));
@@ -54,9 +58,9 @@ fn connections_that_present_the_same_chain_share_its_standing() {
     let world = World::new();
     let standings = Standings::default();
     let (chain, domain) = (world.chain(), world.ca.trust_domain());
-    let first = standings.enter(chain.clone(), domain, None);
-    assert!(Arc::ptr_eq(&first, &standings.enter(chain.clone(), domain, None)));
-    assert!(!Arc::ptr_eq(&first, &standings.enter(world.chain(), domain, None)));
+    let first = standings.enter((chain.clone(), Role::Client), domain, None);
+    assert!(Arc::ptr_eq(&first, &standings.enter((chain.clone(), Role::Client), domain, None)));
+    assert!(!Arc::ptr_eq(&first, &standings.enter((world.chain(), Role::Client), domain, None)));
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn chains_of_ended_connections_are_forgotten() {
     for length in 1..1000_u32 {
         let mut chain = chain.clone();
         chain.push(CertificateDer::from(length.to_be_bytes().to_vec()));
-        drop(standings.enter(chain, world.ca.trust_domain(), None));
+        drop(standings.enter((chain, Role::Client), world.ca.trust_domain(), None));
     }
     assert!(standings.lock().by_chain.len() <= FORGET_AT_LEAST);
 }
@@ -76,6 +80,6 @@ fn chains_of_ended_connections_are_forgotten() {
 fn a_chain_that_was_proven_before_trust_changed_is_judged_at_its_first_request() {
     let world = World::new();
     let trust = world.trust(&world.trust(&Trust::default(), &[&world.ca]), &[&world.other]);
-    let standing = Standings::default().enter(world.chain(), world.ca.trust_domain(), None);
+    let standing = Standings::default().enter((world.chain(), Role::Client), world.ca.trust_domain(), None);
     assert_eq!(standing.check(&trust, world.now), Err(Refusal::PeerUntrusted));
 }

@@ -1,4 +1,5 @@
 //! HTTP/2 connections to one endpoint, each shared by many exchanges.
+use super::secure::Proof;
 use crate::cut::Streams;
 use crate::pipeline::{Refusal, RequestBody};
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
@@ -28,6 +29,8 @@ pub(super) struct Opened {
     pub(super) streams: Streams,
     /// How many streams the upstream lets us open, as far as it has said.
     pub(super) streams_allowed: Rc<Cell<usize>>,
+    /// What shows that it leads to whom it should, where it has to.
+    pub(super) proof: Option<Rc<Proof>>,
 }
 
 /// Ready when it has joined the others, or has failed.
@@ -67,9 +70,13 @@ impl SharedConnections {
     }
 
     /// A place on a connection, on a new one where no other has room.
-    pub(super) async fn join(self: &Rc<Self>, make: impl Fn() -> Making) -> Result<Stream, Refusal> {
+    pub(super) async fn join(
+        self: &Rc<Self>,
+        may: &dyn Fn(Option<&Proof>) -> bool,
+        make: impl Fn() -> Making,
+    ) -> Result<Stream, Refusal> {
         loop {
-            if let Some(stream) = self.free() {
+            if let Some(stream) = self.free(may) {
                 return Ok(stream);
             }
             let making = self.making.borrow_mut().get_or_insert_with(|| self.make(make())).clone();
@@ -78,11 +85,12 @@ impl SharedConnections {
     }
 
     /// Closes the connections that have had nothing to do for too long.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
         let is_idle = |connection: &Connection| {
             connection.streams.get() == 0 && now.duration_since(connection.used.get()) >= self.idle_timeout
         };
-        self.made.borrow_mut().retain(|connection| !is_idle(connection));
+        // One that must not be used any more ends with the exchanges that are still on it.
+        self.made.borrow_mut().retain(|connection| !is_idle(connection) && may(connection.proof()));
         // Everybody who waited for it went away.
         let abandoned = {
             let mut making = self.making.borrow_mut();
@@ -104,10 +112,12 @@ impl SharedConnections {
         made.boxed_local().shared()
     }
 
-    fn free(&self) -> Option<Stream> {
+    fn free(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Stream> {
         let mut made = self.made.borrow_mut();
         made.retain(|connection| {
-            connection.standing.get() != Standing::Broken && !connection.opened.sender.is_closed()
+            connection.standing.get() != Standing::Broken
+                && !connection.opened.sender.is_closed()
+                && may(connection.proof())
         });
         let connection = made.iter().find(|connection| connection.has_room())?;
         connection.streams.set(connection.streams.get().saturating_add(1));
@@ -143,6 +153,10 @@ impl Connection {
         })
     }
 
+    fn proof(&self) -> Option<&Proof> {
+        self.opened.proof.as_deref()
+    }
+
     fn has_room(&self) -> bool {
         let allowed = u32::try_from(self.opened.streams_allowed.get()).unwrap_or(u32::MAX).min(STREAMS_MAX);
         self.standing.get() == Standing::Good && self.streams.get() < allowed
@@ -156,6 +170,11 @@ pub(crate) struct Stream(Rc<Connection>);
 impl Stream {
     pub(super) fn sender(&self) -> SendRequest<RequestBody> {
         self.0.opened.sender.clone()
+    }
+
+    /// What shows that the connection leads to whom it should, where it has to.
+    pub(super) fn proof(&self) -> Option<Rc<Proof>> {
+        self.0.opened.proof.clone()
     }
 
     /// Where the request's body leaves the way to end its stream.

@@ -1,5 +1,6 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
 use super::http2::Stream;
+use super::secure::Proof;
 use crate::pipeline::RequestBody;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -32,18 +33,19 @@ impl IdleList {
         Self { idle_timeout, senders: RefCell::default() }
     }
 
-    /// A connection that can take a request now.
-    pub(super) fn take(&self) -> Option<Sender> {
+    /// A connection that can take a request now, and may.
+    pub(super) fn take(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Sender> {
         let mut senders = self.senders.borrow_mut();
-        senders.retain(|idle| !idle.sender.requests.is_closed());
+        senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof()));
         // One that has not yet noticed the end of its last exchange stays for the next caller.
         let ready = senders.iter().rposition(|idle| idle.sender.requests.is_ready())?;
         Some(senders.remove(ready).sender)
     }
 
-    /// Closes what has been idle for too long.
-    pub(super) fn sweep(&self, now: Instant) {
-        self.senders.borrow_mut().retain(|idle| now.duration_since(idle.since) < self.idle_timeout);
+    /// Closes what has been idle for too long, and what must not be used any more.
+    pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
+        let is_fresh = |idle: &Idle| now.duration_since(idle.since) < self.idle_timeout;
+        self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof()));
     }
 
     fn give_back(&self, sender: Sender) {
@@ -59,11 +61,20 @@ impl IdleList {
 pub(crate) struct Sender {
     requests: SendRequest<RequestBody>,
     driver: JoinHandle<()>,
+    proof: Option<Rc<Proof>>,
 }
 
 impl Sender {
-    pub(super) fn new(requests: SendRequest<RequestBody>, driver: JoinHandle<()>) -> Self {
-        Self { requests, driver }
+    pub(super) fn new(
+        requests: SendRequest<RequestBody>,
+        driver: JoinHandle<()>,
+        proof: Option<Rc<Proof>>,
+    ) -> Self {
+        Self { requests, driver, proof }
+    }
+
+    fn proof(&self) -> Option<&Proof> {
+        self.proof.as_deref()
     }
 
     pub(super) async fn send(
@@ -87,10 +98,18 @@ pub(crate) enum Lease {
     /// The whole connection.
     Http1 { idle: Rc<IdleList>, sender: Sender },
     /// One stream, which ends by itself.
-    Http2 { _stream: Stream },
+    Http2 { stream: Stream },
 }
 
 impl Lease {
+    /// What shows that the connection leads to whom it should, where it has to.
+    pub(crate) fn proof(&self) -> Option<Rc<Proof>> {
+        match self {
+            Self::Http1 { sender, .. } => sender.proof.clone(),
+            Self::Http2 { stream } => stream.proof(),
+        }
+    }
+
     /// The response has been read to its end: the connection may serve another exchange.
     pub(crate) fn give_back(self) {
         match self {

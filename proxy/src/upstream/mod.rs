@@ -5,6 +5,7 @@ mod executor;
 mod http2;
 mod lease;
 mod pool;
+mod secure;
 mod target;
 
 pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
@@ -12,5 +13,7 @@ pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
 pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::Lease;
 pub use pool::Pool;
-pub(crate) use pool::SendError;
+pub(crate) use pool::{InForce, SendError};
+pub(crate) use secure::{Invalid, Proof};
+pub use secure::{Originator, Security};
 pub use target::{ConnectionCount, Protocol, Target};

@@ -5,18 +5,20 @@
 use super::connect::Connect;
 use super::http2::{self, Opened, SharedConnections};
 use super::lease::{IdleList, Lease, Sender};
+use super::secure::{Originator, Owner, Proof};
 use super::target::{Place, Placed, Protocol, Target};
 use crate::cut::Streams;
 use crate::pipeline::{Attempt, Refusal, RequestBody};
+use crate::state::Snapshot;
 use futures_util::FutureExt;
 use http::{Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use postern_identity::UnixTime;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,9 +26,31 @@ use tokio::time::Instant;
 /// A worker's upstream connections.
 #[derive(Debug)]
 pub struct Pool {
+    maker: Rc<Maker>,
+    http1: RefCell<HashMap<Owner, Rc<IdleList>>>,
+    http2: RefCell<HashMap<Owner, Rc<SharedConnections>>>,
+}
+
+/// Makes connections, secure ones where that is asked.
+#[derive(Debug)]
+struct Maker {
     connector: Rc<dyn Connect>,
-    http1: RefCell<HashMap<SocketAddr, Rc<IdleList>>>,
-    http2: RefCell<HashMap<SocketAddr, Rc<SharedConnections>>>,
+    originator: Originator,
+}
+
+/// By what it is judged whether a connection may be used.
+#[derive(Debug)]
+pub(crate) struct InForce<'s> {
+    /// What is in force.
+    pub(crate) snapshot: &'s Snapshot,
+    /// What time it is.
+    pub(crate) now: UnixTime,
+}
+
+impl InForce<'_> {
+    fn may_use(&self, proof: Option<&Proof>) -> bool {
+        proof.is_none_or(|proof| proof.check(self.snapshot, self.now).is_ok())
+    }
 }
 
 /// A request that got no response.
@@ -40,8 +64,9 @@ pub(crate) enum SendError {
 
 impl Pool {
     /// An empty pool over a connector.
-    pub fn new(connector: Rc<dyn Connect>) -> Self {
-        Self { connector, http1: RefCell::default(), http2: RefCell::default() }
+    pub fn new(connector: Rc<dyn Connect>, originator: Originator) -> Self {
+        let maker = Rc::new(Maker { connector, originator });
+        Self { maker, http1: RefCell::default(), http2: RefCell::default() }
     }
 
     /// Sends one attempt and waits for the head of its response. The lease keeps the connection until the
@@ -50,10 +75,11 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
+        in_force: &InForce<'_>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         match target.protocol {
-            Protocol::Http1 => self.send_http1(target, attempt).await,
-            Protocol::H2c => self.send_http2(target, attempt).await,
+            Protocol::Http1 => self.send_http1(target, attempt, in_force).await,
+            Protocol::H2 | Protocol::H2c => self.send_http2(target, attempt, in_force).await,
         }
     }
 
@@ -61,15 +87,16 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
+        in_force: &InForce<'_>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let idle = self.idle_list(target);
         let (mut request, voucher) = attempt.into_request();
         to_origin_form(&mut request);
         loop {
             // A pooled connection may turn out to be closed; only a new one proves the endpoint dead.
-            let (mut sender, is_new) = match idle.take() {
+            let (mut sender, is_new) = match idle.take(&|proof| in_force.may_use(proof)) {
                 Some(sender) => (sender, false),
-                None => match self.connect_http1(target).await {
+                None => match self.maker.http1(target).await {
                     Ok(sender) => (sender, true),
                     Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
                 },
@@ -92,15 +119,16 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
+        in_force: &InForce<'_>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let shared = self.shared_connections(target);
         let (mut request, voucher) = attempt.into_request();
         loop {
             let make = || {
-                let (connector, target) = (Rc::clone(&self.connector), target.clone());
-                async move { connect_http2(&*connector, &target).await }.boxed_local()
+                let (maker, target) = (Rc::clone(&self.maker), target.clone());
+                async move { maker.http2(&target).await }.boxed_local()
             };
-            let stream = match shared.join(make).await {
+            let stream = match shared.join(&|proof| in_force.may_use(proof), make).await {
                 Ok(stream) => stream,
                 Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
@@ -110,7 +138,7 @@ impl Pool {
             match sender.try_send_request(request).await {
                 Ok(response) => {
                     asked.answered();
-                    return Ok((response, Lease::Http2 { _stream: stream }));
+                    return Ok((response, Lease::Http2 { stream }));
                 }
                 Err(mut error) => {
                     asked.failed();
@@ -132,65 +160,91 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that have had nothing to do for longer than their upstream allows.
-    pub fn sweep(&self) {
+    /// Closes the connections that have had nothing to do for longer than their upstream allows, and those that must not
+    /// be used any more.
+    pub(crate) fn sweep(&self, in_force: &InForce<'_>) {
         let now = Instant::now();
-        self.http1.borrow().values().for_each(|idle| idle.sweep(now));
-        self.http2.borrow().values().for_each(|shared| shared.sweep(now));
+        let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        self.http1.borrow_mut().retain(|owner, idle| {
+            idle.sweep(now, &may);
+            !owner.is_gone()
+        });
+        self.http2.borrow_mut().retain(|owner, shared| {
+            shared.sweep(now, &may);
+            !owner.is_gone()
+        });
+        self.maker.originator.sweep();
     }
 
     fn idle_list(&self, target: &Target) -> Rc<IdleList> {
         let mut lists = self.http1.borrow_mut();
         let list =
-            lists.entry(target.endpoint).or_insert_with(|| Rc::new(IdleList::new(target.idle_timeout)));
+            lists.entry(Owner::of(target)).or_insert_with(|| Rc::new(IdleList::new(target.idle_timeout)));
         Rc::clone(list)
     }
 
     fn shared_connections(&self, target: &Target) -> Rc<SharedConnections> {
         let mut all = self.http2.borrow_mut();
         let shared = all
-            .entry(target.endpoint)
+            .entry(Owner::of(target))
             .or_insert_with(|| Rc::new(SharedConnections::new(target.idle_timeout)));
         Rc::clone(shared)
     }
+}
 
-    async fn connect_http1(&self, target: &Target) -> Result<Sender, Refusal> {
-        let io = connect(&*self.connector, target).await?;
+impl Maker {
+    async fn http1(&self, target: &Target) -> Result<Sender, Refusal> {
+        let (io, proof) = self.connect(target).await?;
         let mut builder = http1::Builder::new();
         builder.max_headers(RESPONSE_HEADERS_MAX).max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
         // How the connection ended is told to the exchange that was on it, if there was one.
         let driver = tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Sender::new(sender, driver))
+        Ok(Sender::new(sender, driver, proof))
     }
-}
 
-async fn connect_http2(connector: &dyn Connect, target: &Target) -> Result<Opened, Refusal> {
-    let io = connect(connector, target).await?;
-    let streams = Streams::default();
-    let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
-    builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    builder.keep_alive_timeout(Duration::from_secs(10));
-    builder.max_header_list_size(HTTP2_HEADER_BYTES_MAX);
-    builder.initial_stream_window_size(http2::STREAM_WINDOW_BYTES);
-    builder.initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES);
-    let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
-    let streams_allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
-    let told = Rc::clone(&streams_allowed);
-    let mut connection = Box::pin(connection);
-    drop(tokio::task::spawn_local(poll_fn(move |cx| {
-        let ended = connection.as_mut().poll(cx).map(drop);
-        told.set(connection.current_max_send_streams());
-        ended
-    })));
-    Ok(Opened { sender, streams, streams_allowed })
-}
+    async fn http2(&self, target: &Target) -> Result<Opened, Refusal> {
+        let (io, proof) = self.connect(target).await?;
+        let streams = Streams::default();
+        let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
+        builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
+        builder.keep_alive_timeout(Duration::from_secs(10));
+        builder.max_header_list_size(HTTP2_HEADER_BYTES_MAX);
+        builder.initial_stream_window_size(http2::STREAM_WINDOW_BYTES);
+        builder.initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES);
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
+        let streams_allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let told = Rc::clone(&streams_allowed);
+        let mut connection = Box::pin(connection);
+        drop(tokio::task::spawn_local(poll_fn(move |cx| {
+            let ended = connection.as_mut().poll(cx).map(drop);
+            told.set(connection.current_max_send_streams());
+            ended
+        })));
+        Ok(Opened { sender, streams, streams_allowed, proof })
+    }
 
-async fn connect(connector: &dyn Connect, target: &Target) -> Result<TokioIo<Placed>, Refusal> {
-    let place = Place::take(&target.connections)?;
-    match tokio::time::timeout(target.connect_timeout, connector.connect(target.endpoint)).await {
-        Ok(Ok(io)) => Ok(TokioIo::new(Placed::new(io, place))),
-        Ok(Err(_)) | Err(_) => Err(Refusal::UpstreamConnectFailed),
+    /// A byte stream to the endpoint, secured where the upstream has something to prove. All of it has the time that a
+    /// connection may take.
+    async fn connect(&self, target: &Target) -> Result<(TokioIo<Placed>, Option<Rc<Proof>>), Refusal> {
+        let place = Place::take(&target.connections)?;
+        let connecting = async {
+            let io =
+                self.connector.connect(target.endpoint).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
+            match &target.security {
+                None => Ok((io, None)),
+                Some(security) => {
+                    let what = (target.endpoint, target.protocol);
+                    let (io, proof) = self.originator.secure(io, security, what).await?;
+                    Ok((io, Some(Rc::new(proof))))
+                }
+            }
+        };
+        match tokio::time::timeout(target.connect_timeout, connecting).await {
+            Ok(Ok((io, proof))) => Ok((TokioIo::new(Placed::new(io, place)), proof)),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(Refusal::UpstreamConnectFailed),
+        }
     }
 }
 

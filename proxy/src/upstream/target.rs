@@ -1,5 +1,6 @@
 //! What the pool must know of an endpoint, and how many connections it may hold.
 use super::connect::BoxIo;
+use super::secure::Security;
 use crate::pipeline::Refusal;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ pub struct Target {
     pub endpoint: SocketAddr,
     /// What it speaks.
     pub protocol: Protocol,
+    /// What it has to prove; nothing where it is spoken to in plain text.
+    pub security: Option<Arc<Security>>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
     /// How long a connection without a request is kept.
@@ -30,6 +33,8 @@ pub struct Target {
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2, agreed on in the TLS handshake.
+    H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
 }

@@ -225,7 +225,10 @@ pub struct UpstreamFile {
     /// What is spoken to it; `http1` is the default.
     #[serde(default)]
     pub protocol: Option<UpstreamProtocolFile>,
-    /// For one connection to be made.
+    /// What it has to prove. Without it, it is spoken to in plain text.
+    #[serde(default)]
+    pub tls: Option<UpstreamTlsFile>,
+    /// For one connection to be made, TLS included.
     #[serde(default)]
     pub connect_timeout: Option<String>,
     /// How long a connection without a request is kept.
@@ -234,9 +237,31 @@ pub struct UpstreamFile {
     /// Open connections, over all workers.
     #[serde(default)]
     pub connections_max: Option<u64>,
-    /// Where its endpoints may be: what is spoken to them has no TLS. Default `loopback_only`.
+    /// Where its endpoints may be when what is spoken to them has no TLS. Default `loopback_only`.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
+}
+
+/// How an upstream proves who it is.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum UpstreamTlsFile {
+    /// TLS 1.3 with X.509-SVIDs on both sides.
+    Mutual(UpstreamMutualFile),
+}
+
+/// Mutual TLS with an upstream. At least one ID or trust domain has to be named.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamMutualFile {
+    /// SPIFFE IDs of which the server proves one.
+    pub spiffe_ids: Vec<String>,
+    /// Trust domains of which any member may answer.
+    pub trust_domains: Vec<String>,
+    /// The name that is asked for (SNI). Without it, none; it plays no part in who may answer.
+    pub server_name: Option<String>,
 }
 
 /// What is spoken to an upstream.
@@ -246,6 +271,8 @@ pub struct UpstreamFile {
 pub enum UpstreamProtocolFile {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2 in TLS; needs `tls`.
+    H2,
     /// HTTP/2 without TLS, by prior knowledge; gRPC needs it.
     H2c,
 }

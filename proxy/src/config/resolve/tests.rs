@@ -215,6 +215,28 @@ fn a_wrong_unit_or_range_is_one_clear_error() {
 }
 
 #[test]
+fn an_upstream_with_tls_says_who_may_answer_and_may_be_anywhere() {
+    let app = "app: { endpoints: [\"127.0.0.1:8080\"] }";
+    let with = |endpoint: &str, rest: &str| format!("app: {{ endpoints: [\"{endpoint}\"], {rest} }}");
+    let key = "upstreams.app.tls.mutual";
+    let near = |rest: &str| with("127.0.0.1:8080", rest);
+    check(app, &near("tls: { mutual: {} }"), key, "nobody is named");
+    let ids = "tls: { mutual: { spiffe_ids: [example.org/a] } }";
+    check(app, &near(ids), &format!("{key}.spiffe_ids[0]"), "is not a SPIFFE ID");
+    let domains = "tls: { mutual: { trust_domains: [Example.org] } }";
+    check(app, &near(domains), &format!("{key}.trust_domains[0]"), "lower case");
+    let name = "tls: { mutual: { trust_domains: [example.org], server_name: \"a b\" } }";
+    check(app, &near(name), &format!("{key}.server_name"), "is not a host name");
+    let tls = "tls: { mutual: { trust_domains: [example.org] } }";
+    check(app, &near(&format!("protocol: h2c, {tls}")), "upstreams.app.protocol", "write `h2`");
+    check(app, &near("protocol: h2"), "upstreams.app.protocol", "write `h2c`, or add `tls`");
+    check(app, &with("192.0.2.1:8443", "protocol: http1"), "upstreams.app.endpoints[0]", "beyond loopback");
+    let loaded = read(&least(app, &with("192.0.2.1:8443", &format!("protocol: h2, {tls}"))));
+    let loaded = loaded.unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
 fn identity_headers_have_names_that_mean_nothing_else() {
     let headers = |written: &str| format!("upstream: app, identity_headers: {{ {written} }} }}");
     let key = "listeners.app.routes[0].identity_headers.claims";

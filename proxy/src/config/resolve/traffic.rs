@@ -1,6 +1,5 @@
-//! `listeners:` and `upstreams:`, and what must hold between them.
+//! `listeners:`, and what must hold between them and `upstreams:`.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -8,18 +7,13 @@ use super::context::{Context, Reported};
 use super::identity::trust_domain;
 use super::routes;
 use crate::config::file::{
-    ConfigFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile, UpstreamFile,
-    UpstreamProtocolFile,
+    ConfigFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
 };
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, Plaintext, StatusConfig,
-    UpstreamConfig, UpstreamProtocol, Validity,
+    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig, Validity,
 };
-
-/// Most endpoints of one upstream.
-const ENDPOINTS_MAX: usize = 256;
 
 pub(super) fn listeners(
     context: &mut Context<'_>,
@@ -199,91 +193,6 @@ fn check_limits(context: &mut Context<'_>, key: &impl Fn(&'static str) -> String
             let what = format!("`{inner}` is larger than `{outer}`, which is reached first");
             context.error(&key(inner), what, format!("lower `{inner}` or raise `{outer}`"));
         }
-    }
-}
-
-pub(super) fn upstreams(
-    context: &mut Context<'_>,
-    file: &BTreeMap<String, UpstreamFile>,
-) -> Result<Vec<UpstreamConfig>, Reported> {
-    let mut result = context.some("upstreams", file.len(), "upstream");
-    let mut upstreams = Vec::new();
-    for (name, written) in file {
-        match upstream(context, &member("upstreams", name), name, written) {
-            Ok(upstream) => upstreams.push(upstream),
-            Err(reported) => result = Err(reported),
-        }
-    }
-    result.map(|()| upstreams)
-}
-
-fn upstream(
-    context: &mut Context<'_>,
-    key: &str,
-    name: &str,
-    file: &UpstreamFile,
-) -> Result<UpstreamConfig, Reported> {
-    let name = context.name(key, name);
-    let plaintext = context.plaintext(file.plaintext);
-    let endpoints_key = member(key, "endpoints");
-    let endpoints = context.some(&endpoints_key, file.endpoints.len(), "endpoint").and_then(|()| {
-        context.each(&endpoints_key, &file.endpoints, |context, key, text| {
-            endpoint(context, key, text, plaintext)
-        })
-    });
-    context.distinct(&endpoints_key, &file.endpoints, String::clone);
-    if file.endpoints.len() > ENDPOINTS_MAX {
-        let what = format!("there are {} endpoints", file.endpoints.len());
-        context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
-    }
-    let connect_timeout = context.duration(
-        &member(key, "connect_timeout"),
-        file.connect_timeout.as_ref(),
-        &rules::CONNECT_TIMEOUT,
-    );
-    let idle_timeout = context.duration(
-        &member(key, "idle_timeout"),
-        file.idle_timeout.as_ref(),
-        &rules::UPSTREAM_IDLE_TIMEOUT,
-    );
-    let connections_max = context.count(
-        &member(key, "connections_max"),
-        file.connections_max,
-        &rules::UPSTREAM_CONNECTIONS_MAX,
-    );
-    let protocol = match file.protocol {
-        None | Some(UpstreamProtocolFile::Http1) => UpstreamProtocol::Http1,
-        Some(UpstreamProtocolFile::H2c) => UpstreamProtocol::H2c,
-    };
-    Ok(UpstreamConfig {
-        name: name?,
-        endpoints: endpoints?,
-        protocol,
-        connect_timeout,
-        idle_timeout,
-        connections_max,
-    })
-}
-
-fn endpoint(
-    context: &mut Context<'_>,
-    key: &str,
-    text: &str,
-    plaintext: Plaintext,
-) -> Result<SocketAddr, Reported> {
-    let address = context.address(key, text)?;
-    if address.ip().is_unspecified() {
-        let what = format!("`{text}` is an address to listen on, not one to connect to");
-        return Err(context.error(key, what, format!("write `127.0.0.1:{}`", address.port())));
-    }
-    match plaintext {
-        Plaintext::AnyAddress => Ok(address),
-        Plaintext::LoopbackOnly if address.ip().is_loopback() => Ok(address),
-        Plaintext::LoopbackOnly => Err(context.error(
-            key,
-            format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),
-            "put the sidecar beside the service, or accept it with `plaintext: any_address` in this upstream",
-        )),
     }
 }
 

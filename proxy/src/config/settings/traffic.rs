@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_identity::TrustDomain;
+use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{AuditMode, IdentityHeaders};
 
@@ -207,6 +207,8 @@ pub struct UpstreamConfig {
     pub endpoints: Vec<SocketAddr>,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
+    /// What it has to prove.
+    pub tls: UpstreamTls,
     /// For one connection to be made.
     pub connect_timeout: Duration,
     /// How long a connection without a request is kept.
@@ -220,6 +222,24 @@ pub struct UpstreamConfig {
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2 in TLS.
+    H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
+}
+
+/// How an upstream proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// It does not: it is spoken to in plain text.
+    Plaintext,
+    /// TLS 1.3 with X.509-SVIDs on both sides.
+    Mutual {
+        /// Who may answer, by SPIFFE ID and by trust domain; not both are empty.
+        spiffe_ids: Vec<SpiffeId>,
+        /// Trust domains of which any member may answer.
+        trust_domains: Vec<TrustDomain>,
+        /// The name that is asked for (SNI). `None` asks for none.
+        server_name: Option<String>,
+    },
 }

@@ -11,13 +11,13 @@ use crate::routing::Routing;
 use crate::state::{Pinned, Policy, Shared, Tokens, Trust};
 use crate::telemetry::metrics::MetricsPlan;
 use crate::telemetry::{Metrics, Sampler, SpanSink};
-use crate::upstream::{BoxIo, Connect, Connecting, Pool};
+use crate::upstream::{BoxIo, Connect, Connecting, Originator, Pool};
 use crate::worker::{self, Random, Worker};
 use bytes::Bytes;
 use http::Request;
 use postern_identity::tls::{self, AcceptedTrustDomains, ExpectedPeers, Material};
 use postern_identity::token::Issuer;
-use postern_identity::{TrustBundles, X509Svid};
+use postern_identity::{SpiffeId, TrustBundles, X509Svid};
 use postern_policy::bundle::archive_of;
 use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
 use std::cell::{Cell, RefCell};
@@ -112,6 +112,7 @@ pub(super) struct World {
     standings: crate::standing::Standings,
     judged: watch::Sender<u64>,
     caller_ttl: Duration,
+    others: RefCell<Vec<Ca>>,
 }
 
 const CONFIG: &str = "
@@ -182,6 +183,7 @@ impl World {
             standings: Default::default(),
             judged: watch::channel(0).0,
             caller_ttl: Duration::from_secs(600),
+            others: RefCell::default(),
         }
     }
 
@@ -197,9 +199,36 @@ impl World {
         self
     }
 
+    /// The TLS of a service with this identity, whose SVID lives for two minutes. It believes this world's own callers.
+    pub(super) fn service_tls(&self, id: &str) -> tls::ServerTls {
+        let id: SpiffeId = id.parse().unwrap();
+        let others = self.others.borrow();
+        let ca = others.iter().find(|ca| ca.trust_domain() == id.trust_domain()).unwrap_or(&self.ca);
+        let issued = ca.issue(&id, Duration::from_secs(120), self.clock.unix_time()).unwrap();
+        let mut trust = TrustBundles::default();
+        trust.insert(self.ca.bundle().unwrap());
+        let material = CallerMaterial(Arc::new(issued.svid().unwrap()), Arc::new(trust));
+        let accepted = AcceptedTrustDomains::new(vec![self.ca.trust_domain().clone()]).unwrap();
+        let time = Arc::new(crate::clock::TlsTime(Arc::clone(&self.clock) as Arc<dyn Clock>));
+        tls::ServerTls::new(Arc::new(material), accepted, time).unwrap()
+    }
+
+    /// Ends the federation with a trust domain.
+    pub(super) fn remove_trust_domain(&self, name: &str) {
+        self.shared.publish(|next| {
+            let mut bundles = TrustBundles::default();
+            for bundle in next.trust.bundles.iter().filter(|b| b.trust_domain().as_str() != name) {
+                bundles.insert(bundle.clone());
+            }
+            next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
+        });
+    }
+
     /// Federates with one more trust domain.
     pub(super) fn add_trust_domain(&self, name: &str) {
-        let other = Ca::new(name.parse().unwrap(), self.clock.unix_time()).unwrap();
+        self.others.borrow_mut().push(Ca::new(name.parse().unwrap(), self.clock.unix_time()).unwrap());
+        let others = self.others.borrow();
+        let other = others.last().unwrap();
         self.shared.publish(|next| {
             let mut bundles = (*next.trust.bundles).clone();
             bundles.insert(other.bundle().unwrap());
@@ -274,7 +303,14 @@ impl World {
             shared: self.shared.clone(),
             scratch: RefCell::default(),
             recorder,
-            upstreams: Pool::new(Rc::new(Scripted { upstream, made: Cell::new(0) })),
+            upstreams: Pool::new(
+                Rc::new(Scripted { upstream, made: Cell::new(0) }),
+                Originator::new(
+                    self.shared.clone(),
+                    Arc::clone(&self.clock) as Arc<dyn Clock>,
+                    self.standings.clone(),
+                ),
+            ),
             tokens: RefCell::default(),
             connections: Default::default(),
             standings: self.standings.clone(),

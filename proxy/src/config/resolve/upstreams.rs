@@ -1,0 +1,153 @@
+//! `upstreams:`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use postern_identity::SpiffeId;
+
+use super::context::{Context, Reported};
+use super::identity::trust_domain;
+use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
+use crate::config::places::member;
+use crate::config::rules;
+use crate::config::settings::{Plaintext, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+
+/// Most endpoints of one upstream.
+const ENDPOINTS_MAX: usize = 256;
+
+pub(super) fn upstreams(
+    context: &mut Context<'_>,
+    file: &BTreeMap<String, UpstreamFile>,
+) -> Result<Vec<UpstreamConfig>, Reported> {
+    let mut result = context.some("upstreams", file.len(), "upstream");
+    let mut upstreams = Vec::new();
+    for (name, written) in file {
+        match upstream(context, &member("upstreams", name), name, written) {
+            Ok(upstream) => upstreams.push(upstream),
+            Err(reported) => result = Err(reported),
+        }
+    }
+    result.map(|()| upstreams)
+}
+
+fn upstream(
+    context: &mut Context<'_>,
+    key: &str,
+    name: &str,
+    file: &UpstreamFile,
+) -> Result<UpstreamConfig, Reported> {
+    let name = context.name(key, name);
+    let tls = tls(context, &member(key, "tls"), file.tls.as_ref());
+    let plaintext = match &file.tls {
+        Some(_) => Plaintext::AnyAddress,
+        None => context.plaintext(file.plaintext),
+    };
+    let endpoints_key = member(key, "endpoints");
+    let endpoints = context.some(&endpoints_key, file.endpoints.len(), "endpoint").and_then(|()| {
+        context.each(&endpoints_key, &file.endpoints, |context, key, text| {
+            endpoint(context, key, text, plaintext)
+        })
+    });
+    context.distinct(&endpoints_key, &file.endpoints, String::clone);
+    if file.endpoints.len() > ENDPOINTS_MAX {
+        let what = format!("there are {} endpoints", file.endpoints.len());
+        context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
+    }
+    let connect_timeout = context.duration(
+        &member(key, "connect_timeout"),
+        file.connect_timeout.as_ref(),
+        &rules::CONNECT_TIMEOUT,
+    );
+    let idle_timeout = context.duration(
+        &member(key, "idle_timeout"),
+        file.idle_timeout.as_ref(),
+        &rules::UPSTREAM_IDLE_TIMEOUT,
+    );
+    let connections_max = context.count(
+        &member(key, "connections_max"),
+        file.connections_max,
+        &rules::UPSTREAM_CONNECTIONS_MAX,
+    );
+    let protocol = protocol(context, &member(key, "protocol"), file);
+    Ok(UpstreamConfig {
+        name: name?,
+        endpoints: endpoints?,
+        protocol: protocol?,
+        tls: tls?,
+        connect_timeout,
+        idle_timeout,
+        connections_max,
+    })
+}
+
+fn protocol(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> Result<UpstreamProtocol, Reported> {
+    match (file.protocol, &file.tls) {
+        (None | Some(UpstreamProtocolFile::Http1), _) => Ok(UpstreamProtocol::Http1),
+        (Some(UpstreamProtocolFile::H2), Some(_)) => Ok(UpstreamProtocol::H2),
+        (Some(UpstreamProtocolFile::H2c), None) => Ok(UpstreamProtocol::H2c),
+        (Some(UpstreamProtocolFile::H2), None) => Err(context.error(
+            key,
+            "`h2` is HTTP/2 in TLS, and this upstream has none",
+            "write `h2c`, or add `tls`",
+        )),
+        (Some(UpstreamProtocolFile::H2c), Some(_)) => {
+            Err(context.error(key, "`h2c` is HTTP/2 without TLS, and this upstream has it", "write `h2`"))
+        }
+    }
+}
+
+fn tls(
+    context: &mut Context<'_>,
+    key: &str,
+    file: Option<&UpstreamTlsFile>,
+) -> Result<UpstreamTls, Reported> {
+    let Some(UpstreamTlsFile::Mutual(mutual)) = file else { return Ok(UpstreamTls::Plaintext) };
+    let key = member(key, "mutual");
+    if mutual.spiffe_ids.is_empty() && mutual.trust_domains.is_empty() {
+        let what = "nobody is named who may answer";
+        return Err(context.error(&key, what, "name the service's SPIFFE ID in `spiffe_ids`"));
+    }
+    let (ids_key, domains_key) = (member(&key, "spiffe_ids"), member(&key, "trust_domains"));
+    context.few(&ids_key, mutual.spiffe_ids.len(), "SPIFFE ID")?;
+    context.few(&domains_key, mutual.trust_domains.len(), "trust domain")?;
+    context.distinct(&ids_key, &mutual.spiffe_ids, String::clone);
+    context.distinct(&domains_key, &mutual.trust_domains, String::clone);
+    let ids = context.each(&ids_key, &mutual.spiffe_ids, |context, key, text| {
+        text.parse::<SpiffeId>().map_err(|error| {
+            let what = format!("`{text}` is not a SPIFFE ID: {error}");
+            context.error(key, what, "write it like `spiffe://example.org/orders`")
+        })
+    });
+    let domains = context
+        .each(&domains_key, &mutual.trust_domains, |context, key, text| trust_domain(context, key, text));
+    let server_name = match &mutual.server_name {
+        Some(name) if rustls_pki_types::DnsName::try_from(name.as_str()).is_err() => {
+            let what = format!("`{name}` is not a host name");
+            Err(context.error(&member(&key, "server_name"), what, "write it like `orders.example.org`"))
+        }
+        name => Ok(name.clone()),
+    };
+    Ok(UpstreamTls::Mutual { spiffe_ids: ids?, trust_domains: domains?, server_name: server_name? })
+}
+
+fn endpoint(
+    context: &mut Context<'_>,
+    key: &str,
+    text: &str,
+    plaintext: Plaintext,
+) -> Result<SocketAddr, Reported> {
+    let address = context.address(key, text)?;
+    if address.ip().is_unspecified() {
+        let what = format!("`{text}` is an address to listen on, not one to connect to");
+        return Err(context.error(key, what, format!("write `127.0.0.1:{}`", address.port())));
+    }
+    match plaintext {
+        Plaintext::AnyAddress => Ok(address),
+        Plaintext::LoopbackOnly if address.ip().is_loopback() => Ok(address),
+        Plaintext::LoopbackOnly => Err(context.error(
+            key,
+            format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),
+            "put the sidecar beside the service, or accept it with `plaintext: any_address` in this upstream",
+        )),
+    }
+}

@@ -1,0 +1,186 @@
+//! Upstreams that have something to prove.
+use super::peers::{CallerBody, played};
+use super::world::{Upstream, World};
+use super::{ALLOW, GET, only, text};
+use crate::upstream::LocalExecutor;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::TokioIo;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SERVICE: &str = "spiffe://example.org/service";
+
+/// A world whose upstream speaks this in TLS and is expected to be `expected`, but is `actual`.
+fn world(protocol: &str, expected: &str, actual: &str) -> (World, Rc<Cell<usize>>) {
+    let tls = format!("protocol: {protocol}, tls: {{ mutual: {{ spiffe_ids: [\"{expected}\"] }} }} }}");
+    let changes = [("127.0.0.1:1, 127.0.0.1:2] }", &*format!("127.0.0.1:1], {tls}"))];
+    let world = World::configured(Some(ALLOW), &changes);
+    let (upstream, made) = secured(&world, actual);
+    (world.with_upstream(upstream), made)
+}
+
+/// An upstream with this identity. `/endless` has an answer without end; to others it says who called.
+fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
+    let made = Rc::new(Cell::new(0));
+    let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
+    let upstream = played(move |_, stream| {
+        counter.set(counter.get() + 1);
+        let (config, proven) = tls.connection().unwrap();
+        async move {
+            let Ok(stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
+                return;
+            };
+            let caller = proven.get().unwrap().0.spiffe_id.to_string();
+            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let (caller, is_endless) = (caller.clone(), request.uri().path().ends_with("/endless"));
+                async move {
+                    let parts = futures_util::stream::unfold(0_u64, move |said| {
+                        let caller = caller.clone();
+                        async move {
+                            if said > 0 && !is_endless {
+                                return None;
+                            }
+                            tokio::time::sleep(Duration::from_secs(said.min(1))).await;
+                            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(caller))), said + 1))
+                        }
+                    });
+                    Ok::<_, Infallible>(Response::new(StreamBody::new(Box::pin(parts))))
+                }
+            });
+            let io = TokioIo::new(stream);
+            if is_h2 {
+                drop(
+                    hyper::server::conn::http2::Builder::new(LocalExecutor)
+                        .serve_connection(io, service)
+                        .await,
+                );
+            } else {
+                drop(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await);
+            }
+        }
+    });
+    (upstream, made)
+}
+
+fn get(path: &str) -> Request<CallerBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed();
+    Request::get(format!("https://a.test{path}")).body(body).unwrap()
+}
+
+#[test]
+fn an_upstream_that_proves_who_it_is_is_told_who_we_are() {
+    for protocol in ["http1", "h2"] {
+        let (world, made) = world(protocol, SERVICE, SERVICE);
+        let (bodies, records) = world.run(async |_, caller| {
+            let mut caller = caller.speak_http2().await;
+            let mut bodies = Vec::new();
+            for _ in 0..2 {
+                let answer = caller.send_request(get("/api/x")).await.unwrap();
+                bodies.push(answer.into_body().collect().await.unwrap().to_bytes());
+            }
+            bodies
+        });
+        assert_eq!(
+            bodies,
+            ["spiffe://example.org/app", "spiffe://example.org/app"],
+            "{protocol} {records:#?}"
+        );
+        assert_eq!(made.get(), 1, "connections made over {protocol}");
+    }
+}
+
+#[track_caller]
+fn refused(world: World, reason: &str) {
+    let (answer, records) = world.run(async |_, caller| caller.ask(GET).await);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(text(only(&records, "outcome"), "reason"), reason, "{records:#?}");
+}
+
+#[test]
+fn nothing_is_sent_to_an_upstream_that_is_somebody_else() {
+    for protocol in ["http1", "h2"] {
+        refused(world(protocol, SERVICE, "spiffe://example.org/other").0, "upstream.identity");
+        // Somebody else's authority speaks for the right name.
+        let (world, _) = world(protocol, SERVICE, SERVICE);
+        let foreign = secured(&World::new(None), SERVICE).0;
+        refused(world.with_upstream(foreign), "upstream.identity");
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_an_upstream_that_speaks_no_tls() {
+    let (world, _) = world("http1", SERVICE, SERVICE);
+    let plain = super::peers::echo(&Rc::default());
+    refused(world.with_upstream(plain), "upstream.tls");
+}
+
+/// An answer is on its way from a service of a federated trust domain when that domain's bundle goes: how it ends, and
+/// what becomes of the next request.
+#[track_caller]
+fn bundle_goes(protocol: &str, terms: &str, seconds: u64) {
+    let changes = [
+        ("trust_domains: [example.org]", &*format!("trust_domains: [example.org]{terms}")),
+        (
+            "127.0.0.1:1, 127.0.0.1:2] }",
+            &*format!(
+                "127.0.0.1:1], protocol: {protocol}, tls: {{ mutual: {{ trust_domains: [other.org] }} }} }}"
+            ),
+        ),
+    ];
+    let world = World::configured(Some(ALLOW), &changes);
+    world.add_trust_domain("other.org");
+    let (upstream, _) = secured(&world, "spiffe://other.org/service");
+    let ((took, next), records) = world.with_upstream(upstream).run(async |world, caller| {
+        let mut caller = caller.speak_http2().await;
+        let answer = caller.send_request(get("/api/endless")).await.unwrap();
+        let reading = tokio::task::spawn_local(answer.into_body().collect());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.remove_trust_domain("other.org");
+        let began = tokio::time::Instant::now();
+        let next = caller.send_request(get("/api/x")).await.unwrap().status().as_u16();
+        let read = tokio::time::timeout(Duration::from_secs(100), reading).await.unwrap().unwrap();
+        assert!(read.is_err(), "the answer is broken off");
+        (began.elapsed().as_secs(), next)
+    });
+    assert!((seconds..seconds + 3).contains(&took), "{protocol}{terms}: {took} s instead of {seconds}");
+    assert_eq!(next, 503);
+    let mut ends: Vec<_> = records
+        .iter()
+        .filter(|record| record["kind"] == "outcome")
+        .map(|record| (text(record, "end"), text(record, "reason")))
+        .collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [("refused", "upstream.identity"), ("revoked", "upstream.identity")]);
+}
+
+#[test]
+fn an_answer_of_an_upstream_that_is_believed_no_more_is_broken_off() {
+    bundle_goes("http1", "", 0);
+    bundle_goes("h2", "", 0);
+    bundle_goes("h2", ", on_trust_change: drain, grace: 9s", 9);
+}
+
+#[test]
+fn an_upstream_connection_does_not_outlive_the_svid_that_proved_it() {
+    for protocol in ["http1", "h2"] {
+        let (world, made) = world(protocol, SERVICE, SERVICE);
+        let ((), _) = world.run(async |world, caller| {
+            let mut conversation = caller.shake_hands().await;
+            assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+            // The service's SVID lives for two minutes, the caller's for ten.
+            world.clock.advance(Duration::from_secs(100));
+            assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+            assert_eq!(made.get(), 1, "connections made over {protocol}");
+            world.clock.advance(Duration::from_secs(30));
+            // The one that the service has now has expired as well, so that nothing can be sent to it.
+            assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 503 "));
+        });
+    }
+}
