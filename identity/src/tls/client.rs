@@ -36,6 +36,7 @@ pub fn client_config(
         .with_client_cert_resolver(Arc::new(own));
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    super::require_fips(config.fips())?;
     Ok(config)
 }
 

@@ -45,6 +45,9 @@ pub enum TlsError {
     /// An upstream of which nothing is expected is a mistake.
     #[error("no peer is expected")]
     NoPeer,
+    /// A build that promises FIPS must not run without.
+    #[error("this build is to use the FIPS module of AWS-LC, and what was linked is another one")]
+    NotFips,
     /// The crypto provider does not offer what TLS 1.3 needs.
     #[error("the TLS library refuses the configuration: {0}")]
     Library(#[from] rustls::Error),
@@ -168,6 +171,14 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 
 fn refused(error: VerifyError) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+/// Whether this build uses the FIPS module of AWS-LC, and nothing that it does not approve.
+pub const IS_FIPS: bool = cfg!(feature = "fips");
+
+/// Refuses what a build with the feature `fips` must not do.
+fn require_fips(is_fips: bool) -> Result<(), TlsError> {
+    if IS_FIPS && !is_fips { Err(TlsError::NotFips) } else { Ok(()) }
 }
 
 /// The crypto of every connection, named explicitly: the process-wide default belongs to nobody.

@@ -83,6 +83,7 @@ impl ServerTls {
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        super::require_fips(config.fips())?;
         Ok((config, proven))
     }
 }

@@ -292,3 +292,33 @@ fn an_empty_list_is_a_mistake() {
     assert!(matches!(AcceptedTrustDomains::new(vec![]), Err(TlsError::NoTrustDomain)));
     assert!(matches!(ExpectedPeers::new(vec![], vec![]), Err(TlsError::NoPeer)));
 }
+
+/// Runs where the feature `fips` is on: `cargo xtask test --full`.
+#[cfg(feature = "fips")]
+mod fips {
+    use super::*;
+    use crate::token::{Algorithm, Issuer, IssuerError};
+    use crate::{Role, VerifyError, verify_chain};
+
+    #[test]
+    fn every_configuration_is_approved_and_offers_nothing_else() {
+        let provider = provider();
+        assert!(provider.fips());
+        let groups: Vec<_> = provider.kx_groups.iter().map(|group| (group.name(), group.fips())).collect();
+        assert!(groups.iter().all(|(_, fips)| *fips), "{groups:?}");
+        assert!(groups.iter().any(|(name, _)| format!("{name:?}") == "X25519MLKEM768"), "{groups:?}");
+        assert!(provider.cipher_suites.iter().all(rustls::SupportedCipherSuite::fips));
+    }
+
+    #[test]
+    fn what_the_module_does_not_approve_verifies_nothing() {
+        let ca = Ca::root("root");
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let leaf = ca.leaf_of(key, "spiffe://example.org/a", |_| {});
+        let trust = bundles([ca.bundle("example.org")]);
+        let judged = verify_chain(&[leaf.der], &trust, Role::Client, now());
+        assert!(matches!(judged, Err(VerifyError::Key(_))), "{judged:?}");
+        let issuer = Issuer::new("i".to_owned(), vec!["a".to_owned()], vec![Algorithm::EdDsa]);
+        assert_eq!(issuer, Err(IssuerError::NotFips("i".to_owned())));
+    }
+}

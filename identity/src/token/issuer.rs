@@ -45,6 +45,9 @@ pub enum IssuerError {
         /// The algorithm.
         algorithm: Algorithm,
     },
+    /// A build with the feature `fips` verifies nothing by what its module does not approve.
+    #[error("the algorithm `EdDSA` of `{0}` is not approved in the FIPS module of this build")]
+    NotFips(String),
     /// More than [`LEEWAY_S_MAX`].
     #[error("a leeway of {0} s is too long, at most 120 s are allowed")]
     Leeway(u64),
@@ -84,6 +87,9 @@ impl Issuer {
         }
         if algorithms.is_empty() {
             return Err(IssuerError::NoAlgorithm(issuer));
+        }
+        if crate::tls::IS_FIPS && algorithms.contains(&Algorithm::EdDsa) {
+            return Err(IssuerError::NotFips(issuer));
         }
         Ok(Self {
             issuer,

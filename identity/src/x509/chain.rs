@@ -175,6 +175,8 @@ static SIGNATURE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::ECDSA_P521_SHA256,
     algorithms::ECDSA_P521_SHA384,
     algorithms::ECDSA_P521_SHA512,
+    // Not approved in the FIPS module that is linked by the feature of that name.
+    #[cfg(not(feature = "fips"))]
     algorithms::ED25519,
     algorithms::RSA_PKCS1_2048_8192_SHA256,
     algorithms::RSA_PKCS1_2048_8192_SHA384,

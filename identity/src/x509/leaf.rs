@@ -183,7 +183,11 @@ fn check_extended_key_usage(extensions: &Extensions<'_>, purpose: Purpose) -> Re
 fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), VerifyError> {
     let algorithm = &key.algorithm.algorithm;
     if *algorithm == OID_SIG_ED25519 {
-        return Ok(());
+        return if crate::tls::IS_FIPS {
+            Err(VerifyError::Key("Ed25519 in a FIPS build".to_owned()))
+        } else {
+            Ok(())
+        };
     }
     if *algorithm == OID_PKCS1_RSAENCRYPTION {
         let Ok(PublicKey::RSA(rsa)) = key.parsed() else {

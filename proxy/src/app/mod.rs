@@ -114,6 +114,7 @@ impl App {
     /// Builds and starts everything. Sources may still be on their way when this returns: until they have
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;

@@ -23,9 +23,14 @@ pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 const USAGE: u8 = 2;
 
+#[cfg(feature = "fips")]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (FIPS)");
+#[cfg(not(feature = "fips"))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The guarded side gate of a service: an authorization sidecar.
 #[derive(Debug, Parser)]
-#[command(name = "postern", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "postern", version = VERSION, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

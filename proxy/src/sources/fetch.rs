@@ -189,6 +189,10 @@ pub fn client_config(
         .with_no_client_auth();
     // A resumed session would keep a server trusted whose root was taken away.
     config.resumption = rustls::client::Resumption::disabled();
+    if postern_identity::tls::IS_FIPS && !config.fips() {
+        let what = "this build is to use the FIPS module of AWS-LC, and what was linked is another one";
+        return Err(FetchError::TlsSetup(rustls::Error::General(what.to_owned())));
+    }
     Ok(config)
 }
 

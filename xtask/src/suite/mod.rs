@@ -94,6 +94,9 @@ pub fn run(root: &Path, options: &Options) -> Result<ExitCode> {
     }
     note(&format!("binary after {} s", started.elapsed().as_secs()));
     run_tests(root, options, &environment, &mut tally)?;
+    if options.tier == Tier::Full {
+        run_fips(root, &mut tally)?;
+    }
     note(&format!("tests after {} s", started.elapsed().as_secs()));
     print!("{}", tally.summary());
     println!("{} passed, {} failed, {} skipped", tally.passed(), tally.failed.len(), tally.skipped.len());
@@ -167,6 +170,32 @@ fn run_tests(root: &Path, options: &Options, environment: &Provided, tally: &mut
     }
     Ok(())
 }
+
+/// The build with the feature `fips`, in a folder of its own: it would take the place of everything in the usual one.
+fn run_fips(root: &Path, tally: &mut Tally) -> Result<()> {
+    let steps: [&[&str]; 2] = [
+        &["test", "--locked", "-p", "postern-identity", "--features", "fips", "--", "--show-output", "fips"],
+        &["run", "--locked", "-p", "postern-proxy", "--features", "fips", "--", "--version"],
+    ];
+    for step in steps {
+        let mut command = cargo(root);
+        command.args(step).env("CARGO_TARGET_DIR", root.join("target/fips"));
+        let ended = run_streamed(command, FIPS_SILENCE_MAX, &mut |line| {
+            if tally.line(line) == tally::Show::Yes {
+                println!("{line}");
+            }
+        })?;
+        match ended {
+            Ended::Exited(status) if status.success() => {}
+            Ended::Exited(status) => tally.fail("the FIPS build", &status.to_string()),
+            Ended::Silent(limit) => tally.fail("the FIPS build", &silent(limit)),
+        }
+    }
+    Ok(())
+}
+
+/// The module is built in one step, and says nothing meanwhile.
+const FIPS_SILENCE_MAX: Duration = Duration::from_secs(1800);
 
 fn silent(limit: Duration) -> String {
     format!("killed, because it printed nothing for {} s", limit.as_secs())

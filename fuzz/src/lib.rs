@@ -1,0 +1,130 @@
+//! What is tried with bytes that nobody chose: whatever comes in, nothing panics, nothing hangs, and what is taken can
+//! be said again.
+//!
+//! `libfuzzer/` drives these with coverage (`cargo fuzz run <target>`, which needs a nightly compiler or
+//! `RUSTC_BOOTSTRAP=1`); `tests/stable.rs` drives them on stable Rust with every test run, by the same inputs each time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_identity::token::{self, Algorithm, Issuer, KeySet, Profile};
+use postern_identity::{
+    Role, SpiffeId, TrustBundle, TrustBundles, TrustDomain, UnixTime, X509Svid, verify_chain,
+};
+use rustls_pki_types::CertificateDer;
+
+/// A target: its name, what tries it, and inputs to begin with.
+pub struct Target {
+    /// Its name, also that of its file in `libfuzzer/`.
+    pub name: &'static str,
+    /// Tries one input.
+    pub run: fn(&[u8]),
+    /// Inputs that are taken, or nearly.
+    pub seeds: &'static [&'static [u8]],
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "spiffe_id",
+        run: spiffe_id,
+        seeds: &[b"spiffe://example.org/ns/default/sa/web", b"spiffe://a_b-c.d/.../.x", b"spiffe://1.2.3.4"],
+    },
+    Target { name: "leaf", run: leaf, seeds: &[] },
+    Target {
+        name: "compact_jws",
+        run: compact_jws,
+        seeds: &[
+            b"eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6InMiLCJleHAiOjk5OTk5OTk5OTl9.AAAA",
+            b"eyJhbGciOiJub25lIn0.e30.",
+            b"a.b.c.d.e",
+        ],
+    },
+    Target {
+        name: "key_set",
+        run: key_set,
+        seeds: &[
+            b"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"1\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}",
+            b"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"},{}]}",
+        ],
+    },
+    Target {
+        name: "bundle_document",
+        run: bundle_document,
+        seeds: &[b"{\"keys\":[{\"use\":\"x509-svid\",\"kty\":\"EC\",\"x5c\":[\"MIIB\"]}],\"spiffe_sequence\":1,\"spiffe_refresh_hint\":300}"],
+    },
+    Target { name: "concatenated_der", run: concatenated_der, seeds: &[] },
+];
+
+/// Tries one input on the target of that name.
+///
+/// # Panics
+/// When there is none, or what the target promises does not hold.
+pub fn run(name: &str, input: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of that name");
+    (target.run)(input);
+}
+
+fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000))
+}
+
+fn domain() -> Option<TrustDomain> {
+    "example.org".parse().ok()
+}
+
+/// What is taken for an ID is written as it was read.
+fn spiffe_id(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(id) = text.parse::<SpiffeId>() else { return };
+    assert_eq!(id.as_str(), text);
+    let again: SpiffeId =
+        format!("spiffe://{}{}", id.trust_domain(), id.path()).parse().expect("its own spelling");
+    assert_eq!(again, id);
+}
+
+/// No certificate of nobody's making is believed, in either role.
+fn leaf(input: &[u8]) {
+    let Some(domain) = domain() else { return };
+    let mut trust = TrustBundles::default();
+    if let Ok(bundle) = TrustBundle::from_der(domain, &[]) {
+        trust.insert(bundle);
+    }
+    let (first, second) = input.split_at(input.len() / 2);
+    for chain in [vec![input], vec![first, second]] {
+        let chain: Vec<_> = chain.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        for role in [Role::Client, Role::Server] {
+            assert!(verify_chain(&chain, &trust, role, now()).is_err());
+        }
+    }
+}
+
+/// No token verifies without a key.
+fn compact_jws(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let algorithms = Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::EdDsa).collect();
+    let issuer = Issuer::new("i".to_owned(), vec!["a".to_owned()], algorithms);
+    let Ok(issuer) = issuer.and_then(|issuer| issuer.with_profile(Profile::Generic)) else { return };
+    let empty = KeySet::parse(b"{\"keys\":[]}").ok().map(Arc::new);
+    assert!(token::verify(text, &[issuer], &|_| empty.clone(), now()).is_err());
+}
+
+fn key_set(input: &[u8]) {
+    if let Ok(set) = KeySet::parse(input) {
+        assert!(set.len() <= token::KEYS_MAX);
+    }
+}
+
+fn bundle_document(input: &[u8]) {
+    let Some(domain) = domain() else { return };
+    if let Ok(bundle) = TrustBundle::from_spiffe_json(domain, input) {
+        assert!(bundle.authorities().len() <= postern_identity::AUTHORITIES_MAX);
+    }
+}
+
+/// As the Workload API delivers chains and bundles.
+fn concatenated_der(input: &[u8]) {
+    let Some(domain) = domain() else { return };
+    drop(TrustBundle::from_concatenated_der(domain, input));
+    drop(X509Svid::from_workload_api(input, input.to_vec()));
+}
