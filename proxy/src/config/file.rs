@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::identity_headers::{
-    ClientCertFile, IdentityHeadersFile, XfccDetailFile, XfccFile, XfccModeFile,
+    ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,
 };
 pub use self::operations::{
     AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, SignerFile,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
 
-pub use self::identity_headers::{ClientCert, IdentityHeaders, XfccDetail, XfccMode};
+pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RetryConfig,
     RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity,

@@ -4,7 +4,7 @@
 //! here alone, after its decision has been filed.
 use super::body::RequestBody;
 use super::exchange::Exchange;
-use super::identity_headers;
+use super::identity_headers::{self, Telling};
 use super::normalise::Normalised;
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
@@ -97,12 +97,12 @@ pub(super) fn enforce(
 ) -> Result<Permitted, Refused> {
     // What is demanded is made ready first: a demand that cannot be met makes a deny of an allow, and is filed as one.
     let (verdict, duties) = Duties::of(verdict);
-    let identity = identity_headers::of(exchange, &route.identity_headers, &request);
-    exchange.file_verdict(route, &request, (&verdict, &identity));
+    let telling = identity_headers::of(exchange, &route.identity_headers, &request);
+    exchange.file_verdict(route, &request, (&verdict, &telling));
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
         (Decision::Allow, Enforcement::Enforce | Enforcement::Observe)
-        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, (duties, identity))),
+        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, (duties, telling))),
         (Decision::Deny, Enforcement::Enforce) => {
             exchange.keep_unread(body.into_unread());
             Err(denied(verdict))
@@ -110,11 +110,10 @@ pub(super) fn enforce(
     }
 }
 
-fn permit(request: Normalised, body: RequestBody, (duties, identity): (Duties, HeaderMap)) -> Permitted {
+fn permit(request: Normalised, body: RequestBody, (duties, telling): (Duties, Telling)) -> Permitted {
     let mut parts = request.into_upstream_parts();
     let response_headers = duties.apply(&mut parts.headers);
-    // Last: nothing that policy sets stands in their place.
-    parts.headers.extend(identity);
+    telling.apply(&mut parts.headers);
     Permitted { request: Request::from_parts(parts, body), response_headers }
 }
 

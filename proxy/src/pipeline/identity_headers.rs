@@ -2,10 +2,11 @@
 //! of the verified token. They are set last, on a request from which everything of that kind has been taken off.
 use super::exchange::Exchange;
 use super::normalise::Normalised;
-use crate::config::{ClientCert, IdentityHeaders, XfccDetail, XfccMode};
+use crate::config::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 use crate::listener::Connection;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_identity::subject_rfc2253;
 use postern_identity::token::Claims;
@@ -43,8 +44,39 @@ impl CertificateTexts {
     }
 }
 
-/// The headers that the route wants set.
-pub(super) fn of(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> HeaderMap {
+/// What the route has done to the headers of a permitted request.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    set: HeaderMap,
+    strips_token: bool,
+}
+
+impl Telling {
+    /// Does it. Last: nothing that policy sets stands in the place of what is set here.
+    pub(super) fn apply(self, headers: &mut HeaderMap) {
+        if self.strips_token {
+            headers.remove(AUTHORIZATION);
+        }
+        headers.extend(self.set);
+    }
+
+    /// What is done, as a record has it.
+    pub(super) fn mutations(&self) -> impl Iterator<Item = String> {
+        let stripped = self.strips_token.then(|| "remove authorization".to_owned());
+        stripped.into_iter().chain(self.set.keys().map(|name| format!("set {name}")))
+    }
+}
+
+/// What the route wants the upstream told, and not told.
+pub(super) fn of(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> Telling {
+    let strips_token = match wanted.token {
+        TokenPassage::Forward => false,
+        TokenPassage::Strip => request.headers().contains_key(AUTHORIZATION),
+    };
+    Telling { set: set(exchange, wanted, request), strips_token }
+}
+
+fn set(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let connection = &exchange.connection;
     if let Some(value) = xfcc(connection, wanted, request.received_client_cert()) {

@@ -1,5 +1,6 @@
 //! How a decision enters the log: from what is known of the exchange when it is made.
 use super::exchange::Exchange;
+use super::identity_headers::Telling;
 use super::normalise::Normalised;
 use super::obligations::deny_status;
 use super::refusal::{Refusal, Refused};
@@ -7,7 +8,7 @@ use super::span;
 use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::spans::Decided;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
 use postern_policy::{Decision, Verdict};
@@ -48,7 +49,7 @@ impl Exchange {
         &mut self,
         route: &Route,
         request: &Normalised,
-        (verdict, identity): (&Verdict, &HeaderMap),
+        (verdict, telling): (&Verdict, &Telling),
     ) {
         let refusal = Refusal::from_code(verdict.code);
         let (effect, would, decided) = match (verdict.decision, route.enforcement) {
@@ -65,7 +66,7 @@ impl Exchange {
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
-        let mutations = mutations(verdict, identity);
+        let mutations = mutations(verdict, telling);
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
         });
@@ -192,10 +193,9 @@ fn token(claims: &postern_identity::token::Claims) -> audit::TokenFacts<'_> {
 }
 
 /// In which the forwarded request differs from the one decided on, by policy's wish and by the route's.
-fn mutations(verdict: &Verdict, identity: &HeaderMap) -> Vec<String> {
+fn mutations(verdict: &Verdict, telling: &Telling) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
-    let told = identity.keys().map(|name| format!("set {name}"));
-    removed.chain(set).chain(told).collect()
+    removed.chain(set).chain(telling.mutations()).collect()
 }

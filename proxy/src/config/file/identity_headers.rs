@@ -13,6 +13,8 @@ pub struct IdentityHeadersFile {
     pub xfcc: Option<XfccFile>,
     /// Sends the caller's certificate as `client-cert` (RFC 9440): its `leaf`, or besides the intermediates as `client-cert-chain`.
     pub client_cert: Option<ClientCertFile>,
+    /// Whether the caller's token goes on in `authorization`; `forward` is the default.
+    pub token: Option<TokenPassageFile>,
     /// Header names and the claim of the verified token that each carries: a member's name, or a JSON pointer (`/realm/roles`). Lists are joined by commas; what is not printable ASCII is percent-encoded; a claim that is not there sends no header.
     pub claims: BTreeMap<String, String>,
 }
@@ -61,6 +63,17 @@ pub enum XfccDetailFile {
     Uri,
     /// Its certificate's DNS names.
     Dns,
+}
+
+/// Whether the caller's token goes on.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TokenPassageFile {
+    /// It does, as it came.
+    Forward,
+    /// It is taken off once policy has judged it.
+    Strip,
 }
 
 /// How much of the caller's certificate is sent on.

@@ -2,10 +2,11 @@
 
 use super::context::{Context, Reported};
 use crate::config::file::{
-    ClientCertFile, IdentityHeadersFile, TokenRuleFile, XfccDetailFile, XfccFile, XfccModeFile,
+    ClientCertFile, IdentityHeadersFile, TokenPassageFile, TokenRuleFile, XfccDetailFile, XfccFile,
+    XfccModeFile,
 };
 use crate::config::places::member;
-use crate::config::settings::{ClientCert, IdentityHeaders, XfccDetail, XfccMode};
+use crate::config::settings::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 use crate::pipeline::may_carry_claim;
 
 /// Headers that a request has for other reasons, and that would mean something else with a claim in them.
@@ -62,7 +63,11 @@ pub(super) fn identity_headers(
         Some(ClientCertFile::Leaf) => ClientCert::Leaf,
         Some(ClientCertFile::Chain) => ClientCert::Chain,
     };
-    Ok(IdentityHeaders { xfcc, xfcc_details, client_cert, claims })
+    let token = match file.token {
+        None | Some(TokenPassageFile::Forward) => TokenPassage::Forward,
+        Some(TokenPassageFile::Strip) => TokenPassage::Strip,
+    };
+    Ok(IdentityHeaders { xfcc, xfcc_details, client_cert, token, claims })
 }
 
 fn xfcc(file: Option<&XfccFile>) -> (XfccMode, Vec<XfccDetail>) {

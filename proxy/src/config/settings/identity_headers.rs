@@ -9,6 +9,8 @@ pub struct IdentityHeaders {
     pub xfcc_details: Vec<XfccDetail>,
     /// Whether `client-cert` is set (RFC 9440).
     pub client_cert: ClientCert,
+    /// Whether the caller's token goes on.
+    pub token: TokenPassage,
     /// Header names, lower-case, and the claim that each carries. Sorted by name, each once.
     pub claims: Vec<(String, String)>,
 }
@@ -42,6 +44,16 @@ pub enum XfccDetail {
     Uri,
     /// Its certificate's DNS names.
     Dns,
+}
+
+/// Whether `authorization` goes on with the caller's token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenPassage {
+    /// It does, as it came.
+    #[default]
+    Forward,
+    /// It is taken off once policy has judged it.
+    Strip,
 }
 
 /// Whether the caller's certificate is sent on by RFC 9440.

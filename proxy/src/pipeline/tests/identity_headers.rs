@@ -133,3 +133,17 @@ fn without_a_token_no_claim_header_reaches_the_upstream() {
         .run(async |_, caller| caller.ask("GET /told/x HTTP/1.1\nHost: a.test\nX_User: lie\n\n").await);
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
+
+#[test]
+fn the_callers_token_goes_on_unless_the_route_takes_it_off() {
+    let request = "GET /told/x HTTP/1.1\nHost: a.test\nAuthorization: Bearer TOKEN\n\n";
+    let (headers, mutations) = told("token: strip, claims: { x-user: sub }", request);
+    assert!(!headers.contains_key("authorization"));
+    assert_eq!(headers["x-user"], "alice");
+    assert_eq!(mutations, json!(["remove authorization", "set x-user"]));
+    for written in ["token: forward", ""] {
+        let (headers, mutations) = told(written, request);
+        assert!(headers["authorization"].to_str().unwrap().starts_with("Bearer ey"));
+        assert_eq!(mutations, json!(null));
+    }
+}
