@@ -297,6 +297,7 @@ fn an_empty_list_is_a_mistake() {
 #[cfg(feature = "fips")]
 mod fips {
     use super::*;
+    use crate::testing::now;
     use crate::token::{Algorithm, Issuer, IssuerError};
     use crate::{Role, VerifyError, verify_chain};
 
