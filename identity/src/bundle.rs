@@ -1,23 +1,23 @@
 //! Trust bundles: the authorities of one trust domain, and the map that keeps trust domains apart.
 
+mod document;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::Error as PemError;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use serde_json::{Map, Value};
+use rustls_pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
 
+pub use self::document::BundleMap;
+use self::document::Document;
 use crate::id::TrustDomain;
-use crate::json::{self, Limits};
-use crate::x509::{self, Window};
+use crate::x509::constraints::UriConstraints;
+use crate::x509::{self, Window, issuer};
 
 /// The most authorities that one trust domain may have.
 pub const AUTHORITIES_MAX: usize = 256;
 /// The largest bundle that is read, in bytes of PEM, DER or JSON.
 pub const BUNDLE_BYTES_MAX: usize = 1024 * 1024;
-
-const JSON_LIMITS: Limits = Limits { depth_max: 8, values_max: 16 * 1024 };
 
 /// Why a bundle was refused. A bundle is taken whole or not at all: an authority that silently fell out would be an
 /// outage that nobody can explain.
@@ -43,6 +43,22 @@ pub enum BundleError {
     /// More than [`AUTHORITIES_MAX`] authorities or [`BUNDLE_BYTES_MAX`] bytes.
     #[error("the trust bundle of `{0}` is too large: at most 256 authorities in 1 MiB")]
     TooLarge(TrustDomain),
+    /// Not the JSON document of Trust_Domain_and_Bundle §5.
+    #[error("this is not a SPIFFE bundle map: {0}")]
+    Map(String),
+    /// Older than the one in force.
+    #[error(
+        "the trust bundle of `{trust_domain}` has the sequence number {found} and the one in force has {known}: \
+         it is an earlier one; write the newest, or remove `spiffe_sequence`"
+    )]
+    Superseded {
+        /// Whose bundle it is.
+        trust_domain: TrustDomain,
+        /// Its sequence number.
+        found: u64,
+        /// That of the bundle that it would replace.
+        known: u64,
+    },
 }
 
 /// One authority of a trust domain: a CA certificate that its SVIDs lead to.
@@ -50,6 +66,7 @@ pub enum BundleError {
 pub struct Authority {
     der: CertificateDer<'static>,
     window: Window,
+    uri_constraints: Option<UriConstraints>,
 }
 
 impl Authority {
@@ -70,6 +87,11 @@ impl Authority {
     pub fn not_after(&self) -> UnixTime {
         self.window.not_after
     }
+
+    /// What URIs it may speak for, when it is restricted. Its anchor does not tell.
+    pub(crate) fn uri_constraints(&self) -> Option<&UriConstraints> {
+        self.uri_constraints.as_ref()
+    }
 }
 
 impl std::fmt::Debug for Authority {
@@ -88,6 +110,8 @@ pub struct TrustBundle {
     authorities: Box<[Authority]>,
     /// Converted once, since every handshake needs them; same order as `authorities`.
     anchors: Box<[TrustAnchor<'static>]>,
+    sequence: Option<u64>,
+    refresh_interval: Duration,
 }
 
 impl TrustBundle {
@@ -117,7 +141,13 @@ impl TrustBundle {
             authorities.push(authority);
             anchors.push(anchor);
         }
-        Ok(Self { trust_domain, authorities: authorities.into(), anchors: anchors.into() })
+        Ok(Self {
+            trust_domain,
+            authorities: authorities.into(),
+            anchors: anchors.into(),
+            sequence: None,
+            refresh_interval: document::REFRESH_DEFAULT,
+        })
     }
 
     /// From a PEM file with one or more certificates.
@@ -152,14 +182,48 @@ impl TrustBundle {
     /// are passed over, as §4.2.2 asks; so are those without `x5c` (X509-SVID §6.2).
     ///
     /// # Errors
-    /// As [`TrustBundle::from_der`], and a document that is not JSON, repeats a member, or has no `keys`.
+    /// As [`TrustBundle::from_der`], and a document that is not JSON, repeats a member, has no `keys`, or whose
+    /// `spiffe_sequence` or `spiffe_refresh_hint` is no whole number.
     pub fn from_spiffe_json(trust_domain: TrustDomain, document: &[u8]) -> Result<Self, BundleError> {
         if document.len() > BUNDLE_BYTES_MAX {
             return Err(BundleError::TooLarge(trust_domain));
         }
-        match x509_keys(document) {
-            Ok(certificates) => Self::from_der(trust_domain, &certificates),
+        match Document::parse(document) {
+            Ok(document) => Self::from_document(trust_domain, document),
             Err(detail) => Err(BundleError::Document(trust_domain, detail)),
+        }
+    }
+
+    fn from_document(trust_domain: TrustDomain, document: Document) -> Result<Self, BundleError> {
+        let Document { certificates, sequence, refresh_interval } = document;
+        let bundle = Self::from_der(trust_domain, &certificates)?;
+        Ok(Self { sequence, refresh_interval, ..bundle })
+    }
+
+    /// The document's own number, which grows with every change (Trust_Domain_and_Bundle §4.1.1).
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
+    /// How long to wait before the bundle is fetched again: the document's hint, no less than 30 s and no more than a
+    /// day, or five minutes without one (Trust_Domain_and_Bundle §4.1.2).
+    #[must_use]
+    pub fn refresh_interval(&self) -> Duration {
+        self.refresh_interval
+    }
+
+    /// Whether this bundle may take the place of an earlier one from the same source: a lower sequence number never
+    /// replaces a higher one (Trust_Domain_and_Bundle §4.1.1). Bundles without a number are taken as they come.
+    ///
+    /// # Errors
+    /// [`BundleError::Superseded`].
+    pub fn check_succeeds(&self, earlier: &Self) -> Result<(), BundleError> {
+        match (self.sequence, earlier.sequence) {
+            (Some(found), Some(known)) if found < known => {
+                Err(BundleError::Superseded { trust_domain: self.trust_domain.clone(), found, known })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -224,32 +288,20 @@ fn authority(der: &CertificateDer<'_>) -> Result<(Authority, TrustAnchor<'static
         Ok(_) => {}
         Err(error) => return Err(error.to_string()),
     }
+    issuer::check_names(&certificate).map_err(|uri| {
+        format!("its name `{uri}` is a workload's, an authority bears that of a trust domain")
+    })?;
     let window = Window::of(certificate.validity());
     let der = der.clone().into_owned();
-    let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?.to_owned();
-    Ok((Authority { der, window }, anchor))
-}
-
-fn x509_keys(document: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let document = json::parse(document, JSON_LIMITS).map_err(|error| error.to_string())?;
-    let keys = document.get("keys").and_then(Value::as_array).ok_or("the member `keys` is not a list")?;
-    keys.iter().filter_map(|key| x509_key(key.as_object()?)).collect()
-}
-
-fn x509_key(key: &Map<String, Value>) -> Option<Result<CertificateDer<'static>, String>> {
-    if key.get("use").and_then(Value::as_str) != Some("x509-svid")
-        || !matches!(key.get("kty").and_then(Value::as_str), Some("RSA" | "EC"))
-    {
-        return None;
+    let mut anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?.to_owned();
+    let mut uri_constraints = None;
+    if let Some(constraints) = &anchor.name_constraints {
+        let (uris, rest) = UriConstraints::take_from(constraints)
+            .map_err(|detail| format!("its name constraints cannot be read: {detail}"))?;
+        uri_constraints = Some(uris);
+        anchor.name_constraints = rest.map(Der::from);
     }
-    // X509-SVID §6.2: of several certificates only the first counts.
-    let text = key.get("x5c")?.as_array()?.first()?.as_str()?;
-    Some(
-        STANDARD
-            .decode(text)
-            .map(CertificateDer::from)
-            .map_err(|error| format!("`x5c` is not base64: {error}")),
-    )
+    Ok((Authority { der, window, uri_constraints }, anchor))
 }
 
 /// The bundles in force, by trust domain. Bundles are never merged (Federation §4.2).

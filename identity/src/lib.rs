@@ -20,7 +20,9 @@ pub mod tls;
 pub mod token;
 mod x509;
 
-pub use bundle::{AUTHORITIES_MAX, Authority, BUNDLE_BYTES_MAX, BundleError, TrustBundle, TrustBundles};
+pub use bundle::{
+    AUTHORITIES_MAX, Authority, BUNDLE_BYTES_MAX, BundleError, BundleMap, TrustBundle, TrustBundles,
+};
 pub use id::{IdError, SpiffeId, TrustDomain};
 pub use principal::Principal;
 pub use svid::{SvidError, X509Svid};

@@ -1,8 +1,9 @@
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{IsCa, KeyUsagePurpose};
 
 use super::*;
-use crate::testing::{Ca, domain};
+use crate::testing::{Ca, domain, uri};
 
 fn pem(der: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
@@ -73,6 +74,78 @@ fn a_bundle_is_taken_whole_or_not_at_all() {
         TrustBundle::from_spiffe_json(td(), br#"{"keys":[{"kty":"EC","use":"x509-svid","x5c":["-"]}]}"#),
         Err("base64"),
     );
+}
+
+#[test]
+fn an_authority_bears_the_name_of_a_trust_domain_or_none() {
+    let named = |id| Ca::root_with("x", |params| params.subject_alt_names = vec![uri(id)]).der;
+    let of = |id| TrustBundle::from_der(domain("example.org"), &[named(id)]);
+    assert!(of("spiffe://example.org").is_ok());
+    assert!(of("https://ca.example.org/a").is_ok());
+    check(of("spiffe://example.org/a"), Err("`spiffe://example.org/a` is a workload's"));
+    check(of("SPIFFE://example.org"), Err("`SPIFFE://example.org` is a workload's"));
+}
+
+#[test]
+fn a_lower_sequence_number_never_follows_a_higher_one() {
+    let numbered = |number: &str| {
+        let document = format!(r#"{{"keys":[],"spiffe_sequence":{number}}}"#);
+        TrustBundle::from_spiffe_json(domain("example.org"), document.as_bytes())
+    };
+    let highest = numbered("18446744073709551615").unwrap();
+    assert_eq!(highest.sequence(), Some(u64::MAX));
+    let (seven, eight) = (numbered("7").unwrap(), numbered("8").unwrap());
+    assert!(eight.check_succeeds(&seven).is_ok() && seven.check_succeeds(&seven).is_ok());
+    let error = seven.check_succeeds(&eight).unwrap_err();
+    assert!(error.to_string().contains("has the sequence number 7 and the one in force has 8"), "{error}");
+    let none = TrustBundle::from_der(domain("example.org"), &[]).unwrap();
+    assert!(none.check_succeeds(&eight).is_ok() && seven.check_succeeds(&none).is_ok());
+    for number in ["-1", "1.5", "1e3", "18446744073709551616", "\"7\"", "null"] {
+        check(numbered(number), Err("`spiffe_sequence`"));
+    }
+}
+
+#[test]
+fn a_refresh_hint_is_kept_within_bounds() {
+    let hinted = |hint: &str| {
+        let document = format!(r#"{{"keys":[]{hint}}}"#);
+        TrustBundle::from_spiffe_json(domain("example.org"), document.as_bytes())
+    };
+    for (hint, seconds) in [("", 300), ("0", 30), ("29", 30), ("600", 600), ("86401", 86400)] {
+        let member =
+            if hint.is_empty() { String::new() } else { format!(r#","spiffe_refresh_hint":{hint}"#) };
+        assert_eq!(hinted(&member).unwrap().refresh_interval(), Duration::from_secs(seconds), "{hint}");
+    }
+    check(hinted(r#","spiffe_refresh_hint":"soon""#), Err("`spiffe_refresh_hint`"));
+    check(hinted(r#","spiffe_refresh_hint":-1"#), Err("`spiffe_refresh_hint`"));
+}
+
+#[test]
+fn a_map_keeps_the_bundles_of_trust_domains_apart() {
+    let (a, b) = (Ca::root("a").der, Ca::root("b").der);
+    let map = format!(
+        r#"{{"spiffe_refresh_hint":60,"trust_domains":{{"a.org":{{"keys":[{}],"spiffe_refresh_hint":3600}},"b.org":{{"keys":[{}]}}}}}}"#,
+        x5c(&a),
+        x5c(&b)
+    );
+    let map = BundleMap::from_spiffe_json(map.as_bytes()).unwrap();
+    assert_eq!(map.refresh_interval, Duration::from_secs(60));
+    assert_eq!(map.bundles.len(), 2);
+    let of = |name| map.bundles.get(&domain(name)).unwrap().authorities()[0].der();
+    assert_eq!((of("a.org"), of("b.org")), (&a, &b));
+    for (map, message) in [
+        (r#"{}"#, "`trust_domains`"),
+        (r#"[]"#, "not an object"),
+        (r#"{"trust_domains":[]}"#, "`trust_domains`"),
+        (r#"{"trust_domains":{"a.org":{"keys":[]},"a.org":{"keys":[]}}}"#, "occurs twice"),
+        (r#"{"trust_domains":{"A.org":{"keys":[]}}}"#, "`A.org` is not a trust domain"),
+        (r#"{"trust_domains":{"a.org":{"keys":[]},"b.org":{}}}"#, "`b.org`"),
+        (r#"{"trust_domains":{"a.org":3}}"#, "`a.org`"),
+        (r#"{"trust_domains":{},"spiffe_refresh_hint":[]}"#, "`spiffe_refresh_hint`"),
+    ] {
+        let error = BundleMap::from_spiffe_json(map.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
 }
 
 #[test]

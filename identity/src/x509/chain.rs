@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime}
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, aws_lc_rs as algorithms};
 
 use super::error::VerifyError;
+use super::issuer;
 use super::leaf::{self, Leaf, Purpose};
 use super::{CERTIFICATE_BYTES_MAX, CHAIN_BYTES_MAX, INTERMEDIATES_MAX, Window};
 use crate::bundle::{TrustBundle, TrustBundles};
@@ -153,11 +154,22 @@ fn judge_path(path: &VerifiedPath<'_>, bundle: &TrustBundle, now: UnixTime) -> R
     if now < window.not_before {
         return Err(VerifyError::NotYetValid { not_before: window.not_before });
     }
+    if let Some(constraints) = authority.uri_constraints() {
+        let leaf = path.end_entity().der();
+        let parsed = super::parse(&leaf).map_err(VerifyError::Malformed)?;
+        if !constraints.are_met_by(&parsed) {
+            return Err(VerifyError::NameConstraint);
+        }
+    }
     for intermediate in path.intermediate_certificates() {
         let der = intermediate.der();
         let parsed = super::parse(&der).map_err(VerifyError::ChainMalformed)?;
         if !leaf::may_sign_certificates(&parsed) {
             return Err(VerifyError::IssuerKeyUsage);
+        }
+        issuer::check_names(&parsed).map_err(VerifyError::IssuerSpiffeId)?;
+        if authority.uri_constraints().is_some_and(|constraints| !constraints.are_met_by(&parsed)) {
+            return Err(VerifyError::NameConstraint);
         }
         window = window.overlap(Window::of(parsed.validity()));
     }

@@ -88,7 +88,13 @@ pub enum VerifyError {
     /// RFC 5280 §4.2.1.3: an issuer may sign certificates.
     #[error("an intermediate certificate may not sign certificates: its key usage lacks keyCertSign")]
     IssuerKeyUsage,
-    /// A name constraint is not met, or is of a kind that cannot be judged (URI constraints among them).
+    /// X509-SVID §3.2: the SPIFFE ID of a signing certificate names a trust domain and has no path.
+    #[error(
+        "an intermediate certificate bears `{0}`, a signing certificate names a trust domain and no workload"
+    )]
+    IssuerSpiffeId(String),
+    /// A name constraint is not met, or is of a kind that cannot be judged: a directory or mail name's, or an
+    /// intermediate's about URIs.
     #[error("a name constraint of the chain is not met or cannot be judged")]
     NameConstraint,
     /// Signed with SHA-1, MD5, short RSA or another algorithm that is not taken.
@@ -120,6 +126,7 @@ impl VerifyError {
             Self::Expired { .. } => "tls.chain.expired",
             Self::NotYetValid { .. } => "tls.chain.not_yet_valid",
             Self::IssuerKeyUsage => "tls.chain.issuer_key_usage",
+            Self::IssuerSpiffeId(_) => "tls.chain.issuer_spiffe_id",
             Self::NameConstraint => "tls.chain.name_constraint",
             Self::SignatureAlgorithm => "tls.chain.signature_algorithm",
         }

@@ -15,7 +15,7 @@ use super::error::VerifyError;
 use crate::id::SpiffeId;
 
 /// The longest piece of a peer's own text that goes into an error.
-const QUOTE_CHARS_MAX: usize = 256;
+pub(crate) const QUOTE_CHARS_MAX: usize = 256;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// What a leaf certificate claims. Nothing in it is proven before its chain is.

@@ -1,7 +1,10 @@
 //! X.509-SVIDs: the rules of the leaf, the path to the trust bundle, and what comes out when both hold.
 
 pub(crate) mod chain;
+pub(crate) mod constraints;
+pub(crate) mod der;
 pub(crate) mod error;
+pub(crate) mod issuer;
 pub(crate) mod leaf;
 pub(crate) mod subject;
 

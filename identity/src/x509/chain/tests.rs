@@ -1,11 +1,13 @@
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, RsaKeySize, SanType,
+    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, RsaKeySize,
+    SanType,
 };
 
 use super::*;
 use crate::id::IdError;
 use crate::testing::{Ca, NOW_S, at, bundles, domain, extension, now, uri, window};
+use crate::x509::der;
 
 const ID: &str = "spiffe://example.org/orders";
 
@@ -318,6 +320,100 @@ fn name_constraints_are_met_or_refused() {
     check(&[outside.der], &bundles([dns.bundle("example.org")]), "tls.chain.name_constraint");
     let ip = constrained(GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([10, 0, 0, 0], 8)));
     check(&[ip.leaf(ID).der], &bundles([ip.bundle("example.org")]), ID);
+}
+
+/// A name constraints extension about URIs alone.
+fn uri_constraints(permitted: &[&str], excluded: &[&str]) -> CustomExtension {
+    let list = |tag, hosts: &[&str]| {
+        let subtrees: Vec<u8> =
+            hosts.iter().flat_map(|host| der::wrap(0x30, &der::wrap(0x86, host.as_bytes()))).collect();
+        if subtrees.is_empty() { vec![] } else { der::wrap(tag, &subtrees) }
+    };
+    let content = der::wrap(0x30, &[list(0xa0, permitted), list(0xa1, excluded)].concat());
+    extension(&[2, 5, 29, 30], &content, true)
+}
+
+#[test]
+fn an_authority_may_be_held_to_the_trust_domains_that_its_constraints_name() {
+    let refused = "tls.chain.name_constraint";
+    for (permitted, excluded, expected) in [
+        (&["example.org"][..], &[][..], ID),
+        (&["EXAMPLE.ORG"], &[], ID),
+        (&["other.org", "example.org"], &[], ID),
+        (&[".org"], &[], ID),
+        (&["org"], &[], refused),
+        (&[".example.org"], &[], refused),
+        (&["other.org"], &[], refused),
+        (&[""], &[], refused),
+        (&["spiffe://example.org"], &[], refused),
+        (&[], &["other.org"], ID),
+        (&[], &["example.org"], refused),
+        (&[], &[".org"], refused),
+        (&[], &["spiffe://other.org"], refused),
+        (&["example.org"], &["example.org"], refused),
+    ] {
+        let root = Ca::root_with("root", |params| {
+            params.custom_extensions.push(uri_constraints(permitted, excluded));
+        });
+        let trusted = bundles([root.bundle("example.org")]);
+        check(&[root.leaf(ID).der], &trusted, expected);
+        let middle = root.intermediate("middle", |_| {});
+        check(&[middle.leaf(ID).der, middle.der], &trusted, expected);
+    }
+    // An address is no name, and cannot be constrained by one.
+    let root = Ca::root_with("root", |params| {
+        params.custom_extensions.push(uri_constraints(&["1.2.3.4"], &[]));
+    });
+    check(&[root.leaf("spiffe://1.2.3.4/a").der], &bundles([root.bundle("1.2.3.4")]), refused);
+}
+
+#[test]
+fn an_intermediate_is_held_to_its_authority_and_its_own_constraints_cannot_be_judged() {
+    let root = Ca::root_with("root", |params| {
+        params.custom_extensions.push(uri_constraints(&["example.org"], &[]));
+    });
+    let trusted = bundles([root.bundle("example.org")]);
+    let named = |id| root.intermediate("middle", |params| params.subject_alt_names = vec![uri(id)]);
+    let (own, foreign) = (named("spiffe://example.org"), named("spiffe://other.org"));
+    check(&[own.leaf(ID).der, own.der], &trusted, ID);
+    check(&[foreign.leaf(ID).der, foreign.der], &trusted, "tls.chain.name_constraint");
+    let narrow = root.intermediate("narrow", |params| {
+        params.custom_extensions.push(uri_constraints(&["example.org"], &[]));
+    });
+    check(&[narrow.leaf(ID).der, narrow.der], &trusted, "tls.chain.name_constraint");
+}
+
+#[test]
+fn constraints_on_other_names_hold_beside_those_on_uris() {
+    let dns = |host: &str| der::wrap(0x30, &der::wrap(0x82, host.as_bytes()));
+    let of_uri = |host: &str| der::wrap(0x30, &der::wrap(0x86, host.as_bytes()));
+    let content = der::wrap(0x30, &der::wrap(0xa0, &[dns("example.org"), of_uri("example.org")].concat()));
+    let root = Ca::root_with("root", |params| {
+        params.custom_extensions.push(extension(&[2, 5, 29, 30], &content, true));
+    });
+    let trusted = bundles([root.bundle("example.org")]);
+    let with_dns = |name: &str| {
+        let name = SanType::DnsName(name.try_into().unwrap());
+        root.leaf_with(ID, |params| params.subject_alt_names.push(name)).der
+    };
+    check(&[with_dns("orders.example.org")], &trusted, ID);
+    check(&[with_dns("elsewhere.net")], &trusted, "tls.chain.name_constraint");
+}
+
+#[test]
+fn an_intermediate_bears_the_name_of_a_trust_domain_or_none() {
+    let root = Ca::root("root");
+    let trusted = bundles([root.bundle("example.org")]);
+    for (name, expected) in [
+        ("spiffe://example.org", ID),
+        ("spiffe://upstream.example.org", ID),
+        ("https://ca.example.org/a", ID),
+        ("spiffe://example.org/ca", "tls.chain.issuer_spiffe_id"),
+        ("SPIFFE://example.org", "tls.chain.issuer_spiffe_id"),
+    ] {
+        let middle = root.intermediate("middle", |params| params.subject_alt_names = vec![uri(name)]);
+        check(&[middle.leaf(ID).der, middle.der], &trusted, expected);
+    }
 }
 
 #[test]

@@ -45,7 +45,8 @@ impl Paths {
         [&self.certificate, &self.key].into_iter().chain(bundles).map(|path| Stamp::now(path)).collect()
     }
 
-    fn load(&self) -> Result<IdentityUpdate, FilesError> {
+    /// What the files say now. An earlier bundle never takes the place of a later one.
+    fn load(&self, in_force: Option<&IdentityUpdate>) -> Result<IdentityUpdate, FilesError> {
         let certificate = read(&self.certificate, SVID_BYTES_MAX)?;
         let key = read(&self.key, SVID_BYTES_MAX)?;
         let svid = X509Svid::from_pem(&certificate, &key).map_err(|error| FilesError::Svid {
@@ -56,8 +57,11 @@ impl Paths {
         let mut trust = TrustBundles::default();
         for (trust_domain, path) in &self.trust_bundles {
             let content = read(path, u64::try_from(BUNDLE_BYTES_MAX).unwrap_or(u64::MAX))?;
-            let bundle = bundle(trust_domain.clone(), &content)
-                .map_err(|error| FilesError::Bundle { path: path.clone(), error })?;
+            let refused = |error| FilesError::Bundle { path: path.clone(), error };
+            let bundle = bundle(trust_domain.clone(), &content).map_err(refused)?;
+            if let Some(earlier) = in_force.and_then(|update| update.trust.get(trust_domain)) {
+                bundle.check_succeeds(earlier).map_err(refused)?;
+            }
             trust.insert(bundle);
         }
         Ok(IdentityUpdate { svid: Some(Arc::new(svid)), trust: Arc::new(trust) })
@@ -79,7 +83,7 @@ pub(super) async fn run(paths: Paths, outlet: Outlet, clock: Arc<dyn Clock>) {
     loop {
         let stamps = paths.stamps();
         if seen.as_ref() != Some(&stamps) {
-            match paths.load() {
+            match paths.load(loaded.as_ref()) {
                 Ok(update) => {
                     trouble = None;
                     loaded = Some(update.clone());

@@ -54,7 +54,7 @@ impl World {
 
     #[track_caller]
     fn check_refused(&self, reason: &str) {
-        let error = self.paths().load().unwrap_err();
+        let error = self.paths().load(None).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
 }
@@ -62,7 +62,7 @@ impl World {
 #[test]
 fn three_good_files_are_an_identity() {
     let world = World::new();
-    let update = world.paths().load().unwrap();
+    let update = world.paths().load(None).unwrap();
     assert_eq!(update.svid.unwrap().spiffe_id().as_str(), ID);
     assert_eq!(update.trust.get(world.ca.trust_domain()), Some(&world.ca.bundle().unwrap()));
 }
@@ -76,8 +76,31 @@ fn a_bundle_may_be_a_spiffe_document() {
         "bundle.pem",
         &format!("\n {{\"keys\":[{{\"kty\":\"EC\",\"use\":\"x509-svid\",\"x5c\":[\"{base64}\"]}}]}}"),
     );
-    let update = world.paths().load().unwrap();
+    let update = world.paths().load(None).unwrap();
     assert_eq!(update.trust.get(world.ca.trust_domain()), Some(&world.ca.bundle().unwrap()));
+}
+
+#[test]
+fn a_bundle_with_a_lower_sequence_number_does_not_replace_one_with_a_higher() {
+    let world = World::new();
+    let write = |number: u32| {
+        let pem = world.ca.bundle_pem();
+        let base64: String = pem.lines().filter(|line| !line.starts_with("---")).collect();
+        let key = format!(r#"{{"kty":"EC","use":"x509-svid","x5c":["{base64}"]}}"#);
+        world.write("bundle.pem", &format!(r#"{{"spiffe_sequence":{number},"keys":[{key}]}}"#));
+    };
+    write(8);
+    let loaded = world.paths().load(None).unwrap();
+    assert!(world.paths().load(Some(&loaded)).is_ok());
+    write(7);
+    let error = world.paths().load(Some(&loaded)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("bundle.pem`: the trust bundle of `example.org` has the sequence number 7")
+    );
+    write(9);
+    assert!(world.paths().load(Some(&loaded)).is_ok());
 }
 
 #[test]
@@ -165,7 +188,7 @@ async fn a_rotation_is_taken_up_when_it_is_whole() {
 #[test]
 fn a_certificate_that_expired_is_told() {
     let world = World::new();
-    let update = world.paths().load().unwrap();
+    let update = world.paths().load(None).unwrap();
     #[derive(Debug)]
     struct Later(u64);
     impl Clock for Later {
