@@ -1,12 +1,14 @@
 //! The rows, a file a family.
 
 mod sid;
+mod tb;
+mod x5;
 
 use crate::Row;
 
 /// Every row, in the order of the table: families as the identity specification lists them, numbers upwards.
 pub(crate) fn all() -> Vec<Row> {
-    let families = [sid::rows()];
+    let families = [sid::rows(), x5::rows(), tb::rows()];
     let mut all = Vec::new();
     for mut family in families {
         family.sort_by_key(|row| row.id);

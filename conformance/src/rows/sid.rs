@@ -1,7 +1,12 @@
 //! SPIFFE IDs.
 
-use postern_identity::{IdError, SpiffeId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern_identity::{IdError, Peer, SpiffeId};
+use rcgen::{KeyPair, PublicKeyData};
+use rustls_pki_types::CertificateDer;
 
+use crate::kit::certificates::{Ca, judge};
 use crate::{Row, row};
 
 fn id(text: &str) -> Result<SpiffeId, IdError> {
@@ -48,7 +53,18 @@ fn whole() -> Vec<Row> {
             .accepts("2048 bytes", || id(&long(2048)))
             .refuses("2049 bytes", "2048", || id(&long(2049))),
         row("SID-10", "claims belong to a domain", "SPIFFE-ID §4.1.2 (S)").open("not tried here yet"),
-        row("SID-11", "SVIDs of defined types only", "SPIFFE-ID §3.3").open("not tried here yet"),
+        row("SID-11", "SVIDs of defined types only", "SPIFFE-ID §3.3")
+            .accepts("an X.509-SVID", || presented(|leaf, _| leaf))
+            .refuses("a bare public key", "tls.svid.malformed", || presented(|_, key| key))
+            .refuses("the certificate's PEM", "tls.svid.malformed", || {
+                presented(|leaf, _| {
+                    let text = STANDARD.encode(leaf);
+                    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").into_bytes()
+                })
+            })
+            .refuses("a token", "tls.svid.malformed", || {
+                presented(|_, _| b"eyJhbGciOiJub25lIn0.e30.".to_vec())
+            }),
     ]
 }
 
@@ -76,4 +92,13 @@ fn parts() -> Vec<Row> {
 fn same(a: &str, b: &str) -> Result<(), String> {
     let (a, b) = (id(a).map_err(|e| e.to_string())?, id(b).map_err(|e| e.to_string())?);
     if a == b { Ok(()) } else { Err("not the same".to_owned()) }
+}
+
+/// A caller that presents what comes of a right leaf and its public key.
+fn presented(choose: impl FnOnce(Vec<u8>, Vec<u8>) -> Vec<u8>) -> Result<Peer, String> {
+    let ca = Ca::root();
+    let key = KeyPair::generate().map_err(|error| error.to_string())?;
+    let public = key.subject_public_key_info();
+    let leaf = ca.leaf_of(key, |_| {}).der.to_vec();
+    judge(&[CertificateDer::from(choose(leaf, public))], &ca.bundles())
 }

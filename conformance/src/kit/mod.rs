@@ -1,0 +1,3 @@
+//! What cases are made of.
+
+pub(crate) mod certificates;
