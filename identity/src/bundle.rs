@@ -12,7 +12,10 @@ pub use self::document::BundleMap;
 use self::document::Document;
 use crate::id::TrustDomain;
 use crate::x509::constraints::UriConstraints;
-use crate::x509::{self, Window, issuer};
+use crate::x509::revocation::{
+    REVOCATION_LISTS_MAX, Revocation, RevocationError, RevocationList, RevocationMode,
+};
+use crate::x509::{self, Window, issuer, leaf};
 
 /// The most authorities that one trust domain may have.
 pub const AUTHORITIES_MAX: usize = 256;
@@ -67,6 +70,7 @@ pub struct Authority {
     der: CertificateDer<'static>,
     window: Window,
     uri_constraints: Option<UriConstraints>,
+    may_sign_lists: bool,
 }
 
 impl Authority {
@@ -112,6 +116,7 @@ pub struct TrustBundle {
     anchors: Box<[TrustAnchor<'static>]>,
     sequence: Option<u64>,
     refresh_interval: Duration,
+    revocation: Revocation,
 }
 
 impl TrustBundle {
@@ -147,6 +152,7 @@ impl TrustBundle {
             anchors: anchors.into(),
             sequence: None,
             refresh_interval: document::REFRESH_DEFAULT,
+            revocation: Revocation::off(),
         })
     }
 
@@ -227,6 +233,54 @@ impl TrustBundle {
         }
     }
 
+    /// The same authorities, with revocation lists beside them (RFC 5280 §5) and what is to be made of certificates
+    /// about which they say nothing. Lists that none of the authorities signed count for intermediates.
+    ///
+    /// # Errors
+    /// More than [`REVOCATION_LISTS_MAX`] lists.
+    pub fn with_revocation(
+        self,
+        lists: Vec<RevocationList>,
+        mode: RevocationMode,
+    ) -> Result<Self, RevocationError> {
+        if lists.len() > REVOCATION_LISTS_MAX {
+            return Err(RevocationError::TooLarge);
+        }
+        let revocation = Revocation::new(lists, mode, |list| self.issuers_of(list));
+        Ok(Self { revocation, ..self })
+    }
+
+    /// Whether a list is from one of the authorities.
+    #[must_use]
+    pub fn has_issued(&self, list: &RevocationList) -> bool {
+        !self.issuers_of(list).is_empty()
+    }
+
+    fn issuers_of(&self, list: &RevocationList) -> Box<[usize]> {
+        let places = self.authorities.iter().zip(&self.anchors).enumerate();
+        places
+            .filter(|(_, (authority, anchor))| {
+                authority.may_sign_lists && list.is_by(&anchor.subject, &anchor.subject_public_key_info)
+            })
+            .map(|(place, _)| place)
+            .collect()
+    }
+
+    /// What becomes of certificates that no list calls good.
+    #[must_use]
+    pub fn revocation_mode(&self) -> RevocationMode {
+        self.revocation.mode()
+    }
+
+    /// The revocation lists, each once, in the order given.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.revocation.lists()
+    }
+
+    pub(crate) fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
     /// Whose bundle it is.
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
@@ -245,21 +299,20 @@ impl TrustBundle {
 
     /// The authority behind an anchor that was lent by this bundle: by place, since a renewed authority has the name
     /// and the key of the one before, and another validity.
-    pub(crate) fn authority_of(&self, anchor: &TrustAnchor<'_>) -> Option<&Authority> {
-        self.anchors
-            .iter()
-            .zip(&self.authorities)
-            .find(|(own, _)| {
-                std::ptr::eq(std::ptr::from_ref(*own).cast::<()>(), std::ptr::from_ref(anchor).cast())
-            })
-            .map(|(_, authority)| authority)
+    pub(crate) fn authority_of(&self, anchor: &TrustAnchor<'_>) -> Option<(usize, &Authority)> {
+        let place = self.anchors.iter().position(|own| {
+            std::ptr::eq(std::ptr::from_ref(own).cast::<()>(), std::ptr::from_ref(anchor).cast())
+        })?;
+        Some((place, self.authorities.get(place)?))
     }
 }
 
 /// Bundles are the same when they trust the same, which is how a source tells a change from a repetition.
 impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
-        self.trust_domain == other.trust_domain && self.authorities == other.authorities
+        self.trust_domain == other.trust_domain
+            && self.authorities == other.authorities
+            && self.revocation == other.revocation
     }
 }
 
@@ -270,6 +323,7 @@ impl std::fmt::Debug for TrustBundle {
         out.debug_struct("TrustBundle")
             .field("trust_domain", &self.trust_domain)
             .field("authorities", &self.authorities)
+            .field("revocation", &self.revocation)
             .finish_non_exhaustive()
     }
 }
@@ -292,6 +346,7 @@ fn authority(der: &CertificateDer<'_>) -> Result<(Authority, TrustAnchor<'static
         format!("its name `{uri}` is a workload's, an authority bears that of a trust domain")
     })?;
     let window = Window::of(certificate.validity());
+    let may_sign_lists = leaf::may_sign_lists(&certificate);
     let der = der.clone().into_owned();
     let mut anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| error.to_string())?.to_owned();
     let mut uri_constraints = None;
@@ -301,7 +356,7 @@ fn authority(der: &CertificateDer<'_>) -> Result<(Authority, TrustAnchor<'static
         uri_constraints = Some(uris);
         anchor.name_constraints = rest.map(Der::from);
     }
-    Ok((Authority { der, window, uri_constraints }, anchor))
+    Ok((Authority { der, window, uri_constraints, may_sign_lists }, anchor))
 }
 
 /// The bundles in force, by trust domain. Bundles are never merged (Federation §4.2).

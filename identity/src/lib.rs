@@ -28,6 +28,9 @@ pub use principal::Principal;
 pub use svid::{SvidError, X509Svid};
 pub use x509::chain::{Peer, Role, verify_chain};
 pub use x509::error::VerifyError;
+pub use x509::revocation::{
+    REVOCATION_LIST_BYTES_MAX, REVOCATION_LISTS_MAX, RevocationError, RevocationList, RevocationMode,
+};
 pub use x509::subject::subject_rfc2253;
 pub use x509::{CERTIFICATE_BYTES_MAX, CHAIN_BYTES_MAX, INTERMEDIATES_MAX};
 

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType, date_time_ymd,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime,
+};
 
-use crate::{TrustBundle, TrustBundles, TrustDomain, X509Svid};
+use crate::{RevocationList, TrustBundle, TrustBundles, TrustDomain, X509Svid};
 
 /// The time of all tests, in seconds.
 pub(crate) const NOW_S: u64 = 2_000_000_000;
@@ -29,6 +32,7 @@ pub(crate) fn domain(name: &str) -> TrustDomain {
 pub(crate) struct Ca {
     pub(crate) der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    name: String,
 }
 
 /// A leaf with its key.
@@ -47,7 +51,7 @@ impl Ca {
         let mut params = ca_params(name);
         bend(&mut params);
         let der = params.self_signed(&key).unwrap().der().clone();
-        Self { der, issuer: Issuer::new(params, key) }
+        Self { der, issuer: Issuer::new(params, key), name: name.to_owned() }
     }
 
     pub(crate) fn intermediate(&self, name: &str, bend: impl FnOnce(&mut CertificateParams)) -> Self {
@@ -55,7 +59,7 @@ impl Ca {
         let mut params = ca_params(name);
         bend(&mut params);
         let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        Self { der, issuer: Issuer::new(params, key) }
+        Self { der, issuer: Issuer::new(params, key), name: name.to_owned() }
     }
 
     pub(crate) fn leaf(&self, id: &str) -> Leaf {
@@ -71,6 +75,44 @@ impl Ca {
         bend(&mut params);
         let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         Leaf { der, key }
+    }
+
+    /// A list that revokes these certificates and is good for a minute, but for what is bent.
+    pub(crate) fn crl_with(
+        &self,
+        revoked: &[&CertificateDer<'_>],
+        bend: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationListDer<'static> {
+        let entry = |der: &&CertificateDer<'_>| RevokedCertParams {
+            serial_number: crate::x509::parse(der).unwrap().raw_serial().to_vec().into(),
+            revocation_time: date_time_ymd(2033, 5, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let mut params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2033, 5, 1),
+            next_update: date_time_ymd(2033, 6, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list_window(&mut params, -60, 60);
+        bend(&mut params);
+        params.signed_by(&self.issuer).unwrap().der().clone()
+    }
+
+    pub(crate) fn crl(&self, revoked: &[&CertificateDer<'_>]) -> RevocationList {
+        RevocationList::from_der(&self.crl_with(revoked, |_| {})).unwrap()
+    }
+
+    /// A CA of the same name and key with another certificate.
+    pub(crate) fn again(&self, bend: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = ca_params(&self.name);
+        bend(&mut params);
+        let key = KeyPair::try_from(self.issuer.key().serialize_der()).unwrap();
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self { der, issuer: Issuer::new(ca_params(&self.name), key), name: self.name.clone() }
     }
 
     pub(crate) fn bundle(&self, name: &str) -> TrustBundle {
@@ -106,6 +148,13 @@ pub(crate) fn window(params: &mut CertificateParams, not_before_s: i64, not_afte
         |offset: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(NOW_S.strict_add_signed(offset));
     params.not_before = moment(not_before_s);
     params.not_after = moment(not_after_s);
+}
+
+/// When a list is from, and until when it is good, by seconds from [`NOW_S`].
+pub(crate) fn list_window(params: &mut CertificateRevocationListParams, from_s: i64, until_s: i64) {
+    let mut times = CertificateParams::default();
+    window(&mut times, from_s, until_s);
+    (params.this_update, params.next_update) = (times.not_before, times.not_after);
 }
 
 pub(crate) fn extension(oid: &[u64], content: &[u8], critical: bool) -> CustomExtension {

@@ -25,7 +25,8 @@ pub struct Standing {
 }
 
 /// What may come of a judgement, by its number; the first one holds.
-const VERDICTS: [Option<Refusal>; 3] = [None, Some(Refusal::PeerExpired), Some(Refusal::PeerUntrusted)];
+const VERDICTS: [Option<Refusal>; 4] =
+    [None, Some(Refusal::PeerExpired), Some(Refusal::PeerRevoked), Some(Refusal::PeerUntrusted)];
 const VERDICT_BITS: u32 = 8;
 /// Generations count from 1.
 const NEVER: u64 = 0;
@@ -72,6 +73,7 @@ fn verdict(judged: u64) -> Result<(), Refusal> {
 fn refusal(error: &VerifyError) -> Refusal {
     match error.code() {
         "tls.chain.expired" => Refusal::PeerExpired,
+        "tls.chain.revoked" => Refusal::PeerRevoked,
         _ => Refusal::PeerUntrusted,
     }
 }

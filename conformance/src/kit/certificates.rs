@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use postern_identity::{
-    Peer, Role, TrustBundle, TrustBundles, TrustDomain, UnixTime, VerifyError, verify_chain,
+    Peer, RevocationList, RevocationMode, Role, TrustBundle, TrustBundles, TrustDomain, UnixTime,
+    VerifyError, verify_chain,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevokedCertParams, SanType, SignatureAlgorithm, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
@@ -87,6 +89,32 @@ impl Ca {
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 
+    /// A revocation list that is good until so many seconds from [`NOW_S`].
+    pub(crate) fn list(&self, revoked: &[&CertificateDer<'_>], until_s: i64) -> RevocationList {
+        let mut times = CertificateParams::default();
+        window(&mut times, -3600, until_s);
+        let entry = |der: &&CertificateDer<'_>| RevokedCertParams {
+            serial_number: serial(der).into(),
+            revocation_time: times.not_before,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: times.not_before,
+            next_update: times.not_after,
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        RevocationList::from_der(params.signed_by(&self.issuer).unwrap().der()).unwrap()
+    }
+
+    /// As [`Ca::bundles`], with revocation lists.
+    pub(crate) fn bundles_with(&self, lists: Vec<RevocationList>, mode: RevocationMode) -> TrustBundles {
+        bundles([self.bundle(DOMAIN).with_revocation(lists, mode).unwrap()])
+    }
+
     /// The bundle of a trust domain that this CA alone speaks for.
     pub(crate) fn bundle(&self, name: &str) -> TrustBundle {
         TrustBundle::from_der(domain(name), std::slice::from_ref(&self.der)).unwrap()
@@ -96,6 +124,11 @@ impl Ca {
     pub(crate) fn bundles(&self) -> TrustBundles {
         bundles([self.bundle(DOMAIN)])
     }
+}
+
+fn serial(certificate: &CertificateDer<'_>) -> Vec<u8> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).unwrap();
+    certificate.raw_serial().to_vec()
 }
 
 /// An RSA public key of any size, whose private half nobody knows.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postern_identity::{Peer, Role, TrustBundle, X509Svid};
+use postern_identity::{Peer, RevocationMode, Role, TrustBundle, X509Svid};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -16,7 +16,7 @@ use crate::kit::certificates::{
 use crate::{Row, row};
 
 pub(super) fn rows() -> Vec<Row> {
-    [names(), usages(), path(), trust(), limits()].into_iter().flatten().collect()
+    [names(), usages(), path(), signers(), trust(), limits()].into_iter().flatten().collect()
 }
 
 /// One authority, and a leaf that is right but for one change.
@@ -205,10 +205,38 @@ fn path() -> Vec<Row> {
                 let beyond = last.intermediate("beyond");
                 judge(&[beyond.leaf(ID).der, beyond.der, last.der], &ca.bundles())
             })
+            .accepts("a leaf that its issuer's list does not name", || {
+                listed(false, 60, RevocationMode::Hard)
+            })
+            .accepts("a list that has expired, where that is let pass", || {
+                listed(false, -1, RevocationMode::Soft)
+            })
+            .refuses("a list that has expired, where it is not", "tls.chain.revocation_unknown", || {
+                listed(false, -1, RevocationMode::Hard)
+            })
+            .refuses("a leaf that the list names", "tls.chain.revoked", || {
+                listed(true, 60, RevocationMode::Soft)
+            })
+            .refuses("an intermediate that the list names", "tls.chain.revoked", || {
+                let ca = Ca::root();
+                let middle = ca.intermediate("middle");
+                let lists = vec![middle.list(&[], 60), ca.list(&[&middle.der], 60)];
+                judge(&[middle.leaf(ID).der, middle.der], &ca.bundles_with(lists, RevocationMode::Hard))
+            })
+            .refuses("a list that another key signed", "tls.chain.revocation_unknown", || {
+                let ca = Ca::root();
+                let lists = vec![Ca::root().list(&[], 60)];
+                judge(&[ca.leaf(ID).der], &ca.bundles_with(lists, RevocationMode::Hard))
+            })
             .refuses("an unknown critical extension of an intermediate", "tls.chain.malformed", || {
                 let unknown = extension(&[1, 3, 6, 1, 4, 1, 9, 1], &[5, 0], true);
                 beneath(|params| params.custom_extensions.push(unknown))
             }),
+    ]
+}
+
+fn signers() -> Vec<Row> {
+    vec![
         row("X5-10", "signing certificates do not authenticate", "X509-SVID §3.2")
             .accepts("a leaf", || leaf(|_| {}))
             .refuses("an authority itself", "tls.svid.ca", || {
@@ -236,6 +264,15 @@ fn path() -> Vec<Row> {
                 TrustBundle::from_der(domain(DOMAIN), &[ca.der])
             }),
     ]
+}
+
+/// A leaf, and a list of its issuer's that names it or not, good until so many seconds from now.
+fn listed(is_revoked: bool, until_s: i64, mode: RevocationMode) -> Result<Peer, String> {
+    let ca = Ca::root();
+    let leaf = ca.leaf(ID).der;
+    let revoked = if is_revoked { vec![&leaf] } else { vec![] };
+    let list = ca.list(&revoked, until_s);
+    judge(std::slice::from_ref(&leaf), &ca.bundles_with(vec![list], mode))
 }
 
 fn trust() -> Vec<Row> {

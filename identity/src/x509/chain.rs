@@ -13,6 +13,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath, aws_lc_rs as algorithms};
 use super::error::VerifyError;
 use super::issuer;
 use super::leaf::{self, Leaf, Purpose};
+use super::revocation::Signatures;
 use super::{CERTIFICATE_BYTES_MAX, CHAIN_BYTES_MAX, INTERMEDIATES_MAX, Window};
 use crate::bundle::{TrustBundle, TrustBundles};
 use crate::id::SpiffeId;
@@ -120,8 +121,9 @@ fn verify_path(
     // webpki tries further paths after an objection, and its callback can only speak webpki's errors: the last
     // objection of our own, or the window of the path that had none, is kept beside it.
     let judged: RefCell<Option<Result<Window, VerifyError>>> = RefCell::new(None);
+    let signatures = Signatures::default();
     let judge = |path: &VerifiedPath<'_>| {
-        let verdict = judge_path(path, bundle, now);
+        let verdict = judge_path(path, bundle, &signatures, now);
         let answer = if verdict.is_ok() { Ok(()) } else { Err(webpki::Error::UnknownIssuer) };
         judged.replace(Some(verdict));
         answer
@@ -143,8 +145,13 @@ fn verify_path(
     }
 }
 
-fn judge_path(path: &VerifiedPath<'_>, bundle: &TrustBundle, now: UnixTime) -> Result<Window, VerifyError> {
-    let authority = bundle
+fn judge_path(
+    path: &VerifiedPath<'_>,
+    bundle: &TrustBundle,
+    signatures: &Signatures,
+    now: UnixTime,
+) -> Result<Window, VerifyError> {
+    let (place, authority) = bundle
         .authority_of(path.anchor())
         .ok_or_else(|| untrusted(bundle, "the authority is not of this bundle"))?;
     let mut window = Window { not_before: authority.not_before(), not_after: authority.not_after() };
@@ -173,11 +180,12 @@ fn judge_path(path: &VerifiedPath<'_>, bundle: &TrustBundle, now: UnixTime) -> R
         }
         window = window.overlap(Window::of(parsed.validity()));
     }
+    bundle.revocation().check(path, place, signatures, now)?;
     Ok(window)
 }
 
 /// SHA-2 with RSA of at least 2048 bits, the NIST curves and Ed25519: no SHA-1, no MD5.
-static SIGNATURE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
+pub(super) static SIGNATURE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P256_SHA384,
     algorithms::ECDSA_P256_SHA512,

@@ -2,6 +2,9 @@
 
 use x509_parser::asn1_rs::{Any, FromDer};
 
+/// The tag octet of a `SEQUENCE`.
+pub(crate) const SEQUENCE: u8 = 0x30;
+
 /// One element.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Element<'a> {

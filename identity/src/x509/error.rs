@@ -97,6 +97,23 @@ pub enum VerifyError {
     /// intermediate's about URIs.
     #[error("a name constraint of the chain is not met or cannot be judged")]
     NameConstraint,
+    /// RFC 5280 §6.3: a list of its issuer calls the certificate revoked.
+    #[error("the certificate with the serial number {serial} has been revoked by its issuer")]
+    Revoked {
+        /// Which certificate of the chain, in lower-case hexadecimal.
+        serial: String,
+    },
+    /// No list shows that a certificate has not been revoked, and one has to.
+    #[error("no revocation list in force covers the certificate with the serial number {serial}{}", expiry(.expired))]
+    RevocationUnknown {
+        /// Which certificate of the chain, in lower-case hexadecimal.
+        serial: String,
+        /// When the newest list of its issuer expired, if there is one.
+        expired: Option<UnixTime>,
+    },
+    /// So many lists bear the names of the chain's intermediates that they are not all looked at.
+    #[error("too many revocation lists bear the names of the chain's intermediate certificates")]
+    RevocationTooCostly,
     /// Signed with SHA-1, MD5, short RSA or another algorithm that is not taken.
     #[error("a certificate of the chain is signed with an algorithm that is not accepted")]
     SignatureAlgorithm,
@@ -128,7 +145,13 @@ impl VerifyError {
             Self::IssuerKeyUsage => "tls.chain.issuer_key_usage",
             Self::IssuerSpiffeId(_) => "tls.chain.issuer_spiffe_id",
             Self::NameConstraint => "tls.chain.name_constraint",
+            Self::Revoked { .. } => "tls.chain.revoked",
+            Self::RevocationUnknown { .. } | Self::RevocationTooCostly => "tls.chain.revocation_unknown",
             Self::SignatureAlgorithm => "tls.chain.signature_algorithm",
         }
     }
+}
+
+fn expiry(expired: &Option<UnixTime>) -> String {
+    expired.map_or_else(String::new, |at| format!(": the newest one expired at {}", at.as_secs()))
 }

@@ -57,6 +57,14 @@ pub(crate) fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
     matches!(certificate.key_usage(), Ok(Some(usage)) if usage.value.key_cert_sign())
 }
 
+/// True when the certificate may sign revocation lists: its key usage says so, or says nothing (RFC 5280 §6.3.3).
+pub(crate) fn may_sign_lists(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.crl_sign()),
+        Err(_) => false,
+    }
+}
+
 /// Each of the extensions that decide about identity, at most once and readable.
 struct Extensions<'a> {
     names: Option<&'a X509Extension<'a>>,

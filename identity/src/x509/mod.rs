@@ -6,6 +6,7 @@ pub(crate) mod der;
 pub(crate) mod error;
 pub(crate) mod issuer;
 pub(crate) mod leaf;
+pub(crate) mod revocation;
 pub(crate) mod subject;
 
 use std::time::Duration;

@@ -132,6 +132,40 @@ impl Ca {
         Ok(self.jwt.mint(id, audiences, ttl, now)?)
     }
 
+    /// A revocation list in DER, good for a minute.
+    #[cfg(test)]
+    pub(crate) fn revocation_list(&self, revoked: &[&Issued], now: UnixTime) -> Vec<u8> {
+        use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams};
+        let times = params("", Duration::from_secs(60), now);
+        let serial = |issued: &&Issued| -> Vec<u8> {
+            let mut bundles = postern_identity::TrustBundles::default();
+            bundles.insert(self.bundle().unwrap());
+            let svid = issued.svid().unwrap();
+            let role = postern_identity::Role::Client;
+            let peer =
+                postern_identity::verify_chain(svid.chain(), &bundles, role, svid.not_after()).unwrap();
+            let digits = peer.serial.as_bytes().chunks(2);
+            digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+        };
+        let list = CertificateRevocationListParams {
+            this_update: times.not_before,
+            next_update: times.not_after,
+            crl_number: now.as_secs().into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .map(|issued| RevokedCertParams {
+                    serial_number: serial(issued).into(),
+                    revocation_time: times.not_before,
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+
     /// The JWK set that proves JWT-SVIDs.
     pub fn jwt_bundle(&self) -> String {
         self.jwt.jwks()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::SystemClock;
 use crate::demo::ca::Ca;
-use postern_identity::TrustBundles;
+use postern_identity::{RevocationList, RevocationMode, TrustBundles};
 use std::time::Duration;
 
 struct World {
@@ -51,6 +51,31 @@ fn a_chain_is_judged_again_when_its_own_bundle_changes_and_not_when_another_does
     // An old view neither overrules the newest judgement nor is overruled by it.
     assert_eq!(standing.check(&none, world.now), Err(Refusal::PeerUntrusted));
     assert_eq!(standing.check(&again, world.now), Ok(()));
+}
+
+#[test]
+fn a_chain_that_is_revoked_is_said_to_be_so() {
+    let world = World::new();
+    let id = "spiffe://example.org/web".parse().unwrap();
+    let issued = world.ca.issue(&id, Duration::from_secs(600), world.now).unwrap();
+    let trust = world.trust(&Trust::default(), &[&world.ca]);
+    let chain = (vec![issued.chain_der().clone()], Role::Client);
+    let standing = Standings::default().enter(chain, world.ca.trust_domain(), Some(trust.generation));
+    assert_eq!(standing.check(&trust, world.now), Ok(()));
+    let with = |earlier: &Trust, lists: &[Vec<u8>]| {
+        let lists = lists.iter().map(|der| RevocationList::from_der(der).unwrap()).collect();
+        let mut bundles = TrustBundles::default();
+        bundles.insert(world.ca.bundle().unwrap().with_revocation(lists, RevocationMode::Hard).unwrap());
+        earlier.followed_by(Arc::new(bundles))
+    };
+    let good = with(&trust, &[world.ca.revocation_list(&[], world.now)]);
+    assert_eq!(standing.check(&good, world.now), Ok(()));
+    let revoked = with(&good, &[world.ca.revocation_list(&[&issued], world.now)]);
+    assert_eq!(standing.check(&revoked, world.now), Err(Refusal::PeerRevoked));
+    // It is remembered with its reason.
+    assert_eq!(standing.check(&revoked, world.now), Err(Refusal::PeerRevoked));
+    let unknown = with(&revoked, &[]);
+    assert_eq!(standing.check(&unknown, world.now), Err(Refusal::PeerUntrusted));
 }
 
 #[test]

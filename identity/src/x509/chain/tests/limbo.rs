@@ -7,10 +7,10 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::*;
+use crate::{RevocationList, RevocationMode};
 
 /// What limbo refuses and the path builder takes, by the beginning of the case's name.
 const TAKEN: &[(&str, &str)] = &[
-    ("crl::", "revocation lists are not read"),
     ("pathlen::max-chain-depth-", "the limit is 6 intermediates for everybody"),
     ("rfc5280::aki::", "key identifiers are hints; what binds is the signature"),
     ("rfc5280::ski::", "as above"),
@@ -74,9 +74,20 @@ fn judge(case: &Value) -> Result<(), String> {
     let now = case["validation_time"].as_str().map_or(at(NOW_S), time);
     let bundle =
         TrustBundle::from_der(domain("limbo.test"), &list("trusted_certs")).map_err(|e| e.to_string())?;
+    let lists: Vec<_> = case["crls"].as_array().into_iter().flatten().collect();
+    let bundle = if lists.is_empty() { bundle } else { with_lists(bundle, &lists)? };
     let leaf = certificate(&case["peer_certificate"]);
     let path = verify_path(&leaf, &list("untrusted_intermediates"), &bundle, role, now);
     path.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn with_lists(bundle: TrustBundle, texts: &[&Value]) -> Result<TrustBundle, String> {
+    let mut lists = Vec::new();
+    for text in texts {
+        let read = RevocationList::from_file(text.as_str().unwrap().as_bytes());
+        lists.extend(read.map_err(|error| error.to_string())?);
+    }
+    bundle.with_revocation(lists, RevocationMode::Hard).map_err(|error| error.to_string())
 }
 
 /// RFC 3339 in UTC, as limbo writes it: `2024-01-01T00:00:00+00:00`.
