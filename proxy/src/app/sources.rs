@@ -61,7 +61,7 @@ impl Sources {
         let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let last_good = policy::LastGood::new(config.policy.last_good_directory.clone());
         Ok(Self {
-            identity: identity_source(&config.identity.source),
+            identity: identity_source(&config.identity),
             bundles,
             keys: keys.collect::<Result<_, StartError>>()?,
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
@@ -198,13 +198,14 @@ fn fetcher(server: &HttpSource, clock: &Arc<dyn Clock>) -> Result<Fetcher, Start
         .map_err(|error| StartError::Source(format!("`{}`: {error}", server.url)))
 }
 
-fn identity_source(config: &config::IdentitySource) -> IdentitySource {
-    match config.clone() {
+fn identity_source(config: &config::IdentityConfig) -> IdentitySource {
+    let revocation = config.revocation;
+    match config.source.clone() {
         config::IdentitySource::WorkloadApi { socket, spiffe_id } => {
-            IdentitySource::WorkloadApi { socket, spiffe_id }
+            IdentitySource::WorkloadApi { socket, spiffe_id, revocation }
         }
-        config::IdentitySource::Files { certificate, key, trust_bundles } => {
-            IdentitySource::Files { certificate, key, trust_bundles }
+        config::IdentitySource::Files { certificate, key, trust_bundles, revocation_lists } => {
+            IdentitySource::Files { certificate, key, trust_bundles, revocation_lists, revocation }
         }
     }
 }

@@ -74,6 +74,31 @@ pub struct ConfigFile {
 pub struct IdentityFile {
     /// Where its X.509-SVID and the trust bundles come from.
     pub source: IdentitySourceFile,
+    /// How certificates are judged by revocation lists.
+    #[serde(default)]
+    pub crl: CrlFile,
+}
+
+/// How certificates are judged by revocation lists (CRLs).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct CrlFile {
+    /// What becomes of a certificate that no list in force calls good. One that a list calls revoked is refused by `soft` and `hard`. Without a mode: `hard` in trust domains that have lists, `off` in others.
+    pub mode: Option<CrlModeFile>,
+}
+
+/// What becomes of a certificate that no revocation list in force calls good.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CrlModeFile {
+    /// Lists are not looked at.
+    Off,
+    /// It is taken: its issuer has no list, or the newest has expired.
+    Soft,
+    /// It is refused, in every trust domain.
+    Hard,
 }
 
 /// Where the X.509-SVID and the trust bundles come from.
@@ -110,6 +135,9 @@ pub struct IdentityFilesFile {
     pub key: String,
     /// One file per trust domain: its authorities in PEM, or its SPIFFE bundle in JSON.
     pub trust_bundles: BTreeMap<String, String>,
+    /// One file per trust domain with the revocation lists of its authorities and intermediates: one in DER, or any number in PEM.
+    #[serde(default)]
+    pub crls: BTreeMap<String, String>,
 }
 
 /// One issuer of bearer tokens.

@@ -27,7 +27,7 @@ pub use self::settings::{
     ClientCert, Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentityHeaders,
     IdentitySource, IssuerConfig, KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat,
     LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn,
-    RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile,
-    TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity, Workers, XfccDetail,
-    XfccMode,
+    RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage,
+    TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity, Workers,
+    XfccDetail, XfccMode,
 };

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postern_identity::{SpiffeId, TrustDomain};
+use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
@@ -79,6 +79,29 @@ impl Workers {
 pub struct IdentityConfig {
     /// Where its X.509-SVID and the trust bundles come from.
     pub source: IdentitySource,
+    /// How certificates are judged by revocation lists.
+    pub revocation: RevocationRule,
+}
+
+/// What becomes of certificates that no revocation list in force calls good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationRule {
+    /// They are refused in trust domains that have lists; in others nobody asks.
+    WhereListed,
+    /// The same in every trust domain.
+    Everywhere(RevocationMode),
+}
+
+impl RevocationRule {
+    /// The mode for a trust domain that has lists, or has none.
+    #[must_use]
+    pub fn mode(self, has_lists: bool) -> RevocationMode {
+        match (self, has_lists) {
+            (Self::WhereListed, true) => RevocationMode::Hard,
+            (Self::WhereListed, false) => RevocationMode::Off,
+            (Self::Everywhere(mode), _) => mode,
+        }
+    }
 }
 
 /// Where the sidecar's own X.509-SVID and the trust bundles come from.
@@ -100,6 +123,8 @@ pub enum IdentitySource {
         key: PathBuf,
         /// One bundle per trust domain, PEM or SPIFFE JSON. At least one; trust domains are unique.
         trust_bundles: Vec<(TrustDomain, PathBuf)>,
+        /// A file with revocation lists for some of these trust domains, DER or PEM.
+        revocation_lists: Vec<(TrustDomain, PathBuf)>,
     },
 }
 

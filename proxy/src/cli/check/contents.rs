@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use postern_audit::{Signer, VerifyingKey, signer_from_pem};
 use postern_identity::token::KeySet;
-use postern_identity::{BUNDLE_BYTES_MAX, TrustBundle, TrustDomain, UnixTime, X509Svid};
+use postern_identity::{
+    BUNDLE_BYTES_MAX, REVOCATION_LIST_BYTES_MAX, RevocationList, TrustBundle, TrustDomain, UnixTime, X509Svid,
+};
 use postern_policy::SignerKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -74,7 +76,7 @@ fn bytes(key: &str, path: &Path, bytes_max: u64, findings: &mut Vec<Finding>) ->
 }
 
 fn identity(source: &IdentitySource, findings: &mut Vec<Finding>) {
-    let IdentitySource::Files { certificate, key, trust_bundles } = source else { return };
+    let IdentitySource::Files { certificate, key, trust_bundles, revocation_lists } = source else { return };
     let at = |name: &str| format!("identity.source.files.{name}");
     let chain = bytes(&at("certificate"), certificate, FILE_BYTES_MAX, findings);
     let private = bytes(&at("key"), key, FILE_BYTES_MAX, findings);
@@ -91,6 +93,9 @@ fn identity(source: &IdentitySource, findings: &mut Vec<Finding>) {
     }
     for (domain, path) in trust_bundles {
         trust_bundle(&member(&at("trust_bundles"), domain.as_str()), domain, path, findings);
+    }
+    for (domain, path) in revocation_lists {
+        revocation_list(&member(&at("crls"), domain.as_str()), path, findings);
     }
     if let Some(svid) = own {
         let domain = svid.spiffe_id().trust_domain();
@@ -131,6 +136,15 @@ fn trust_bundle(key: &str, domain: &TrustDomain, path: &Path, findings: &mut Vec
         let what = format!("`{}`: {error}", path.display());
         let mend = format!("name the authorities of `{domain}` in PEM, or its SPIFFE bundle in JSON");
         findings.push(Finding::error(key, what, mend));
+    }
+}
+
+fn revocation_list(key: &str, path: &Path, findings: &mut Vec<Finding>) {
+    let limit = u64::try_from(REVOCATION_LIST_BYTES_MAX).unwrap_or(u64::MAX);
+    let Some(content) = bytes(key, path, limit, findings) else { return };
+    if let Err(error) = RevocationList::from_file(&content) {
+        let what = format!("`{}`: {error}", path.display());
+        findings.push(Finding::error(key, what, "name one revocation list in DER, or several in PEM"));
     }
 }
 

@@ -2,7 +2,10 @@ use std::path::Path;
 
 use postern_policy::SigningKey;
 use postern_policy::bundle::{archive_of, signed_archive_of};
-use rcgen::{CertificateParams, DnType, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, DnType, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,7 +16,7 @@ const CONFIG: &str = "\
 version: 1
 identity:
   source:
-    files: { certificate: svid.pem, key: svid.key, trust_bundles: { example.org: bundle.pem } }
+    files: { certificate: svid.pem, key: svid.key, trust_bundles: { example.org: bundle.pem }, crls: { example.org: lists.crl } }
 tokens: [{ issuer: idp, audiences: [app], algorithms: [ES256], keys: { file: idp.json } }]
 policy:
   bundles: { authz: { source: { directory: { path: policy.tar.gz } }, signers: [policy.pub.pem] } }
@@ -43,6 +46,7 @@ fn folder() -> TempDir {
     write("postern.yaml", CONFIG);
     write("bundle.pem", &authorities);
     write("svid.pem", &svid);
+    std::fs::write(folder.path().join("lists.crl"), revocation_list()).expect("writing");
     write("svid.key", &key);
     write("idp.json", KEY_SET);
     let signing = KeyPair::generate().expect("a key");
@@ -64,6 +68,21 @@ fn bundle(key: &KeyPair, rego: &str) -> Vec<u8> {
     let key = SigningKey::from_pem(key.serialize_pem().as_bytes()).expect("a signing key");
     let manifest: &[u8] = br#"{"revision":"1","roots":["postern"],"rego_version":1}"#;
     signed_archive_of([(".manifest", manifest), ("authz.rego", rego.as_bytes())], &key).expect("a bundle")
+}
+
+/// A revocation list in DER that names nobody.
+fn revocation_list() -> Vec<u8> {
+    let times = CertificateParams::default();
+    let list = CertificateRevocationListParams {
+        this_update: times.not_before,
+        next_update: times.not_after,
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let issuer = Issuer::new(times, KeyPair::generate().expect("a key"));
+    list.signed_by(&issuer).expect("a list").der().to_vec()
 }
 
 /// A trust bundle, an SVID that chains to it, and its key; in PEM. Valid from 1975 to 4096.
@@ -126,6 +145,7 @@ fn a_file_that_holds_something_else_is_refused_by_name() {
     check("svid.pem", "hello", &["identity.source.files.certificate"]);
     check("bundle.pem", "hello", &["identity.source.files.trust_bundles", "bundle.pem`"]);
     check("bundle.pem", "{}", &["identity.source.files.trust_bundles", "bundle.pem`"]);
+    check("lists.crl", "hello", &["identity.source.files.crls", "lists.crl`"]);
     check("idp.json", "{\"keys\":[]}", &["tokens[0].keys.file", "idp.json`"]);
     check("policy.pub.pem", "hello", &["policy.bundles.authz.signers[0]", "policy.pub.pem`"]);
     check("audit.pem", "hello", &["audit.signer.ecdsa_p256.key", "audit.pem`"]);

@@ -1,21 +1,23 @@
 //! `identity:` and `tokens:`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use postern_identity::{SpiffeId, TrustDomain};
+use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile, TokenProfileFile,
+    CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile, TokenProfileFile,
     WorkloadApiFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, IdentityConfig, IdentitySource, IssuerConfig, KeySource, ListenerTls, TokenAlgorithm,
-    TokenProfile,
+    Config, IdentityConfig, IdentitySource, IssuerConfig, KeySource, ListenerTls, RevocationRule,
+    TokenAlgorithm, TokenProfile,
 };
 
 /// Longest `iss` and `aud`, in bytes.
@@ -26,7 +28,40 @@ pub(super) fn identity(context: &mut Context<'_>, file: &IdentityFile) -> Result
         IdentitySourceFile::WorkloadApi(file) => workload_api(context, file),
         IdentitySourceFile::Files(file) => files(context, file),
     };
-    Ok(IdentityConfig { source: source? })
+    let source = source?;
+    let revocation = revocation(context, file, &source);
+    Ok(IdentityConfig { source, revocation })
+}
+
+/// A mode that refuses everybody, or changes nothing, is a mistake where it can be seen from here; over the Workload API
+/// lists may yet come.
+fn revocation(context: &mut Context<'_>, file: &IdentityFile, source: &IdentitySource) -> RevocationRule {
+    let Some(mode) = file.crl.mode else { return RevocationRule::WhereListed };
+    let key = "identity.crl.mode";
+    let mode = match mode {
+        CrlModeFile::Off => RevocationMode::Off,
+        CrlModeFile::Soft => RevocationMode::Soft,
+        CrlModeFile::Hard => RevocationMode::Hard,
+    };
+    if let IdentitySource::Files { trust_bundles, revocation_lists, .. } = source {
+        let is_listed = |name: &TrustDomain| revocation_lists.iter().any(|(known, _)| known == name);
+        match mode {
+            RevocationMode::Hard => {
+                for (name, _) in trust_bundles.iter().filter(|(name, _)| !is_listed(name)) {
+                    let what = format!("`hard` refuses everybody of `{name}`: it has no revocation lists");
+                    let mend =
+                        format!("add `{name}: FILE` to `identity.source.files.crls`, or leave the mode out");
+                    context.error(key, what, mend);
+                }
+            }
+            RevocationMode::Soft if revocation_lists.is_empty() => {
+                let what = "`soft` has no effect: there are no revocation lists";
+                context.error(key, what, "name them in `identity.source.files.crls`, or leave the mode out");
+            }
+            RevocationMode::Soft | RevocationMode::Off => {}
+        }
+    }
+    RevocationRule::Everywhere(mode)
 }
 
 fn workload_api(context: &mut Context<'_>, file: &WorkloadApiFile) -> Result<IdentitySource, Reported> {
@@ -47,19 +82,47 @@ fn files(context: &mut Context<'_>, file: &IdentityFilesFile) -> Result<Identity
     let certificate = context.file(&member(key, "certificate"), &file.certificate, FileKind::Public);
     let private_key = context.file(&member(key, "key"), &file.key, FileKind::Secret);
     let bundles_key = member(key, "trust_bundles");
-    let mut trust_bundles = Vec::new();
-    let mut failed = context.some(&bundles_key, file.trust_bundles.len(), "trust bundle");
-    for (name, path) in &file.trust_bundles {
-        let key = member(&bundles_key, name);
-        let domain = trust_domain(context, &key, name);
-        let path = context.file(&key, path, FileKind::Public);
-        match (domain, path) {
-            (Ok(domain), Ok(path)) => trust_bundles.push((domain, path)),
-            (Err(reported), _) | (_, Err(reported)) => failed = Err(reported),
+    let some = context.some(&bundles_key, file.trust_bundles.len(), "trust bundle");
+    let trust_bundles = by_trust_domain(context, &bundles_key, &file.trust_bundles);
+    let lists_key = member(key, "crls");
+    let few = context.few(&lists_key, file.crls.len(), "file with revocation lists");
+    let revocation_lists = by_trust_domain(context, &lists_key, &file.crls);
+    some?;
+    few?;
+    let (trust_bundles, revocation_lists) = (trust_bundles?, revocation_lists?);
+    for (name, _) in &revocation_lists {
+        if trust_bundles.iter().all(|(known, _)| known != name) {
+            let what = format!("`{name}` has revocation lists and no trust bundle");
+            let mend = format!("add `{name}: FILE` to `trust_bundles`, or leave its lists out");
+            return Err(context.error(&member(&lists_key, name.as_str()), what, mend));
         }
     }
-    failed?;
-    Ok(IdentitySource::Files { certificate: certificate?, key: private_key?, trust_bundles })
+    Ok(IdentitySource::Files {
+        certificate: certificate?,
+        key: private_key?,
+        trust_bundles,
+        revocation_lists,
+    })
+}
+
+/// A file for each of some trust domains.
+fn by_trust_domain(
+    context: &mut Context<'_>,
+    key: &str,
+    files: &BTreeMap<String, String>,
+) -> Result<Vec<(TrustDomain, PathBuf)>, Reported> {
+    let mut found = Ok(Vec::new());
+    for (name, path) in files {
+        let key = member(key, name);
+        let domain = trust_domain(context, &key, name);
+        let path = context.file(&key, path, FileKind::Public);
+        match (domain, path, &mut found) {
+            (Ok(domain), Ok(path), Ok(found)) => found.push((domain, path)),
+            (Err(reported), ..) | (_, Err(reported), _) => found = Err(reported),
+            (Ok(_), Ok(_), Err(_)) => {}
+        }
+    }
+    found
 }
 
 /// A trust domain's name, without scheme and path.

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::RevocationMode;
+
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
     AdminConfig, AuditMode, BundleSource, BundleTrust, Enforcement, IdentitySource, KeySource, Plaintext,
-    RetryOn, StatusConfig, TokenRule,
+    RetryOn, RevocationRule, StatusConfig, TokenRule,
 };
 
 /// The least that is a configuration. Tests change a line of it.
@@ -516,6 +518,37 @@ fn a_trust_domain_is_a_bare_name_and_has_a_bundle() {
     let source = "{ workload_api: { socket: /run/spire/agent.sock } }";
     check(source, &files("other.example"), &format!("{key}[0]"), "has no trust bundle");
     taken(&least(source, &files("example.org")));
+}
+
+#[test]
+fn revocation_lists_are_judged_by_where_there_are_some() {
+    let key = "identity.crl.mode";
+    let source = "{ workload_api: { socket: /run/spire/agent.sock } } }";
+    let with = |crls: &str, mode: &str| {
+        format!(
+            "{{ files: {{ certificate: c, key: k, trust_bundles: {{ example.org: b, a.org: b }}{crls} }} }}{mode} }}"
+        )
+    };
+    let (listed, all) = (", crls: { example.org: c }", ", crls: { example.org: c, a.org: c }");
+    let mode = |crls: &str, mode: &str| taken(&least(source, &with(crls, mode))).identity.revocation;
+    use RevocationRule::{Everywhere, WhereListed};
+    assert_eq!(mode("", ""), WhereListed);
+    assert_eq!(mode(listed, ", crl: {}"), WhereListed);
+    assert_eq!(mode(listed, ", crl: { mode: soft }"), Everywhere(RevocationMode::Soft));
+    assert_eq!(mode(listed, ", crl: { mode: off }"), Everywhere(RevocationMode::Off));
+    assert_eq!(mode(all, ", crl: { mode: hard }"), Everywhere(RevocationMode::Hard));
+    let over_api = least(source, "{ workload_api: { socket: /run/a.sock } }, crl: { mode: hard } }");
+    assert_eq!(taken(&over_api).identity.revocation, Everywhere(RevocationMode::Hard));
+    check(source, &with(listed, ", crl: { mode: hard }"), key, "refuses everybody of `a.org`");
+    check(source, &with("", ", crl: { mode: soft }"), key, "has no effect");
+    check(source, &with(listed, ", crl: { mode: firm }"), key, "known here");
+    let lists = "identity.source.files.crls";
+    check(source, &with(", crls: { b.org: c }", ""), &format!("{lists}.\"b.org\""), "no trust bundle");
+    check(source, &with(", crls: { B.org: c }", ""), &format!("{lists}.\"B.org\""), "bare name");
+
+    let modes = |rule: RevocationRule| (rule.mode(true), rule.mode(false));
+    assert_eq!(modes(WhereListed), (RevocationMode::Hard, RevocationMode::Off));
+    assert_eq!(modes(Everywhere(RevocationMode::Soft)), (RevocationMode::Soft, RevocationMode::Soft));
 }
 
 #[test]

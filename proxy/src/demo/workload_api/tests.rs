@@ -42,7 +42,8 @@ impl Demo {
     fn follow(&self, spiffe_id: Option<SpiffeId>) -> Followed {
         let (updates, received) = tokio::sync::mpsc::channel(1);
         let (status, seen) = tokio::sync::watch::channel(SourceStatus::Starting);
-        let source = IdentitySource::WorkloadApi { socket: self.socket(), spiffe_id };
+        let revocation = crate::config::RevocationRule::WhereListed;
+        let source = IdentitySource::WorkloadApi { socket: self.socket(), spiffe_id, revocation };
         let follower = tokio::spawn(run(source, Outlet { updates, status }, Arc::clone(&self.clock)));
         Followed { received, seen, follower }
     }

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use postern_identity::{
-    BUNDLE_BYTES_MAX, BundleError, SvidError, TrustBundle, TrustBundles, TrustDomain, X509Svid,
+    BUNDLE_BYTES_MAX, BundleError, REVOCATION_LIST_BYTES_MAX, RevocationError, RevocationList,
+    RevocationMode, SvidError, TrustBundle, TrustBundles, TrustDomain, X509Svid,
 };
 
 use super::{IdentityUpdate, Outlet, SourceStatus};
 use crate::clock::Clock;
+use crate::config::RevocationRule;
 use crate::sources::watched_file::{FileError, POLL_INTERVAL, Stamp, read};
 
 #[cfg(test)]
@@ -26,6 +28,8 @@ pub(super) struct Paths {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
     pub(super) trust_bundles: Vec<(TrustDomain, PathBuf)>,
+    pub(super) revocation_lists: Vec<(TrustDomain, PathBuf)>,
+    pub(super) revocation: RevocationRule,
 }
 
 /// Why the files are not taken.
@@ -37,11 +41,13 @@ pub(super) enum FilesError {
     Svid { certificate: PathBuf, key: PathBuf, error: SvidError },
     #[error("`{}`: {error}", .path.display())]
     Bundle { path: PathBuf, error: BundleError },
+    #[error("`{}`: {error}", .path.display())]
+    Lists { path: PathBuf, error: RevocationError },
 }
 
 impl Paths {
     fn stamps(&self) -> Vec<Option<Stamp>> {
-        let bundles = self.trust_bundles.iter().map(|(_, path)| path);
+        let bundles = self.trust_bundles.iter().chain(&self.revocation_lists).map(|(_, path)| path);
         [&self.certificate, &self.key].into_iter().chain(bundles).map(|path| Stamp::now(path)).collect()
     }
 
@@ -62,9 +68,21 @@ impl Paths {
             if let Some(earlier) = in_force.and_then(|update| update.trust.get(trust_domain)) {
                 bundle.check_succeeds(earlier).map_err(refused)?;
             }
-            trust.insert(bundle);
+            trust.insert(self.with_revocation(bundle)?);
         }
         Ok(IdentityUpdate { svid: Some(Arc::new(svid)), trust: Arc::new(trust) })
+    }
+
+    fn with_revocation(&self, bundle: TrustBundle) -> Result<TrustBundle, FilesError> {
+        let file = self.revocation_lists.iter().find(|(name, _)| name == bundle.trust_domain());
+        let mode = self.revocation.mode(file.is_some());
+        let Some((_, path)) = file.filter(|_| mode != RevocationMode::Off) else {
+            return Ok(bundle.without_revocation_lists(mode));
+        };
+        let content = read(path, u64::try_from(REVOCATION_LIST_BYTES_MAX).unwrap_or(u64::MAX))?;
+        RevocationList::from_file(&content)
+            .and_then(|lists| bundle.with_revocation(lists, mode))
+            .map_err(|error| FilesError::Lists { path: path.clone(), error })
     }
 }
 

@@ -13,6 +13,7 @@ use postern_identity::{SpiffeId, TrustBundles, TrustDomain, UnixTime, X509Svid};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::config::RevocationRule;
 
 /// Where to take identity from.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub enum IdentitySource {
         key: PathBuf,
         /// A file for each trust domain, PEM or SPIFFE bundle document.
         trust_bundles: Vec<(TrustDomain, PathBuf)>,
+        /// A file with revocation lists for some of these trust domains, DER or PEM.
+        revocation_lists: Vec<(TrustDomain, PathBuf)>,
+        /// How they are judged by.
+        revocation: RevocationRule,
     },
     /// The SPIFFE Workload API.
     WorkloadApi {
@@ -32,6 +37,8 @@ pub enum IdentitySource {
         socket: PathBuf,
         /// Which of several SVIDs to take; the first one otherwise.
         spiffe_id: Option<SpiffeId>,
+        /// How the revocation lists that come are judged by.
+        revocation: RevocationRule,
     },
 }
 
@@ -101,11 +108,13 @@ impl Outlet {
 /// Follows a source until the future is dropped.
 pub async fn run(source: IdentitySource, outlet: Outlet, clock: Arc<dyn Clock>) {
     match source {
-        IdentitySource::Files { certificate, key, trust_bundles } => {
-            files::run(files::Paths { certificate, key, trust_bundles }, outlet, clock).await;
+        IdentitySource::Files { certificate, key, trust_bundles, revocation_lists, revocation } => {
+            let paths = files::Paths { certificate, key, trust_bundles, revocation_lists, revocation };
+            files::run(paths, outlet, clock).await;
         }
-        IdentitySource::WorkloadApi { socket, spiffe_id } => {
-            workload_api::run(workload_api::Choice { socket, spiffe_id }, outlet, clock).await;
+        IdentitySource::WorkloadApi { socket, spiffe_id, revocation } => {
+            let choice = workload_api::Choice { socket, spiffe_id, revocation };
+            workload_api::run(choice, outlet, clock).await;
         }
     }
 }

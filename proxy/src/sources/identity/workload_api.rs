@@ -5,6 +5,7 @@
 //! somebody else's; it does not say why its first synchronisation waits, and it drops revocation lists.
 
 pub mod messages;
+mod revocation;
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tonic_prost::ProstCodec;
 
 use super::{IdentityUpdate, Outlet, SourceStatus};
 use crate::clock::Clock;
+use crate::config::RevocationRule;
 use crate::sources::backoff::Backoff;
 
 #[cfg(test)]
@@ -47,6 +49,7 @@ const BUNDLES_MAX: usize = 1000;
 pub(super) struct Choice {
     pub(super) socket: PathBuf,
     pub(super) spiffe_id: Option<SpiffeId>,
+    pub(super) revocation: RevocationRule,
 }
 
 /// Why a message is not taken. The state before it stays in force (Workload_API §4.5).
@@ -139,7 +142,7 @@ impl Follower {
     }
 
     async fn take(&mut self, message: X509SvidResponse) {
-        match judge(message, self.choice.spiffe_id.as_ref(), self.clock.unix_time()) {
+        match judge(message, &self.choice, self.clock.unix_time()) {
             Ok(state) => {
                 self.has_state = true;
                 self.svid.clone_from(&state.update.svid);
@@ -233,7 +236,8 @@ async fn open(socket: &std::path::Path) -> Result<Streaming<X509SvidResponse>, S
 }
 
 /// A message is the whole state (Workload_API §4.4): what it leaves out is gone.
-fn judge(message: X509SvidResponse, chosen: Option<&SpiffeId>, now: UnixTime) -> Result<State, MessageError> {
+fn judge(message: X509SvidResponse, choice: &Choice, now: UnixTime) -> Result<State, MessageError> {
+    let chosen = choice.spiffe_id.as_ref();
     if message.svids.is_empty() {
         return Err(MessageError::Empty);
     }
@@ -245,11 +249,14 @@ fn judge(message: X509SvidResponse, chosen: Option<&SpiffeId>, now: UnixTime) ->
         let id = spiffe_id(entry)?;
         trust.insert(TrustBundle::from_concatenated_der(id.trust_domain().clone(), &entry.bundle)?);
     }
-    let refused = federate(&mut trust, message.federated_bundles);
+    let own_domains: Vec<TrustDomain> = trust.iter().map(|bundle| bundle.trust_domain().clone()).collect();
+    let mut refused = federate(&mut trust, message.federated_bundles);
     let svid = match pick(message.svids, chosen)? {
         Some((id, entry)) => Some(Arc::new(own(id, entry, &trust, now)?)),
         None => None,
     };
+    // After our own SVID is judged: whether it is revoked is for our peers to say, and no reason to miss what else is.
+    refused.extend(revocation::attach(&mut trust, &own_domains, &message.crl, choice.revocation));
     let status = match (&svid, chosen) {
         (None, Some(id)) => SourceStatus::Withdrawn(format!("the Workload API does not offer `{id}`")),
         _ if refused.is_empty() => SourceStatus::Ready,

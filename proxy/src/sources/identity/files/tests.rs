@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use postern_identity::{RevocationMode, Role, UnixTime, verify_chain};
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::demo::ca::{Ca, Issued};
@@ -49,7 +51,23 @@ impl World {
             certificate: self.path("cert.pem"),
             key: self.path("key.pem"),
             trust_bundles: vec![("example.org".parse().unwrap(), self.path("bundle.pem"))],
+            revocation_lists: vec![],
+            revocation: RevocationRule::WhereListed,
         }
+    }
+
+    fn paths_with_lists(&self, revocation: RevocationRule) -> Paths {
+        let lists = vec![("example.org".parse().unwrap(), self.path("lists.crl"))];
+        Paths { revocation_lists: lists, revocation, ..self.paths() }
+    }
+
+    /// What becomes of the holder of this SVID.
+    #[track_caller]
+    fn check_caller(&self, paths: &Paths, caller: &Issued, expected: Result<(), &str>) {
+        let trust = paths.load(None).unwrap().trust;
+        let chain = std::slice::from_ref(caller.chain_der());
+        let verdict = verify_chain(chain, &trust, Role::Client, self.clock.unix_time());
+        assert_eq!(verdict.map(drop).map_err(|error| error.code()), expected);
     }
 
     #[track_caller]
@@ -101,6 +119,37 @@ fn a_bundle_with_a_lower_sequence_number_does_not_replace_one_with_a_higher() {
     );
     write(9);
     assert!(world.paths().load(Some(&loaded)).is_ok());
+}
+
+#[test]
+fn revocation_lists_are_read_beside_the_bundle() {
+    use RevocationRule::{Everywhere, WhereListed};
+    let world = World::new();
+    let (good, bad) = (world.issue(), world.issue());
+    let list = world.ca.revocation_list(&[&bad], world.clock.unix_time());
+    std::fs::write(world.path("lists.crl"), &list).unwrap();
+    let listed = world.paths_with_lists(WhereListed);
+    world.check_caller(&listed, &good, Ok(()));
+    world.check_caller(&listed, &bad, Err("tls.chain.revoked"));
+    world.check_caller(&world.paths_with_lists(Everywhere(RevocationMode::Off)), &bad, Ok(()));
+    let unlisted = Paths { revocation: Everywhere(RevocationMode::Hard), ..world.paths() };
+    world.check_caller(&unlisted, &good, Err("tls.chain.revocation_unknown"));
+    world.check_caller(&world.paths(), &bad, Ok(()));
+
+    let expired =
+        world.ca.revocation_list(&[], UnixTime::since_unix_epoch(Duration::from_secs(1_000_000_000)));
+    std::fs::write(world.path("lists.crl"), expired).unwrap();
+    world.check_caller(&listed, &good, Err("tls.chain.revocation_unknown"));
+    world.check_caller(&world.paths_with_lists(Everywhere(RevocationMode::Soft)), &good, Ok(()));
+
+    std::fs::write(world.path("lists.crl"), "hello").unwrap();
+    let error = listed.load(None).unwrap_err();
+    assert!(error.to_string().contains("lists.crl`: this is neither a revocation list"), "{error}");
+    std::fs::remove_file(world.path("lists.crl")).unwrap();
+    let before = listed.stamps();
+    assert!(listed.load(None).unwrap_err().to_string().contains("lists.crl` cannot be read"));
+    std::fs::write(world.path("lists.crl"), &list).unwrap();
+    assert_ne!(listed.stamps(), before);
 }
 
 #[test]

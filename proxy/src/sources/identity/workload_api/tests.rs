@@ -1,9 +1,9 @@
 mod follow;
 
-use postern_identity::UnixTime;
+use postern_identity::{RevocationMode, UnixTime};
 
 use super::*;
-use crate::demo::ca::Ca;
+use crate::demo::ca::{Ca, Issued};
 
 const NOW_S: u64 = 2_000_000_000;
 const ID: &str = "spiffe://example.org/orders";
@@ -31,6 +31,14 @@ fn message(svids: Vec<X509SvidMessage>) -> X509SvidResponse {
     X509SvidResponse { svids, ..X509SvidResponse::default() }
 }
 
+fn choice(id: Option<&str>) -> Choice {
+    Choice {
+        socket: PathBuf::new(),
+        spiffe_id: id.map(|id| id.parse().unwrap()),
+        revocation: RevocationRule::WhereListed,
+    }
+}
+
 /// A message comes to an SVID, trust domains and a status, or is not taken.
 #[track_caller]
 fn check(
@@ -38,8 +46,7 @@ fn check(
     chosen: Option<&str>,
     expected: Result<(Option<&str>, &[&str], SourceStatus), &str>,
 ) {
-    let chosen = chosen.map(|id| id.parse().unwrap());
-    match (judge(message, chosen.as_ref(), at(NOW_S)), expected) {
+    match (judge(message, &choice(chosen), at(NOW_S)), expected) {
         (Ok(state), Ok((id, trusted, status))) => {
             assert_eq!(state.update.svid.as_ref().map(|svid| svid.spiffe_id().as_str()), id);
             let names: Vec<_> =
@@ -91,12 +98,12 @@ fn a_damaged_foreign_bundle_costs_its_own_trust_domain_only() {
     .into();
     let trusted: &[&str] = &["example.org", "friend.org", "plain.org"];
     check(with.clone(), None, Ok((Some(ID), trusted, SourceStatus::Ready)));
-    let own = judge(with.clone(), None, at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    let own = judge(with.clone(), &choice(None), at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(own.update.trust.get(ca.trust_domain()), Some(&ca.bundle().unwrap()));
 
     with.federated_bundles.insert("spiffe://broken.org".to_owned(), vec![0x30, 1]);
     with.federated_bundles.insert("spiffe://UPPER.org".to_owned(), vec![]);
-    let state = judge(with, None, at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    let state = judge(with, &choice(None), at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(state.update.trust.len(), 3);
     let SourceStatus::Degraded(reason) = state.status else { panic!("{:?}", state.status) };
     assert!(reason.contains("broken.org") && reason.contains("UPPER.org"), "{reason}");
@@ -129,8 +136,64 @@ fn a_message_that_does_not_hold_together_is_not_taken() {
     other_key.x509_svid_key = entry(&ca, ID).x509_svid_key;
     check(message(vec![other_key]), None, Err("does not match"));
     check(message(vec![entry(&ca, ID); SVIDS_MAX + 1]), None, Err("more than 100 SVIDs"));
-    let late = judge(message(vec![entry(&ca, ID)]), None, at(NOW_S + 61));
+    let late = judge(message(vec![entry(&ca, ID)]), &choice(None), at(NOW_S + 61));
     assert!(late.is_err_and(|error| error.to_string().contains("expired")));
+}
+
+/// Whether the holder of a right SVID of this authority is believed after the message.
+#[track_caller]
+fn check_caller(
+    message: X509SvidResponse,
+    rule: RevocationRule,
+    caller: &Issued,
+    expected: Result<(), &str>,
+) {
+    let choice = Choice { revocation: rule, ..choice(None) };
+    let state = judge(message, &choice, at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    let chain = std::slice::from_ref(caller.chain_der());
+    let verdict = verify_chain(chain, &state.update.trust, Role::Client, at(NOW_S));
+    assert_eq!(verdict.map(drop).map_err(|error| error.code()), expected);
+}
+
+#[test]
+fn revocation_lists_count_in_the_trust_domains_that_they_are_from() {
+    use RevocationRule::{Everywhere, WhereListed};
+    let (ca, friend) = (ca("example.org"), ca("friend.org"));
+    let caller =
+        |ca: &Ca, id: &str| ca.issue(&id.parse().unwrap(), Duration::from_secs(60), at(NOW_S)).unwrap();
+    let (own, foreign) =
+        (caller(&ca, "spiffe://example.org/web"), caller(&friend, "spiffe://friend.org/web"));
+    let with = |crl: Vec<Vec<u8>>| {
+        let mut message = message(vec![entry(&ca, ID)]);
+        message.federated_bundles = [("friend.org".to_owned(), friend.bundle_der().to_vec())].into();
+        X509SvidResponse { crl, ..message }
+    };
+    let none = |ca: &Ca| ca.revocation_list(&[], at(NOW_S));
+    let (revoked, unknown) = (Err("tls.chain.revoked"), Err("tls.chain.revocation_unknown"));
+
+    check_caller(with(vec![]), WhereListed, &own, Ok(()));
+    check_caller(with(vec![none(&ca)]), WhereListed, &own, Ok(()));
+    check_caller(with(vec![none(&friend), none(&ca)]), WhereListed, &own, Ok(()));
+    check_caller(with(vec![ca.revocation_list(&[&own], at(NOW_S))]), WhereListed, &own, revoked);
+    // Our own trust domain is one with lists as soon as any come; another only with a list of its own.
+    check_caller(with(vec![none(&friend)]), WhereListed, &own, unknown);
+    check_caller(with(vec![none(&ca)]), WhereListed, &foreign, Ok(()));
+    check_caller(with(vec![friend.revocation_list(&[&foreign], at(NOW_S))]), WhereListed, &foreign, revoked);
+    // What cannot be read vouches for nobody.
+    check_caller(with(vec![vec![0x30, 0]]), WhereListed, &own, unknown);
+    let damaged =
+        judge(with(vec![vec![0x30, 0]]), &choice(None), at(NOW_S)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(damaged.status, SourceStatus::Degraded(reason) if reason.contains("revocation list 1")));
+    assert!(damaged.update.svid.is_some());
+
+    check_caller(with(vec![]), Everywhere(RevocationMode::Hard), &own, unknown);
+    check_caller(with(vec![none(&ca)]), Everywhere(RevocationMode::Hard), &foreign, unknown);
+    check_caller(with(vec![none(&friend)]), Everywhere(RevocationMode::Soft), &own, Ok(()));
+    let revoking = || with(vec![ca.revocation_list(&[&own], at(NOW_S))]);
+    check_caller(revoking(), Everywhere(RevocationMode::Soft), &own, revoked);
+    check_caller(revoking(), Everywhere(RevocationMode::Off), &own, Ok(()));
+    let too_many = with(vec![none(&ca); postern_identity::REVOCATION_LISTS_MAX + 1]);
+    check_caller(too_many, WhereListed, &own, unknown);
 }
 
 #[test]

@@ -61,7 +61,11 @@ impl World {
         let (updates_in, updates) = mpsc::channel(1);
         let (status_in, status) = watch::channel(SourceStatus::Starting);
         let outlet = Outlet { updates: updates_in, status: status_in };
-        let follower = tokio::spawn(run(Choice { socket, spiffe_id: None }, outlet, clock));
+        let follower = tokio::spawn(run(
+            Choice { socket, spiffe_id: None, revocation: RevocationRule::WhereListed },
+            outlet,
+            clock,
+        ));
         Self { script, ca, updates, status, tasks: [server, follower], _directory: directory }
     }
 
