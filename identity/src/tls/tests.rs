@@ -267,6 +267,24 @@ fn a_certificate_without_its_key_proves_nothing() {
 }
 
 #[test]
+fn a_chain_too_large_for_a_handshake_is_refused_before_it_is_read() {
+    let world = World::new();
+    let leaf = world.ca.leaf(CALLER);
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(leaf.key_der()).unwrap();
+    for (fillers, bytes, expected) in [(1, 17_000, "tls.chain.too_large"), (7, 15_000, "tls.protocol")] {
+        let filler = CertificateDer::from(vec![0; bytes]);
+        let chain = [vec![leaf.der.clone()], vec![filler; fillers]].concat();
+        let long = Arc::new(rustls::sign::CertifiedKey::new(chain, Arc::clone(&key)));
+        let mut client = world.client();
+        client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(long));
+        let outcome = handshake(client, world.server());
+        let (side, error) = outcome.failed.unwrap_err();
+        assert_eq!((side, code(&error)), (Side::Called, expected), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_tls_is_called_so() {
     let world = World::new();
     let mut server = ServerConnection::new(Arc::new(world.server())).unwrap();

@@ -454,4 +454,5 @@ fn a_flipped_byte_anywhere_in_the_leaf_never_changes_who_it_is() {
     }
 }
 
+mod hostile;
 mod limbo;
