@@ -1,3 +1,4 @@
 //! What cases are made of.
 
 pub(crate) mod certificates;
+pub(crate) mod handshake;
