@@ -151,6 +151,7 @@ fn certified(
         Err(TlsLibError::InconsistentKeys(InconsistentKeys::KeyMismatch | InconsistentKeys::Unknown)) => {
             Err(SvidError::KeyMismatch)
         }
+        Err(TlsLibError::InvalidCertificate(error)) => Err(SvidError::Chain(error.to_string())),
         Err(error) => Err(SvidError::Key(error)),
     }
 }

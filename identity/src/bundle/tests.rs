@@ -86,6 +86,33 @@ fn an_authority_bears_the_name_of_a_trust_domain_or_none() {
     check(of("SPIFFE://example.org"), Err("`SPIFFE://example.org` is a workload's"));
 }
 
+/// go-spiffe's own fixtures.
+#[test]
+fn bundles_of_the_reference_implementation_are_read() {
+    let Some(data) = crate::testing::public_data() else { return };
+    let file = std::fs::File::open(data.join("spiffe/go-spiffe-testdata.json.gz")).unwrap();
+    let fixtures: serde_json::Value = serde_json::from_reader(flate2::read::GzDecoder::new(file)).unwrap();
+    let read = |name: &str| {
+        let text =
+            fixtures[format!("bundle/spiffebundle/testdata/spiffebundle_{name}.json")].as_str().unwrap();
+        TrustBundle::from_spiffe_json(domain("domain.test"), text.as_bytes())
+    };
+    for (name, authorities, sequence, refresh_s) in [
+        ("valid_1", 1, None, 300),
+        ("valid_2", 1, Some(1), 60),
+        ("valid_with_wit", 1, Some(1), 60),
+        // A JWT key without an ID is nothing to us here.
+        ("missing_kid", 1, None, 300),
+        // Of several certificates the first counts (X509-SVID §6.2).
+        ("multiple_x509", 1, None, 300),
+    ] {
+        let bundle = read(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let seen = (bundle.authorities().len(), bundle.sequence(), bundle.refresh_interval().as_secs());
+        assert_eq!(seen, (authorities, sequence, refresh_s), "{name}");
+    }
+    check(read("no_keys"), Err("`keys`"));
+}
+
 #[test]
 fn a_lower_sequence_number_never_follows_a_higher_one() {
     let numbered = |number: &str| {

@@ -1,7 +1,7 @@
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, RsaKeySize};
 
 use super::*;
-use crate::testing::{Ca, NOW_S, at};
+use crate::testing::{Ca, NOW_S, at, extension};
 
 const ID: &str = "spiffe://example.org/orders";
 
@@ -59,6 +59,16 @@ fn debug_output_shows_no_key() {
         "{text}"
     );
     assert!(!text.contains("key"), "{text}");
+}
+
+#[test]
+fn a_leaf_that_nobody_would_take_is_not_blamed_on_its_key() {
+    let unknown = extension(&[1, 3, 6, 1, 4, 1, 9, 1], &[5, 0], true);
+    let leaf = Ca::root("root").leaf_with(ID, |params| params.custom_extensions.push(unknown));
+    check(
+        X509Svid::from_der(vec![leaf.der.clone()], leaf.key_der()),
+        Err("the certificate chain cannot be read"),
+    );
 }
 
 /// go-spiffe's own fixtures: what its rules refuse, ours refuse.
