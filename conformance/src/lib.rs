@@ -6,6 +6,8 @@
 //! says why it is open.
 
 mod kit;
+#[cfg(test)]
+mod oracle;
 mod report;
 mod rows;
 

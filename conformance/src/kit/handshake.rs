@@ -49,7 +49,7 @@ impl Material for Shelf {
 }
 
 #[derive(Debug)]
-struct Clock;
+pub(crate) struct Clock;
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
