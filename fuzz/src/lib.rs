@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use postern_identity::token::{self, Algorithm, Issuer, KeySet, Profile};
 use postern_identity::{
-    Role, SpiffeId, TrustBundle, TrustBundles, TrustDomain, UnixTime, X509Svid, verify_chain,
+    BundleMap, RevocationList, RevocationMode, Role, SpiffeId, TrustBundle, TrustBundles, TrustDomain,
+    UnixTime, X509Svid, verify_chain,
 };
 use rustls_pki_types::CertificateDer;
 
@@ -53,7 +54,15 @@ pub const TARGETS: &[Target] = &[
         run: bundle_document,
         seeds: &[b"{\"keys\":[{\"use\":\"x509-svid\",\"kty\":\"EC\",\"x5c\":[\"MIIB\"]}],\"spiffe_sequence\":1,\"spiffe_refresh_hint\":300}"],
     },
+    Target {
+        name: "bundle_map",
+        run: bundle_map,
+        seeds: &[
+            b"{\"trust_domains\":{\"a.org\":{\"keys\":[]},\"b.org\":{\"keys\":[],\"spiffe_sequence\":1}},\"spiffe_refresh_hint\":9}",
+        ],
+    },
     Target { name: "concatenated_der", run: concatenated_der, seeds: &[] },
+    Target { name: "revocation_list", run: revocation_list, seeds: &[] },
 ];
 
 /// Tries one input on the target of that name.
@@ -120,6 +129,23 @@ fn bundle_document(input: &[u8]) {
     if let Ok(bundle) = TrustBundle::from_spiffe_json(domain, input) {
         assert!(bundle.authorities().len() <= postern_identity::AUTHORITIES_MAX);
     }
+}
+
+fn bundle_map(input: &[u8]) {
+    if let Ok(map) = BundleMap::from_spiffe_json(input) {
+        assert!(map.refresh_interval >= Duration::from_secs(30));
+    }
+}
+
+/// No list is from an authority that did not sign it.
+fn revocation_list(input: &[u8]) {
+    let Some(domain) = domain() else { return };
+    let (Ok(lists), Ok(bundle)) = (RevocationList::from_file(input), TrustBundle::from_der(domain, &[]))
+    else {
+        return;
+    };
+    assert!(lists.iter().all(|list| !bundle.has_issued(list)));
+    drop(bundle.with_revocation(lists, RevocationMode::Hard));
 }
 
 /// As the Workload API delivers chains and bundles.

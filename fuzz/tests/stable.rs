@@ -60,11 +60,37 @@ fn certificates() -> Vec<Vec<u8>> {
     vec![leaf, authority, both]
 }
 
+fn list() -> Vec<u8> {
+    let issuer = rcgen::CertificateParams::default();
+    let revoked = rcgen::RevokedCertParams {
+        serial_number: 7.into(),
+        revocation_time: issuer.not_before,
+        reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    let point = rcgen::CrlDistributionPoint { uris: vec!["https://ca.example/1.crl".to_owned()] };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: issuer.not_before,
+        next_update: issuer.not_after,
+        crl_number: 1.into(),
+        issuing_distribution_point: Some(rcgen::CrlIssuingDistributionPoint {
+            distribution_point: point,
+            scope: Some(rcgen::CrlScope::UserCertsOnly),
+        }),
+        revoked_certs: vec![revoked],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let issuer = rcgen::Issuer::new(issuer, rcgen::KeyPair::generate().unwrap());
+    list.signed_by(&issuer).unwrap().der().to_vec()
+}
+
 fn drive(target: &Target) {
     let mut random = Random(0x5EED_0000_0000_0001);
     let mut seeds: Vec<Vec<u8>> = target.seeds.iter().map(|seed| seed.to_vec()).collect();
-    if seeds.is_empty() {
-        seeds = certificates();
+    match target.name {
+        "revocation_list" => seeds = vec![list()],
+        _ if seeds.is_empty() => seeds = certificates(),
+        _ => {}
     }
     seeds.push(Vec::new());
     for seed in &seeds {
@@ -102,6 +128,16 @@ fn key_sets() {
 #[test]
 fn bundle_documents() {
     run("bundle_document");
+}
+
+#[test]
+fn bundle_maps() {
+    run("bundle_map");
+}
+
+#[test]
+fn revocation_lists() {
+    run("revocation_list");
 }
 
 #[test]
