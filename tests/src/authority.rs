@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -87,7 +87,37 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// A revocation list in DER that names these and is good for so long.
+    ///
+    /// # Panics
+    /// When the cryptography library fails.
+    pub fn revocation_list(&self, revoked: &[&Identity], lifetime: Duration) -> Vec<u8> {
+        let (this_update, next_update) = validity(lifetime);
+        let entry = |identity: &&Identity| RevokedCertParams {
+            serial_number: identity.serial().into(),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("a list").der().to_vec()
+    }
+}
+
 impl Identity {
+    fn serial(&self) -> Vec<u8> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(self.certificate_pem.as_bytes()).expect("PEM");
+        pem.parse_x509().expect("a certificate").raw_serial().to_vec()
+    }
+
     /// Writes `<name>.pem` and `<name>.key` and gives their paths.
     ///
     /// # Panics
