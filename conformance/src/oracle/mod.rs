@@ -1,8 +1,10 @@
-//! Another judge: `spiffe-rustls`, which shares no code of ours, is asked about the same chains, in whole handshakes on
-//! the same trust. Where the two do not agree it is written down here with the reason, or it is a fault of one of them.
+//! Other judges, which share no code of ours, are asked about the same chains on the same trust: `spiffe-rustls` in whole
+//! handshakes, and one of paths alone. Where we do not agree it is written down with the reason, or it is a fault of
+//! one of us.
 
 mod chains;
 mod endpoint;
+mod paths;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,61 +21,78 @@ use self::chains::{Authorities, Presented};
 use crate::kit::certificates::{DOMAIN, domain, judge};
 use crate::kit::handshake::{Clock, connect};
 
-/// What we take and they refuse, by a part of the case's name, and why.
-const WE_TAKE: &[(&str, &str)] = &[
-    ("no basic constraints", "absent they mean that it is no CA (RFC 5280 §4.2.1.9); they want it said"),
-    (
-        "an authority that permits the domain",
-        "they refuse every URI beneath a constraint on URIs, met or not",
-    ),
-];
+/// Where two judges may differ, by a part of the case's name, and why.
+struct Deviations {
+    /// What we take and they refuse.
+    we_take: &'static [(&'static str, &'static str)],
+    /// What we refuse and they take.
+    we_refuse: &'static [(&'static str, &'static str)],
+}
 
-/// What we refuse and they take.
-const WE_REFUSE: &[(&str, &str)] = &[
-    (
-        "an upper-case scheme",
-        "IDs are compared as bytes, so they have one spelling (SPIFFE-ID §2); they fold it",
-    ),
-    ("an upper-case domain", "as above"),
-    ("no subject, names not critical", "X509-SVID §3.1 wants them critical; they do not look"),
-    (
-        "an intermediate without key usage",
-        "who signs certificates has to say so; they want it where there is a usage",
-    ),
-    ("an intermediate with a workload's ID", "X509-SVID §3.2 forbids the path; they do not look"),
-    ("an expired authority", "webpki trusts an authority for ever; they leave it at that"),
-    ("an early authority", "as above"),
-];
+const LISTED: Deviations = Deviations {
+    we_take: &[
+        ("no basic constraints", "absent they mean that it is no CA (RFC 5280 §4.2.1.9); they want it said"),
+        (
+            "an authority that permits the domain",
+            "they refuse every URI beneath a constraint on URIs, met or not",
+        ),
+    ],
+    we_refuse: &[
+        (
+            "an upper-case scheme",
+            "IDs are compared as bytes, so they have one spelling (SPIFFE-ID §2); they fold it",
+        ),
+        ("an upper-case domain", "as above"),
+        ("no subject, names not critical", "X509-SVID §3.1 wants them critical; they do not look"),
+        (
+            "an intermediate without key usage",
+            "who signs certificates has to say so; they want it where there is a usage",
+        ),
+        ("an intermediate with a workload's ID", "X509-SVID §3.2 forbids the path; they do not look"),
+        ("an expired authority", "webpki trusts an authority for ever; they leave it at that"),
+        ("an early authority", "as above"),
+    ],
+};
 
-#[test]
-fn the_other_judge_gives_the_same_verdicts_but_for_the_listed_ones() {
-    let authorities = Authorities::new();
-    let trusted = authorities.bundles();
-    let theirs = Theirs::trusting(&authorities);
+type Verdict = Result<(), String>;
+
+/// Holds our verdict and theirs against each other, and counts what both refuse and what both take.
+fn compare(verdicts: impl Iterator<Item = (String, Verdict, Verdict)>, listed: &Deviations) -> [usize; 2] {
     let mut surprises = Vec::new();
-    let mut listed = BTreeMap::new();
+    let mut used = BTreeMap::new();
     let mut agreed = [0, 0];
-    for case in authorities.cases() {
-        let ours = judge(&case.chain, &trusted).map(drop);
-        let other = theirs.judge(&case);
-        let reason = match (&ours, &other) {
-            (Ok(()), Err(_)) => WE_TAKE.iter().find(|(part, _)| case.name.contains(part)),
-            (Err(_), Ok(())) => WE_REFUSE.iter().find(|(part, _)| case.name.contains(part)),
+    for (name, ours, theirs) in verdicts {
+        let reason = match (&ours, &theirs) {
+            (Ok(()), Err(_)) => listed.we_take.iter().find(|(part, _)| name.contains(part)),
+            (Err(_), Ok(())) => listed.we_refuse.iter().find(|(part, _)| name.contains(part)),
             (Ok(()), Ok(())) | (Err(_), Err(_)) => {
                 agreed[usize::from(ours.is_ok())] += 1;
                 continue;
             }
         };
         match reason {
-            Some((part, _)) => *listed.entry(*part).or_insert(0) += 1,
-            None => surprises.push(format!("{}: we say {ours:?}, they say {other:?}", case.name)),
+            Some((part, _)) => *used.entry(*part).or_insert(0) += 1,
+            None => surprises.push(format!("{name}: we say {ours:?}, they say {theirs:?}")),
         }
     }
     assert!(surprises.is_empty(), "{} surprises\n{}", surprises.len(), surprises.join("\n"));
-    let stale: Vec<_> =
-        WE_TAKE.iter().chain(WE_REFUSE).filter(|(part, _)| !listed.contains_key(part)).collect();
+    let all = listed.we_take.iter().chain(listed.we_refuse);
+    let stale: Vec<_> = all.filter(|(part, _)| !used.contains_key(part)).collect();
     assert!(stale.is_empty(), "there is agreement by now: {stale:?}");
-    assert!(agreed[0] > 100 && agreed[1] > 20, "{agreed:?}");
+    agreed
+}
+
+#[test]
+fn the_other_judge_gives_the_same_verdicts_but_for_the_listed_ones() {
+    let authorities = Authorities::new();
+    let trusted = authorities.bundles();
+    let theirs = Theirs::trusting(&authorities);
+    let verdicts = authorities.cases().into_iter().map(|case| {
+        let (ours, theirs) = (judge(&case.chain, &trusted).map(drop), theirs.judge(&case));
+        (case.name, ours, theirs)
+    });
+    let [refused, taken] = compare(verdicts, &LISTED);
+    assert!(refused > 100 && taken > 20, "{refused} {taken}");
 }
 
 /// What we take for an SVID of our own and they do not, and the reverse.
