@@ -284,6 +284,16 @@ impl TrustBundle {
         self.revocation.lists()
     }
 
+    /// When the last of the revocation lists expires, in a trust domain where a certificate that none of them vouches
+    /// for is refused: after it nobody of the trust domain is let in.
+    #[must_use]
+    pub fn revocation_until(&self) -> Option<UnixTime> {
+        match self.revocation.mode() {
+            RevocationMode::Hard => self.revocation_lists().map(RevocationList::next_update).max(),
+            RevocationMode::Soft | RevocationMode::Off => None,
+        }
+    }
+
     pub(crate) fn revocation(&self) -> &Revocation {
         &self.revocation
     }

@@ -213,6 +213,10 @@ fn files_hold_lists_in_der_or_pem() {
     let bundle = bundle.with_revocation(lists, RevocationMode::Soft).unwrap();
     assert_eq!((bundle.revocation_lists().count(), bundle.revocation_mode()), (2, RevocationMode::Soft));
     assert_eq!(read(&one).next_update(), at(NOW_S + 60));
+    assert_eq!(bundle.revocation_until(), None);
+    let longer = ca.crl_with(&[], |params| list_window(params, -60, 90));
+    let bundle = bundle.with_revocation(vec![read(&longer), read(&one)], RevocationMode::Hard).unwrap();
+    assert_eq!(bundle.revocation_until(), Some(at(NOW_S + 90)));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use postern_audit::{Signer, VerifyingKey, signer_from_pem};
 use postern_identity::token::KeySet;
 use postern_identity::{
-    BUNDLE_BYTES_MAX, REVOCATION_LIST_BYTES_MAX, RevocationList, TrustBundle, TrustDomain, UnixTime, X509Svid,
+    BUNDLE_BYTES_MAX, REVOCATION_LIST_BYTES_MAX, RevocationList, RevocationMode, TrustBundle, TrustDomain,
+    UnixTime, X509Svid,
 };
 use postern_policy::SignerKey;
 use rustls_pki_types::CertificateDer;
@@ -54,14 +55,34 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Findings about the time left to a certificate in a file.
+/// Findings about the time left to a certificate and to revocation lists in files.
 pub(super) fn check_validity(config: &Config, now: UnixTime) -> Vec<Finding> {
-    let IdentitySource::Files { certificate, key, .. } = &config.identity.source else { return Vec::new() };
+    let IdentitySource::Files { certificate, key, revocation_lists, .. } = &config.identity.source else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
     let files = (read(certificate, FILE_BYTES_MAX), read(key, FILE_BYTES_MAX));
     // What cannot be read was said by `check`.
-    let (Ok(chain), Ok(private)) = files else { return Vec::new() };
-    let Ok(svid) = X509Svid::from_pem(&chain, &private) else { return Vec::new() };
-    validity(&svid, "identity.source.files.certificate", now).into_iter().collect()
+    if let (Ok(chain), Ok(private)) = files
+        && let Ok(svid) = X509Svid::from_pem(&chain, &private)
+    {
+        findings.extend(validity(&svid, "identity.source.files.certificate", now));
+    }
+    if config.identity.revocation.mode(true) == RevocationMode::Hard {
+        let key = |domain: &TrustDomain| member("identity.source.files.crls", domain.as_str());
+        findings
+            .extend(revocation_lists.iter().filter_map(|(domain, path)| expired(&key(domain), path, now)));
+    }
+    findings
+}
+
+fn expired(key: &str, path: &Path, now: UnixTime) -> Option<Finding> {
+    let content = read(path, u64::try_from(REVOCATION_LIST_BYTES_MAX).unwrap_or(u64::MAX)).ok()?;
+    let lists = RevocationList::from_file(&content).ok()?;
+    let until = lists.iter().map(RevocationList::next_update).max().filter(|until| now >= *until)?;
+    let what =
+        format!("the last list in `{}` expired at {}: nobody is let in", path.display(), until.as_secs());
+    Some(Finding::warning(key, what, "bring the next one; the file is followed while the sidecar runs"))
 }
 
 /// The bytes of a file, or a finding about it.

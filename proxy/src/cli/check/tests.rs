@@ -231,6 +231,7 @@ fn an_svid_near_its_end_is_told() {
     assert!(said(157_000_000)[0].contains("not valid yet"));
     assert!(said(67_090_118_400)[0].contains("has expired"));
     assert!(said(67_090_117_400)[0].contains("expires in"));
+    assert!(said(67_090_118_400)[1].contains("the last list in"));
 }
 
 #[test]

@@ -129,7 +129,21 @@ fn status(loaded: Option<&IdentityUpdate>, trouble: Option<&String>, clock: &dyn
             svid.spiffe_id(),
             svid.not_after().as_secs()
         )),
-        Some(_) => SourceStatus::Ready,
+        Some(_) => {
+            loaded.and_then(|update| expired_list(&update.trust, clock)).unwrap_or(SourceStatus::Ready)
+        }
         None => SourceStatus::Starting,
     }
+}
+
+/// A trust domain that nobody is believed of until its next revocation list comes.
+fn expired_list(trust: &TrustBundles, clock: &dyn Clock) -> Option<SourceStatus> {
+    let now = clock.unix_time();
+    trust.iter().find_map(|bundle| {
+        let until = bundle.revocation_until().filter(|until| now >= *until)?;
+        let (name, at) = (bundle.trust_domain(), until.as_secs());
+        Some(SourceStatus::Degraded(format!(
+            "the last revocation list of `{name}` expired at {at}, and nobody of it is let in until the next one"
+        )))
+    })
 }

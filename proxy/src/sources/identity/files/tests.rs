@@ -252,5 +252,16 @@ fn a_certificate_that_expired_is_told() {
     let told = status(Some(&update), None, &later);
     assert!(matches!(told, SourceStatus::Failing(ref reason) if reason.contains("expired at")), "{told:?}");
     assert_eq!(status(Some(&update), None, &*world.clock), SourceStatus::Ready);
+
+    std::fs::write(world.path("lists.crl"), world.ca.revocation_list(&[], world.clock.unix_time())).unwrap();
+    let later = Later((world.clock.unix_time().as_secs() + 70) * 1_000_000_000);
+    let listed = |rule| world.paths_with_lists(rule).load(None).unwrap();
+    let hard = listed(RevocationRule::WhereListed);
+    assert_eq!(status(Some(&hard), None, &*world.clock), SourceStatus::Ready);
+    let told = status(Some(&hard), None, &later);
+    let expected = "the last revocation list of `example.org` expired at";
+    assert!(matches!(told, SourceStatus::Degraded(ref reason) if reason.contains(expected)), "{told:?}");
+    let soft = listed(RevocationRule::Everywhere(RevocationMode::Soft));
+    assert_eq!(status(Some(&soft), None, &later), SourceStatus::Ready);
     assert_eq!(status(None, None, &*world.clock), SourceStatus::Starting);
 }
