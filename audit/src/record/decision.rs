@@ -14,7 +14,8 @@ pub struct Decision<'a> {
     pub source: Option<SocketAddr>,
     /// The caller as its certificate names it.
     pub peer: Option<PeerFacts<'a>>,
-    /// The verified token. A token that was refused is not recorded: nothing in it is known to be true.
+    /// The verified token, also where the caller may not use it because it is bound to somebody else. A token that does
+    /// not verify is not recorded: nothing in it is known to be true.
     pub token: Option<TokenFacts<'a>>,
     /// HTTP method, or `connect`.
     pub method: &'a str,

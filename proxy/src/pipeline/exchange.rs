@@ -22,7 +22,6 @@ use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use postern_audit::End;
-use postern_identity::Principal;
 use postern_identity::token::Claims;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -169,8 +168,8 @@ impl Exchange {
         self.path_raw_sha256 = Some(postern_audit::hash::sha256(path.as_bytes()));
     }
 
-    pub(super) fn note_claims(&mut self, principal: Principal) {
-        self.claims = principal.claims;
+    pub(super) fn note_claims(&mut self, claims: &Arc<Claims>) {
+        self.claims = Some(Arc::clone(claims));
     }
 
     pub(super) fn note_evaluation(&mut self, policy: Arc<Policy>, eval_ns: u64) {

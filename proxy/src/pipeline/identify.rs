@@ -13,25 +13,35 @@ use std::sync::Arc;
 
 /// The caller of this request, as far as it is proven.
 pub(super) async fn identify(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     request: &Normalised,
     rule: TokenRule,
 ) -> Result<Principal, Refusal> {
-    let peer = Arc::clone(&exchange.connection.peer);
-    let claims = match (rule, bearer(request)?) {
-        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => None,
+    let principal = match (rule, bearer(request)?) {
+        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => return alone(exchange),
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (TokenRule::Required | TokenRule::Optional, Some(token)) => {
-            let verified = verify(exchange, token).await;
-            let metrics = &exchange.worker.metrics.keys;
-            match &verified {
-                Ok(_) => metrics.token_accepted(),
-                Err(refusal) => metrics.token_refused(refusal.code()),
-            }
-            Some(verified?)
-        }
+        (TokenRule::Required | TokenRule::Optional, Some(token)) => accept(exchange, token).await,
     };
-    Principal::new(peer, claims).map_err(|error| refusal(&error))
+    let metrics = &exchange.worker.metrics.keys;
+    match &principal {
+        Ok(_) => metrics.token_accepted(),
+        Err(refusal) => metrics.token_refused(refusal.code()),
+    }
+    principal
+}
+
+/// The peer, and nothing that it says of anybody else.
+fn alone(exchange: &Exchange) -> Result<Principal, Refusal> {
+    Principal::new(Arc::clone(&exchange.connection.peer), None).map_err(|error| refusal(&error))
+}
+
+/// A token that verifies and that this caller may use. The second is asked for each request, however the first became
+/// known: what a token is bound to is a property of the connection or of the request that brings it.
+async fn accept(exchange: &mut Exchange, token: &str) -> Result<Principal, Refusal> {
+    let claims = verify(exchange, token).await?;
+    // From here on it is known whose token it is. The record tells it also of one that is not the caller's to use.
+    exchange.note_claims(&claims);
+    Principal::new(Arc::clone(&exchange.connection.peer), Some(claims)).map_err(|error| refusal(&error))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such

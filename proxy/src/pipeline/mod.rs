@@ -112,7 +112,6 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
     let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
-    exchange.note_claims(principal);
     Ok(Judged { route, body, verdict })
 }
 

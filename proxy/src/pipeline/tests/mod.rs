@@ -3,6 +3,7 @@ mod bodies;
 mod identity_headers;
 mod limits;
 mod peers;
+mod proofs;
 mod secure;
 mod shared;
 mod stalls;

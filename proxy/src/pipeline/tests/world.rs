@@ -280,6 +280,16 @@ impl World {
 
     /// One more caller, on a connection of its own.
     pub(super) async fn caller(&self) -> Caller {
+        let (tls, certificate_sha256) = self.caller_tls();
+        Caller { io: self.connect().await, tls: Arc::new(tls), certificate_sha256 }
+    }
+
+    /// A caller with the identity of another one, on a connection of its own.
+    pub(super) async fn same_caller(&self, caller: &Caller) -> Caller {
+        Caller { io: self.connect().await, tls: Arc::clone(&caller.tls), ..*caller }
+    }
+
+    async fn connect(&self) -> BoxIo {
         let (incoming, handle) = self.arrivals.borrow().clone().unwrap();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let accepted = Accepted {
@@ -290,7 +300,7 @@ impl World {
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();
-        Caller { io: Box::new(ours), tls: Arc::new(self.caller_tls()) }
+        Box::new(ours)
     }
 
     fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
@@ -325,7 +335,8 @@ impl World {
         })
     }
 
-    fn caller_tls(&self) -> rustls::ClientConfig {
+    /// What a caller with a new SVID speaks TLS by, and the SHA-256 of its certificate.
+    fn caller_tls(&self) -> (rustls::ClientConfig, [u8; 32]) {
         let issued =
             self.ca.issue(&CALLER.parse().unwrap(), self.caller_ttl, self.clock.unix_time()).unwrap();
         let mut trust = TrustBundles::default();
@@ -333,7 +344,8 @@ impl World {
         let material = CallerMaterial(Arc::new(issued.svid().unwrap()), Arc::new(trust));
         let expected = ExpectedPeers::new(vec!["spiffe://example.org/app".parse().unwrap()], vec![]).unwrap();
         let time = Arc::new(crate::clock::TlsTime(Arc::clone(&self.clock) as Arc<dyn Clock>));
-        tls::client_config(Arc::new(material), expected, time).unwrap()
+        let certificate_sha256 = postern_audit::hash::sha256(issued.chain_der());
+        (tls::client_config(Arc::new(material), expected, time).unwrap(), certificate_sha256)
     }
 }
 
