@@ -5,6 +5,7 @@
 //! To add a row, write it in the file of its family in `rows/`. A row without a case of either kind fails, unless it
 //! says why it is open.
 
+mod kit;
 mod report;
 mod rows;
 

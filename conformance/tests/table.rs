@@ -18,10 +18,11 @@ fn every_row_passes_or_says_why_it_is_open() {
 
 #[test]
 fn no_row_is_missing() {
-    let expected: Vec<String> = FAMILIES
+    let mut expected: Vec<String> = FAMILIES
         .iter()
         .flat_map(|(family, count)| (1..=*count).map(move |number| format!("{family}-{number:02}")))
         .collect();
+    expected.extend(["JT-12", "JT-13"].map(str::to_owned));
     let found: Vec<&str> = all().iter().map(|row| row.id).collect();
     assert_eq!(found, expected);
 }

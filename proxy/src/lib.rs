@@ -15,6 +15,7 @@ pub mod listener;
 pub mod log;
 pub mod pipeline;
 pub mod recorder;
+mod replay;
 pub mod routing;
 pub mod sources;
 pub mod standing;

@@ -5,6 +5,7 @@ use crate::keys::KeyRequests;
 use crate::listener::{self, Accepted, Connections};
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
+use crate::replay::Replays;
 use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
@@ -42,6 +43,8 @@ pub struct Worker {
     pub standings: Standings,
     /// Tells when every chain has been judged by the trust in force.
     pub judged: watch::Receiver<u64>,
+    /// The proofs that were used lately, on all workers.
+    pub replays: Arc<Replays>,
     /// The answers that are on their way.
     pub in_progress: InProgress,
     /// What principals may still have refused.

@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::compact::quote;
+use super::compact::{Compact, quote};
 use crate::json::{self, Limits};
 
 /// The largest key set in bytes.
@@ -63,9 +63,9 @@ pub struct KeySet {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     id: Option<String>,
-    pub(super) thumbprint: [u8; 32],
+    pub(crate) thumbprint: [u8; 32],
     /// A key that names its algorithm has one entry, an RSA key that does not has six.
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
@@ -176,6 +176,22 @@ impl KeySet {
 }
 
 impl Key {
+    /// The key that a proof carries in its header, or that a token confirms (RFC 7800 §3.2, RFC 9449 §4.2): the public
+    /// half alone. Whoever shows the private half shows everybody how to be him.
+    pub(crate) fn confirmed(jwk: &Value) -> Result<Self, String> {
+        const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+        if let Some(name) = PRIVATE.into_iter().find(|name| jwk.get(*name).is_some()) {
+            return Err(format!("it has `{name}`, a private part"));
+        }
+        key(jwk, Origin::Jwks)
+    }
+
+    /// Whether this key made the signature; `None` when it is not one for the algorithm.
+    pub(crate) fn has_signed(&self, token: &Compact<'_>) -> Option<bool> {
+        let verifier = self.verifier(token.header.algorithm)?;
+        Some(verifier.verify_sig(token.signed, &token.signature).is_ok())
+    }
+
     fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers.iter().find(|(own, _)| *own == algorithm).map(|(_, key)| key)
     }

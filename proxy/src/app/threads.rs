@@ -10,6 +10,7 @@ use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
 use crate::pipeline::InProgress;
 use crate::recorder::Seat;
+use crate::replay::Replays;
 use crate::sources::policy::LastGood;
 use crate::state::Pinned;
 use crate::telemetry::{SpanSink, otlp, spans};
@@ -126,6 +127,8 @@ impl Threads {
         (keys, judged): (&KeyRequests, &watch::Receiver<u64>),
     ) -> Result<Vec<WorkerHandle>, StartError> {
         let mut handles = Vec::with_capacity(seats.len());
+        // One for all: a copy of a request may come to any worker.
+        let replays = Arc::new(Replays::default());
         for seat in seats {
             let (handle, accepted) = WorkerHandle::new();
             handles.push(handle);
@@ -136,6 +139,7 @@ impl Threads {
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
+            let replays = Arc::clone(&replays);
             let run = move |runtime: &Runtime| {
                 let worker = Rc::new(Worker {
                     clock,
@@ -148,6 +152,7 @@ impl Threads {
                     connections: Connections::default(),
                     standings,
                     judged,
+                    replays,
                     in_progress: InProgress::default(),
                     budgets: Budgets::default(),
                     keys,

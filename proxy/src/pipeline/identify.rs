@@ -1,26 +1,36 @@
-//! Step 5: who calls. The peer is proven by TLS; a bearer token adds verified claims.
+//! Step 5: who calls. The peer is proven by TLS; a token adds verified claims, if this peer and this request may use it.
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{Normalised, spell_target};
 use super::refusal::Refusal;
 use crate::config::TokenRule;
+use crate::replay::Replay;
 use crate::state::Tokens;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use postern_audit::hash::sha256;
+use postern_identity::pop::dpop::{self, DpopError, Nonce};
 use postern_identity::token::{Claims, TokenError};
 use postern_identity::{Principal, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The caller of this request, as far as it is proven.
+///
+/// A proof of possession does not go further than here: neither policy nor the upstream sees it, unless the route
+/// ignores tokens, and then both go on as they came.
 pub(super) async fn identify(
     exchange: &mut Exchange,
-    request: &Normalised,
+    request: &mut Normalised,
     rule: TokenRule,
 ) -> Result<Principal, Refusal> {
-    let principal = match (rule, bearer(request)?) {
-        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => return alone(exchange),
+    if rule == TokenRule::Ignored {
+        return alone(exchange);
+    }
+    let proof = request.take_proof();
+    let principal = match (rule, credential(request)?) {
+        (TokenRule::Ignored | TokenRule::Optional, None) => return alone(exchange),
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (TokenRule::Required | TokenRule::Optional, Some(token)) => accept(exchange, token).await,
+        (_, Some(credential)) => accept(exchange, request, credential, proof.as_ref()).await,
     };
     let metrics = &exchange.worker.metrics.keys;
     match &principal {
@@ -35,23 +45,74 @@ fn alone(exchange: &Exchange) -> Result<Principal, Refusal> {
     Principal::new(Arc::clone(&exchange.connection.peer), None).map_err(|error| refusal(&error))
 }
 
+/// A token as it was brought.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// RFC 6750 §2.1.
+    Bearer(&'a str),
+    /// RFC 9449 §7.1.
+    Dpop(&'a str),
+}
+
+/// The token of `Authorization`. The guard has made sure that there is one such header at most.
+fn credential(request: &Normalised) -> Result<Option<Credential<'_>>, Refusal> {
+    let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
+    let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
+    Ok(match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(Credential::Bearer(token)),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Some(Credential::Dpop(token)),
+        Some(_) | None => None,
+    })
+}
+
 /// A token that verifies and that this caller may use. The second is asked for each request, however the first became
 /// known: what a token is bound to is a property of the connection or of the request that brings it.
-async fn accept(exchange: &mut Exchange, token: &str) -> Result<Principal, Refusal> {
+async fn accept(
+    exchange: &mut Exchange,
+    request: &Normalised,
+    credential: Credential<'_>,
+    proof: Option<&HeaderValue>,
+) -> Result<Principal, Refusal> {
+    let (Credential::Bearer(token) | Credential::Dpop(token)) = credential;
     let claims = verify(exchange, token).await?;
     // From here on it is known whose token it is. The record tells it also of one that is not the caller's to use.
     exchange.note_claims(&claims);
-    Principal::new(Arc::clone(&exchange.connection.peer), Some(claims)).map_err(|error| refusal(&error))
+    let peer = Arc::clone(&exchange.connection.peer);
+    let principal = match (credential, proof) {
+        (Credential::Bearer(_), _) => Principal::new(peer, Some(claims)),
+        (Credential::Dpop(_), None) => return Err(Refusal::TokenDpopMissing),
+        (Credential::Dpop(_), Some(proof)) => {
+            let proof = prove(exchange, request, &claims, proof)?;
+            let principal = Principal::proven(peer, claims, &proof);
+            // Last, so that a proof is used up by its owner only.
+            if principal.is_ok() {
+                use_up(exchange, &proof)?;
+            }
+            principal
+        }
+    };
+    principal.map_err(|error| refusal(&error))
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such
-/// header at most.
-fn bearer(request: &Normalised) -> Result<Option<&str>, Refusal> {
-    let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
-    let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token)),
-        Some(_) | None => Ok(None),
+fn prove(
+    exchange: &Exchange,
+    request: &Normalised,
+    claims: &Claims,
+    proof: &HeaderValue,
+) -> Result<dpop::Proof, Refusal> {
+    let proof = proof.to_str().map_err(|_| Refusal::TokenDpopMalformed)?;
+    let (method, uri) = (request.method().as_str(), request.target());
+    let target = dpop::Request { method, uri: &uri, spell: &spell_target, nonce: Nonce::Any };
+    let proven = dpop::verify(proof, claims, &target, exchange.worker.clock.unix_time());
+    proven.map_err(|error: DpopError| Refusal::from_code(error.code()).unwrap_or(Refusal::TokenDpopMalformed))
+}
+
+fn use_up(exchange: &Exchange, proof: &dpop::Proof) -> Result<(), Refusal> {
+    let now_s = exchange.worker.clock.unix_time().as_secs();
+    match exchange.worker.replays.note(proof.replay_key(), proof.usable_until_s(), now_s) {
+        Replay::New => Ok(()),
+        Replay::Seen => Err(Refusal::TokenDpopReplayed),
+        Replay::NoRoom => Err(Refusal::LimitProofs),
     }
 }
 

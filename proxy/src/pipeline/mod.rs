@@ -103,11 +103,11 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
     request.take_off(&route.identity_headers);
-    let request = &*request;
     // A principal that causes nothing but refusals is not worth policy's time for a while.
     exchange.within_budget()?;
     // 5. Who calls, by certificate and by token.
     let principal = identify(exchange, request, route.tokens).await?;
+    let request = &*request;
     // 7. The body, only where the policy in force reads it.
     let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.

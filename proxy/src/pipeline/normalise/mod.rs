@@ -14,7 +14,7 @@ mod path;
 mod tests;
 
 pub(crate) use error::GuardError;
-pub(crate) use headers::{is_identity_header, is_protected, may_carry_claim};
+pub(crate) use headers::{DPOP, is_identity_header, is_protected, may_carry_claim};
 pub(crate) use hop_by_hop::guard_response;
 
 use crate::config::{IdentityHeaders, ListenerLimits};
@@ -143,6 +143,17 @@ impl Normalised {
         self.client_cert.as_ref()
     }
 
+    /// Scheme, authority and path: what a proof is made for.
+    pub(crate) fn target(&self) -> String {
+        format!("https://{}{}", self.authority(), self.path())
+    }
+
+    /// Takes the proof of possession away that came with a token. It is for us, and whoever else reads it could only
+    /// learn how to be the caller for a minute.
+    pub(crate) fn take_proof(&mut self) -> Option<HeaderValue> {
+        self.headers.remove(DPOP)
+    }
+
     /// HTTP/1.1 or HTTP/2, as the caller spoke it.
     pub(crate) fn version(&self) -> Version {
         self.version
@@ -162,6 +173,18 @@ impl Normalised {
         parts.headers = self.headers;
         parts
     }
+}
+
+/// The spelling of [`Normalised::target`] for a URI without query and fragment. What could not be a target here has
+/// none.
+pub(crate) fn spell_target(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))?;
+    let at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(at)?;
+    let authority = authority::canonical(authority).ok()?;
+    // RFC 9110 §4.2.3: no path is the root.
+    let path = path::canonical(if path.is_empty() { "/" } else { path }).ok()?;
+    Some(format!("{}://{authority}{path}", scheme.to_ascii_lowercase()))
 }
 
 /// What was seen of the head on the wire, where hyper does not show all of it.

@@ -7,6 +7,7 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::replay::Replays;
 use crate::routing::Routing;
 use crate::state::{Pinned, Policy, Shared, Tokens, Trust};
 use crate::telemetry::metrics::MetricsPlan;
@@ -107,6 +108,7 @@ pub(super) struct World {
     log: Option<Log>,
     seat: Option<crate::recorder::Seat>,
     metrics: Arc<Metrics>,
+    replays: Arc<Replays>,
     upstream: Option<Upstream>,
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
     standings: crate::standing::Standings,
@@ -178,6 +180,7 @@ impl World {
             log: Some(log),
             seat: Some(seat),
             metrics,
+            replays: Arc::default(),
             upstream: None,
             arrivals: RefCell::default(),
             standings: Default::default(),
@@ -234,6 +237,12 @@ impl World {
             bundles.insert(other.bundle().unwrap());
             next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
         });
+    }
+
+    /// Lets the worker remember this many proofs.
+    pub(super) fn with_replays_max(mut self, entries_max: usize) -> Self {
+        self.replays = Arc::new(Replays::new(entries_max));
+        self
     }
 
     /// Gives the log other rings.
@@ -325,6 +334,7 @@ impl World {
             connections: Default::default(),
             standings: self.standings.clone(),
             judged: self.judged.subscribe(),
+            replays: Arc::clone(&self.replays),
             in_progress: Default::default(),
             budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),

@@ -1,0 +1,3 @@
+//! What rows are tried with: things that are right, to be bent one rule at a time.
+
+pub(crate) mod proof;
