@@ -1,10 +1,13 @@
-//! Bearer tokens: minted by an issuer that is not ours, verified against its key set, read by policy.
+//! Tokens: minted by an issuer that is not ours, verified against its key set, read by policy; and those that are bound to
+//! a key, which another implementation proves.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::Request;
+use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use postern_tests::authority::ECDSA_P256;
 use postern_tests::{Answer, Scene, Sidecar, Version};
@@ -79,9 +82,14 @@ fn token(key: &KeyPair, claims: &Value) -> String {
 }
 
 fn ask(scene: &Scene, bearer: Option<&str>) -> Answer {
-    let mut request = Request::builder().uri("/things");
-    if let Some(token) = bearer {
-        request = request.header("authorization", format!("Bearer {token}"));
+    let authorization = bearer.map(|token| ("authorization", format!("Bearer {token}")));
+    ask_with(scene, &Vec::from_iter(authorization))
+}
+
+fn ask_with(scene: &Scene, headers: &[(&str, String)]) -> Answer {
+    let mut request = Request::builder().uri("/things?q=1");
+    for (name, value) in headers {
+        request = request.header(*name, value);
     }
     let request = request.body(Bytes::new()).expect("a request");
     scene.caller("/client").call(scene.listener, Version::Http2, request).expect("an answer")
@@ -114,4 +122,101 @@ fn a_token_is_judged_before_policy_and_its_claims_by_policy() {
     }
     assert_eq!(scene.upstream.count(), 1);
     sidecar.stop();
+}
+
+/// A client that proves its key with each request (RFC 9449).
+struct Client {
+    key: KeyPair,
+    jwk: Jwk,
+}
+
+impl Client {
+    fn new() -> Self {
+        let key = KeyPair::generate_for(&ECDSA_P256).expect("a key");
+        let mut jwk = key_set(&key)["keys"][0].clone();
+        jwk.as_object_mut()
+            .expect("a key")
+            .retain(|name, _| matches!(name.as_str(), "kty" | "crv" | "x" | "y"));
+        Self { key, jwk: serde_json::from_value(jwk).expect("a public key") }
+    }
+
+    /// A token that is bound to the key.
+    fn token(&self, issuer: &KeyPair) -> String {
+        let mut claims = claims();
+        claims["cnf"] = json!({ "jkt": self.jwk.thumbprint(ThumbprintHash::SHA256).expect("a thumbprint") });
+        token(issuer, &claims)
+    }
+
+    /// A proof for `GET /things` at the host that callers name.
+    fn proof(token: &str, id: &str) -> Value {
+        json!({
+            "htm": "GET", "htu": "https://localhost/things", "iat": now(), "jti": id,
+            "ath": base64url(digest(&SHA256, token.as_bytes()).as_ref()),
+        })
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        (header.typ, header.jwk) = (Some("dpop+jwt".to_owned()), Some(self.jwk.clone()));
+        encode(&header, claims, &EncodingKey::from_ec_der(&self.key.serialize_der())).expect("a proof")
+    }
+}
+
+#[test]
+fn a_token_bound_to_a_key_is_good_for_its_holder_alone_and_each_proof_for_one_request() {
+    let (mut scene, issuer) = scene();
+    scene.config["tokens"][0]["sender_constraint"] = json!("dpop");
+    let sidecar: Sidecar = scene.start();
+    let client = Client::new();
+    let bound = client.token(&issuer);
+    let with = |scheme: &str, token: &str, proof: &str| {
+        ask_with(&scene, &[("authorization", format!("{scheme} {token}")), ("dpop", proof.to_owned())])
+    };
+    let bent = |id: &str, member: &str, value: Value| {
+        let mut claims = Client::proof(&bound, id);
+        claims[member] = value;
+        client.sign(&claims)
+    };
+    let proof = client.sign(&Client::proof(&bound, "1"));
+    let unbound = token(&issuer, &claims());
+    let elsewhere = json!("https://localhost:8443/things");
+    let rows = [
+        ("in order", with("DPoP", &bound, &proof), 200, ""),
+        ("a copy", with("DPoP", &bound, &proof), 401, "token.dpop_replayed"),
+        ("a new one", with("DPoP", &bound, &client.sign(&Client::proof(&bound, "2"))), 200, ""),
+        (
+            "by a thief",
+            with("DPoP", &bound, &Client::new().sign(&Client::proof(&bound, "3"))),
+            401,
+            "token.dpop_key",
+        ),
+        ("for another port", with("DPoP", &bound, &bent("4", "htu", elsewhere)), 401, "token.dpop_request"),
+        (
+            "for another method",
+            with("DPoP", &bound, &bent("5", "htm", json!("POST"))),
+            401,
+            "token.dpop_request",
+        ),
+        ("an old one", with("DPoP", &bound, &bent("6", "iat", json!(now() - 120))), 401, "token.dpop_time"),
+        ("for another token", with("DPoP", &bound, &bent("7", "ath", json!("x"))), 401, "token.dpop_token"),
+        ("as a bearer's", ask(&scene, Some(&bound)), 401, "token.dpop_missing"),
+        ("bound to nothing", ask(&scene, Some(&unbound)), 401, "token.binding"),
+    ];
+    for (what, answer, status, reason) in &rows {
+        assert_eq!(answer.status.as_u16(), *status, "{what}: {answer:?}");
+        assert_eq!(answer.json()["reason"].as_str().unwrap_or_default(), *reason, "{what}");
+        if reason.starts_with("token.dpop_") && *reason != "token.dpop_missing" {
+            let challenge = answer.header("www-authenticate");
+            assert!(
+                challenge.starts_with("DPoP error=\"invalid_dpop_proof\", algs=\""),
+                "{what}: {challenge}"
+            );
+        }
+    }
+    let seen = scene.upstream.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| request["headers"]["dpop"].is_null()), "{seen:?}");
+    sidecar.stop();
+    let log = postern_tests::sidecar::records(&scene.audit());
+    assert!(!proof.split('.').any(|part| log.contains(part)), "the log shows a proof");
 }

@@ -50,7 +50,8 @@ fn issuer(config: &IssuerConfig, token_bytes_max: usize) -> Result<Issuer, Start
     let issuer = Issuer::new(config.issuer.clone(), config.audiences.clone(), algorithms)?
         .with_profile(profile)?
         .with_leeway_s(config.leeway.as_secs())?
-        .with_token_bytes_max(token_bytes_max)?;
+        .with_token_bytes_max(token_bytes_max)?
+        .with_sender_constraint(config.sender_constraint);
     Ok(match config.lifetime_max {
         std::time::Duration::MAX => issuer,
         lifetime => issuer.with_lifetime_s_max(lifetime.as_secs()),

@@ -135,6 +135,9 @@ pub struct IssuerFile {
     /// Longest accepted time between `iat` and `exp`. Without it, not restricted.
     #[serde(default)]
     pub lifetime_max: Option<String>,
+    /// What its tokens must be bound to, so that a stolen one is of no use; `none` is the default. What a token says it is bound to is asked for in any case.
+    #[serde(default)]
+    pub sender_constraint: Option<SenderConstraintFile>,
     /// What the certificate of the key server must chain to; `system` is the default. Only with `keys: { url: … }`.
     #[serde(default)]
     pub trust_roots: Option<TrustRootsFile>,
@@ -163,6 +166,21 @@ pub enum TokenProfileFile {
     AccessToken,
     /// `at+jwt`, `JWT` or none.
     Generic,
+}
+
+/// What tokens must be bound to.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SenderConstraintFile {
+    /// Nothing.
+    None,
+    /// The certificate of the connection that brings them (RFC 8705).
+    Mtls,
+    /// A key that signs a proof for each request (RFC 9449, DPoP).
+    Dpop,
+    /// One of the two.
+    Any,
 }
 
 /// What the certificate of a server must chain to.

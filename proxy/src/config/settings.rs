@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::token::SenderConstraint;
 use postern_identity::{SpiffeId, TrustDomain};
 
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
@@ -120,6 +121,8 @@ pub struct IssuerConfig {
     pub leeway: Duration,
     /// Longest accepted span between `iat` and `exp`. `Duration::MAX` when not restricted.
     pub lifetime_max: Duration,
+    /// What its tokens must be bound to.
+    pub sender_constraint: SenderConstraint,
 }
 
 /// Signature algorithms a token may be signed with (RFC 7518 §3.1, RFC 8037). `none` and HMAC are

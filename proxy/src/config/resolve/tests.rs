@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::token::SenderConstraint;
+
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
@@ -434,6 +436,20 @@ fn an_issuer_is_whole() {
     check_warning("upstreams:", &any, "tokens[0].keys.url", "without TLS");
     let config = taken(&least("upstreams:", &issuer("{ file: k.json }", "{ url: http://localhost:1/k }")));
     assert!(matches!(&config.tokens[0].keys, KeySource::Url(source) if source.url == "http://localhost:1/k"));
+}
+
+#[test]
+fn an_issuers_tokens_are_bound_as_it_is_written() {
+    for (written, meant) in [
+        ("", SenderConstraint::None),
+        (", sender_constraint: none", SenderConstraint::None),
+        (", sender_constraint: mtls", SenderConstraint::Mtls),
+        (", sender_constraint: dpop", SenderConstraint::Dpop),
+        (", sender_constraint: any", SenderConstraint::Any),
+    ] {
+        let issuer = ISSUER.replace("{ file: k.json }", &format!("{{ file: k.json }}{written}"));
+        assert_eq!(taken(&least("upstreams:", &issuer)).tokens[0].sender_constraint, meant, "{written}");
+    }
 }
 
 #[test]
