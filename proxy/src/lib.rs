@@ -13,6 +13,7 @@ pub mod demo;
 pub mod keys;
 pub mod listener;
 pub mod log;
+mod nonce;
 pub mod pipeline;
 pub mod recorder;
 mod replay;

@@ -102,7 +102,8 @@ fn key() -> Row {
         .accepts("a target with a query", claim("htu", json!("https://orders.test/things?a=b#c")))
         .accepts("a minute old", claim("iat", json!(NOW_S - 60)))
         .accepts("the nonce given out", || {
-            let nonce = Nonce::OneOf(&["n0", "n1"]);
+            let given = ["n0".to_owned(), "n1".to_owned()];
+            let nonce = Nonce::OneOf(&given);
             let holder = Key::of_holder();
             proven_by(holder, &holder.thumbprint(), nonce, |_, claims| claims["nonce"] = json!("n1"))
         })
@@ -135,7 +136,8 @@ fn key() -> Row {
         })
         .refuses("an old nonce", "token.dpop_nonce", || {
             let holder = Key::of_holder();
-            let nonce = Nonce::OneOf(&["n2"]);
+            let given = ["n2".to_owned()];
+            let nonce = Nonce::OneOf(&given);
             proven_by(holder, &holder.thumbprint(), nonce, |_, claims| claims["nonce"] = json!("n1"))
         })
         .refuses("a token that is bound to no key", "token.binding", || {

@@ -34,7 +34,7 @@ pub enum Nonce<'a> {
     /// Nothing: none was given out.
     Any,
     /// One of those that we gave out lately.
-    OneOf(&'a [&'a str]),
+    OneOf(&'a [String]),
 }
 
 /// Why a proof is not accepted. Each variant has a stable reason code, [`DpopError::code`]. Its text is for the operator;
@@ -190,7 +190,7 @@ fn check_time(members: &Map<String, Value>, now: UnixTime) -> Result<u64, DpopEr
 fn check_nonce(members: &Map<String, Value>, asked: Nonce<'_>) -> Result<(), DpopError> {
     match (asked, members.get("nonce")) {
         (Nonce::Any, _) => Ok(()),
-        (Nonce::OneOf(given), Some(Value::String(nonce))) if given.contains(&nonce.as_str()) => Ok(()),
+        (Nonce::OneOf(given), Some(Value::String(nonce))) if given.contains(nonce) => Ok(()),
         (Nonce::OneOf(_), _) => Err(DpopError::Nonce),
     }
 }

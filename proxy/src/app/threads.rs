@@ -8,6 +8,7 @@ use crate::control::{Control, Update};
 use crate::keys::KeyRequests;
 use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
+use crate::nonce::Nonces;
 use crate::pipeline::InProgress;
 use crate::recorder::Seat;
 use crate::replay::Replays;
@@ -129,6 +130,7 @@ impl Threads {
         let mut handles = Vec::with_capacity(seats.len());
         // One for all: a copy of a request may come to any worker.
         let replays = Arc::new(Replays::default());
+        let nonces = Arc::new(Nonces::new().map_err(|_| StartError::Randomness)?);
         for seat in seats {
             let (handle, accepted) = WorkerHandle::new();
             handles.push(handle);
@@ -139,7 +141,7 @@ impl Threads {
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
-            let replays = Arc::clone(&replays);
+            let (replays, nonces) = (Arc::clone(&replays), Arc::clone(&nonces));
             let run = move |runtime: &Runtime| {
                 let worker = Rc::new(Worker {
                     clock,
@@ -153,6 +155,7 @@ impl Threads {
                     standings,
                     judged,
                     replays,
+                    nonces,
                     in_progress: InProgress::default(),
                     budgets: Budgets::default(),
                     keys,

@@ -26,8 +26,8 @@ pub use self::policy::{
     PolicyFile, UnsignedFile,
 };
 pub use self::traffic::{
-    EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile, MutualFile,
-    OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
+    DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
+    MutualFile, OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
     UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
 

@@ -2,17 +2,20 @@
 use super::exchange::Exchange;
 use super::normalise::{Normalised, spell_target};
 use super::refusal::Refusal;
-use crate::config::TokenRule;
+use crate::config::{DpopNonce, TokenRule};
 use crate::replay::Replay;
 use crate::state::Tokens;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_audit::hash::sha256;
 use postern_identity::pop::dpop::{self, DpopError, Nonce};
 use postern_identity::token::{Claims, TokenError};
 use postern_identity::{Principal, token};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// RFC 9449 §8.1.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The caller of this request, as far as it is proven.
 ///
@@ -101,10 +104,29 @@ fn prove(
     proof: &HeaderValue,
 ) -> Result<dpop::Proof, Refusal> {
     let proof = proof.to_str().map_err(|_| Refusal::TokenDpopMalformed)?;
+    let now = exchange.worker.clock.unix_time();
+    let accepted;
+    let nonce = match exchange.connection.listener.dpop_nonce {
+        DpopNonce::None => Nonce::Any,
+        DpopNonce::Required => {
+            accepted = exchange.worker.nonces.accepted(now.as_secs());
+            Nonce::OneOf(&accepted)
+        }
+    };
     let (method, uri) = (request.method().as_str(), request.target());
-    let target = dpop::Request { method, uri: &uri, spell: &spell_target, nonce: Nonce::Any };
-    let proven = dpop::verify(proof, claims, &target, exchange.worker.clock.unix_time());
+    let target = dpop::Request { method, uri: &uri, spell: &spell_target, nonce };
+    let proven = dpop::verify(proof, claims, &target, now);
     proven.map_err(|error: DpopError| Refusal::from_code(error.code()).unwrap_or(Refusal::TokenDpopMalformed))
+}
+
+impl Exchange {
+    /// Tells the caller what its next proof has to hold (RFC 9449 §8).
+    pub(super) fn give_nonce(&self, headers: &mut HeaderMap) {
+        let nonce = self.worker.nonces.current(self.worker.clock.unix_time().as_secs());
+        if let Ok(nonce) = HeaderValue::try_from(nonce) {
+            headers.insert(DPOP_NONCE, nonce);
+        }
+    }
 }
 
 fn use_up(exchange: &Exchange, proof: &dpop::Proof) -> Result<(), Refusal> {

@@ -169,7 +169,9 @@ fn challenge(refusal: Refusal, headers: &mut HeaderMap) {
             | Refusal::TokenDpopKey
             | Refusal::TokenDpopReplayed
     );
-    let (bearer, dpop) = if is_of_proof {
+    let (bearer, dpop) = if refusal == Refusal::TokenDpopNonce {
+        (None, "DPoP error=\"use_dpop_nonce\", ")
+    } else if is_of_proof {
         (None, "DPoP error=\"invalid_dpop_proof\", ")
     } else if refusal == Refusal::TokenMissing {
         (Some("Bearer"), "DPoP ")

@@ -7,12 +7,13 @@ use super::context::{Context, Reported};
 use super::identity::trust_domain;
 use super::routes;
 use crate::config::file::{
-    ConfigFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
+    ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
 };
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig, Validity,
+    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig,
+    Validity,
 };
 
 pub(super) fn listeners(
@@ -44,6 +45,10 @@ fn listener(
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
+    let dpop_nonce = match written.dpop_nonce {
+        None | Some(DpopNonceFile::None) => DpopNonce::None,
+        Some(DpopNonceFile::Required) => DpopNonce::Required,
+    };
     let routes = routes::routes(context, &key, written, file);
     Ok(ListenerConfig {
         name: name?,
@@ -51,6 +56,7 @@ fn listener(
         address: address?,
         tls: tls?,
         limits,
+        dpop_nonce,
         routes: routes?,
     })
 }

@@ -392,3 +392,36 @@ fn a_proof_that_cannot_be_remembered_is_not_taken() {
     assert_eq!((of("policy.allowed") + of("limit.proofs"), of("policy.allowed") <= 64), (200, true));
     assert!(found.iter().all(|(status, reason, _)| (*status == 503) == (*reason == "limit.proofs")));
 }
+
+#[test]
+fn where_a_nonce_is_required_a_caller_is_told_it_and_takes_it_for_a_while() {
+    let (world, issuer) = world_with(ALLOW, &[("    routes:", "    dpop_nonce: required\n    routes:")]);
+    let client = Client::new(&issuer);
+    let (answers, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let request = |id: &str, nonce: Option<&str>, later_s: u64| {
+            let mut claims = client.claims(id);
+            claims["iat"] = json!(BEGINNING_S + later_s);
+            if let Some(nonce) = nonce {
+                claims["nonce"] = json!(nonce);
+            }
+            client.request(&client.proof(&claims))
+        };
+        let mut answers = vec![conversation.ask(&request("1", None, 0)).await];
+        let nonce = answers[0].lines().find_map(|line| line.strip_prefix("dpop-nonce: ")).unwrap().to_owned();
+        answers.push(conversation.ask(&request("2", Some(&nonce), 0)).await);
+        answers.push(conversation.ask(&request("3", Some("AAAAAAAAAAAAAAAAAAAAAA"), 0)).await);
+        world.clock.advance(std::time::Duration::from_secs(300));
+        answers.push(conversation.ask(&request("4", Some(&nonce), 300)).await);
+        world.clock.advance(std::time::Duration::from_secs(200 + 100));
+        answers.push(conversation.ask(&request("5", Some(&nonce), 600)).await);
+        answers
+    });
+    let (allowed, refused) = ((200, "policy.allowed", "alice"), (401, "token.dpop_nonce", "alice"));
+    assert_eq!(decisions(&records), [refused, allowed, refused, allowed, refused]);
+    for (answer, (status, ..)) in answers.iter().zip(decisions(&records)) {
+        assert_eq!(answer.contains("dpop-nonce: "), status == 401, "{answer}");
+        let challenge = format!("www-authenticate: DPoP error=\"use_dpop_nonce\", {ALGORITHMS}");
+        assert_eq!(answer.contains(&challenge), status == 401, "{answer}");
+    }
+}

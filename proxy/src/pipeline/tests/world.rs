@@ -7,6 +7,7 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::nonce::Nonces;
 use crate::replay::Replays;
 use crate::routing::Routing;
 use crate::state::{Pinned, Policy, Shared, Tokens, Trust};
@@ -335,6 +336,7 @@ impl World {
             standings: self.standings.clone(),
             judged: self.judged.subscribe(),
             replays: Arc::clone(&self.replays),
+            nonces: Arc::new(Nonces::new().unwrap()),
             in_progress: Default::default(),
             budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),
