@@ -1,3 +1,4 @@
 //! What rows are tried with: things that are right, to be bent one rule at a time.
 
 pub(crate) mod proof;
+pub(crate) mod workload;

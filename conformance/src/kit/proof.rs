@@ -70,10 +70,15 @@ impl Key {
 
 /// The verified claims of an access token that is confirmed so, where its verifier takes it.
 pub(crate) fn access_token(cnf: Option<Value>) -> Result<Claims, TokenError> {
-    let key = Key::of_issuer();
-    let mut jwk = key.jwk();
-    jwk["kid"] = json!("k");
-    let keys = Arc::new(KeySet::parse(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap());
+    accepted(&minted("at+jwt", cnf))
+}
+
+/// What becomes of a right token of another type where an access token is expected.
+pub(crate) fn bearer_of_type(typ: &str) -> Result<Claims, String> {
+    accepted(&minted(typ, None)).map_err(|error| format!("{}: {error}", error.code()))
+}
+
+fn minted(typ: &str, cnf: Option<Value>) -> String {
     let mut claims = json!({
         "iss": ISSUER, "aud": "orders", "sub": "alice", "client_id": "shop", "jti": "1", "iat": NOW_S,
         "exp": NOW_S + 60,
@@ -81,9 +86,15 @@ pub(crate) fn access_token(cnf: Option<Value>) -> Result<Claims, TokenError> {
     if let Some(cnf) = cnf {
         claims["cnf"] = cnf;
     }
-    let token = key.sign(&json!({"alg": "ES256", "typ": "at+jwt", "kid": "k"}), &claims);
+    Key::of_issuer().sign(&json!({"alg": "ES256", "typ": typ, "kid": "k"}), &claims)
+}
+
+fn accepted(token: &str) -> Result<Claims, TokenError> {
+    let mut jwk = Key::of_issuer().jwk();
+    jwk["kid"] = json!("k");
+    let keys = Arc::new(KeySet::parse(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap());
     let issuer = Issuer::new(ISSUER.to_owned(), vec!["orders".to_owned()], vec![Algorithm::Es256]).unwrap();
-    postern_identity::token::verify(&token, &[issuer], &|_| Some(Arc::clone(&keys)), now())
+    postern_identity::token::verify(token, &[issuer], &|_| Some(Arc::clone(&keys)), now())
 }
 
 /// A proven peer with a certificate of its own.

@@ -2,12 +2,13 @@
 
 mod jt_pop;
 mod sid;
+mod wt;
 
 use crate::Row;
 
 /// Every row, in the order of the table: families as the identity specification lists them, numbers upwards.
 pub(crate) fn all() -> Vec<Row> {
-    let families = [sid::rows(), jt_pop::rows()];
+    let families = [sid::rows(), wt::rows(), jt_pop::rows()];
     let mut all = Vec::new();
     for mut family in families {
         family.sort_by_key(|row| row.id);

@@ -12,8 +12,6 @@ use crate::token::{Algorithm, Claims, Compact, Key, TokenError, date, quote};
 pub const WINDOW_S: u64 = 60;
 /// The largest proof in bytes: an RSA key of 8192 bits and its signature fit.
 pub const PROOF_BYTES_MAX: usize = 8 * 1024;
-/// The longest `jti` in bytes.
-pub const PROOF_ID_BYTES_MAX: usize = 256;
 
 /// The request that a proof came with.
 #[derive(Clone, Copy)]
@@ -160,7 +158,10 @@ pub fn verify(
     Ok(Proof {
         key: key.thumbprint,
         token_sha256: claims.token_sha256,
-        replay_key: digest_of(&[&key.thumbprint, proof_id(&members)?.as_bytes()]),
+        replay_key: digest_of(&[
+            &key.thumbprint,
+            super::proof_id(&members).map_err(DpopError::Malformed)?.as_bytes(),
+        ]),
         usable_until_s: issued.saturating_add(WINDOW_S),
     })
 }
@@ -195,20 +196,8 @@ fn check_nonce(members: &Map<String, Value>, asked: Nonce<'_>) -> Result<(), Dpo
     }
 }
 
-fn proof_id(members: &Map<String, Value>) -> Result<&str, DpopError> {
-    match text(members, "jti")? {
-        "" => Err(malformed("its `jti` is empty")),
-        id if id.len() > PROOF_ID_BYTES_MAX => Err(malformed("its `jti` has more than 256 bytes")),
-        id => Ok(id),
-    }
-}
-
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, DpopError> {
-    match members.get(name) {
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(malformed(&format!("its `{name}` is not a string"))),
-        None => Err(malformed(&format!("it has no `{name}`"))),
-    }
+    super::text(members, name).map_err(DpopError::Malformed)
 }
 
 fn of_parser(error: TokenError) -> DpopError {

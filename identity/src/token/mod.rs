@@ -19,7 +19,7 @@ pub use issuer::{
     Issuer, IssuerError, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, Profile, SenderConstraint, TOKEN_BYTES_DEFAULT,
     TOKEN_BYTES_MAX,
 };
-pub(crate) use keys::Key;
+pub(crate) use keys::{Candidates, Key};
 pub use keys::{IgnoredKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySet, KeySetError};
 pub use verify::{TokenError, verify};
 
