@@ -2,7 +2,7 @@
 //! a key, which another implementation proves.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -219,4 +219,78 @@ fn a_token_bound_to_a_key_is_good_for_its_holder_alone_and_each_proof_for_one_re
     sidecar.stop();
     let log = postern_tests::sidecar::records(&scene.audit());
     assert!(!proof.split('.').any(|part| log.contains(part)), "the log shows a proof");
+}
+
+/// A signed token of any type; the standard header members come first, whatever else it has.
+fn mint(key: &KeyPair, (typ, kid): (&str, Option<&str>), claims: &Value) -> String {
+    let mut header = Header::new(Algorithm::ES256);
+    (header.typ, header.kid) = (Some(typ.to_owned()), kid.map(str::to_owned));
+    encode(&header, claims, &EncodingKey::from_ec_der(&key.serialize_der())).expect("a token")
+}
+
+#[test]
+fn a_workload_says_who_it_is_and_proves_it_for_one_request_at_a_configured_name() {
+    let mut scene = Scene::new();
+    let (authority, holder) = (KeyPair::generate_for(&ECDSA_P256), KeyPair::generate_for(&ECDSA_P256));
+    let (authority, holder) = (authority.expect("a key"), holder.expect("a key"));
+    let mut bundle = key_set(&authority);
+    (bundle["keys"][0]["use"], bundle["keys"][0]["kid"]) = (json!("wit-svid"), json!("a1"));
+    fs::write(scene.path("other.json"), bundle.to_string()).expect("the bundle");
+    scene.config["workload_tokens"] = json!({
+        "incubating": true,
+        "authorities": ["https://orders.example.org"],
+        "bundles": { "other.org": scene.path("other.json") },
+    });
+    scene.write_policy(
+        "package postern.authz\n\ndefault decision := false\n\ndecision := true if input.postern.workload_token.trust_domain == \"other.org\"\n",
+    );
+    let mut sidecar: Sidecar = scene.start();
+    sidecar.running.wait_for("the keys", Duration::from_secs(20), |printed| {
+        printed.contains("keys for workload identity tokens are in force").then_some(())
+    });
+    let mut jwk = key_set(&holder)["keys"][0].clone();
+    jwk.as_object_mut().expect("a key").retain(|name, _| name != "kid" && name != "use");
+    let claims = json!({ "sub": "spiffe://other.org/batch", "exp": now() + 300, "cnf": { "jwk": jwk } });
+    let identity = mint(&authority, ("wit+jwt", Some("a1")), &claims);
+    let proof = |id: &str, member: &str, value: Value| {
+        let mut claims = json!({
+            "aud": "https://orders.example.org/things", "exp": now() + 60, "jti": id,
+            "wth": base64url(digest(&SHA256, identity.as_bytes()).as_ref()),
+        });
+        claims[member] = value;
+        mint(&holder, ("wpt+jwt", None), &claims)
+    };
+    let ask = |proof: Option<&str>| {
+        let mut headers = vec![("workload-identity-token", identity.clone())];
+        headers.extend(proof.map(|proof| ("workload-proof-token", proof.to_owned())));
+        ask_with(&scene, &headers)
+    };
+    let first = proof("1", "jti", json!("1"));
+    let rows = [
+        ("in order", ask(Some(&first)), 200, ""),
+        ("a copy", ask(Some(&first)), 400, "token.wpt_replayed"),
+        ("without its proof", ask(None), 400, "token.wpt_missing"),
+        (
+            "for what the request calls us",
+            ask(Some(&proof("2", "aud", json!("https://localhost/things")))),
+            400,
+            "token.wpt_audience",
+        ),
+        ("for another token", ask(Some(&proof("3", "wth", json!("x")))), 400, "token.wpt_tokens"),
+        ("nobody", ask_with(&scene, &[]), 403, "policy.denied"),
+    ];
+    for (what, answer, status, reason) in &rows {
+        assert_eq!(answer.status.as_u16(), *status, "{what}: {answer:?}");
+        assert_eq!(answer.json()["reason"].as_str().unwrap_or_default(), *reason, "{what}");
+    }
+    let seen = scene.upstream.seen();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0]["headers"]["workload-identity-token"].is_null(), "{seen:?}");
+    sidecar.stop();
+    let log = postern_tests::sidecar::records(&scene.audit());
+    assert!(log.contains("spiffe://other.org/batch"), "the record names the workload");
+    assert!(
+        !identity.split('.').chain(first.split('.')).any(|part| log.contains(part)),
+        "the log shows a token"
+    );
 }

@@ -7,7 +7,7 @@ use crate::config::{
     TokenAlgorithm, TokenProfile,
 };
 use crate::sources::fetch;
-use crate::state::Shared;
+use crate::state::{Shared, Workloads};
 use crate::telemetry::otlp::Transport;
 use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
 use postern_identity::token::{Algorithm, Issuer, Profile};
@@ -71,6 +71,13 @@ fn algorithm(written: TokenAlgorithm) -> Algorithm {
         TokenAlgorithm::Ps384 => Algorithm::Ps384,
         TokenAlgorithm::Ps512 => Algorithm::Ps512,
     }
+}
+
+/// What workloads' own tokens are verified by, before any bundle was read.
+pub(super) fn workloads(config: &Config) -> Workloads {
+    let of = &config.workload_tokens;
+    let keys = of.bundles.iter().map(|(domain, _)| (domain.clone(), None)).collect();
+    Workloads { authorities: of.authorities.clone(), keys }
 }
 
 /// What the compile thread holds to. Signers' keys are read now: a missing one is found at start.

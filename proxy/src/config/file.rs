@@ -9,6 +9,7 @@ mod identity_headers;
 mod operations;
 mod policy;
 mod traffic;
+mod workload_tokens;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use self::traffic::{
     MutualFile, OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
     UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
+pub use self::workload_tokens::WorkloadTokensFile;
 
 /// The configuration of one Postern sidecar.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +46,9 @@ pub struct ConfigFile {
     /// Issuers whose bearer tokens are verified. Without any, no token is looked at.
     #[serde(default)]
     pub tokens: Vec<IssuerFile>,
+    /// Identity tokens of workloads themselves. Without it, none is looked at.
+    #[serde(default)]
+    pub workload_tokens: Option<WorkloadTokensFile>,
     /// What decides.
     pub policy: PolicyFile,
     /// Where callers come in, by name.

@@ -29,5 +29,5 @@ pub use self::settings::{
     LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig,
     RetryOn, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage,
     TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity, Workers,
-    XfccDetail, XfccMode,
+    WorkloadTokens, XfccDetail, XfccMode,
 };

@@ -27,6 +27,8 @@ pub struct Config {
     /// Issuers whose bearer tokens are verified, in the order written. Issuer names are unique.
     /// Empty: no token is looked at, and every route's [`TokenRule`] is [`TokenRule::Ignored`].
     pub tokens: Vec<IssuerConfig>,
+    /// Identity tokens of workloads themselves.
+    pub workload_tokens: WorkloadTokens,
     /// What decides.
     pub policy: PolicyConfig,
     /// Where callers come in, by name. At least one; names and addresses are unique.
@@ -103,6 +105,16 @@ pub enum IdentitySource {
         /// One bundle per trust domain, PEM or SPIFFE JSON. At least one; trust domains are unique.
         trust_bundles: Vec<(TrustDomain, PathBuf)>,
     },
+}
+
+/// Identity tokens of workloads themselves (WIT-SVID with a WIMSE proof). Both are empty where they are not looked at, and
+/// neither is otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadTokens {
+    /// What this service is called in proofs: scheme and authority, in their one spelling.
+    pub authorities: Vec<String>,
+    /// One SPIFFE bundle document per trust domain.
+    pub bundles: Vec<(TrustDomain, PathBuf)>,
 }
 
 /// One issuer of bearer tokens.

@@ -1,6 +1,6 @@
 //! Step 5: who calls. The peer is proven by TLS; a token adds verified claims, if this peer and this request may use it.
 use super::exchange::Exchange;
-use super::normalise::{Normalised, spell_target};
+use super::normalise::{DPOP, Normalised, spell_target};
 use super::refusal::Refusal;
 use crate::config::{DpopNonce, TokenRule};
 use crate::replay::Replay;
@@ -29,7 +29,7 @@ pub(super) async fn identify(
     if rule == TokenRule::Ignored {
         return alone(exchange);
     }
-    let proof = request.take_proof();
+    let proof = request.take_credential(&DPOP);
     let principal = match (rule, credential(request)?) {
         (TokenRule::Ignored | TokenRule::Optional, None) => return alone(exchange),
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),

@@ -453,6 +453,35 @@ fn an_issuers_tokens_are_bound_as_it_is_written() {
 }
 
 #[test]
+fn workload_tokens_are_asked_for_as_what_they_are() {
+    let with = |more: &str| {
+        format!(
+            "workload_tokens: {{ authorities: [\"https://a.test\"], bundles: {{ example.org: b.json }}{more} }}\nupstreams:"
+        )
+    };
+    let right = with(", incubating: true");
+    for (from, to, key, what) in [
+        ("true", "false", "workload_tokens.incubating", "incubating"),
+        ("\"https://a.test\"", "", "workload_tokens.authorities", "at least one"),
+        ("https://a.test", "https://a.test/", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://A.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://a.test:443", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://a.test/x", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "http://a.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "a.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("{ example.org: b.json }", "{}", "workload_tokens.bundles", "at least one"),
+        ("example.org: b", "Example.org: b", "workload_tokens.bundles.\"Example.org\"", "trust domain"),
+    ] {
+        assert!(right.contains(from), "{from}");
+        check("upstreams:", &right.replace(from, to), key, what);
+    }
+    let config = taken(&least("upstreams:", &right));
+    assert_eq!(config.workload_tokens.authorities, ["https://a.test"]);
+    assert_eq!(config.workload_tokens.bundles[0].0.as_str(), "example.org");
+    assert_eq!(taken(&least("upstreams:", "upstreams:")).workload_tokens, Default::default());
+}
+
+#[test]
 fn an_address_is_one_and_is_taken_once() {
     for (from, to, key, what) in [
         ("127.0.0.1:8443", "localhost:8443", "listeners.app.inbound.address", "not resolved"),

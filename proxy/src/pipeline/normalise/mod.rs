@@ -14,7 +14,9 @@ mod path;
 mod tests;
 
 pub(crate) use error::GuardError;
-pub(crate) use headers::{DPOP, is_identity_header, is_protected, may_carry_claim};
+pub(crate) use headers::{
+    DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
+};
 pub(crate) use hop_by_hop::guard_response;
 
 use crate::config::{IdentityHeaders, ListenerLimits};
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use std::borrow::Cow;
 
 /// What a request head may cost, on HTTP/1 and HTTP/2 alike.
@@ -148,10 +150,10 @@ impl Normalised {
         format!("https://{}{}", self.authority(), self.path())
     }
 
-    /// Takes the proof of possession away that came with a token. It is for us, and whoever else reads it could only
-    /// learn how to be the caller for a minute.
-    pub(crate) fn take_proof(&mut self) -> Option<HeaderValue> {
-        self.headers.remove(DPOP)
+    /// Takes away what proves something to us and to nobody else: whoever else reads it could only learn how to be the
+    /// caller for a while.
+    pub(crate) fn take_credential(&mut self, name: &HeaderName) -> Option<HeaderValue> {
+        self.headers.remove(name)
     }
 
     /// HTTP/1.1 or HTTP/2, as the caller spoke it.

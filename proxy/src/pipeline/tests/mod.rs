@@ -9,6 +9,7 @@ mod shared;
 mod stalls;
 mod tokens;
 mod validity;
+mod workloads;
 mod world;
 
 use serde_json::Value;

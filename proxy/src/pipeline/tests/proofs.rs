@@ -15,14 +15,14 @@ use std::sync::Arc;
 const ISSUER: &str = "https://idp.example.org";
 
 /// An ES256 key of an issuer or of a client.
-struct Key(EcdsaKeyPair);
+pub(super) struct Key(EcdsaKeyPair);
 
 impl Key {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
-    fn jwk(&self) -> Value {
+    pub(super) fn jwk(&self) -> Value {
         let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
         json!({"kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y)})
     }
@@ -34,14 +34,14 @@ impl Key {
         base64url(postern_audit::hash::sha256(canonical.as_bytes()))
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", base64url(signature))
     }
 
     /// An access token of `alice`, bound as `cnf` says.
-    fn token(&self, cnf: &Value) -> String {
+    pub(super) fn token(&self, cnf: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": "orders", "sub": "alice", "jti": "1", "exp": BEGINNING_S + 3000,
         });
@@ -52,7 +52,7 @@ impl Key {
     }
 }
 
-fn base64url(bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -62,7 +62,7 @@ fn world() -> (World, Key) {
 }
 
 /// The same under another policy, and another configuration.
-fn world_with(policy: &str, changes: &[(&str, &str)]) -> (World, Key) {
+pub(super) fn world_with(policy: &str, changes: &[(&str, &str)]) -> (World, Key) {
     let tokens = format!(
         "tokens: [{{ issuer: '{ISSUER}', audiences: [orders], algorithms: [ES256], keys: {{ file: /nowhere }} }}]\npolicy:\n  bundles:"
     );
@@ -87,7 +87,7 @@ fn bound_to(caller: &Caller) -> Value {
 }
 
 /// A request with these header lines.
-fn get(lines: &[String]) -> String {
+pub(super) fn get(lines: &[String]) -> String {
     format!(
         "GET /api/x HTTP/1.1\nHost: a.test\n{}\n",
         lines.iter().map(|l| format!("{l}\n")).collect::<String>()
@@ -99,7 +99,7 @@ fn bearer(token: &str) -> String {
 }
 
 /// Status, reason and subject of every decision, in the order in which they were filed.
-fn decisions(records: &[Value]) -> Vec<(u64, &str, &str)> {
+pub(super) fn decisions(records: &[Value]) -> Vec<(u64, &str, &str)> {
     let decisions = records.iter().filter(|record| record["kind"] == "decision");
     decisions
         .map(|record| {
