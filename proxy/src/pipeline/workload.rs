@@ -10,21 +10,21 @@ use crate::state::Workloads;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use postern_identity::pop::workload::{Presented, Target, Workload, WorkloadError, verify};
-use std::sync::Arc;
 
 /// The transaction token of a request, which its proof has to cover.
 const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
 
 /// Notes who made the request, if it says so. Both headers end here.
 pub(super) fn identify_workload(exchange: &mut Exchange, request: &mut Normalised) -> Result<(), Refusal> {
-    let workloads = Arc::clone(&exchange.worker.snapshots.pin().workloads);
+    let snapshot = exchange.worker.snapshots.pin();
+    let workloads = &snapshot.workloads;
     if workloads.authorities.is_empty() {
         return Ok(());
     }
     let brought = (request.take_credential(&WORKLOAD_IDENTITY), request.take_credential(&WORKLOAD_PROOF));
     let found = match brought {
         (None, None) => return Ok(()),
-        (Some(identity), Some(proof)) => check(exchange, request, &workloads, (&identity, &proof)),
+        (Some(identity), Some(proof)) => check(exchange, request, workloads, (&identity, &proof)),
         (Some(_), None) | (None, Some(_)) => Err(Refusal::TokenWptMissing),
     };
     let metrics = &exchange.worker.metrics.keys;

@@ -9,8 +9,8 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Enforcement, IdentitySource, KeySource, Plaintext,
-    RetryOn, StatusConfig, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, Enforcement, IdentitySource, KeySource,
+    Plaintext, RetryOn, StatusConfig, TokenRule,
 };
 
 /// The least that is a configuration. Tests change a line of it.
@@ -450,6 +450,18 @@ fn an_issuers_tokens_are_bound_as_it_is_written() {
         let issuer = ISSUER.replace("{ file: k.json }", &format!("{{ file: k.json }}{written}"));
         assert_eq!(taken(&least("upstreams:", &issuer)).tokens[0].sender_constraint, meant, "{written}");
     }
+}
+
+#[test]
+fn a_nonce_is_required_only_of_proofs_that_can_come() {
+    let required = "listeners:\n  app:\n    dpop_nonce: required\n";
+    check("listeners:\n  app:\n", required, "listeners.app.dpop_nonce", "no issuer");
+    let with_issuer = least("upstreams:", ISSUER);
+    for (written, meant) in [("none", DpopNonce::None), ("required", DpopNonce::Required)] {
+        let text = with_issuer.replace("listeners:\n  app:\n", &required.replace("required", written));
+        assert_eq!(taken(&text).listeners[0].dpop_nonce, meant);
+    }
+    assert_eq!(taken(&with_issuer).listeners[0].dpop_nonce, DpopNonce::None);
 }
 
 #[test]
