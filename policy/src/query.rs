@@ -19,10 +19,24 @@ pub struct Query<'a> {
     pub http: Option<Http<'a>>,
     /// The members of the verified token, if one was presented and held.
     pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    /// What the workload says of itself in a token of its own, where it has proven that the request is its own.
+    pub workload_token: Option<WorkloadToken<'a>>,
     /// The name of the matched route.
     pub route: &'a str,
     /// The name of the service that the route belongs to.
     pub service: &'a str,
+}
+
+/// The verified claims of a workload identity token, and who vouches for them. They mean something only together with
+/// the trust domain (SPIFFE-ID §4.1.2).
+#[derive(Clone, Copy, Debug)]
+pub struct WorkloadToken<'a> {
+    /// Who it is: need not be the peer, where something stands between the two.
+    pub spiffe_id: &'a str,
+    /// The trust domain that says so.
+    pub trust_domain: &'a str,
+    /// All that it says.
+    pub claims: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 /// Who asks, as the transport proved it.

@@ -131,6 +131,7 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
         destination: "127.0.0.1:8443".parse().unwrap(),
         http,
         claims: case.claims.as_ref(),
+        workload_token: None,
         route: "route",
         service: "service",
     };

@@ -6,10 +6,12 @@ use crate::config::{self, BundleSource, HttpSource, KeySource};
 use crate::control::Update;
 use crate::sources::fetch::Fetcher;
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
-use crate::sources::{jwks, policy};
+use crate::sources::{jwks, policy, workload_bundles};
 use crate::status::Status;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
+use postern_identity::TrustDomain;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -20,6 +22,7 @@ pub(super) struct Sources {
     identity: IdentitySource,
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
+    workload_bundles: Vec<(TrustDomain, PathBuf)>,
     kept: Kept,
     updates: mpsc::Sender<Update>,
     wished: mpsc::Receiver<usize>,
@@ -64,6 +67,7 @@ impl Sources {
             identity: identity_source(&config.identity),
             bundles,
             keys: keys.collect::<Result<_, StartError>>()?,
+            workload_bundles: config.workload_tokens.bundles.clone(),
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
             updates,
             wished,
@@ -100,6 +104,14 @@ impl Sources {
             let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
             local.spawn_local(watch_policy(name, trouble, status, metrics));
         }
+        let (read, mut workload_keys) = mpsc::channel(4);
+        local.spawn_local(workload_bundles::run(self.workload_bundles, read));
+        let updates = self.updates.clone();
+        local.spawn_local(async move {
+            while let Some(update) = workload_keys.recv().await {
+                drop(updates.send(Update::WorkloadKeys(update)).await);
+            }
+        });
         let (fresh, mut key_updates) = mpsc::channel::<jwks::KeyUpdate>(4);
         local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
         let updates = self.updates;

@@ -1,47 +1,140 @@
-//! Step 5: who calls. The peer is proven by TLS; a bearer token adds verified claims.
+//! Step 5: who calls. The peer is proven by TLS; a token adds verified claims, if this peer and this request may use it.
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{DPOP, Normalised, spell_target};
 use super::refusal::Refusal;
-use crate::config::TokenRule;
+use crate::config::{DpopNonce, TokenRule};
+use crate::replay::Replay;
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_audit::hash::sha256;
+use postern_identity::pop::dpop::{self, DpopError, Nonce};
 use postern_identity::token::{Claims, TokenError};
 use postern_identity::{Principal, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// RFC 9449 §8.1.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// The caller of this request, as far as it is proven.
+///
+/// A proof of possession does not go further than here: neither policy nor the upstream sees it, unless the route
+/// ignores tokens, and then both go on as they came.
 pub(super) async fn identify(
-    exchange: &Exchange,
-    request: &Normalised,
+    exchange: &mut Exchange,
+    request: &mut Normalised,
     rule: TokenRule,
 ) -> Result<Principal, Refusal> {
-    let peer = Arc::clone(&exchange.connection.peer);
-    let claims = match (rule, bearer(request)?) {
-        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => None,
+    if rule == TokenRule::Ignored {
+        return alone(exchange);
+    }
+    let proof = request.take_credential(&DPOP);
+    let principal = match (rule, credential(request)?) {
+        (TokenRule::Ignored | TokenRule::Optional, None) => return alone(exchange),
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (TokenRule::Required | TokenRule::Optional, Some(token)) => {
-            let verified = verify(exchange, token).await;
-            let metrics = &exchange.worker.metrics.keys;
-            match &verified {
-                Ok(_) => metrics.token_accepted(),
-                Err(refusal) => metrics.token_refused(refusal.code()),
-            }
-            Some(verified?)
-        }
+        (_, Some(credential)) => accept(exchange, request, credential, proof.as_ref()).await,
     };
-    Principal::new(peer, claims).map_err(|error| refusal(&error))
+    let metrics = &exchange.worker.metrics.keys;
+    match &principal {
+        Ok(_) => metrics.token_accepted(),
+        Err(refusal) => metrics.token_refused(refusal.code()),
+    }
+    principal
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such
-/// header at most.
-fn bearer(request: &Normalised) -> Result<Option<&str>, Refusal> {
+/// The peer, and nothing that it says of anybody else.
+fn alone(exchange: &Exchange) -> Result<Principal, Refusal> {
+    Principal::new(Arc::clone(&exchange.connection.peer), None).map_err(|error| refusal(&error))
+}
+
+/// A token as it was brought.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// RFC 6750 §2.1.
+    Bearer(&'a str),
+    /// RFC 9449 §7.1.
+    Dpop(&'a str),
+}
+
+/// The token of `Authorization`. The guard has made sure that there is one such header at most.
+fn credential(request: &Normalised) -> Result<Option<Credential<'_>>, Refusal> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
     let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token)),
-        Some(_) | None => Ok(None),
+    Ok(match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(Credential::Bearer(token)),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Some(Credential::Dpop(token)),
+        Some(_) | None => None,
+    })
+}
+
+/// A token that verifies and that this caller may use. The second is asked for each request, however the first became
+/// known: what a token is bound to is a property of the connection or of the request that brings it.
+async fn accept(
+    exchange: &mut Exchange,
+    request: &Normalised,
+    credential: Credential<'_>,
+    proof: Option<&HeaderValue>,
+) -> Result<Principal, Refusal> {
+    let (Credential::Bearer(token) | Credential::Dpop(token)) = credential;
+    let claims = verify(exchange, token).await?;
+    // From here on it is known whose token it is. The record tells it also of one that is not the caller's to use.
+    exchange.note_claims(&claims);
+    let peer = Arc::clone(&exchange.connection.peer);
+    let principal = match (credential, proof) {
+        (Credential::Bearer(_), _) => Principal::new(peer, Some(claims)),
+        (Credential::Dpop(_), None) => return Err(Refusal::TokenDpopMissing),
+        (Credential::Dpop(_), Some(proof)) => {
+            let proof = prove(exchange, request, &claims, proof)?;
+            let principal = Principal::proven(peer, claims, &proof);
+            // Last, so that a proof is used up by its owner only.
+            if principal.is_ok() {
+                use_up(exchange, &proof)?;
+            }
+            principal
+        }
+    };
+    principal.map_err(|error| refusal(&error))
+}
+
+fn prove(
+    exchange: &Exchange,
+    request: &Normalised,
+    claims: &Claims,
+    proof: &HeaderValue,
+) -> Result<dpop::Proof, Refusal> {
+    let proof = proof.to_str().map_err(|_| Refusal::TokenDpopMalformed)?;
+    let now = exchange.worker.clock.unix_time();
+    let accepted;
+    let nonce = match exchange.connection.listener.dpop_nonce {
+        DpopNonce::None => Nonce::Any,
+        DpopNonce::Required => {
+            accepted = exchange.worker.nonces.accepted(now.as_secs());
+            Nonce::OneOf(&accepted)
+        }
+    };
+    let (method, uri) = (request.method().as_str(), request.target());
+    let target = dpop::Request { method, uri: &uri, spell: &spell_target, nonce };
+    let proven = dpop::verify(proof, claims, &target, now);
+    proven.map_err(|error: DpopError| Refusal::from_code(error.code()).unwrap_or(Refusal::TokenDpopMalformed))
+}
+
+impl Exchange {
+    /// Tells the caller what its next proof has to hold (RFC 9449 §8).
+    pub(super) fn give_nonce(&self, headers: &mut HeaderMap) {
+        let nonce = self.worker.nonces.current(self.worker.clock.unix_time().as_secs());
+        if let Ok(nonce) = HeaderValue::try_from(nonce) {
+            headers.insert(DPOP_NONCE, nonce);
+        }
+    }
+}
+
+fn use_up(exchange: &Exchange, proof: &dpop::Proof) -> Result<(), Refusal> {
+    let now_s = exchange.worker.clock.unix_time().as_secs();
+    match exchange.worker.replays.note(proof.replay_key(), proof.usable_until_s(), now_s) {
+        Replay::New => Ok(()),
+        Replay::Seen => Err(Refusal::TokenDpopReplayed),
+        Replay::NoRoom => Err(Refusal::LimitProofs),
     }
 }
 

@@ -41,12 +41,18 @@ pub(super) struct Mentions {
     headers: bool,
     query: bool,
     claims: bool,
+    workload_token: bool,
 }
 
 impl Mentions {
     fn of(sources: &[&str]) -> Self {
         let word = |word: &str| sources.iter().any(|source| source.contains(word));
-        Self { headers: word("headers"), query: word("query"), claims: word("claims") }
+        Self {
+            headers: word("headers"),
+            query: word("query"),
+            claims: word("claims"),
+            workload_token: word("workload_token"),
+        }
     }
 }
 
@@ -65,7 +71,12 @@ impl CedarPolicies {
 
     pub(crate) fn reads(&self) -> Vec<String> {
         let mentions = self.shared.mentions;
-        let parts = [("headers", mentions.headers), ("query", mentions.query), ("claims", mentions.claims)];
+        let parts = [
+            ("headers", mentions.headers),
+            ("query", mentions.query),
+            ("claims", mentions.claims),
+            ("workload_token", mentions.workload_token),
+        ];
         parts.into_iter().filter(|(_, read)| *read).map(|(name, _)| format!("context.{name}")).collect()
     }
 

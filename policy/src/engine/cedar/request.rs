@@ -2,7 +2,7 @@
 use super::Mentions;
 use crate::engine::NoAnswer;
 use crate::engine::url;
-use crate::query::{Http, Query};
+use crate::query::{Http, Query, WorkloadToken};
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
@@ -21,6 +21,7 @@ pub(super) struct Names {
     headers: EntityTypeName,
     query: EntityTypeName,
     claims: EntityTypeName,
+    workload_token: EntityTypeName,
 }
 
 impl Names {
@@ -35,6 +36,7 @@ impl Names {
             headers: name("Headers")?,
             query: name("Query")?,
             claims: name("Claims")?,
+            workload_token: name("WorkloadToken")?,
         })
     }
 
@@ -78,6 +80,10 @@ pub(super) fn build(
             members
                 .push(("claims".to_owned(), RestrictedExpression::new_entity_uid(uid(&names.claims, THIS))));
         }
+        if query.workload_token.is_some() {
+            let token = RestrictedExpression::new_entity_uid(uid(&names.workload_token, THIS));
+            members.push(member("workload_token", token));
+        }
         if mentions.headers {
             extra.push(headers(http, names)?);
         }
@@ -86,6 +92,9 @@ pub(super) fn build(
         }
         if let (Some(claims), true) = (query.claims, mentions.claims) {
             extra.push(claims_entity(claims, names)?);
+        }
+        if let (Some(token), true) = (&query.workload_token, mentions.workload_token) {
+            extra.push(workload_token(token, names)?);
         }
     }
     let failed = |error: &dyn std::error::Error| NoAnswer::Engine(error.to_string());
@@ -197,8 +206,18 @@ fn claims_entity(
             attributes.push(member(attribute, text(value)));
         }
     }
-    let tags = claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?))));
-    tagged(uid(&names.claims, THIS), attributes, tags.collect())
+    tagged(uid(&names.claims, THIS), attributes, tags(claims))
+}
+
+fn workload_token(token: &WorkloadToken<'_>, names: &Names) -> Result<Entity, NoAnswer> {
+    let attributes =
+        vec![member("spiffe_id", text(token.spiffe_id)), member("trust_domain", text(token.trust_domain))];
+    tagged(uid(&names.workload_token, THIS), attributes, tags(token.claims))
+}
+
+/// Every claim of which something can be said in Cedar.
+fn tags(claims: &serde_json::Map<String, serde_json::Value>) -> Vec<Member> {
+    claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?)))).collect()
 }
 
 /// A scalar as one text, a list of scalars as many; anything deeper is not offered.

@@ -68,6 +68,7 @@ fn the_whole_input_is_what_its_published_schema_says() {
             size: 8,
         }),
         claims: Some(&claims),
+        workload_token: None,
         route: "r",
         service: "s",
     };

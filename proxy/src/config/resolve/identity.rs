@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::token::SenderConstraint;
 use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile, TokenProfileFile,
-    WorkloadApiFile,
+    CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
+    SenderConstraintFile, TokenProfileFile, WorkloadApiFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -166,6 +167,12 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
         None | Some(TokenProfileFile::Generic) => TokenProfile::Generic,
         Some(TokenProfileFile::AccessToken) => TokenProfile::AccessToken,
     };
+    let sender_constraint = match file.sender_constraint {
+        None | Some(SenderConstraintFile::None) => SenderConstraint::None,
+        Some(SenderConstraintFile::Mtls) => SenderConstraint::Mtls,
+        Some(SenderConstraintFile::Dpop) => SenderConstraint::Dpop,
+        Some(SenderConstraintFile::Any) => SenderConstraint::Any,
+    };
     let leeway = context.duration(&member(key, "leeway"), file.leeway.as_ref(), &rules::LEEWAY);
     let lifetime_max = match &file.lifetime_max {
         None => Duration::MAX,
@@ -179,6 +186,7 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
         profile,
         leeway,
         lifetime_max,
+        sender_constraint,
     })
 }
 

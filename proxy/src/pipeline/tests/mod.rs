@@ -3,11 +3,13 @@ mod bodies;
 mod identity_headers;
 mod limits;
 mod peers;
+mod proofs;
 mod secure;
 mod shared;
 mod stalls;
 mod tokens;
 mod validity;
+mod workloads;
 mod world;
 
 use serde_json::Value;
