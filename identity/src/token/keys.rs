@@ -79,6 +79,8 @@ enum Origin {
     SpiffeBundle,
     /// WIT-SVID §6: `wit-svid`, with a `kid` that no other key of the bundle has.
     WitBundle,
+    /// Workload_API §6.2.2: a plain JWK set of nothing but such keys, so that `use` may be absent.
+    WorkloadApi,
 }
 
 /// Which keys may have signed a token.
@@ -120,6 +122,15 @@ impl KeySet {
     /// When it is too large or not a JWK set.
     pub fn parse_wit_bundle(document: &[u8]) -> Result<Self, KeySetError> {
         Self::parse_from(document, Origin::WitBundle).map(|(set, _)| set)
+    }
+
+    /// Reads a JWT bundle of the Workload API: a JWK set that holds nothing but JWT authorities, whether their `use`
+    /// says so or is left out. It may have none.
+    ///
+    /// # Errors
+    /// When it is too large or not a JWK set.
+    pub fn parse_workload_api_bundle(document: &[u8]) -> Result<Self, KeySetError> {
+        Self::parse_from(document, Origin::WorkloadApi).map(|(set, _)| set)
     }
 
     /// The keys that were passed over.
@@ -263,7 +274,7 @@ fn unique(key: Key, keys: &[Value], origin: Origin) -> Result<Key, String> {
         Origin::WitBundle if keys.iter().filter(has_its_name).count() > 1 => {
             Err("another key of the bundle has its `kid`".to_owned())
         }
-        Origin::WitBundle | Origin::Jwks | Origin::SpiffeBundle => Ok(key),
+        Origin::WitBundle | Origin::Jwks | Origin::SpiffeBundle | Origin::WorkloadApi => Ok(key),
     }
 }
 
@@ -272,12 +283,14 @@ fn check_use(members: &Map<String, Value>, origin: Origin, id: Option<&str>) -> 
     match (origin, purpose) {
         (Origin::Jwks, None | Some("sig"))
         | (Origin::SpiffeBundle, Some("jwt-svid"))
-        | (Origin::WitBundle, Some("wit-svid")) => {}
-        (Origin::Jwks | Origin::SpiffeBundle | Origin::WitBundle, _) => {
+        | (Origin::WitBundle, Some("wit-svid"))
+        | (Origin::WorkloadApi, None | Some("sig" | "jwt-svid")) => {}
+        (Origin::Jwks | Origin::SpiffeBundle | Origin::WitBundle | Origin::WorkloadApi, _) => {
             return Err(format!("its `use` is {}", purpose.map_or("absent".to_owned(), quote)));
         }
     }
-    if matches!(origin, Origin::SpiffeBundle | Origin::WitBundle) && id.is_none_or(str::is_empty) {
+    let is_spiffe = matches!(origin, Origin::SpiffeBundle | Origin::WitBundle | Origin::WorkloadApi);
+    if is_spiffe && id.is_none_or(str::is_empty) {
         return Err("it has no `kid`".to_owned());
     }
     match members.get("key_ops") {

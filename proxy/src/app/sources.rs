@@ -213,8 +213,8 @@ fn fetcher(server: &HttpSource, clock: &Arc<dyn Clock>) -> Result<Fetcher, Start
 fn identity_source(config: &config::IdentityConfig) -> IdentitySource {
     let revocation = config.revocation;
     match config.source.clone() {
-        config::IdentitySource::WorkloadApi { socket, spiffe_id } => {
-            IdentitySource::WorkloadApi { socket, spiffe_id, revocation }
+        config::IdentitySource::WorkloadApi { endpoint, origin: _, selection } => {
+            IdentitySource::WorkloadApi { endpoint, selection, revocation }
         }
         config::IdentitySource::Files { certificate, key, trust_bundles, revocation_lists } => {
             IdentitySource::Files { certificate, key, trust_bundles, revocation_lists, revocation }

@@ -47,7 +47,10 @@ impl StatusView for View {
         let identity = match &parts.identity {
             None => Err(parts.identity_trouble.unwrap_or_else(|| "no SVID yet".to_owned())),
             Some((_, not_after)) if *not_after <= now_s => Err("our SVID has expired".to_owned()),
-            Some((id, not_after)) => Ok(format!("{id}, for another {} s", not_after - now_s)),
+            Some((id, not_after)) => {
+                let trouble = parts.identity_trouble.map_or(String::new(), |trouble| format!("; {trouble}"));
+                Ok(format!("{id}, for another {} s{trouble}", not_after - now_s))
+            }
         };
         let trust = match parts.trust_domains {
             0 => Err("no trust bundle yet".to_owned()),

@@ -18,10 +18,11 @@ mod rules;
 mod settings;
 pub mod units;
 pub mod url;
+mod workload_endpoint;
 
 pub use self::findings::{Finding, Findings, Level};
 pub use self::places::{Place, member};
-pub use self::resolve::{Loaded, load, load_text};
+pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
@@ -31,3 +32,5 @@ pub use self::settings::{
     TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls,
     Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
+pub use self::settings::{EndpointOrigin, SvidSelection};
+pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

@@ -10,8 +10,10 @@ mod policy;
 mod routes;
 mod traffic;
 mod upstreams;
+mod workload_api;
 mod workload_tokens;
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 
@@ -35,6 +37,21 @@ pub struct Loaded {
     pub warnings: Findings,
 }
 
+/// The variables that have a say in what a configuration means. Read once, with the file.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `SPIFFE_ENDPOINT_SOCKET` (SPIFFE_Workload_Endpoint §4).
+    pub spiffe_endpoint_socket: Option<OsString>,
+}
+
+impl Environment {
+    /// This process's.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self { spiffe_endpoint_socket: std::env::var_os("SPIFFE_ENDPOINT_SOCKET") }
+    }
+}
+
 /// Reads a configuration file of at most 1 MiB, resolves it, and looks at the files it names: whether
 /// they are there, can be read and, where they are secret, are kept so. Their content is not judged.
 ///
@@ -54,27 +71,36 @@ pub fn load(path: &Path) -> Result<Loaded, Findings> {
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| refused("the configuration is not UTF-8".to_owned(), "save it as UTF-8"))?;
-    resolve_text(&text, path, files::check)
+    resolve_text(&text, path, &Environment::of_process(), files::check)
 }
 
-/// The same for a text that is already there, and without a look at the files it names. Relative paths
-/// are joined to the folder of `file`.
+/// The same for a text that is already there, and without a look at the files it names or at this process's
+/// variables. Relative paths are joined to the folder of `file`.
 ///
 /// # Errors
 /// All findings, at least one of which refuses.
 pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Findings> {
-    resolve_text(text, file, |_| Vec::new())
+    load_text_in(text, file, &Environment::default())
+}
+
+/// As [`load_text`], with these variables.
+///
+/// # Errors
+/// All findings, at least one of which refuses.
+pub fn load_text_in(text: &str, file: &Path, environment: &Environment) -> Result<Loaded, Findings> {
+    resolve_text(text, file, environment, |_| Vec::new())
 }
 
 fn resolve_text(
     text: &str,
     file: &Path,
+    environment: &Environment,
     check_files: impl Fn(&[files::FileReference]) -> Vec<Finding>,
 ) -> Result<Loaded, Findings> {
     let (parsed, places) = parse(text);
     let findings = |list| Findings::new(file.to_owned(), text.to_owned(), places.clone(), list);
     let parsed = parsed.map_err(|finding| findings(vec![finding]))?;
-    let mut context = Context::new(file.parent().unwrap_or(Path::new("")));
+    let mut context = Context::new(file.parent().unwrap_or(Path::new("")), environment);
     let resolved = resolve(&mut context, &parsed);
     let (mut list, references) = context.finish();
     list.extend(check_files(&references));

@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod identity;
 mod identity_headers;
 mod traffic;
 
@@ -7,9 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
-use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
+pub use self::identity::{EndpointOrigin, IdentityConfig, IdentitySource, RevocationRule, SvidSelection};
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
@@ -76,60 +78,6 @@ impl Workers {
             Workers::Count(count) => count.max(1),
         }
     }
-}
-
-/// Who this sidecar is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityConfig {
-    /// Where its X.509-SVID and the trust bundles come from.
-    pub source: IdentitySource,
-    /// How certificates are judged by revocation lists.
-    pub revocation: RevocationRule,
-}
-
-/// What becomes of certificates that no revocation list in force calls good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevocationRule {
-    /// They are refused in trust domains that have lists; in others nobody asks.
-    WhereListed,
-    /// The same in every trust domain.
-    Everywhere(RevocationMode),
-}
-
-impl RevocationRule {
-    /// The mode for a trust domain that has lists, or has none.
-    #[must_use]
-    pub fn mode(self, has_lists: bool) -> RevocationMode {
-        match (self, has_lists) {
-            (Self::WhereListed, true) => RevocationMode::Hard,
-            (Self::WhereListed, false) => RevocationMode::Off,
-            (Self::Everywhere(mode), _) => mode,
-        }
-    }
-}
-
-/// Where the sidecar's own X.509-SVID and the trust bundles come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentitySource {
-    /// The SPIFFE Workload API on a Unix socket.
-    WorkloadApi {
-        /// Absolute path of the socket.
-        socket: PathBuf,
-        /// Which of several SVIDs to take. `None` takes the first one, the default of the
-        /// specification (SPIFFE Workload API §5.2.1).
-        spiffe_id: Option<SpiffeId>,
-    },
-    /// PEM files, watched for change.
-    Files {
-        /// Certificate chain, leaf first, PEM.
-        certificate: PathBuf,
-        /// Private key of the leaf, PKCS#8, SEC1 or PKCS#1 PEM.
-        key: PathBuf,
-        /// One bundle per trust domain, PEM or SPIFFE JSON. At least one; trust domains are unique.
-        trust_bundles: Vec<(TrustDomain, PathBuf)>,
-        /// A file with revocation lists for some of these trust domains, DER or PEM.
-        revocation_lists: Vec<(TrustDomain, PathBuf)>,
-    },
 }
 
 /// Identity tokens of workloads themselves (WIT-SVID with a WIMSE proof). Both are empty where they are not looked at, and

@@ -29,14 +29,15 @@ use tonic::{Request as GrpcRequest, Response as GrpcResponse, Status};
 use tonic_prost::ProstCodec;
 
 use self::jwt::messages::{
-    FETCH_JWT_BUNDLES, FETCH_JWT_SVID, FetchJwtBundlesRequest, FetchJwtBundlesResponse, FetchJwtSvidRequest,
-    FetchJwtSvidResponse, VALIDATE_JWT_SVID, ValidateJwtSvidRequest, ValidateJwtSvidResponse,
+    FETCH_JWT_SVID, FetchJwtSvidRequest, FetchJwtSvidResponse, VALIDATE_JWT_SVID, ValidateJwtSvidRequest,
+    ValidateJwtSvidResponse,
 };
 use super::ca::Ca;
 use crate::clock::Clock;
 use crate::sources::identity::workload_api::messages::{
-    FETCH_X509_BUNDLES, FETCH_X509_SVID, SECURITY_HEADER, X509BundlesRequest, X509BundlesResponse,
-    X509SvidMessage, X509SvidRequest, X509SvidResponse,
+    FETCH_JWT_BUNDLES, FETCH_X509_BUNDLES, FETCH_X509_SVID, JwtBundlesRequest, JwtBundlesResponse,
+    SECURITY_HEADER, X509BundlesRequest, X509BundlesResponse, X509SvidMessage, X509SvidRequest,
+    X509SvidResponse,
 };
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ async fn answer(request: Request<Incoming>, source: Source) -> Response<Body> {
             Grpc::new(codec).unary(source, request).await
         }
         FETCH_JWT_BUNDLES => {
-            let codec = ProstCodec::<FetchJwtBundlesResponse, FetchJwtBundlesRequest>::default();
+            let codec = ProstCodec::<JwtBundlesResponse, JwtBundlesRequest>::default();
             Grpc::new(codec).server_streaming(source, request).await
         }
         VALIDATE_JWT_SVID => {

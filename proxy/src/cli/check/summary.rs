@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::config::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Config, Enforcement, IdentitySource, ListenerConfig,
-    ListenerTls, Otlp, PolicyConfig, PolicyDecision, RouteConfig, StatusConfig, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Config, EndpointOrigin, Enforcement, IdentitySource,
+    ListenerConfig, ListenerTls, Otlp, PolicyConfig, PolicyDecision, RouteConfig, StatusConfig, TokenRule,
 };
 
 /// Displays the meaning of a configuration.
@@ -14,7 +14,13 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
         let identity = match &config.identity.source {
-            IdentitySource::WorkloadApi { socket, .. } => format!("the Workload API at {}", socket.display()),
+            IdentitySource::WorkloadApi { endpoint, origin, selection } => {
+                let said = match origin {
+                    EndpointOrigin::Configuration => "",
+                    EndpointOrigin::Environment => " (SPIFFE_ENDPOINT_SOCKET)",
+                };
+                format!("the Workload API at {endpoint}{said}, {selection}")
+            }
             IdentitySource::Files { certificate, .. } => certificate.display().to_string(),
         };
         writeln!(f, "identity  from {identity}")?;

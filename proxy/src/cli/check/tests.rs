@@ -235,6 +235,25 @@ fn an_svid_near_its_end_is_told() {
 }
 
 #[test]
+fn it_is_said_who_named_the_workload_api() {
+    let folder = folder();
+    let mut config = config::load(&folder.path().join("postern.yaml")).expect("taken").config;
+    for (origin, said) in [
+        (
+            config::EndpointOrigin::Configuration,
+            "identity  from the Workload API at unix:///a.sock, its first SVID\n",
+        ),
+        (config::EndpointOrigin::Environment, "at unix:///a.sock (SPIFFE_ENDPOINT_SOCKET), its first SVID\n"),
+    ] {
+        let endpoint = "unix:///a.sock".parse().expect("an endpoint");
+        let selection = config::SvidSelection::First;
+        config.identity.source = config::IdentitySource::WorkloadApi { endpoint, origin, selection };
+        let summary = summary::Summary(&config).to_string();
+        assert!(summary.contains(said), "{summary}");
+    }
+}
+
+#[test]
 fn a_report_that_nobody_reads_changes_no_exit_code() {
     let folder = folder();
     let config = folder.path().join("postern.yaml");

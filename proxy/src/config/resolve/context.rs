@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Environment;
 use super::files::{FileKind, FileReference};
 use crate::config::file::{PlaintextFile, TrustRootsFile};
 use crate::config::findings::Finding;
@@ -20,13 +21,19 @@ pub(super) struct Reported;
 
 pub(super) struct Context<'a> {
     base: &'a Path,
+    environment: &'a Environment,
     findings: Vec<Finding>,
     files: Vec<FileReference>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(base: &'a Path) -> Context<'a> {
-        Context { base, findings: Vec::new(), files: Vec::new() }
+    pub(super) fn new(base: &'a Path, environment: &'a Environment) -> Context<'a> {
+        Context { base, environment, findings: Vec::new(), files: Vec::new() }
+    }
+
+    /// The variables that count.
+    pub(super) fn environment(&self) -> &'a Environment {
+        self.environment
     }
 
     pub(super) fn finish(self) -> (Vec<Finding>, Vec<FileReference>) {

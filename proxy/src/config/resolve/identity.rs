@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_identity::token::SenderConstraint;
-use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
+use postern_identity::{RevocationMode, TrustDomain};
 
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
     CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
-    SenderConstraintFile, TokenProfileFile, WorkloadApiFile,
+    SenderConstraintFile, TokenProfileFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -26,7 +26,7 @@ const CLAIM_BYTES_MAX: usize = 2048;
 
 pub(super) fn identity(context: &mut Context<'_>, file: &IdentityFile) -> Result<IdentityConfig, Reported> {
     let source = match &file.source {
-        IdentitySourceFile::WorkloadApi(file) => workload_api(context, file),
+        IdentitySourceFile::WorkloadApi(file) => super::workload_api::source(context, file),
         IdentitySourceFile::Files(file) => files(context, file),
     };
     let source = source?;
@@ -63,19 +63,6 @@ fn revocation(context: &mut Context<'_>, file: &IdentityFile, source: &IdentityS
         }
     }
     RevocationRule::Everywhere(mode)
-}
-
-fn workload_api(context: &mut Context<'_>, file: &WorkloadApiFile) -> Result<IdentitySource, Reported> {
-    let key = "identity.source.workload_api";
-    let socket = context.socket(&member(key, "socket"), &file.socket);
-    let spiffe_id = match &file.spiffe_id {
-        None => Ok(None),
-        Some(text) => text.parse::<SpiffeId>().map(Some).map_err(|error| {
-            let what = format!("`{text}` is not a SPIFFE ID: {error}");
-            context.error(&member(key, "spiffe_id"), what, "write it like `spiffe://example.org/orders`")
-        }),
-    };
-    Ok(IdentitySource::WorkloadApi { socket: socket?, spiffe_id: spiffe_id? })
 }
 
 fn files(context: &mut Context<'_>, file: &IdentityFilesFile) -> Result<IdentitySource, Reported> {

@@ -1,3 +1,4 @@
+mod identity;
 mod shape;
 
 use std::net::SocketAddr;
@@ -10,9 +11,10 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, Enforcement, IdentitySource, KeySource,
-    Plaintext, RetryOn, RevocationRule, StatusConfig, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, EndpointOrigin, Enforcement,
+    IdentitySource, KeySource, Plaintext, RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenRule,
 };
+use crate::config::workload_endpoint::WorkloadEndpoint;
 
 /// The least that is a configuration. Tests change a line of it.
 const LEAST: &str = "\
@@ -150,11 +152,12 @@ fn the_example_with_files_means_what_it_says() {
 #[test]
 fn the_example_with_servers_means_what_it_says() {
     let config = example("spire-and-http.yaml");
-    let IdentitySource::WorkloadApi { socket, spiffe_id } = &config.identity.source else {
+    let IdentitySource::WorkloadApi { endpoint, origin, selection } = &config.identity.source else {
         panic!("{config:?}")
     };
-    assert_eq!(socket, &PathBuf::from("/run/spire/agent.sock"));
-    assert!(spiffe_id.is_some());
+    assert_eq!(*endpoint, WorkloadEndpoint::Unix(PathBuf::from("/run/spire/agent.sock")));
+    assert_eq!(*origin, EndpointOrigin::Configuration);
+    assert!(matches!(selection, SvidSelection::SpiffeId(_)));
     let bundle = &config.policy.bundles[0];
     let BundleSource::Http { server, long_poll, .. } = &bundle.source else { panic!("{bundle:?}") };
     assert_eq!((server.plaintext, *long_poll), (Plaintext::LoopbackOnly, Duration::from_secs(60)));

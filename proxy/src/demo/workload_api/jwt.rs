@@ -12,9 +12,10 @@ use tonic::server::{ServerStreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 
 use super::{Answer, Messages, Source, streaming};
+use crate::sources::identity::workload_api::messages::{JwtBundlesRequest, JwtBundlesResponse};
 use messages::{
-    FetchJwtBundlesRequest, FetchJwtBundlesResponse, FetchJwtSvidRequest, FetchJwtSvidResponse, JwtSvid,
-    Kind, List, Object, ValidateJwtSvidRequest, ValidateJwtSvidResponse, Value,
+    FetchJwtSvidRequest, FetchJwtSvidResponse, JwtSvid, Kind, List, Object, ValidateJwtSvidRequest,
+    ValidateJwtSvidResponse, Value,
 };
 
 pub(super) mod messages;
@@ -45,9 +46,9 @@ impl Source {
         Ok(FetchJwtSvidResponse { svids: vec![JwtSvid { spiffe_id: id, svid, hint: String::new() }] })
     }
 
-    fn jwt_bundles(&self) -> FetchJwtBundlesResponse {
+    fn jwt_bundles(&self) -> JwtBundlesResponse {
         let name = format!("spiffe://{}", self.ca.trust_domain());
-        FetchJwtBundlesResponse { bundles: [(name, self.ca.jwt_bundle().into_bytes())].into() }
+        JwtBundlesResponse { bundles: [(name, self.ca.jwt_bundle().into_bytes())].into() }
     }
 
     /// By the same rules as the sidecar's own.
@@ -108,13 +109,13 @@ impl UnaryService<ValidateJwtSvidRequest> for Source {
     }
 }
 
-impl ServerStreamingService<FetchJwtBundlesRequest> for Source {
-    type Response = FetchJwtBundlesResponse;
-    type ResponseStream = Messages<FetchJwtBundlesResponse>;
-    type Future = Answer<FetchJwtBundlesResponse>;
+impl ServerStreamingService<JwtBundlesRequest> for Source {
+    type Response = JwtBundlesResponse;
+    type ResponseStream = Messages<JwtBundlesResponse>;
+    type Future = Answer<JwtBundlesResponse>;
 
     /// The bundle at once. It never changes, and the stream stays open.
-    fn call(&mut self, _request: Request<FetchJwtBundlesRequest>) -> Self::Future {
+    fn call(&mut self, _request: Request<JwtBundlesRequest>) -> Self::Future {
         streaming(unfold(Some(self.jwt_bundles()), |next| async move {
             match next {
                 Some(bundles) => Some((Ok(bundles), None)),

@@ -3,6 +3,7 @@ use tonic::transport::Endpoint;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::config::{SvidSelection, WorkloadEndpoint};
 use crate::sources::identity::{IdentitySource, IdentityUpdate, Outlet, SourceStatus, run};
 
 const ID: &str = "spiffe://demo.postern/web";
@@ -42,8 +43,10 @@ impl Demo {
     fn follow(&self, spiffe_id: Option<SpiffeId>) -> Followed {
         let (updates, received) = tokio::sync::mpsc::channel(1);
         let (status, seen) = tokio::sync::watch::channel(SourceStatus::Starting);
+        let endpoint = WorkloadEndpoint::Unix(self.socket());
+        let selection = spiffe_id.map_or(SvidSelection::First, SvidSelection::SpiffeId);
         let revocation = crate::config::RevocationRule::WhereListed;
-        let source = IdentitySource::WorkloadApi { socket: self.socket(), spiffe_id, revocation };
+        let source = IdentitySource::WorkloadApi { endpoint, selection, revocation };
         let follower = tokio::spawn(run(source, Outlet { updates, status }, Arc::clone(&self.clock)));
         Followed { received, seen, follower }
     }
@@ -199,8 +202,8 @@ async fn jwt_svids_are_issued_and_validated() {
     assert_eq!(fetch(&[], "").await, Err(tonic::Code::InvalidArgument));
     assert_eq!(fetch(&["orders"], "spiffe://demo.postern/other").await, Err(tonic::Code::PermissionDenied));
 
-    let codec = ProstCodec::<FetchJwtBundlesRequest, FetchJwtBundlesResponse>::default();
-    let request = with_header(FetchJwtBundlesRequest {});
+    let codec = ProstCodec::<JwtBundlesRequest, JwtBundlesResponse>::default();
+    let request = with_header(JwtBundlesRequest {});
     let stream =
         client().await.server_streaming(request, FETCH_JWT_BUNDLES.parse().unwrap(), codec).await.unwrap();
     let bundles = stream.into_inner().message().await.unwrap().unwrap().bundles;

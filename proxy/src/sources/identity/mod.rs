@@ -9,11 +9,11 @@ pub mod workload_api;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_identity::{SpiffeId, TrustBundles, TrustDomain, UnixTime, X509Svid};
+use postern_identity::{TrustBundles, TrustDomain, UnixTime, X509Svid};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::config::RevocationRule;
+use crate::config::{RevocationRule, SvidSelection, WorkloadEndpoint};
 
 /// Where to take identity from.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ pub enum IdentitySource {
     },
     /// The SPIFFE Workload API.
     WorkloadApi {
-        /// The Unix socket.
-        socket: PathBuf,
-        /// Which of several SVIDs to take; the first one otherwise.
-        spiffe_id: Option<SpiffeId>,
+        /// Where it is served.
+        endpoint: WorkloadEndpoint,
+        /// Which of several SVIDs to take.
+        selection: SvidSelection,
         /// How the revocation lists that come are judged by.
         revocation: RevocationRule,
     },
@@ -79,6 +79,23 @@ pub enum SourceStatus {
     Failing(String),
 }
 
+impl SourceStatus {
+    /// What it becomes when the source cannot be reached at `now`. Since when is told once: the first failure counts,
+    /// not the last.
+    #[must_use]
+    pub fn to_stale(&self, reason: String, now: UnixTime) -> Self {
+        let since = match self {
+            SourceStatus::Stale { since, .. } => *since,
+            SourceStatus::Starting
+            | SourceStatus::Ready
+            | SourceStatus::Degraded(_)
+            | SourceStatus::Withdrawn(_)
+            | SourceStatus::Failing(_) => now,
+        };
+        SourceStatus::Stale { since, reason }
+    }
+}
+
 /// Where a source tells what it has.
 #[derive(Clone, Debug)]
 pub struct Outlet {
@@ -112,8 +129,8 @@ pub async fn run(source: IdentitySource, outlet: Outlet, clock: Arc<dyn Clock>) 
             let paths = files::Paths { certificate, key, trust_bundles, revocation_lists, revocation };
             files::run(paths, outlet, clock).await;
         }
-        IdentitySource::WorkloadApi { socket, spiffe_id, revocation } => {
-            let choice = workload_api::Choice { socket, spiffe_id, revocation };
+        IdentitySource::WorkloadApi { endpoint, selection, revocation } => {
+            let choice = workload_api::Choice { endpoint, selection, revocation };
             workload_api::run(choice, outlet, clock).await;
         }
     }

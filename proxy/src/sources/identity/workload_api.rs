@@ -4,51 +4,36 @@
 //! refuses a whole message for one damaged bundle of a foreign trust domain, so that our own rotation would depend on
 //! somebody else's; it does not say why its first synchronisation waits, and it drops revocation lists.
 
+mod jwt_bundles;
 pub mod messages;
 mod revocation;
+mod stream;
 
-use std::future::pending;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use messages::{FETCH_X509_SVID, SECURITY_HEADER, X509SvidMessage, X509SvidRequest, X509SvidResponse};
+pub use jwt_bundles::{JwtBundles, JwtOutlet, follow_jwt_bundles};
+use messages::{FETCH_X509_SVID, X509SvidMessage, X509SvidRequest, X509SvidResponse};
 use postern_identity::{
     BundleError, IdError, Role, SpiffeId, SvidError, TrustBundle, TrustBundles, TrustDomain, UnixTime,
     VerifyError, X509Svid, verify_chain,
 };
-use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
-use tonic_prost::ProstCodec;
 
 use super::{IdentityUpdate, Outlet, SourceStatus};
 use crate::clock::Clock;
-use crate::config::RevocationRule;
-use crate::sources::backoff::Backoff;
+use crate::config::{RevocationRule, SvidSelection, WorkloadEndpoint};
 
 #[cfg(test)]
 mod tests;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// gRPC servers in Go hang up on peers that ping more often than every five minutes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(330);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
-/// How often the age of our SVID is looked at while nothing comes.
-const ROTATION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// One message: some SVIDs and the bundles of all federated trust domains.
-const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SVIDS_MAX: usize = 100;
 const BUNDLES_MAX: usize = 1000;
 
 /// Which endpoint, and which of its SVIDs.
 #[derive(Debug)]
 pub(super) struct Choice {
-    pub(super) socket: PathBuf,
-    pub(super) spiffe_id: Option<SpiffeId>,
+    pub(super) endpoint: WorkloadEndpoint,
+    pub(super) selection: SvidSelection,
     pub(super) revocation: RevocationRule,
 }
 
@@ -61,6 +46,8 @@ enum MessageError {
     TooMuch,
     #[error("the Workload API named `{text}`, which is not a SPIFFE ID: {error}")]
     Id { text: String, error: IdError },
+    #[error("the Workload API left `{field}` of `{id}` empty")]
+    Field { id: SpiffeId, field: &'static str },
     #[error("the SVID of `{id}` is not taken: {error}")]
     Svid { id: SpiffeId, error: SvidError },
     #[error("the SVID that came for `{announced}` is one for `{found}`")]
@@ -79,23 +66,9 @@ struct State {
 
 /// Follows the Workload API for ever. Dropping the future closes the connection.
 pub(super) async fn run(choice: Choice, outlet: Outlet, clock: Arc<dyn Clock>) {
-    let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-    let mut follower = Follower { choice, outlet, clock, has_state: false, svid: None };
-    loop {
-        let ended = follower.follow(&mut backoff).await;
-        let code = ended.code();
-        if code == Code::PermissionDenied {
-            // The identity is gone until the endpoint says otherwise, whatever the clock says about the certificate.
-            follower.withdraw(&ended).await;
-        } else if matches!(code, Code::InvalidArgument | Code::Unimplemented) {
-            // Workload_Endpoint §6: asking again cannot help. Ending here would only hide that.
-            follower.trouble(&format!("the Workload API refuses the request for good: {}", ended.message()));
-            pending::<()>().await;
-        } else {
-            follower.lost(&ended);
-        }
-        tokio::time::sleep(backoff.wait(&*follower.clock)).await;
-    }
+    let endpoint = choice.endpoint.clone();
+    let mut follower = Follower { choice, outlet, clock: Arc::clone(&clock), has_state: false, svid: None };
+    stream::follow(&endpoint, &mut follower, &*clock).await;
 }
 
 struct Follower {
@@ -107,39 +80,10 @@ struct Follower {
     svid: Option<Arc<X509Svid>>,
 }
 
-impl Follower {
-    /// Takes over messages until the stream ends, and says how it ended.
-    async fn follow(&mut self, backoff: &mut Backoff) -> Status {
-        let mut stream = match open(&self.choice.socket).await {
-            Ok(stream) => stream,
-            Err(status) => return status,
-        };
-        loop {
-            let message = tokio::select! {
-                message = stream.message() => message,
-                () = tokio::time::sleep(ROTATION_CHECK_INTERVAL) => {
-                    self.check_rotation();
-                    continue;
-                }
-            };
-            match message {
-                Ok(Some(message)) => {
-                    backoff.reset();
-                    self.take(message).await;
-                }
-                Ok(None) => return Status::unavailable("the stream ended"),
-                Err(status) => return status,
-            }
-        }
-    }
-
-    /// An endpoint that says nothing may be well, or hang. The age of our SVID tells which.
-    fn check_rotation(&self) {
-        let overdue = self.svid.as_deref().and_then(|svid| overdue(svid, self.clock.unix_time()));
-        if let Some(status) = overdue {
-            self.outlet.status(status);
-        }
-    }
+impl stream::Profile for Follower {
+    type Request = X509SvidRequest;
+    type Response = X509SvidResponse;
+    const CALL: &'static str = FETCH_X509_SVID;
 
     async fn take(&mut self, message: X509SvidResponse) {
         match judge(message, &self.choice, self.clock.unix_time()) {
@@ -153,38 +97,42 @@ impl Follower {
         }
     }
 
-    async fn withdraw(&mut self, status: &Status) {
+    async fn withdraw(&mut self, reason: &str) {
         if self.has_state {
-            tracing::warn!(reason = status.message(), "the Workload API withdrew our identity");
+            tracing::warn!(reason, "the Workload API withdrew our identity");
             self.outlet.update(IdentityUpdate::withdrawn()).await;
             self.has_state = false;
             self.svid = None;
         }
-        self.outlet.status(SourceStatus::Withdrawn(status.message().to_owned()));
+        self.outlet.status(SourceStatus::Withdrawn(reason.to_owned()));
     }
 
+    fn refused(&mut self, reason: &str) {
+        self.trouble(reason);
+    }
+
+    fn lost(&mut self, reason: String) {
+        if !self.has_state {
+            return self.trouble(&reason);
+        }
+        let stale = self.outlet.status.borrow().to_stale(reason, self.clock.unix_time());
+        self.outlet.status(stale);
+    }
+
+    /// An endpoint that says nothing may be well, or hang. The age of our SVID tells which.
+    fn idle(&mut self) {
+        let overdue = self.svid.as_deref().and_then(|svid| overdue(svid, self.clock.unix_time()));
+        if let Some(status) = overdue {
+            self.outlet.status(status);
+        }
+    }
+}
+
+impl Follower {
     fn trouble(&self, reason: &str) {
         if self.outlet.status(SourceStatus::Failing(reason.to_owned())) {
             tracing::warn!(reason, "identity is not taken from the Workload API");
         }
-    }
-
-    fn lost(&self, status: &Status) {
-        let socket = self.choice.socket.display();
-        let reason = format!("the Workload API at `{socket}` is not there: {}", with_causes(status));
-        if !self.has_state {
-            return self.trouble(&reason);
-        }
-        // Since when is told once: the first failure counts, not the last.
-        let since = match &*self.outlet.status.borrow() {
-            SourceStatus::Stale { since, .. } => *since,
-            SourceStatus::Starting
-            | SourceStatus::Ready
-            | SourceStatus::Degraded(_)
-            | SourceStatus::Withdrawn(_)
-            | SourceStatus::Failing(_) => self.clock.unix_time(),
-        };
-        self.outlet.status(SourceStatus::Stale { since, reason });
     }
 }
 
@@ -204,79 +152,53 @@ fn overdue(svid: &X509Svid, now: UnixTime) -> Option<SourceStatus> {
     })
 }
 
-/// tonic's own words ("transport error") leave out what happened.
-fn with_causes(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut cause = std::error::Error::source(status);
-    for _ in 0..8 {
-        let Some(error) = cause else { break };
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-async fn open(socket: &std::path::Path) -> Result<Streaming<X509SvidResponse>, Status> {
-    let unreachable = |error: tonic::transport::Error| Status::from_error(Box::new(error));
-    let channel: Channel = Endpoint::from_shared(format!("unix:{}", socket.display()))
-        .map_err(unreachable)?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .connect()
-        .await
-        .map_err(unreachable)?;
-    let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    client.ready().await.map_err(unreachable)?;
-    let mut request = Request::new(X509SvidRequest {});
-    request.metadata_mut().insert(SECURITY_HEADER, MetadataValue::from_static("true"));
-    let path = PathAndQuery::from_static(FETCH_X509_SVID);
-    let codec = ProstCodec::<X509SvidRequest, X509SvidResponse>::default();
-    Ok(client.server_streaming(request, path, codec).await?.into_inner())
-}
-
 /// A message is the whole state (Workload_API §4.4): what it leaves out is gone.
 fn judge(message: X509SvidResponse, choice: &Choice, now: UnixTime) -> Result<State, MessageError> {
-    let chosen = choice.spiffe_id.as_ref();
+    let selection = &choice.selection;
     if message.svids.is_empty() {
         return Err(MessageError::Empty);
     }
     if message.svids.len() > SVIDS_MAX || message.federated_bundles.len() > BUNDLES_MAX {
         return Err(MessageError::TooMuch);
     }
+    let svids = message.svids.into_iter().map(identified).collect::<Result<Vec<_>, _>>()?;
     let mut trust = TrustBundles::default();
-    for entry in &message.svids {
-        let id = spiffe_id(entry)?;
+    // The bundle beside the first SVID of a trust domain counts.
+    for (id, entry) in svids.iter().rev() {
         trust.insert(TrustBundle::from_concatenated_der(id.trust_domain().clone(), &entry.bundle)?);
     }
     let own_domains: Vec<TrustDomain> = trust.iter().map(|bundle| bundle.trust_domain().clone()).collect();
     let mut refused = federate(&mut trust, message.federated_bundles);
-    let svid = match pick(message.svids, chosen)? {
-        Some((id, entry)) => Some(Arc::new(own(id, entry, &trust, now)?)),
-        None => None,
-    };
+    // The default is the first (Workload_API §8); one that was chosen and is gone is not replaced by another.
+    let picked = svids.into_iter().find(|(id, entry)| match selection {
+        SvidSelection::First => true,
+        SvidSelection::SpiffeId(chosen) => id == chosen,
+        SvidSelection::Hint(hint) => entry.hint == *hint,
+    });
+    let svid = picked.map(|(id, entry)| own(id, entry, &trust, now).map(Arc::new)).transpose()?;
     // After our own SVID is judged: whether it is revoked is for our peers to say, and no reason to miss what else is.
     refused.extend(revocation::attach(&mut trust, &own_domains, &message.crl, choice.revocation));
-    let status = match (&svid, chosen) {
-        (None, Some(id)) => SourceStatus::Withdrawn(format!("the Workload API does not offer `{id}`")),
-        _ if refused.is_empty() => SourceStatus::Ready,
-        _ => SourceStatus::Degraded(refused.join("; ")),
+    let status = match &svid {
+        None => SourceStatus::Withdrawn(format!("the Workload API does not offer {selection}")),
+        Some(_) if refused.is_empty() => SourceStatus::Ready,
+        Some(_) => SourceStatus::Degraded(refused.join("; ")),
     };
     Ok(State { update: IdentityUpdate { svid, trust: Arc::new(trust) }, status })
 }
 
-/// The default is the first (Workload_API §5.2.1); one that was chosen and is gone is not replaced by another.
-fn pick(
-    entries: Vec<X509SvidMessage>,
-    chosen: Option<&SpiffeId>,
-) -> Result<Option<(SpiffeId, X509SvidMessage)>, MessageError> {
-    for entry in entries {
-        let id = spiffe_id(&entry)?;
-        if chosen.is_none_or(|chosen| *chosen == id) {
-            return Ok(Some((id, entry)));
-        }
+/// An entry by its SPIFFE ID, when it holds all that it must (Workload_API §5.2.1).
+fn identified(entry: X509SvidMessage) -> Result<(SpiffeId, X509SvidMessage), MessageError> {
+    let id: SpiffeId = entry
+        .spiffe_id
+        .parse()
+        .map_err(|error| MessageError::Id { text: entry.spiffe_id.chars().take(256).collect(), error })?;
+    let fields =
+        [("x509_svid", &entry.x509_svid), ("x509_svid_key", &entry.x509_svid_key), ("bundle", &entry.bundle)];
+    let empty = fields.into_iter().find(|(_, value)| value.is_empty()).map(|(field, _)| field);
+    match empty {
+        Some(field) => Err(MessageError::Field { id, field }),
+        None => Ok((id, entry)),
     }
-    Ok(None)
 }
 
 fn own(
@@ -297,33 +219,42 @@ fn own(
     }
 }
 
-fn spiffe_id(entry: &X509SvidMessage) -> Result<SpiffeId, MessageError> {
-    entry
-        .spiffe_id
-        .parse()
-        .map_err(|error| MessageError::Id { text: entry.spiffe_id.chars().take(256).collect(), error })
-}
-
 /// A foreign bundle that cannot be read is left out, so that its trust domain is trusted no more; the others and our
 /// own identity do not suffer for it. Returns what was left out.
-fn federate(trust: &mut TrustBundles, bundles: std::collections::HashMap<String, Vec<u8>>) -> Vec<String> {
-    let mut refused = Vec::new();
-    for (name, der) in bundles {
-        let bare = name.strip_prefix("spiffe://").unwrap_or(&name);
-        let bundle = match bare.parse::<TrustDomain>() {
-            Ok(domain) => TrustBundle::from_concatenated_der(domain, &der).map_err(|error| error.to_string()),
-            Err(error) => Err(format!(
-                "`{}` is not a trust domain: {error}",
-                name.chars().take(256).collect::<String>()
-            )),
-        };
-        match bundle {
-            // Our own trust domain is spoken for by the bundle beside our SVID.
-            Ok(bundle) if trust.get(bundle.trust_domain()).is_some() => {}
+fn federate(trust: &mut TrustBundles, bundles: HashMap<String, Vec<u8>>) -> Vec<String> {
+    let (bundles, mut refused) = by_trust_domain(bundles);
+    for (trust_domain, der) in bundles {
+        // Our own trust domain is spoken for by the bundle beside our SVID.
+        if trust.get(&trust_domain).is_some() {
+            continue;
+        }
+        match TrustBundle::from_concatenated_der(trust_domain, &der) {
             Ok(bundle) => drop(trust.insert(bundle)),
-            Err(reason) => refused.push(reason),
+            Err(error) => refused.push(error.to_string()),
         }
     }
     refused.sort_unstable();
     refused
+}
+
+/// Bundles by the trust domains that their names say, and which names say none. A trust domain that is named twice,
+/// with `spiffe://` and without, has no bundle: nobody could say which of the two counts.
+fn by_trust_domain(named: HashMap<String, Vec<u8>>) -> (BTreeMap<TrustDomain, Vec<u8>>, Vec<String>) {
+    let mut bundles: BTreeMap<TrustDomain, Option<Vec<u8>>> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for (name, bundle) in named {
+        match name.strip_prefix("spiffe://").unwrap_or(&name).parse::<TrustDomain>() {
+            Ok(trust_domain) => {
+                bundles.entry(trust_domain).and_modify(|first| *first = None).or_insert(Some(bundle));
+            }
+            Err(error) => {
+                let name: String = name.chars().take(256).collect();
+                refused.push(format!("`{name}` is not a trust domain: {error}"));
+            }
+        }
+    }
+    let twice = bundles.iter().filter(|(_, bundle)| bundle.is_none());
+    refused.extend(twice.map(|(trust_domain, _)| format!("`{trust_domain}` has two bundles")));
+    let bundles = bundles.into_iter().filter_map(|(trust_domain, bundle)| Some((trust_domain, bundle?)));
+    (bundles.collect(), refused)
 }

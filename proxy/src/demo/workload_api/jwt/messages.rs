@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 pub(in super::super) const FETCH_JWT_SVID: &str = "/SpiffeWorkloadAPI/FetchJWTSVID";
-pub(in super::super) const FETCH_JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
 pub(in super::super) const VALIDATE_JWT_SVID: &str = "/SpiffeWorkloadAPI/ValidateJWTSVID";
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -36,15 +35,6 @@ impl std::fmt::Debug for JwtSvid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JwtSvid").field("spiffe_id", &self.spiffe_id).finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub(in super::super) struct FetchJwtBundlesRequest {}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(in super::super) struct FetchJwtBundlesResponse {
-    #[prost(map = "string, bytes", tag = "1")]
-    pub(in super::super) bundles: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -10,6 +10,8 @@ pub const SECURITY_HEADER: &str = "workload.spiffe.io";
 pub const FETCH_X509_SVID: &str = "/SpiffeWorkloadAPI/FetchX509SVID";
 /// The stream of bundles alone.
 pub const FETCH_X509_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchX509Bundles";
+/// The stream of the keys that prove JWT-SVIDs.
+pub const FETCH_JWT_BUNDLES: &str = "/SpiffeWorkloadAPI/FetchJWTBundles";
 
 /// Asks for nothing in particular.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -69,5 +71,17 @@ pub struct X509BundlesResponse {
     pub crl: Vec<Vec<u8>>,
     /// Concatenated DER by trust domain.
     #[prost(map = "string, bytes", tag = "2")]
+    pub bundles: HashMap<String, Vec<u8>>,
+}
+
+/// Asks for nothing in particular.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct JwtBundlesRequest {}
+
+/// All JWT bundles of a workload.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct JwtBundlesResponse {
+    /// JWK sets by trust domain.
+    #[prost(map = "string, bytes", tag = "1")]
     pub bundles: HashMap<String, Vec<u8>>,
 }

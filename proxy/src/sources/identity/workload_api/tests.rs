@@ -1,5 +1,7 @@
 mod follow;
 
+use std::time::Duration;
+
 use postern_identity::{RevocationMode, UnixTime};
 
 use super::*;
@@ -31,12 +33,14 @@ fn message(svids: Vec<X509SvidMessage>) -> X509SvidResponse {
     X509SvidResponse { svids, ..X509SvidResponse::default() }
 }
 
-fn choice(id: Option<&str>) -> Choice {
-    Choice {
-        socket: PathBuf::new(),
-        spiffe_id: id.map(|id| id.parse().unwrap()),
-        revocation: RevocationRule::WhereListed,
-    }
+fn choice(chosen: Option<&str>) -> Choice {
+    let selection = chosen.map_or(SvidSelection::First, |id| SvidSelection::SpiffeId(id.parse().unwrap()));
+    choice_by(selection)
+}
+
+fn choice_by(selection: SvidSelection) -> Choice {
+    let endpoint = WorkloadEndpoint::Unix("/nowhere".into());
+    Choice { endpoint, selection, revocation: RevocationRule::WhereListed }
 }
 
 /// A message comes to an SVID, trust domains and a status, or is not taken.
@@ -46,7 +50,16 @@ fn check(
     chosen: Option<&str>,
     expected: Result<(Option<&str>, &[&str], SourceStatus), &str>,
 ) {
-    match (judge(message, &choice(chosen), at(NOW_S)), expected) {
+    check_chosen(message, &choice(chosen), expected);
+}
+
+#[track_caller]
+fn check_chosen(
+    message: X509SvidResponse,
+    choice: &Choice,
+    expected: Result<(Option<&str>, &[&str], SourceStatus), &str>,
+) {
+    match (judge(message, choice, at(NOW_S)), expected) {
         (Ok(state), Ok((id, trusted, status))) => {
             assert_eq!(state.update.svid.as_ref().map(|svid| svid.spiffe_id().as_str()), id);
             let names: Vec<_> =
@@ -124,10 +137,11 @@ fn a_message_that_does_not_hold_together_is_not_taken() {
         None,
         Err("is one for `spiffe://example.org/orders`"),
     );
-    check(bent(|entry| entry.x509_svid.clear()), None, Err("no certificate"));
+    check(bent(|entry| entry.spiffe_id.clear()), None, Err("``, which is not a SPIFFE ID"));
+    check(bent(|entry| entry.x509_svid.clear()), None, Err("left `x509_svid` of"));
     check(bent(|entry| entry.x509_svid.truncate(40)), None, Err("cannot be read"));
-    check(bent(|entry| entry.x509_svid_key.clear()), None, Err("cannot be used"));
-    check(bent(|entry| entry.bundle.clear()), None, Err("does not lead to the bundle"));
+    check(bent(|entry| entry.x509_svid_key.clear()), None, Err("left `x509_svid_key` of"));
+    check(bent(|entry| entry.bundle.clear()), None, Err("left `bundle` of"));
     check(bent(|entry| entry.bundle = vec![1, 2, 3]), None, Err("not a SPIFFE bundle"));
     let mut foreign = entry(&ca, ID);
     foreign.bundle = self::ca("example.org").bundle_der().to_vec();
@@ -194,6 +208,44 @@ fn revocation_lists_count_in_the_trust_domains_that_they_are_from() {
     check_caller(revoking(), Everywhere(RevocationMode::Off), &own, Ok(()));
     let too_many = with(vec![none(&ca); postern_identity::REVOCATION_LISTS_MAX + 1]);
     check_caller(too_many, WhereListed, &own, unknown);
+}
+
+#[test]
+fn a_hint_chooses_the_first_svid_that_carries_it() {
+    let ca = ca("example.org");
+    let hinted = |path: &str, hint: &str| {
+        let mut entry = entry(&ca, &format!("spiffe://example.org/{path}"));
+        entry.hint = hint.to_owned();
+        entry
+    };
+    let three = || message(vec![hinted("a", ""), hinted("b", "internal"), hinted("c", "internal")]);
+    let by = |hint: &str| choice_by(SvidSelection::Hint(hint.to_owned()));
+    let trusted: &[&str] = &["example.org"];
+    check_chosen(
+        three(),
+        &by("internal"),
+        Ok((Some("spiffe://example.org/b"), trusted, SourceStatus::Ready)),
+    );
+    let gone = "the Workload API does not offer an SVID with the hint `external`".to_owned();
+    check_chosen(three(), &by("external"), Ok((None, trusted, SourceStatus::Withdrawn(gone))));
+}
+
+#[test]
+fn the_bundle_beside_the_first_svid_of_a_trust_domain_counts() {
+    let (ca, other) = (ca("example.org"), ca("example.org"));
+    let state = judge(message(vec![entry(&ca, ID), entry(&other, ID)]), &choice(None), at(NOW_S));
+    let trust = state.unwrap_or_else(|error| panic!("{error}")).update.trust;
+    assert_eq!(trust.get(ca.trust_domain()), Some(&ca.bundle().unwrap()));
+}
+
+#[test]
+fn a_trust_domain_that_is_named_twice_has_no_bundle() {
+    let mut with = message(vec![entry(&ca("example.org"), ID)]);
+    let friend = ca("friend.org").bundle_der().to_vec();
+    with.federated_bundles =
+        [("spiffe://friend.org".to_owned(), friend.clone()), ("friend.org".to_owned(), friend)].into();
+    let said = SourceStatus::Degraded("`friend.org` has two bundles".to_owned());
+    check(with, None, Ok((Some(ID), &["example.org"], said)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures_util::stream::{Iter, iter};
 use hyper::service::service_fn;
@@ -11,9 +12,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tonic::Response;
 use tonic::server::{Grpc, ServerStreamingService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 
+use super::super::messages::SECURITY_HEADER;
 use super::super::*;
 use super::{ID, X509SvidMessage, message};
 use crate::clock::SystemClock;
@@ -61,11 +64,7 @@ impl World {
         let (updates_in, updates) = mpsc::channel(1);
         let (status_in, status) = watch::channel(SourceStatus::Starting);
         let outlet = Outlet { updates: updates_in, status: status_in };
-        let follower = tokio::spawn(run(
-            Choice { socket, spiffe_id: None, revocation: RevocationRule::WhereListed },
-            outlet,
-            clock,
-        ));
+        let follower = tokio::spawn(run(choice(socket), outlet, clock));
         Self { script, ca, updates, status, tasks: [server, follower], _directory: directory }
     }
 
@@ -80,6 +79,10 @@ impl World {
     async fn status(&mut self, wanted: impl FnMut(&SourceStatus) -> bool) {
         tokio::time::timeout(PATIENCE, self.status.wait_for(wanted)).await.unwrap().unwrap();
     }
+}
+
+fn choice(socket: std::path::PathBuf) -> Choice {
+    Choice { endpoint: WorkloadEndpoint::Unix(socket), ..super::choice(None) }
 }
 
 impl Drop for World {
@@ -138,6 +141,21 @@ async fn a_stream_that_breaks_leaves_the_identity_in_force() {
     assert!(world.updates.try_recv().is_err());
     world.say(vec![good(&world.ca)]);
     assert!(world.next().await.svid.is_some());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_opened_again_at_once_and_nothing_is_said() {
+    let mut world = World::start(|ca| vec![vec![good(ca)], vec![good(ca), Err(Status::unknown("gone"))]]);
+    let begun = tokio::time::Instant::now();
+    assert!(world.next().await.svid.is_some());
+    assert!(world.next().await.svid.is_some());
+    // The second time in a row it waits, and says why.
+    world
+        .status(|status| matches!(status, SourceStatus::Stale { reason, .. } if reason.contains("gone")))
+        .await;
+    assert!(begun.elapsed() < PATIENCE);
+    let seen = world.script.0.lock().unwrap().len();
+    assert_eq!(seen, 0);
 }
 
 #[tokio::test]

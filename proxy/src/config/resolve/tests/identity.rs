@@ -1,0 +1,87 @@
+//! Where the sidecar's own identity comes from.
+
+use super::*;
+
+const SOURCE: &str = "{ socket: /run/spire/agent.sock }";
+const KEY: &str = "identity.source.workload_api";
+
+fn environment(socket: &str) -> Environment {
+    Environment { spiffe_endpoint_socket: Some(socket.into()) }
+}
+
+/// The endpoint and who said so, with this variable.
+fn endpoint(source: &str, variable: Option<&str>) -> Result<(String, EndpointOrigin), String> {
+    let environment = variable.map_or_else(Environment::default, environment);
+    let loaded = load_text_in(&least(SOURCE, source), Path::new("postern.yaml"), &environment);
+    let config = loaded.map_err(|findings| findings.to_string())?.config;
+    let IdentitySource::WorkloadApi { endpoint, origin, .. } = config.identity.source else {
+        panic!("another source")
+    };
+    Ok((endpoint.to_string(), origin))
+}
+
+#[test]
+fn the_variable_counts_where_the_configuration_names_no_socket() {
+    use EndpointOrigin::{Configuration, Environment};
+    let variable = Some("unix:///env.sock");
+    for (source, variable, found) in [
+        ("{ socket: /file.sock }", variable, ("unix:///file.sock", Configuration)),
+        ("{ socket: \"unix:///file.sock\" }", None, ("unix:///file.sock", Configuration)),
+        ("{ socket: \"tcp://127.0.0.1:8081\" }", None, ("tcp://127.0.0.1:8081", Configuration)),
+        ("{}", variable, ("unix:///env.sock", Environment)),
+        ("{}", Some("tcp://[::1]:8081"), ("tcp://[::1]:8081", Environment)),
+    ] {
+        assert_eq!(endpoint(source, variable), Ok((found.0.to_owned(), found.1)), "{source}");
+    }
+    for (variable, what) in [
+        (None, "nothing says where the Workload API is"),
+        (Some("/env.sock"), "`/env.sock` is no Workload API"),
+        (Some(""), "is no Workload API"),
+        (Some("unix://env.sock"), "names an authority"),
+        (Some("tcp://agent:8081"), "an IP address and a port alone"),
+    ] {
+        let refused = endpoint("{}", variable).expect_err("a refusal");
+        assert!(refused.contains(what) && refused.contains("SPIFFE_ENDPOINT_SOCKET"), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_no_socket_is_refused_by_name() {
+    let socket = |text: &str| format!("{{ socket: \"{text}\" }}");
+    let key = format!("{KEY}.socket");
+    check(SOURCE, &socket("run/agent.sock"), &key, "is no Workload API");
+    check(SOURCE, &socket("unix:run/agent.sock"), &key, "no absolute path");
+    check(SOURCE, &socket("unix://run/agent.sock"), &key, "names an authority");
+    check(SOURCE, &socket("tcp://127.0.0.1"), &key, "an IP address and a port alone");
+    check(SOURCE, &socket("http://127.0.0.1:1"), &key, "is no Workload API");
+    check(SOURCE, &socket("/run/"), &key, "is not a Unix socket");
+}
+
+#[test]
+fn private_keys_pass_the_network_only_where_that_is_accepted() {
+    let far = "{ socket: \"tcp://10.0.0.1:8081\" }";
+    check(SOURCE, far, KEY, "over the network without TLS");
+    let accepted = far.replace(" }", ", plaintext: any_address }");
+    let loaded = read(&least(SOURCE, &accepted)).unwrap_or_else(|findings| panic!("{findings}"));
+    assert_eq!(loaded.warnings.count(Level::Warning), 1, "{}", loaded.warnings);
+}
+
+#[test]
+fn an_svid_is_chosen_by_id_or_by_hint() {
+    let chosen = |by: &str| {
+        let source = format!("{{ socket: /run/spire/agent.sock{by} }}");
+        let IdentitySource::WorkloadApi { selection, .. } = taken(&least(SOURCE, &source)).identity.source
+        else {
+            panic!("another source")
+        };
+        selection
+    };
+    assert_eq!(chosen(""), SvidSelection::First);
+    assert_eq!(chosen(", hint: internal"), SvidSelection::Hint("internal".to_owned()));
+    let id = "spiffe://example.org/a";
+    assert_eq!(chosen(&format!(", spiffe_id: {id}")), SvidSelection::SpiffeId(id.parse().unwrap()));
+    let with = |by: &str| format!("{{ socket: /run/spire/agent.sock, {by} }}");
+    check(SOURCE, &with("spiffe_id: example.org/a"), &format!("{KEY}.spiffe_id"), "not a SPIFFE ID");
+    check(SOURCE, &with("hint: \"\""), &format!("{KEY}.hint"), "cannot be a hint");
+    check(SOURCE, &with(&format!("spiffe_id: {id}, hint: b")), &format!("{KEY}.hint"), "not by both");
+}
