@@ -1,6 +1,8 @@
 //! What rows are tried with: things that are right, to be bent one rule at a time.
 
 pub(crate) mod certificates;
+pub(crate) mod grpc;
 pub(crate) mod handshake;
 pub(crate) mod proof;
 pub(crate) mod workload;
+pub(crate) mod workload_api;
