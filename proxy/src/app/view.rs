@@ -46,7 +46,7 @@ impl StatusView for View {
         let now_s = self.clock.unix_time().as_secs();
         let identity = match &parts.identity {
             None => Err(parts.identity_trouble.unwrap_or_else(|| "no SVID yet".to_owned())),
-            Some((_, not_after)) if *not_after <= now_s => Err("our SVID has expired".to_owned()),
+            Some((_, not_after)) if *not_after < now_s => Err("our SVID has expired".to_owned()),
             Some((id, not_after)) => {
                 let trouble = parts.identity_trouble.map_or(String::new(), |trouble| format!("; {trouble}"));
                 Ok(format!("{id}, for another {} s{trouble}", not_after - now_s))

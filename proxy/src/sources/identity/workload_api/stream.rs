@@ -27,7 +27,7 @@ const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
 /// A stream that ends is opened again at once, but not one that ends again and again.
 const AT_ONCE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a profile may look around while nothing comes.
-const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// One message: some SVIDs and the bundles of all federated trust domains.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
