@@ -12,6 +12,7 @@ pub mod port;
 pub mod process;
 pub mod served;
 pub mod sidecar;
+pub mod spire;
 
 pub mod upstream;
 

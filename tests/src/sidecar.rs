@@ -209,6 +209,35 @@ impl Sidecar {
         (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
     }
 
+    /// What readiness says about one part: whether it is well, and the remark.
+    ///
+    /// # Panics
+    /// When the status port does not answer, or knows no such part.
+    pub fn check(&self, name: &str) -> (bool, String) {
+        let (_, text) = self.ask_status("/readyz?verbose");
+        let json: Value = serde_json::from_str(&text).expect("JSON");
+        let checks = json["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["name"] == name);
+        let check = check.unwrap_or_else(|| panic!("no check `{name}`: {text}"));
+        (check["ok"] == true, check["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until readiness says `part` about this part, and returns whether it is well.
+    ///
+    /// # Panics
+    /// When it does not say so within `limit`; shows what it says instead.
+    pub fn wait_for_check(&self, name: &str, part: &str, limit: Duration) -> bool {
+        let started = std::time::Instant::now();
+        loop {
+            let (ok, reason) = self.check(name);
+            if reason.contains(part) {
+                return ok;
+            }
+            assert!(started.elapsed() < limit, "waited in vain for `{part}`; `{name}` says: {reason}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// The sum of a metric's series whose text begins with `series`, such as `postern_x_total{result="refused"`.
     ///
     /// # Panics
