@@ -1,9 +1,14 @@
 //! The control thread's mind: every change of policy, trust, identity and keys passes here, one after the
 //! other, and leaves as one new snapshot.
+mod trust;
+
+use self::trust::TrustParts;
 use crate::clock::Clock;
 use crate::compile::{Compiled, Job, Jobs};
+use crate::config::FederationConfig;
 use crate::log::{Event, LogHandle};
-use crate::sources::identity::IdentityUpdate;
+use crate::sources::identity::federation::{Cause, FederationUpdate};
+use crate::sources::identity::{IdentityUpdate, SourceStatus};
 use crate::sources::policy::{BundleCandidate, LastGood};
 use crate::sources::workload_bundles::WorkloadKeys;
 use crate::state::{LoadedBundle, Shared};
@@ -20,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 pub enum Update {
     /// A new state of our identity and of whom we believe.
     Identity(IdentityUpdate),
+    /// What became of a relationship with another trust domain.
+    Federation(FederationUpdate),
     /// An issuer's keys, by its index; `None` when they have become too old to be used.
     Keys {
         /// The issuer.
@@ -46,8 +53,23 @@ pub struct Control {
     clock: Arc<dyn Clock>,
     keys_generation: watch::Sender<u64>,
     trust_generation: watch::Sender<u64>,
+    trust: TrustParts,
+    federation: watch::Sender<Vec<FederationConfig>>,
     log: LogHandle,
     bundles: Bundles,
+}
+
+/// What the control thread tells others.
+#[derive(Debug)]
+pub struct Tells {
+    /// The generation of keys in force.
+    pub keys_generation: watch::Sender<u64>,
+    /// The generation of trust in force.
+    pub trust_generation: watch::Sender<u64>,
+    /// Whom we federate with.
+    pub federation: watch::Sender<Vec<FederationConfig>>,
+    /// What happened.
+    pub log: LogHandle,
 }
 
 /// The newest archive of each bundle, and the job that they make.
@@ -66,12 +88,25 @@ impl Control {
     pub fn new(
         shared: Shared,
         (status, metrics, clock): (Arc<Status>, Arc<Metrics>, Arc<dyn Clock>),
-        (keys_generation, trust_generation, log): (watch::Sender<u64>, watch::Sender<u64>, LogHandle),
+        tells: Tells,
         (jobs, last_good, bundle_names): (Jobs, LastGood, Vec<String>),
     ) -> Self {
         let archives = bundle_names.into_iter().map(|name| (name, None)).collect();
         let bundles = Bundles { jobs, last_good, archives, generation: 0, waiting: None };
-        Self { shared, status, metrics, clock, keys_generation, trust_generation, log, bundles }
+        let Tells { keys_generation, trust_generation, federation, log } = tells;
+        let trust = TrustParts::default();
+        Self {
+            shared,
+            status,
+            metrics,
+            clock,
+            keys_generation,
+            trust_generation,
+            trust,
+            federation,
+            log,
+            bundles,
+        }
     }
 
     /// Applies updates until the last sender is gone.
@@ -84,6 +119,7 @@ impl Control {
     fn apply(&mut self, update: Update) {
         match update {
             Update::Identity(update) => self.identity(update),
+            Update::Federation(update) => self.federation(update),
             Update::Keys { issuer, keys } => self.keys(issuer, keys),
             Update::WorkloadKeys(update) => self.workload_keys(update),
             Update::Bundle(candidate) => self.bundles.offer(candidate),
@@ -93,25 +129,59 @@ impl Control {
     }
 
     fn identity(&mut self, update: IdentityUpdate) {
-        let in_force = self.shared.load();
-        let trust = if *in_force.trust.bundles == *update.trust {
-            Arc::clone(&in_force.trust)
-        } else {
-            Arc::new(in_force.trust.followed_by(update.trust))
-        };
-        let generation = trust.generation;
         self.status.identity(update.svid.as_deref());
-        self.status.trust(trust.bundles.len());
         self.metrics.identity.updated(LoadResult::Loaded);
         self.metrics.identity.svid(update.svid.as_ref().map_or(0, |svid| svid.not_after().as_secs()));
-        self.metrics.identity.trust(trust.bundles.len(), generation);
         if let Some(svid) = &update.svid {
             tracing::info!(spiffe_id = %svid.spiffe_id(), not_after = svid.not_after().as_secs(), "identity in force");
         } else {
             tracing::warn!("identity withdrawn: new connections are refused");
         }
+        self.trust.set_own(update.trust);
+        self.believe(|next| next.svid = update.svid);
+    }
+
+    fn federation(&mut self, update: FederationUpdate) {
+        match update {
+            FederationUpdate::Kept(bundle) => {
+                tracing::info!(trust_domain = %bundle.trust_domain(), "the bundle of another trust domain was kept");
+                self.trust.federate(bundle);
+            }
+            FederationUpdate::Fetched(bundle) => {
+                self.metrics.identity.federated(LoadResult::Loaded);
+                self.status.federation(bundle.trust_domain(), None);
+                self.trust.federate(bundle);
+            }
+            FederationUpdate::Failed { trust_domain, status, cause } => {
+                self.metrics.identity.federated(match cause {
+                    Cause::Unavailable => LoadResult::Unavailable,
+                    Cause::Refused => LoadResult::Refused,
+                });
+                return self.status.federation(&trust_domain, trouble_of(&status));
+            }
+            FederationUpdate::Ended(trust_domain) => {
+                tracing::info!(%trust_domain, "a relationship with another trust domain ended");
+                self.status.federation(&trust_domain, None);
+                self.trust.end(&trust_domain);
+            }
+        }
+        self.believe(|_| {});
+    }
+
+    /// Puts trust in force as its parts have it now, together with `change`.
+    fn believe(&mut self, change: impl FnOnce(&mut crate::state::Snapshot)) {
+        let in_force = self.shared.load();
+        let bundles = self.trust.compose();
+        let trust = if *in_force.trust.bundles == *bundles {
+            Arc::clone(&in_force.trust)
+        } else {
+            Arc::new(in_force.trust.followed_by(bundles))
+        };
+        let generation = trust.generation;
+        self.status.trust(trust.bundles.len(), self.trust.overruled());
+        self.metrics.identity.trust(trust.bundles.len(), generation);
         self.shared.publish(|next| {
-            next.svid = update.svid;
+            change(next);
             next.trust = trust;
         });
         self.trust_generation.send_if_modified(|told| std::mem::replace(told, generation) != generation);
@@ -201,6 +271,11 @@ impl Control {
         let observing = routing.observing();
         self.metrics.policy.observing_routes(observing);
         self.shared.publish(|next| next.routing = Arc::new(routing));
+        self.federation.send_if_modified(|wanted| {
+            let changed = *wanted != config.identity.federation;
+            wanted.clone_from(&config.identity.federation);
+            changed
+        });
         let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
         let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         self.metrics.keep_only(&listeners, &upstreams);
@@ -240,5 +315,16 @@ impl Bundles {
                 tracing::warn!(bundle = name, %error, "the bundle in force could not be kept for an offline start");
             }
         }
+    }
+}
+
+/// What a source says against itself.
+pub(crate) fn trouble_of(status: &SourceStatus) -> Option<String> {
+    match status {
+        SourceStatus::Starting | SourceStatus::Ready => None,
+        SourceStatus::Degraded(reason) | SourceStatus::Withdrawn(reason) | SourceStatus::Failing(reason) => {
+            Some(reason.clone())
+        }
+        SourceStatus::Stale { reason, .. } => Some(format!("stale: {reason}")),
     }
 }

@@ -1,5 +1,5 @@
 //! How this sidecar is, for probes and people: written by the threads that know, read by the status port.
-use postern_identity::X509Svid;
+use postern_identity::{TrustDomain, X509Svid};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +19,10 @@ pub struct Parts {
     pub identity_trouble: Option<String>,
     /// How many trust domains we believe.
     pub trust_domains: usize,
+    /// Trust domains whose fetched bundle does not count, for the identity source brings one.
+    pub overruled: Vec<String>,
+    /// Relationships with other trust domains that bring no newer bundle, and why.
+    pub federation_troubles: Vec<(String, String)>,
     /// The revision of the policy in force.
     pub policy_revision: Option<String>,
     /// Why a newer policy was refused, or could not be had.
@@ -60,8 +64,18 @@ impl Status {
         self.change(|parts| parts.identity_trouble = trouble);
     }
 
-    pub(crate) fn trust(&self, trust_domains: usize) {
-        self.change(|parts| parts.trust_domains = trust_domains);
+    pub(crate) fn trust(&self, trust_domains: usize, overruled: Vec<String>) {
+        self.change(|parts| {
+            parts.trust_domains = trust_domains;
+            parts.overruled = overruled;
+        });
+    }
+
+    pub(crate) fn federation(&self, trust_domain: &TrustDomain, trouble: Option<String>) {
+        self.change(|parts| {
+            parts.federation_troubles.retain(|(of, _)| of != trust_domain.as_str());
+            parts.federation_troubles.extend(trouble.map(|trouble| (trust_domain.to_string(), trouble)));
+        });
     }
 
     pub(crate) fn policy_loaded(&self, revision: &str) {

@@ -2,11 +2,14 @@
 //! [`Control`](crate::control::Control).
 use super::{Parts, StartError};
 use crate::clock::{Clock, TlsTime};
-use crate::config::{self, BundleSource, HttpSource, KeySource};
-use crate::control::Update;
+use crate::config::{self, BundleSource, FederationConfig, HttpSource, KeySource, RevocationRule};
+use crate::control::{Update, trouble_of};
 use crate::sources::fetch::Fetcher;
+use crate::sources::identity::federation::{self, FederationUpdate, Pace, Surroundings};
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
+use crate::sources::last_good::LastGood;
 use crate::sources::{jwks, policy, workload_bundles};
+use crate::state::Shared;
 use crate::status::Status;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
@@ -20,6 +23,7 @@ use tokio::task::LocalSet;
 #[derive(Debug)]
 pub(super) struct Sources {
     identity: IdentitySource,
+    federation: (watch::Receiver<Vec<FederationConfig>>, LastGood, Shared, RevocationRule),
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
@@ -35,7 +39,7 @@ pub(super) struct Sources {
 /// What was in force when the last process ended.
 #[derive(Debug)]
 struct Kept {
-    last_good: policy::LastGood,
+    last_good: LastGood,
     names: Vec<String>,
     bytes_max: u64,
 }
@@ -44,7 +48,7 @@ impl Sources {
     pub(super) fn new(
         parts: &Parts<'_>,
         updates: mpsc::Sender<Update>,
-        wished: mpsc::Receiver<usize>,
+        (wished, federation): (mpsc::Receiver<usize>, watch::Receiver<Vec<FederationConfig>>),
     ) -> Result<Self, StartError> {
         let config = parts.config;
         let mut troubles = Vec::new();
@@ -62,9 +66,11 @@ impl Sources {
             Ok(jwks::IssuerKeys { issuer, source, freshness: jwks::Freshness::default(), status })
         });
         let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
-        let last_good = policy::LastGood::new(config.policy.last_good_directory.clone());
+        let last_good = LastGood::new(config.policy.last_good_directory.clone());
+        let federated = LastGood::of(config.identity.federation_directory.clone(), "json");
         Ok(Self {
             identity: identity_source(&config.identity),
+            federation: (federation, federated, parts.shared.clone(), config.identity.revocation),
             bundles,
             keys: keys.collect::<Result<_, StartError>>()?,
             workload_bundles: config.workload_tokens.bundles.clone(),
@@ -81,6 +87,7 @@ impl Sources {
     /// Starts every source on the control thread's runtime.
     pub(super) fn spawn(self, local: &LocalSet) {
         follow_identity(local, self.identity, (&self.updates, &self.status, &self.clock));
+        federate(local, self.federation, (&self.updates, &self.clock));
         let (found, mut candidates) = mpsc::channel(4);
         let bundles = self.bundles.into_iter().map(|source| {
             let (clock, found) = (Arc::clone(&self.clock), found.clone());
@@ -136,6 +143,34 @@ impl Kept {
         };
         self.names.iter().filter_map(load).collect()
     }
+}
+
+fn federate(
+    local: &LocalSet,
+    (wanted, last_good, shared, revocation): (
+        watch::Receiver<Vec<FederationConfig>>,
+        LastGood,
+        Shared,
+        RevocationRule,
+    ),
+    (updates, clock): (&mpsc::Sender<Update>, &Arc<dyn Clock>),
+) {
+    let (found, mut federated) = mpsc::channel::<FederationUpdate>(4);
+    let surroundings = Surroundings {
+        last_good,
+        trust: Arc::new(shared),
+        clock: Arc::clone(clock),
+        pace: Pace::default(),
+        revocation,
+        updates: found,
+    };
+    local.spawn_local(federation::run(wanted, surroundings));
+    let updates = updates.clone();
+    local.spawn_local(async move {
+        while let Some(update) = federated.recv().await {
+            drop(updates.send(Update::Federation(update)).await);
+        }
+    });
 }
 
 fn follow_identity(
@@ -219,15 +254,5 @@ fn identity_source(config: &config::IdentityConfig) -> IdentitySource {
         config::IdentitySource::Files { certificate, key, trust_bundles, revocation_lists } => {
             IdentitySource::Files { certificate, key, trust_bundles, revocation_lists, revocation }
         }
-    }
-}
-
-fn trouble_of(status: &SourceStatus) -> Option<String> {
-    match status {
-        SourceStatus::Starting | SourceStatus::Ready => None,
-        SourceStatus::Degraded(reason) | SourceStatus::Withdrawn(reason) | SourceStatus::Failing(reason) => {
-            Some(reason.clone())
-        }
-        SourceStatus::Stale { reason, .. } => Some(format!("stale: {reason}")),
     }
 }

@@ -4,7 +4,7 @@ use crate::admin::{self, AdminCommand};
 use crate::clock::Clock;
 use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
-use crate::control::{Control, Update};
+use crate::control::{Control, Tells, Update};
 use crate::keys::KeyRequests;
 use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
@@ -81,9 +81,10 @@ impl Threads {
         let last_good = LastGood::new(parts.config.policy.last_good_directory.clone());
         let names = parts.config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let view = (Arc::clone(&parts.status), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-        let ends = (keys_generation, trust_generation, parts.log.clone());
+        let (federation, federating) = watch::channel(parts.config.identity.federation.clone());
+        let ends = Tells { keys_generation, trust_generation, federation, log: parts.log.clone() };
         let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, names));
-        let sources = super::sources::Sources::new(parts, updates, wished)?;
+        let sources = super::sources::Sources::new(parts, updates, (wished, federating))?;
         let mut stopping = parts.stopping.clone();
         self.rest("control", move |runtime| {
             let local = LocalSet::new();

@@ -54,7 +54,7 @@ impl StatusView for View {
         };
         let trust = match parts.trust_domains {
             0 => Err("no trust bundle yet".to_owned()),
-            count => Ok(format!("{count} trust domain(s)")),
+            count => Ok(federation(count, &parts.overruled, &parts.federation_troubles)),
         };
         let failing =
             parts.policy_sources_failing.into_iter().map(|(name, why)| format!("bundle `{name}`: {why}"));
@@ -153,6 +153,19 @@ fn report(log: &LogHandle, metrics: &Metrics) {
     audit.durable(health.durable_size);
     let sum = |part: fn(&(u64, u64)) -> u64| health.rings.iter().map(part).sum();
     audit.rings(sum(|ring| ring.0), sum(|ring| ring.1));
+}
+
+/// Whom we believe, and which relationships somebody should look after.
+fn federation(count: usize, overruled: &[String], troubles: &[(String, String)]) -> String {
+    let mut text = format!("{count} trust domain(s)");
+    for name in overruled {
+        text =
+            format!("{text}; {name}: the identity source's own bundle counts, not the one that is fetched");
+    }
+    for (name, trouble) in troubles {
+        text = format!("{text}; {name}: {trouble}");
+    }
+    text
 }
 
 /// What the configuration leaves open on purpose: nobody should have to find that out from traffic.

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::identity::{
-    CrlFile, CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,
+    CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
+    IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,
 };
 pub use self::identity_headers::{
     ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,

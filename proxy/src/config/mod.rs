@@ -32,5 +32,5 @@ pub use self::settings::{
     TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls,
     Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
-pub use self::settings::{EndpointOrigin, SvidSelection};
+pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

@@ -6,12 +6,12 @@
 use thiserror::Error;
 
 use super::places::member;
-use super::settings::{Config, ListenerConfig};
+use super::settings::{Config, IdentityConfig, ListenerConfig};
 
 /// Why a new configuration is not taken over: a running process is built upon what it changes. The reload
 /// is refused as a whole, because half a configuration is nobody's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{} cannot change while the sidecar runs: restart it, or change only `routes` and `upstreams`", list(.keys))]
+#[error("{} cannot change while the sidecar runs: restart it, or change only `routes`, `upstreams` and `identity.federation`", list(.keys))]
 pub struct RestartNeeded {
     /// What would change, such as `audit` or `listeners.app`. Never empty.
     pub keys: Vec<String>,
@@ -21,7 +21,8 @@ fn list(keys: &[String]) -> String {
     keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a running sidecar can take over a new configuration. Routes and upstreams change in place.
+/// Whether a running sidecar can take over a new configuration. Routes, upstreams and
+/// federation change in place.
 ///
 /// # Errors
 /// When anything else is not the same.
@@ -31,8 +32,10 @@ pub fn check(running: &Config, new: &Config) -> Result<(), RestartNeeded> {
 }
 
 fn fixed(running: &Config, new: &Config) -> Vec<String> {
+    // Whom we federate with ends with the relationship, not with the process.
+    let identity = IdentityConfig { federation: running.identity.federation.clone(), ..new.identity.clone() };
     let sections = [
-        ("identity", running.identity != new.identity),
+        ("identity", running.identity != identity),
         ("tokens", running.tokens != new.tokens),
         ("workload_tokens", running.workload_tokens != new.workload_tokens),
         ("policy", running.policy != new.policy),
@@ -96,6 +99,19 @@ mod tests {
             new.listeners[0].routes[0].upstream = "other".to_owned();
             new.upstreams[0].name = "other".to_owned();
         });
+    }
+
+    #[test]
+    fn a_relationship_ends_without_a_restart() {
+        use crate::config::{EndpointProfile, FederationConfig, TrustRoots};
+        takes(|new| {
+            new.identity.federation.push(FederationConfig {
+                trust_domain: "other.org".parse().unwrap(),
+                url: "https://other.org/".to_owned(),
+                profile: EndpointProfile::HttpsWeb { trust_roots: TrustRoots::System },
+            });
+        });
+        check(|new| new.identity.federation_directory = "/else".into(), &["identity"]);
     }
 
     #[test]

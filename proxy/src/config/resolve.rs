@@ -2,6 +2,7 @@
 //! a person mends a file once.
 
 mod context;
+mod federation;
 mod files;
 mod identity;
 mod identity_headers;

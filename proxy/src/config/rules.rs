@@ -100,6 +100,8 @@ pub(super) const WORKERS_MAX: u64 = 64;
 pub(super) const SAMPLE_RATIO: f64 = 0.01;
 /// Where bundles are kept.
 pub(super) const LAST_GOOD_DIRECTORY: &str = "/var/lib/postern/policy";
+/// Where bundles of other trust domains are kept.
+pub(super) const FEDERATION_DIRECTORY: &str = "/var/lib/postern/federation";
 /// `service.name` of the spans.
 pub(super) const SERVICE_NAME: &str = "postern";
 

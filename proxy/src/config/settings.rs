@@ -11,7 +11,10 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
-pub use self::identity::{EndpointOrigin, IdentityConfig, IdentitySource, RevocationRule, SvidSelection};
+pub use self::identity::{
+    EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
+    RevocationRule, SvidSelection,
+};
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,

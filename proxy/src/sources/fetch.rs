@@ -211,6 +211,13 @@ impl Fetcher {
         Ok(Fetcher { tls: TlsConnector::from(Arc::new(config)), plaintext })
     }
 
+    /// With TLS of the caller's making.
+    #[must_use]
+    pub fn over(mut tls: rustls::ClientConfig) -> Fetcher {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Fetcher { tls: TlsConnector::from(Arc::new(tls)), plaintext: Plaintext::LoopbackOnly }
+    }
+
     /// One GET. `timeout` bounds everything from the name to the last byte of the body.
     ///
     /// # Errors

@@ -3,6 +3,7 @@ pub mod backoff;
 pub mod fetch;
 pub mod identity;
 pub mod jwks;
+pub mod last_good;
 pub mod policy;
 pub mod watched_file;
 pub mod workload_bundles;

@@ -14,8 +14,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::config::{
-    AuditSigner, BundleSource, BundleTrust, Config, Finding, HttpSource, IdentitySource, KeySource, Otlp,
-    TrustRoots, member,
+    AuditSigner, BundleSource, BundleTrust, Config, EndpointProfile, EndpointProof, FederationConfig,
+    Finding, IdentitySource, KeySource, Otlp, TrustRoots, member,
 };
 use crate::sources::watched_file::read;
 
@@ -29,11 +29,14 @@ const SOON_S: u64 = 3600;
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     identity(&config.identity.source, &mut findings);
+    for (index, relationship) in config.identity.federation.iter().enumerate() {
+        federation(&format!("identity.federation[{index}].profile"), relationship, &mut findings);
+    }
     for (index, issuer) in config.tokens.iter().enumerate() {
         let key = format!("tokens[{index}]");
         match &issuer.keys {
             KeySource::File(path) => key_set(&format!("{key}.keys.file"), path, &mut findings),
-            KeySource::Url(source) => roots(&key, source, &mut findings),
+            KeySource::Url(source) => roots(&key, &source.trust_roots, &mut findings),
         }
     }
     for (domain, path) in &config.workload_tokens.bundles {
@@ -42,7 +45,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     for bundle in &config.policy.bundles {
         let key = member("policy.bundles", &bundle.name);
         match &bundle.source {
-            BundleSource::Http { server, .. } => roots(&format!("{key}.source.http"), server, &mut findings),
+            BundleSource::Http { server, .. } => {
+                roots(&format!("{key}.source.http"), &server.trust_roots, &mut findings);
+            }
             BundleSource::Directory { .. } => {}
         }
         match &bundle.trust {
@@ -53,7 +58,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     audit(&config.audit.signer, &mut findings);
     match &config.telemetry.otlp {
         Otlp::Off => {}
-        Otlp::Grpc(source) => roots("telemetry.otlp", source, &mut findings),
+        Otlp::Grpc(source) => roots("telemetry.otlp", &source.trust_roots, &mut findings),
     }
     findings
 }
@@ -229,8 +234,21 @@ fn is_kind(found: &dyn Signer, wanted: &AuditSigner) -> bool {
     }
 }
 
-fn roots(key: &str, source: &HttpSource, findings: &mut Vec<Finding>) {
-    let TrustRoots::Files(files) = &source.trust_roots else { return };
+fn federation(key: &str, relationship: &FederationConfig, findings: &mut Vec<Finding>) {
+    match &relationship.profile {
+        EndpointProfile::HttpsWeb { trust_roots } => {
+            roots(&format!("{key}.https_web"), trust_roots, findings);
+        }
+        EndpointProfile::HttpsSpiffe { endpoint, proof: EndpointProof::SelfServing { bootstrap_bundle } } => {
+            let key = format!("{key}.https_spiffe.bootstrap_bundle");
+            trust_bundle(&key, endpoint.trust_domain(), bootstrap_bundle, findings);
+        }
+        EndpointProfile::HttpsSpiffe { proof: EndpointProof::InForce, .. } => {}
+    }
+}
+
+fn roots(key: &str, roots: &TrustRoots, findings: &mut Vec<Finding>) {
+    let TrustRoots::Files(files) = roots else { return };
     for (index, path) in files.iter().enumerate() {
         let key = format!("{key}.trust_roots.files[{index}]");
         let Some(pem) = bytes(&key, path, FILE_BYTES_MAX, findings) else { continue };

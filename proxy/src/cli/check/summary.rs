@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::config::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Config, EndpointOrigin, Enforcement, IdentitySource,
-    ListenerConfig, ListenerTls, Otlp, PolicyConfig, PolicyDecision, RouteConfig, StatusConfig, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Config, EndpointOrigin, EndpointProfile, Enforcement,
+    FederationConfig, IdentitySource, ListenerConfig, ListenerTls, Otlp, PolicyConfig, PolicyDecision,
+    RouteConfig, StatusConfig, TokenRule,
 };
 
 /// Displays the meaning of a configuration.
@@ -24,6 +25,14 @@ impl fmt::Display for Summary<'_> {
             IdentitySource::Files { certificate, .. } => certificate.display().to_string(),
         };
         writeln!(f, "identity  from {identity}")?;
+        for FederationConfig { trust_domain, url, profile } in &config.identity.federation {
+            match profile {
+                EndpointProfile::HttpsWeb { .. } => writeln!(f, "federated with {trust_domain}, by {url}")?,
+                EndpointProfile::HttpsSpiffe { endpoint, .. } => {
+                    writeln!(f, "federated with {trust_domain}, by {url} as {endpoint}")?;
+                }
+            }
+        }
         for issuer in &config.tokens {
             writeln!(f, "tokens    of {}, for {}", issuer.issuer, issuer.audiences.join(", "))?;
         }

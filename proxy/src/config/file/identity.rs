@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::PlaintextFile;
+use super::{PlaintextFile, TrustRootsFile};
 
 /// Who this sidecar is.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +16,12 @@ pub struct IdentityFile {
     /// How certificates are judged by revocation lists.
     #[serde(default)]
     pub crl: CrlFile,
+    /// Other trust domains, whose bundles are fetched from their own endpoints (SPIFFE Federation).
+    #[serde(default)]
+    pub federation: Vec<FederationFile>,
+    /// Folder where the newest bundle of each of them is kept for a start while its endpoint is away. Without it, `/var/lib/postern/federation`.
+    #[serde(default)]
+    pub federation_directory: Option<String>,
 }
 
 /// How certificates are judged by revocation lists (CRLs).
@@ -38,6 +44,52 @@ pub enum CrlModeFile {
     Soft,
     /// It is refused, in every trust domain.
     Hard,
+}
+
+/// A relationship with another trust domain.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FederationFile {
+    /// The trust domain whose bundle the endpoint serves, a bare name.
+    pub trust_domain: String,
+    /// Its bundle endpoint, `https://host/path`.
+    pub url: String,
+    /// How the endpoint proves who it is.
+    pub profile: EndpointProfileFile,
+}
+
+/// How a bundle endpoint proves who it is. One profile never stands in for the other.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum EndpointProfileFile {
+    /// By a certificate for the host of its URL.
+    HttpsWeb(HttpsWebFile),
+    /// By an X.509-SVID.
+    HttpsSpiffe(HttpsSpiffeFile),
+}
+
+/// An endpoint with a certificate for its host.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HttpsWebFile {
+    /// What the certificate must chain to; `system` is the default.
+    #[serde(default)]
+    pub trust_roots: Option<TrustRootsFile>,
+}
+
+/// An endpoint with an X.509-SVID.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HttpsSpiffeFile {
+    /// The SPIFFE ID that it proves, like `spiffe://other.org/spire/server`.
+    pub endpoint_spiffe_id: String,
+    /// The bundle that proves it at the first fetch, PEM or SPIFFE JSON; afterwards the bundle fetched last does. Needed where the endpoint is of the trust domain that it serves; for one of another trust domain, that one's bundle in force is used.
+    #[serde(default)]
+    pub bootstrap_bundle: Option<String>,
 }
 
 /// Where the X.509-SVID and the trust bundles come from.

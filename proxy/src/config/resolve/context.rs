@@ -238,6 +238,21 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The `trust_roots` in the map at `key`; the machine's unless written.
+    pub(super) fn trust_roots(
+        &mut self,
+        key: &str,
+        written: Option<&TrustRootsFile>,
+    ) -> Result<TrustRoots, Reported> {
+        match written {
+            None | Some(TrustRootsFile::System) => Ok(TrustRoots::System),
+            Some(TrustRootsFile::Files(files)) => {
+                let key = member(&member(key, "trust_roots"), "files");
+                self.file_list(&key, files, FileKind::Public).map(TrustRoots::Files)
+            }
+        }
+    }
+
     /// A URL with its roots and its `plaintext`, which stand in the map at `key`.
     pub(super) fn http_source(
         &mut self,
@@ -248,12 +263,7 @@ impl<'a> Context<'a> {
     ) -> Result<HttpSource, Reported> {
         let (trust_roots, plaintext) = options;
         let roots_key = member(key, "trust_roots");
-        let roots = match trust_roots {
-            None | Some(TrustRootsFile::System) => Ok(TrustRoots::System),
-            Some(TrustRootsFile::Files(files)) => {
-                self.file_list(&member(&roots_key, "files"), files, FileKind::Public).map(TrustRoots::Files)
-            }
-        };
+        let roots = self.trust_roots(key, trust_roots);
         let plaintext = self.plaintext(plaintext);
         let parsed = match ControlUrl::parse(url) {
             Ok(parsed) => parsed,

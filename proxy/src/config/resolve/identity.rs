@@ -31,7 +31,9 @@ pub(super) fn identity(context: &mut Context<'_>, file: &IdentityFile) -> Result
     };
     let source = source?;
     let revocation = revocation(context, file, &source);
-    Ok(IdentityConfig { source, revocation })
+    let federation = super::federation::relationships(context, file);
+    let directory = super::federation::directory(context, file);
+    Ok(IdentityConfig { source, revocation, federation: federation?, federation_directory: directory? })
 }
 
 /// A mode that refuses everybody, or changes nothing, is a mistake where it can be seen from here; over the Workload API
@@ -222,16 +224,31 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
     }
 }
 
-/// With trust bundles from files, each accepted trust domain needs one: its members could never connect.
+/// With trust bundles from files, each accepted trust domain needs one, or is federated with: its members could never
+/// connect.
 pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
+    let federation = &config.identity.federation;
+    for (index, relationship) in federation.iter().enumerate() {
+        let name = &relationship.trust_domain;
+        if trust_bundles.iter().any(|(known, _)| known == name) {
+            let key = member(&entry("identity.federation", index), "trust_domain");
+            let what =
+                format!("`{name}` has a bundle in `identity.source.files.trust_bundles`, which counts alone");
+            context.error(&key, what, "leave one of the two out");
+        }
+    }
     for listener in &config.listeners {
         let ListenerTls::Mutual { trust_domains, .. } = &listener.tls;
         for (index, domain) in trust_domains.iter().enumerate() {
-            if trust_bundles.iter().all(|(known, _)| known != domain) {
+            let known = trust_bundles.iter().map(|(known, _)| known);
+            let mut known = known.chain(federation.iter().map(|relationship| &relationship.trust_domain));
+            if known.all(|known| known != domain) {
                 let key = format!("{}.inbound.tls.mutual.trust_domains", member("listeners", &listener.name));
                 let what = format!("the trust domain `{domain}` has no trust bundle");
-                let mend = format!("add `{domain}: FILE` to `identity.source.files.trust_bundles`");
+                let mend = format!(
+                    "add `{domain}: FILE` to `identity.source.files.trust_bundles`, or federate with it"
+                );
                 context.error(&entry(&key, index), what, mend);
             }
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
+use super::TrustRoots;
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
 /// Who this sidecar is.
@@ -13,6 +14,10 @@ pub struct IdentityConfig {
     pub source: IdentitySource,
     /// How certificates are judged by revocation lists.
     pub revocation: RevocationRule,
+    /// Other trust domains, whose bundles are fetched from their own endpoints. Trust domains are unique.
+    pub federation: Vec<FederationConfig>,
+    /// Where the newest bundle of each of them is kept for a start without its endpoint.
+    pub federation_directory: PathBuf,
 }
 
 /// What becomes of certificates that no revocation list in force calls good.
@@ -34,6 +39,47 @@ impl RevocationRule {
             (Self::Everywhere(mode), _) => mode,
         }
     }
+}
+
+/// A relationship with another trust domain. All of it is written, nothing inferred (SPIFFE_Federation §7.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FederationConfig {
+    /// The trust domain that the bundle is for.
+    pub trust_domain: TrustDomain,
+    /// The endpoint: `https://…`, without user information and fragment.
+    pub url: String,
+    /// How the endpoint proves who it is.
+    pub profile: EndpointProfile,
+}
+
+/// How a bundle endpoint proves who it is (SPIFFE_Federation §5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointProfile {
+    /// By a certificate for the host of its URL.
+    HttpsWeb {
+        /// What the certificate must chain to.
+        trust_roots: TrustRoots,
+    },
+    /// By an X.509-SVID.
+    HttpsSpiffe {
+        /// Whose.
+        endpoint: SpiffeId,
+        /// What proves it.
+        proof: EndpointProof,
+    },
+}
+
+/// Which bundle proves the X.509-SVID of an endpoint (SPIFFE_Federation §5.2.2.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointProof {
+    /// The endpoint is of the trust domain that it serves: the bundle that was fetched last, and before the first fetch
+    /// the one in this file.
+    SelfServing {
+        /// PEM or SPIFFE JSON.
+        bootstrap_bundle: PathBuf,
+    },
+    /// The endpoint is of another trust domain: the bundle of that one that is in force.
+    InForce,
 }
 
 /// Where the sidecar's own X.509-SVID and the trust bundles come from.

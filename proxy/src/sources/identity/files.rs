@@ -87,7 +87,7 @@ impl Paths {
 }
 
 /// A SPIFFE bundle document is a JSON object, and PEM never begins with a brace.
-fn bundle(trust_domain: TrustDomain, content: &[u8]) -> Result<TrustBundle, BundleError> {
+pub(super) fn bundle(trust_domain: TrustDomain, content: &[u8]) -> Result<TrustBundle, BundleError> {
     match content.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => TrustBundle::from_spiffe_json(trust_domain, content),
         Some(_) | None => TrustBundle::from_pem(trust_domain, content),

@@ -3,6 +3,7 @@
 //! Every source brings whole states, judged by `postern-identity` before they leave: an [`IdentityUpdate`] replaces
 //! everything before it. What cannot be taken is reported, and the last good state stays in force.
 
+pub mod federation;
 mod files;
 pub mod workload_api;
 

@@ -13,10 +13,9 @@ use crate::clock::Clock;
 
 mod directory;
 mod http;
-mod last_good;
 
+pub use super::last_good::{LastGood, LastGoodError};
 pub use directory::{DirectoryError, archive_at};
-pub use last_good::{LastGood, LastGoodError};
 
 /// A bundle that may come to be in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

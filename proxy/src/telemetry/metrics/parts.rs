@@ -145,6 +145,7 @@ pub struct IdentityMetrics {
     trust_bundles: Gauge,
     trust_generation: Gauge,
     updates: Loads,
+    federated: Loads,
 }
 
 impl IdentityMetrics {
@@ -154,6 +155,11 @@ impl IdentityMetrics {
                 registry,
                 "identity_updates",
                 "SVIDs and trust bundles taken from the source",
+            ),
+            federated: Loads::register(
+                registry,
+                "federation_fetches",
+                "Bundles fetched from the endpoints of other trust domains",
             ),
             ..Self::default()
         };
@@ -175,6 +181,11 @@ impl IdentityMetrics {
     pub fn trust(&self, bundles: usize, generation: u64) {
         self.trust_bundles.set(whole(bundles));
         self.trust_generation.set(whole(generation));
+    }
+
+    /// Counts an attempt to fetch the bundle of another trust domain.
+    pub fn federated(&self, result: LoadResult) {
+        self.federated.count(result);
     }
 
     /// Counts an update from the identity source.

@@ -1,6 +1,7 @@
 //! Where the sidecar's own identity comes from.
 
 use super::*;
+use crate::config::{EndpointProfile, EndpointProof, TrustRoots};
 
 const SOURCE: &str = "{ socket: /run/spire/agent.sock }";
 const KEY: &str = "identity.source.workload_api";
@@ -84,4 +85,64 @@ fn an_svid_is_chosen_by_id_or_by_hint() {
     check(SOURCE, &with("spiffe_id: example.org/a"), &format!("{KEY}.spiffe_id"), "not a SPIFFE ID");
     check(SOURCE, &with("hint: \"\""), &format!("{KEY}.hint"), "cannot be a hint");
     check(SOURCE, &with(&format!("spiffe_id: {id}, hint: b")), &format!("{KEY}.hint"), "not by both");
+}
+
+/// Changes the identity of [`LEAST`]: these relationships beside its source.
+fn with_federation(relationships: &str) -> String {
+    let identity = "{ source: { workload_api: { socket: /run/spire/agent.sock } } }";
+    least(identity, &identity.replace(" } } }", &format!(" }} }}, federation: [{relationships}] }}")))
+}
+
+#[test]
+fn a_relationship_means_what_it_says() {
+    let web = "{ trust_domain: a.org, url: \"https://a.org/\", profile: { https_web: {} } }";
+    let spiffe = |more: &str| {
+        format!(
+            "{{ trust_domain: b.org, url: \"https://b.org/\", profile: {{ https_spiffe: {{ endpoint_spiffe_id: \"spiffe://{more}}} }} }}"
+        )
+    };
+    let both = format!("{web}, {}", spiffe("b.org/server\", bootstrap_bundle: b.pem "));
+    let config = taken(&with_federation(&both)).identity;
+    assert_eq!(config.federation_directory, PathBuf::from("/var/lib/postern/federation"));
+    let profiles: Vec<_> = config.federation.into_iter().map(|relationship| relationship.profile).collect();
+    assert_eq!(profiles[0], EndpointProfile::HttpsWeb { trust_roots: TrustRoots::System });
+    let EndpointProfile::HttpsSpiffe { proof: EndpointProof::SelfServing { bootstrap_bundle }, .. } =
+        &profiles[1]
+    else {
+        panic!("{profiles:?}")
+    };
+    assert_eq!(*bootstrap_bundle, PathBuf::from("/etc/postern/b.pem"));
+    let elsewhere = taken(&with_federation(&spiffe("hub.org/server\" ")));
+    let profile = &elsewhere.identity.federation[0].profile;
+    assert!(
+        matches!(profile, EndpointProfile::HttpsSpiffe { proof: EndpointProof::InForce, .. }),
+        "{profile:?}"
+    );
+
+    let refused = |relationships: &str, what: &str| {
+        let findings = read(&with_federation(relationships)).expect_err("a refusal").to_string();
+        assert!(findings.contains(what), "{findings}");
+    };
+    refused(&spiffe("hub.org/server\", bootstrap_bundle: b.pem "), "is proven by the bundle of `hub.org`");
+    refused(&spiffe("b.org/server\" "), "nothing proves `spiffe://b.org/server`");
+    refused(&spiffe("\" "), "is not a SPIFFE ID");
+    refused(&web.replace("a.org,", "\"spiffe://a.org\","), "bare name");
+}
+
+#[test]
+fn a_trust_domain_is_believed_by_file_or_by_federation() {
+    let files = "{ files: { certificate: c, key: k, trust_bundles: { example.org: b } } }";
+    let source = "{ workload_api: { socket: /run/spire/agent.sock } }";
+    let web = |name: &str| {
+        format!(
+            "federation: [{{ trust_domain: {name}, url: \"https://a/\", profile: {{ https_web: {{}} }} }}]"
+        )
+    };
+    let with = |name: &str| least(source, &format!("{files}, {}", web(name)));
+    let accepting_both = with("other.org").replace("[example.org]", "[example.org, other.org]");
+    taken(&accepting_both);
+    let findings = read(&with("example.org")).expect_err("a refusal").to_string();
+    assert!(findings.contains("which counts alone"), "{findings}");
+    let alone = format!("{source}, federation_directory: kept");
+    check(source, &alone, "identity.federation_directory", "no effect");
 }
