@@ -1,5 +1,6 @@
 //! What rows are tried with: things that are right, to be bent one rule at a time.
 
+pub(crate) mod bundle_endpoint;
 pub(crate) mod certificates;
 pub(crate) mod grpc;
 pub(crate) mod handshake;
