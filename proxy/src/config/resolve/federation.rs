@@ -32,16 +32,10 @@ pub(super) fn relationships(
     context.each(KEY, list, relationship)
 }
 
-/// Where bundles are kept.
+/// Where bundles are kept. It counts without a relationship, too: what ended ones left there is removed.
 pub(super) fn directory(context: &mut Context<'_>, file: &IdentityFile) -> Result<PathBuf, Reported> {
-    let key = "identity.federation_directory";
-    match &file.federation_directory {
-        Some(_) if file.federation.is_empty() => {
-            Err(context.error(key, "this has no effect without `federation`", "leave it out"))
-        }
-        Some(written) => context.file(key, written, FileKind::OwnDirectory),
-        None => Ok(PathBuf::from(rules::FEDERATION_DIRECTORY)),
-    }
+    let written = file.federation_directory.as_deref().unwrap_or(rules::FEDERATION_DIRECTORY);
+    context.file("identity.federation_directory", written, FileKind::OwnDirectory)
 }
 
 fn relationship(

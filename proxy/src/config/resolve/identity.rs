@@ -224,8 +224,8 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
     }
 }
 
-/// With trust bundles from files, each accepted trust domain needs one, or is federated with: its members could never
-/// connect.
+/// With trust bundles from files it is known here whose members can never connect. No mistake that refuses: it is also
+/// what is left when a relationship has ended.
 pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
     let federation = &config.identity.federation;
@@ -245,11 +245,12 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             let mut known = known.chain(federation.iter().map(|relationship| &relationship.trust_domain));
             if known.all(|known| known != domain) {
                 let key = format!("{}.inbound.tls.mutual.trust_domains", member("listeners", &listener.name));
-                let what = format!("the trust domain `{domain}` has no trust bundle");
+                let what =
+                    format!("the trust domain `{domain}` has no trust bundle: its members are refused");
                 let mend = format!(
                     "add `{domain}: FILE` to `identity.source.files.trust_bundles`, or federate with it"
                 );
-                context.error(&entry(&key, index), what, mend);
+                context.warn(&entry(&key, index), what, mend);
             }
         }
     }

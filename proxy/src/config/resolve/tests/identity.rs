@@ -143,6 +143,9 @@ fn a_trust_domain_is_believed_by_file_or_by_federation() {
     taken(&accepting_both);
     let findings = read(&with("example.org")).expect_err("a refusal").to_string();
     assert!(findings.contains("which counts alone"), "{findings}");
-    let alone = format!("{source}, federation_directory: kept");
-    check(source, &alone, "identity.federation_directory", "no effect");
+    // A relationship ends by being taken out; that its members are refused from then on is no mistake.
+    let ended = least(source, files).replace("[example.org]", "[example.org, other.org]");
+    let warnings = read(&ended).unwrap_or_else(|findings| panic!("{findings}")).warnings;
+    assert_eq!(warnings.list.len(), 1, "{warnings}");
+    assert!(warnings.to_string().contains("`other.org` has no trust bundle"), "{warnings}");
 }
