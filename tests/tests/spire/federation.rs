@@ -1,7 +1,9 @@
 //! A second trust domain: believed while it is federated with, and no longer.
 
+use postern_tests::caller::get;
 use postern_tests::spire::{Agent, Programs, Server};
-use postern_tests::{Caller, Scene, process};
+use postern_tests::{Caller, Scene, Version, port, process};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{LIMIT, ask, scene};
@@ -44,5 +46,70 @@ fn callers_of_another_trust_domain_are_answered_while_the_server_federates_with_
     process::wait("the other trust domain's client to be refused", LIMIT, || ask(&theirs, &scene).err());
     ask(&ours, &scene).expect("an answer to our own client");
     assert!(sidecar.wait_for_check("trust", "1 trust domain", LIMIT));
+    sidecar.stop();
+}
+
+#[test]
+fn a_trust_domain_is_followed_by_its_own_bundle_endpoint_and_left_when_the_relationship_ends() {
+    let Some(programs) = Programs::find() else { return };
+    let endpoint = port::free();
+    let federation = format!(
+        r#"federation {{ bundle_endpoint {{ address = "{}" port = {} refresh_hint = "30s" profile "https_spiffe" {{}} }} }}"#,
+        endpoint.ip(),
+        endpoint.port()
+    );
+    let mut other = Server::start(&programs, "other.org", &federation);
+    let mut scene = Scene::new();
+    accept_both(&mut scene);
+    std::fs::write(scene.path("other.json"), other.bundle_document()).expect("the bootstrap bundle");
+    scene.config["identity"]["federation_directory"] = json!(scene.path("federation"));
+    scene.config["identity"]["federation"] = json!([{
+        "trust_domain": "other.org",
+        "url": format!("https://{endpoint}/"),
+        "profile": { "https_spiffe": {
+            "endpoint_spiffe_id": "spiffe://other.org/spire/server",
+            "bootstrap_bundle": scene.path("other.json"),
+        } },
+    }]);
+    let sidecar = scene.start();
+    let caller = |server: &Server| Caller::new(&server.mint("/client").0, scene.authority.bundle_pem());
+
+    let of_the_old = caller(&other);
+    process::wait("the other trust domain to be believed", LIMIT, || ask(&of_the_old, &scene).ok());
+    ask(&scene.caller("/client"), &scene).expect("an answer to our own client");
+
+    // The other server changes its authority; the endpoint itself is then proven by what it published before.
+    let prepared = other.prepare_authority();
+    let fetched = || sidecar.metric("postern_federation_fetches_total{result=\"loaded\"");
+    let before = fetched();
+    process::wait("the next fetch", LIMIT, || (fetched() > before).then_some(()));
+    other.activate_authority(&prepared);
+    let of_the_new = caller(&other);
+    ask(&of_the_new, &scene).expect("an answer to a client of the new authority");
+    sidecar.stop();
+
+    // Without its endpoint, the last bundle counts.
+    other.kill();
+    let sidecar = scene.start();
+    process::wait("the kept bundle to be believed", LIMIT, || ask(&of_the_new, &scene).ok());
+    assert!(sidecar.wait_for_check("trust", "other.org: stale: cannot connect", LIMIT), "still ready");
+
+    // The relationship ends, and with it what rests on it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut open =
+        runtime.block_on(of_the_new.connect(scene.listener, Version::Http1)).expect("a connection");
+    let answer = runtime.block_on(open.send(get("/things"))).expect("an answer");
+    assert_eq!(answer.status, 200);
+    scene.config["identity"]["federation"] = json!([]);
+    scene.write_config();
+    sidecar.running.signal(Signal::HUP);
+    process::wait("the other trust domain's client to be refused", LIMIT, || ask(&of_the_new, &scene).err());
+    let answer = runtime.block_on(open.send(get("/things")));
+    assert!(
+        answer.as_ref().map_or(true, |answer| answer.status == 401),
+        "on the open connection: {answer:?}"
+    );
+    assert_eq!(std::fs::read_dir(scene.path("federation")).expect("the folder").count(), 0);
+    ask(&scene.caller("/client"), &scene).expect("an answer to our own client");
     sidecar.stop();
 }
