@@ -241,6 +241,20 @@ fn messages() -> Vec<Row> {
                 block_on(mandatory(|svid| svid.x509_svid_key.clear()))
             })
             .refuses("no bundle", "left `bundle`", || block_on(mandatory(|svid| svid.bundle.clear())))
+            .refuses("bytes that are no message", "decode", || {
+                block_on(async {
+                    let world = World::unix();
+                    world.say(vec![Said::Message(b"\x0a\xff".to_vec())]);
+                    Err::<(), _>(world.follow().trouble().await)
+                })
+            })
+            .refuses("a message beyond all measure", "too large", || {
+                block_on(async {
+                    let world = World::unix();
+                    world.say(vec![Said::Message(vec![0; 17 << 20])]);
+                    Err::<(), _>(world.follow().trouble().await)
+                })
+            })
             .refuses("no JWT bundle", "no JWT bundle", || {
                 block_on(async {
                     let world = World::unix();

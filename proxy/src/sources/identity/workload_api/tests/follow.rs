@@ -175,3 +175,21 @@ async fn a_request_that_is_refused_for_good_is_told() {
             .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_takes_a_call_and_says_nothing_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("agent.sock");
+    // Connections are taken by the kernel, and nobody ever reads from them.
+    let _hangs = UnixListener::bind(&socket).unwrap();
+    let (updates, _received) = mpsc::channel(1);
+    let (status_in, mut status) = watch::channel(SourceStatus::Starting);
+    let outlet = Outlet { updates, status: status_in };
+    let follower = tokio::spawn(run(choice(socket), outlet, Arc::new(SystemClock::new())));
+    let said = status.wait_for(|status| *status != SourceStatus::Starting).await.unwrap().clone();
+    assert!(
+        matches!(&said, SourceStatus::Failing(reason) if reason.contains("has not answered within 15s")),
+        "{said:?}"
+    );
+    follower.abort();
+}
