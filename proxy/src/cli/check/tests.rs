@@ -235,6 +235,25 @@ fn an_svid_near_its_end_is_told() {
 }
 
 #[test]
+fn a_bootstrap_bundle_that_is_none_is_refused() {
+    let relationship = "{ trust_domain: other.org, url: \"https://other.org/\", profile: { https_spiffe: { \
+                        endpoint_spiffe_id: \"spiffe://other.org/server\", bootstrap_bundle: other.pem } } }";
+    let federated = CONFIG.replace("identity:", &format!("identity:\n  federation: [{relationship}]"));
+    let folder = folder();
+    std::fs::write(folder.path().join("postern.yaml"), federated).expect("writing");
+    let report_with = |content: &str| {
+        std::fs::write(folder.path().join("other.pem"), content).expect("writing");
+        checked(folder.path(), false)
+    };
+    let (code, report) = report_with("hello");
+    let key = "identity.federation[0].profile.https_spiffe.bootstrap_bundle";
+    assert!(code == 1 && report.contains(key) && report.contains("other.pem`"), "{report}");
+    let (code, report) = report_with(&svid().0);
+    let said = "federated with other.org, by https://other.org/ as spiffe://other.org/server";
+    assert!(code == 0 && report.contains(said), "{report}");
+}
+
+#[test]
 fn it_is_said_who_named_the_workload_api() {
     let folder = folder();
     let mut config = config::load(&folder.path().join("postern.yaml")).expect("taken").config;
