@@ -14,19 +14,19 @@ const LIFETIME: [&str; 2] = ["-x509SVIDTTL", "30"];
 struct Day {
     server: Server,
     agent: Agent,
-    /// The entry of `/sidecar`.
-    entry: String,
+    /// The entries of `/sidecar` and `/edge`.
+    entries: [String; 2],
 }
 
 #[test]
 fn the_sidecar_lives_through_whatever_befalls_its_agent() {
     let Some(programs) = Programs::find() else { return };
     let server = Server::start(&programs, "example.org", "");
-    let entry = server.register("/sidecar", &[&LIFETIME[..], &["-hint", "internal"]].concat());
-    server.register("/edge", &["-hint", "external"]);
+    let internal = server.register("/sidecar", &[&LIFETIME[..], &["-hint", "internal"]].concat());
+    let entries = [internal, server.register("/edge", &["-hint", "external"])];
     let mut agent = Agent::start(&server);
     agent.wait_for_svids(2);
-    let mut day = Day { server, agent, entry };
+    let mut day = Day { server, agent, entries };
 
     for by in [json!({ "spiffe_id": "spiffe://example.org/edge" }), json!({ "hint": "external" })] {
         let (_scene, sidecar) = day.sidecar(&by);
@@ -83,7 +83,8 @@ impl Day {
         let answer = runtime.block_on(open.send(get("/things"))).expect("an answer");
         assert_eq!(answer.status, 200);
 
-        self.server.json(&["entry", "delete", "-entryID", &self.entry]);
+        let [internal, external] = &self.entries;
+        self.server.json(&["entry", "delete", "-entryID", internal]);
         // Another identity is still offered, and not taken in its stead.
         let gone = "the Workload API does not offer an SVID with the hint `internal`";
         assert!(!sidecar.wait_for_check("identity", gone, LIMIT), "no identity is no readiness");
@@ -93,11 +94,21 @@ impl Day {
         let plain = call_plain(scene.listener, get("/things"));
         assert!(plain.is_err(), "an answer in plain text: {plain:?}");
 
+        // With the last entry everything goes, also whom we believe.
+        self.server.json(&["entry", "delete", "-entryID", external]);
+        assert!(!sidecar.wait_for_check("identity", "no identity issued", LIMIT));
+        let (ok, reason) = sidecar.check("trust");
+        assert!(!ok, "{reason}");
+        let answer = runtime.block_on(open.send(get("/things")));
+        assert!(
+            answer.as_ref().map_or(true, |answer| answer.status == 401),
+            "on the open connection: {answer:?}"
+        );
+
         let lifetime = [&LIFETIME[..], &["-hint", "internal"]].concat();
         self.server.register("/sidecar", &lifetime);
         wait_until_untroubled(sidecar);
         process::wait("an answer with the identity that came back", LIMIT, || ask(caller, scene).ok());
-        drop(open);
     }
 }
 
