@@ -12,6 +12,10 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// The largest token, in bytes, unless another limit is set.
 pub const TOKEN_BYTES_DEFAULT: usize = 8 * 1024;
 
+/// The longest life of a Kubernetes service account's token, in seconds, unless another limit is set. The kubelet renews
+/// them far more often; what lives longer is a token that somebody has made by hand.
+pub const KUBERNETES_LIFETIME_S_DEFAULT: u64 = 24 * 3600;
+
 /// What kind of token an issuer issues. It decides about the header, and about the claims that have to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -22,6 +26,10 @@ pub enum Profile {
     Generic,
     /// SVIDs of this trust domain (JWT-SVID): chosen by the subject's trust domain, not by `iss`.
     JwtSvid(TrustDomain),
+    /// Tokens of Kubernetes service accounts, as a cluster projects them into pods: `typ` is `JWT` or absent, `sub` is
+    /// the account that the claim `kubernetes.io` describes, `iat` is there, and no token lives longer than
+    /// [`KUBERNETES_LIFETIME_S_DEFAULT`] unless another limit is set.
+    KubernetesServiceAccount,
 }
 
 /// Why an issuer's terms make no sense.
@@ -112,6 +120,9 @@ impl Issuer {
         {
             return Err(IssuerError::Algorithm { algorithm: *algorithm, issuer: self.issuer });
         }
+        if profile == Profile::KubernetesServiceAccount {
+            self.lifetime_s_max = self.lifetime_s_max.or(Some(KUBERNETES_LIFETIME_S_DEFAULT));
+        }
         self.profile = profile;
         Ok(self)
     }
@@ -145,6 +156,15 @@ impl Issuer {
         }
         self.token_bytes_max = token_bytes_max;
         Ok(self)
+    }
+
+    /// The trust domain whose SVIDs these are, for an issuer of JWT-SVIDs.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        match &self.profile {
+            Profile::JwtSvid(trust_domain) => Some(trust_domain),
+            Profile::AccessToken | Profile::Generic | Profile::KubernetesServiceAccount => None,
+        }
     }
 
     /// The exact `iss`; for JWT-SVIDs the name under which the issuer is configured.

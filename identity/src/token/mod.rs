@@ -7,14 +7,18 @@
 mod algorithm;
 mod claims;
 mod compact;
+mod discovery;
 mod issuer;
 mod keys;
+mod kubernetes;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::Claims;
+pub use discovery::{DiscoveryError, METADATA_BYTES_MAX, jwks_uri};
 pub use issuer::{
-    Issuer, IssuerError, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, Profile, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX,
+    Issuer, IssuerError, KUBERNETES_LIFETIME_S_DEFAULT, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, Profile,
+    TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX,
 };
 pub use keys::{IgnoredKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySet, KeySetError};
 pub use verify::{TokenError, verify};

@@ -2,6 +2,7 @@
 
 mod keys;
 mod minting;
+mod profiles;
 mod properties;
 mod wycheproof;
 

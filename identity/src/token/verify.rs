@@ -169,7 +169,9 @@ pub fn verify(
     let mut token_sha256 = [0; 32];
     token_sha256.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
     Ok(Claims {
-        issuer: issuer_name(&members).unwrap_or(&issuer.issuer).to_owned(),
+        // Equal to `iss` where the issuer was chosen by it; what a JWT-SVID says of its issuer is nobody's name.
+        issuer: issuer.issuer.clone(),
+        trust_domain: issuer.trust_domain().cloned(),
         subject: judged.subject,
         expires_at: judged.expires_at,
         key_id: token.header.key_id,
@@ -190,13 +192,15 @@ fn select<'a>(claims: &Map<String, Value>, issuers: &'a [Issuer]) -> Result<(usi
     let subject: Option<SpiffeId> =
         claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse().ok());
     let by_name = issuers.iter().enumerate().find(|(_, issuer)| match issuer.profile {
-        Profile::AccessToken | Profile::Generic => name == Some(issuer.issuer.as_str()),
+        Profile::AccessToken | Profile::Generic | Profile::KubernetesServiceAccount => {
+            name == Some(issuer.issuer.as_str())
+        }
         Profile::JwtSvid(_) => false,
     });
     let by_subject = || {
         issuers.iter().enumerate().find(|(_, issuer)| match &issuer.profile {
             Profile::JwtSvid(domain) => subject.as_ref().is_some_and(|id| id.trust_domain() == domain),
-            Profile::AccessToken | Profile::Generic => false,
+            Profile::AccessToken | Profile::Generic | Profile::KubernetesServiceAccount => false,
         })
     };
     match (by_name.or_else(by_subject), claims.get("iss")) {
