@@ -2,3 +2,4 @@
 
 pub(crate) mod certificates;
 pub(crate) mod handshake;
+pub(crate) mod token;

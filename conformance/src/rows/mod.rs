@@ -1,5 +1,7 @@
 //! The rows, a file a family.
 
+mod js;
+mod jt;
 mod sid;
 mod tb;
 mod tl;
@@ -9,7 +11,7 @@ use crate::Row;
 
 /// Every row, in the order of the table: families as the identity specification lists them, numbers upwards.
 pub(crate) fn all() -> Vec<Row> {
-    let families = [sid::rows(), x5::rows(), tb::rows(), tl::rows()];
+    let families = [sid::rows(), x5::rows(), js::rows(), tb::rows(), jt::rows(), tl::rows()];
     let mut all = Vec::new();
     for mut family in families {
         family.sort_by_key(|row| row.id);

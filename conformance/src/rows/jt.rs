@@ -1,0 +1,45 @@
+//! Tokens of OAuth issuers: JOSE, JWT, and what is built on them.
+
+mod claims;
+mod header;
+mod keys;
+
+use postern_identity::token::Claims;
+use serde_json::Value;
+
+use crate::kit::token::{Refused, access};
+use crate::{Row, row};
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = header::rows();
+    rows.extend(claims::rows());
+    rows.extend(keys::rows());
+    rows.extend([
+        row("JT-12", "bound to the connection's certificate", "RFC 8705 §3").open("not tried here yet"),
+        row("JT-13", "proofs of possession (DPoP)", "RFC 9449").open("not tried here yet"),
+        row("JT-17", "transaction tokens", "draft-ietf-oauth-transaction-tokens").open(
+            "none is verified: as a bearer token it is refused by its typ, in the header `Txn-Token` it is a header like \
+             any other",
+        ),
+        row("JT-18", "token and claim headers per route", "RFC 9700 §4.9").open("not tried here yet"),
+    ]);
+    rows
+}
+
+fn with_header(name: &'static str, value: Value) -> impl Fn() -> Result<Claims, Refused> {
+    move || access().header(name, value.clone()).verify()
+}
+
+fn with_claim(name: &'static str, value: Value) -> impl Fn() -> Result<Claims, Refused> {
+    move || access().claim(name, value.clone()).verify()
+}
+
+/// A true signature over any header and payload.
+fn with_bytes(header: &'static str, payload: &'static str) -> impl Fn() -> Result<Claims, Refused> {
+    move || access().verify_text(&access().signer.mint(header, payload))
+}
+
+/// The right token's text, bent by hand.
+fn with_text(bend: impl Fn(&str) -> String) -> impl Fn() -> Result<Claims, Refused> {
+    move || access().verify_text(&bend(&access().compact()))
+}
