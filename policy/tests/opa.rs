@@ -190,6 +190,7 @@ fn check(program: &PathBuf, rule: &str) {
         destination: "127.0.0.1:2".parse().unwrap(),
         http: Some(http),
         claims: None,
+        token_issuer: None,
         route: "r",
         service: "s",
     };

@@ -91,6 +91,7 @@ fn decide(pdp: &Pdp, request: &Value) -> Verdict {
             size: 0,
         }),
         claims: None,
+        token_issuer: None,
         route: "r",
         service: "s",
     };

@@ -7,7 +7,7 @@ use crate::listener::Connection;
 use crate::routing::Route;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Body, Headers, Http, Query, Source, Verdict};
+use postern_policy::{Body, Headers, Http, Query, Source, TokenIssuer, Verdict};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -58,6 +58,10 @@ pub(super) fn decide(
         destination: connection.local,
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
+        token_issuer: principal.claims.as_ref().map(|claims| TokenIssuer {
+            issuer: &claims.issuer,
+            trust_domain: claims.trust_domain.as_ref().map(postern_identity::TrustDomain::as_str),
+        }),
         route: &route.name,
         service: &connection.listener.name,
     };

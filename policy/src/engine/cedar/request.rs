@@ -2,7 +2,7 @@
 use super::Mentions;
 use crate::engine::NoAnswer;
 use crate::engine::url;
-use crate::query::{Http, Query};
+use crate::query::{Http, Query, TokenIssuer};
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
@@ -85,7 +85,7 @@ pub(super) fn build(
             extra.push(query_parameters(http, names)?);
         }
         if let (Some(claims), true) = (query.claims, mentions.claims) {
-            extra.push(claims_entity(claims, names)?);
+            extra.push(claims_entity(claims, query.token_issuer, names)?);
         }
     }
     let failed = |error: &dyn std::error::Error| NoAnswer::Engine(error.to_string());
@@ -179,6 +179,7 @@ fn query_parameters(http: &Http<'_>, names: &Names) -> Result<Entity, NoAnswer> 
 
 fn claims_entity(
     claims: &serde_json::Map<String, serde_json::Value>,
+    issuer: Option<TokenIssuer<'_>>,
     names: &Names,
 ) -> Result<Entity, NoAnswer> {
     let words = |name: &str| match claims.get(name) {
@@ -192,10 +193,13 @@ fn claims_entity(
     scopes.extend(words("scp"));
     let audiences = claims.get("aud").and_then(scalars).unwrap_or_default();
     let mut attributes = vec![member("scopes", set(scopes)), member("audiences", set(audiences))];
-    for (attribute, claim) in [("issuer", "iss"), ("subject", "sub")] {
-        if let Some(value) = claims.get(claim).and_then(serde_json::Value::as_str) {
-            attributes.push(member(attribute, text(value)));
-        }
+    if let Some(subject) = claims.get("sub").and_then(serde_json::Value::as_str) {
+        attributes.push(member("subject", text(subject)));
+    }
+    // Who vouches for them, which is not always what `iss` says.
+    if let Some(issuer) = issuer {
+        attributes.push(member("issuer", text(issuer.issuer)));
+        attributes.extend(issuer.trust_domain.map(|domain| member("trust_domain", text(domain))));
     }
     let tags = claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?))));
     tagged(uid(&names.claims, THIS), attributes, tags.collect())

@@ -226,6 +226,10 @@ fn postern(query: &Query<'_>) -> Value {
     members.put_text("spiffe_id", query.source.spiffe_id.unwrap_or(""));
     members.put_text("trust_domain", query.source.trust_domain.unwrap_or(""));
     members.put_text("certificate_serial", query.source.certificate_serial.unwrap_or(""));
+    if let Some(issuer) = query.token_issuer {
+        members.put_text("token_issuer", issuer.issuer);
+        members.put_text("token_trust_domain", issuer.trust_domain.unwrap_or(""));
+    }
     members.put("now_ns", query.now_ns);
     members.into()
 }
