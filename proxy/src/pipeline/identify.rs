@@ -3,6 +3,7 @@ use super::exchange::Exchange;
 use super::normalise::Normalised;
 use super::refusal::Refusal;
 use crate::config::TokenRule;
+use crate::keys::Missed;
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
 use postern_audit::hash::sha256;
@@ -58,11 +59,17 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
     let claims = match check(compact, &seen, now) {
         Err(error) => match error.unknown_key() {
             None => return Err(refusal(&error)),
+            Some(_) if worker.tokens.borrow().missed.has(&error, seen.generation, now.as_secs()) => {
+                return Err(refusal(&error));
+            }
             // The issuer may have rotated its keys a moment ago.
             Some(issuer) => {
                 worker.keys.refresh(issuer, seen.generation).await;
                 let newest = Arc::clone(&worker.snapshots.pin().tokens);
-                check(compact, &newest, now).map_err(|error| refusal(&error))?
+                check(compact, &newest, now).map_err(|error| {
+                    worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
+                    refusal(&error)
+                })?
             }
         },
         Ok(claims) => claims,
@@ -88,6 +95,7 @@ fn refusal(error: &TokenError) -> Refusal {
 pub struct TokenCache {
     generation: u64,
     verified: HashMap<[u8; 32], Verified>,
+    missed: Missed,
 }
 
 #[derive(Debug)]

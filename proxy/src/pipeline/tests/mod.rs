@@ -6,6 +6,7 @@ mod peers;
 mod secure;
 mod shared;
 mod stalls;
+mod token_refusals;
 mod tokens;
 mod validity;
 mod world;
