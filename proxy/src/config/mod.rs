@@ -25,9 +25,9 @@ pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     ClientCert, Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentityHeaders,
-    IdentitySource, IssuerConfig, KeySource, ListenerConfig, ListenerLimits, ListenerTls, LogFormat,
-    LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig, RetryOn,
-    RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage,
-    TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity, Workers,
-    XfccDetail, XfccMode,
+    IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits, ListenerTls,
+    LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig,
+    RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm,
+    TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    Validity, Workers, XfccDetail, XfccMode,
 };
