@@ -1,5 +1,6 @@
 //! One boundary, [`verify`]: a token in, claims or a code out.
 
+mod cookbook;
 mod keys;
 mod minting;
 mod profiles;
