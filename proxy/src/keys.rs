@@ -5,10 +5,27 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
+/// What a worker lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The issuer, by its place in the list.
+    pub issuer: usize,
+    /// It has no keys at all there; else it lacks one of them.
+    pub without_keys: bool,
+}
+
+impl Wish {
+    /// What a token calls for that cannot be verified for want of a key.
+    pub(crate) fn of(error: &TokenError) -> Option<Self> {
+        let without_keys = matches!(error, TokenError::KeysUnavailable { .. });
+        error.unknown_key().map(|issuer| Self { issuer, without_keys })
+    }
+}
+
 /// A worker's way to the control thread.
 #[derive(Clone, Debug)]
 pub struct KeyRequests {
-    wishes: mpsc::Sender<usize>,
+    wishes: mpsc::Sender<Wish>,
     generation: watch::Receiver<u64>,
 }
 
@@ -16,15 +33,15 @@ pub struct KeyRequests {
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 impl KeyRequests {
-    /// From the control thread's ends: issuer indices go in, the generation of keys in force comes out.
-    pub fn new(wishes: mpsc::Sender<usize>, generation: watch::Receiver<u64>) -> Self {
+    /// From the control thread's ends: wishes go in, the generation of keys in force comes out.
+    pub fn new(wishes: mpsc::Sender<Wish>, generation: watch::Receiver<u64>) -> Self {
         Self { wishes, generation }
     }
 
     /// Asks for the issuer's keys and waits until newer ones are in force, or the wait is over.
-    pub(crate) async fn refresh(&self, issuer: usize, seen: u64) {
+    pub(crate) async fn refresh(&self, wish: Wish, seen: u64) {
         // A full queue means that others have asked already.
-        _ = self.wishes.try_send(issuer);
+        _ = self.wishes.try_send(wish);
         let mut generation = self.generation.clone();
         drop(tokio::time::timeout(WAIT_MAX, generation.wait_for(|newest| *newest > seen)).await);
     }
@@ -107,12 +124,13 @@ mod tests {
         let (in_force, generation) = watch::channel(4);
         let requests = KeyRequests::new(wishes, generation);
         let began = Instant::now();
-        requests.refresh(7, 4).await;
-        assert_eq!((began.elapsed(), wished.try_recv()), (WAIT_MAX, Ok(7)));
+        let wish = |issuer| Wish { issuer, without_keys: false };
+        requests.refresh(wish(7), 4).await;
+        assert_eq!((began.elapsed(), wished.try_recv()), (WAIT_MAX, Ok(wish(7))));
         // A queue that is full, and newer keys that come while one waits.
         let waits = async {
-            requests.refresh(7, 4).await;
-            requests.refresh(8, 4).await;
+            requests.refresh(wish(7), 4).await;
+            requests.refresh(wish(8), 4).await;
             began.elapsed()
         };
         let comes = async {

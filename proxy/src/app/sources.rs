@@ -4,6 +4,7 @@ use super::{Parts, StartError};
 use crate::clock::{Clock, TlsTime};
 use crate::config::{self, BundleSource, HttpSource, IssuerConfig, KeySource, TokenProfile};
 use crate::control::Update;
+use crate::keys::Wish;
 use crate::sources::fetch::Fetcher;
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
 use crate::sources::{jwks, policy};
@@ -22,7 +23,7 @@ pub(super) struct Sources {
     keys: Vec<jwks::IssuerKeys>,
     kept: Kept,
     updates: mpsc::Sender<Update>,
-    wished: mpsc::Receiver<usize>,
+    wished: mpsc::Receiver<Wish>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -42,7 +43,7 @@ impl Sources {
     pub(super) fn new(
         parts: &Parts<'_>,
         updates: mpsc::Sender<Update>,
-        wished: mpsc::Receiver<usize>,
+        wished: mpsc::Receiver<Wish>,
     ) -> Result<Self, StartError> {
         let config = parts.config;
         let mut troubles = Vec::new();

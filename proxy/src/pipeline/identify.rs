@@ -3,7 +3,7 @@ use super::exchange::Exchange;
 use super::normalise::Normalised;
 use super::refusal::Refusal;
 use crate::config::TokenRule;
-use crate::keys::Missed;
+use crate::keys::{Missed, Wish};
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
 use postern_audit::hash::sha256;
@@ -57,14 +57,14 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
         return Ok(claims);
     }
     let claims = match check(compact, &seen, now) {
-        Err(error) => match error.unknown_key() {
+        Err(error) => match Wish::of(&error) {
             None => return Err(refusal(&error)),
             Some(_) if worker.tokens.borrow().missed.has(&error, seen.generation, now.as_secs()) => {
                 return Err(refusal(&error));
             }
             // The issuer may have rotated its keys a moment ago.
-            Some(issuer) => {
-                worker.keys.refresh(issuer, seen.generation).await;
+            Some(wish) => {
+                worker.keys.refresh(wish, seen.generation).await;
                 let newest = Arc::clone(&worker.snapshots.pin().tokens);
                 check(compact, &newest, now).map_err(|error| {
                     worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());

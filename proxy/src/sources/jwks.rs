@@ -27,6 +27,7 @@ use super::fetch::{FetchError, Fetcher};
 use super::identity::SourceStatus;
 use super::watched_file::{self, FileError, POLL_INTERVAL, Stamp};
 use crate::clock::Clock;
+use crate::keys::Wish;
 use crate::telemetry::metrics::{KeyMetrics, LoadResult};
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ pub struct Freshness {
     pub refresh_min: Duration,
     /// The longest.
     pub refresh_max: Duration,
-    /// The shortest time between two fetches that unknown key ids call for.
+    /// The shortest time between two fetches that unknown key ids call for. The first is not waited with.
     pub miss_interval: Duration,
     /// How long keys stay in force that cannot be fetched again.
     pub stale_max: Duration,
@@ -176,18 +177,18 @@ impl Document {
     }
 }
 
-/// Follows all issuers until the future is dropped. `wishes` takes the places of issuers whose keys a worker misses.
+/// Follows all issuers until the future is dropped. `wishes` takes what workers lack.
 pub async fn run(
     issuers: Vec<IssuerKeys>,
     clock: Arc<dyn Clock>,
     updates: mpsc::Sender<KeyUpdate>,
-    mut wishes: mpsc::Receiver<usize>,
+    mut wishes: mpsc::Receiver<Wish>,
 ) {
     let mut tasks = JoinSet::new();
     let mut doors = Vec::new();
     for issuer in issuers {
-        // One wish stands for all who wish.
-        let (door, wished) = mpsc::channel(1);
+        // A few wishes stand for all who wish.
+        let (door, wished) = mpsc::channel(16);
         doors.push((issuer.issuer, door));
         let outlet = Outlet {
             issuer: issuer.issuer,
@@ -218,9 +219,9 @@ pub async fn run(
         drop(tasks.spawn(keeper.follow_remote(remote, wished)));
     }
     while let Some(wish) = wishes.recv().await {
-        for (_, door) in doors.iter().filter(|(issuer, _)| *issuer == wish) {
-            // A wish that finds one waiting is the same wish.
-            _ = door.try_send(());
+        for (_, door) in doors.iter().filter(|(issuer, _)| *issuer == wish.issuer) {
+            // One that finds no room is the same as one of those that wait.
+            _ = door.try_send(wish);
         }
     }
     // No worker is left to wish; the keys go on being fresh until this future is dropped.
@@ -314,10 +315,12 @@ impl Keeper {
         }
     }
 
-    async fn follow_remote(mut self, mut remote: Remote, mut wished: mpsc::Receiver<()>) {
+    async fn follow_remote(mut self, mut remote: Remote, mut wished: mpsc::Receiver<Wish>) {
         let freshness = self.freshness;
         let mut backoff = Backoff::new(freshness.retry_first, freshness.refresh);
         let mut stale_at = self.begin_with_kept(remote.document).await;
+        // The first key that is missed is worth a fetch at once; it may have come into use a moment ago.
+        let mut wish_from = Instant::now();
         loop {
             let asked_at = Instant::now();
             let wait = match remote.fetch(freshness).await {
@@ -332,15 +335,17 @@ impl Keeper {
                     backoff.wait(&*self.clock)
                 }
             };
-            if self.rest(asked_at + wait, stale_at, asked_at + freshness.miss_interval, &mut wished).await
-                == Rest::Stale
-            {
-                stale_at = None;
-                self.valid_until = None;
-                remote.forget();
-                self.outlet.keys(None).await;
-                let reason = "the keys are too old to be used".to_owned();
-                self.outlet.status(SourceStatus::Failing(reason), None);
+            match self.rest(asked_at + wait, stale_at, wish_from, &mut wished).await {
+                Rest::Over => {}
+                Rest::Wished => wish_from = Instant::now() + freshness.miss_interval,
+                Rest::Stale => {
+                    stale_at = None;
+                    self.valid_until = None;
+                    remote.forget();
+                    self.outlet.keys(None).await;
+                    let reason = "the keys are too old to be used".to_owned();
+                    self.outlet.status(SourceStatus::Failing(reason), None);
+                }
             }
         }
     }
@@ -393,14 +398,18 @@ impl Keeper {
         due: Instant,
         stale_at: Option<Instant>,
         wish_from: Instant,
-        wished: &mut mpsc::Receiver<()>,
+        wished: &mut mpsc::Receiver<Wish>,
     ) -> Rest {
         let wish = async {
             // Wishes that came during the fetch were answered by it.
             while wished.try_recv().is_ok() {}
-            match wished.recv().await {
-                Some(()) => tokio::time::sleep_until(wish_from).await,
-                None => std::future::pending().await,
+            loop {
+                match wished.recv().await {
+                    // So was one for any keys at all that was long on its way.
+                    Some(wish) if wish.without_keys && self.outlet.keys.is_some() => {}
+                    Some(_) => break tokio::time::sleep_until(wish_from).await,
+                    None => std::future::pending().await,
+                }
             }
         };
         let stale = async {
@@ -411,7 +420,7 @@ impl Keeper {
         };
         tokio::select! {
             () = tokio::time::sleep_until(due) => Rest::Over,
-            () = wish => Rest::Over,
+            () = wish => Rest::Wished,
             () = stale => Rest::Stale,
         }
     }
@@ -441,9 +450,9 @@ fn later(moment: UnixTime, by: Duration) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(moment.as_secs()).saturating_add(by))
 }
 
-#[derive(PartialEq, Eq)]
 enum Rest {
     Over,
+    Wished,
     Stale,
 }
 
