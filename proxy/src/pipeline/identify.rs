@@ -41,9 +41,35 @@ fn bearer(request: &Normalised) -> Result<Option<&str>, Refusal> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
     let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token)),
-        Some(_) | None => Ok(None),
+        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("bearer") => Ok(None),
+        // RFC 6750 §2: a client uses one method. The one in the query is never read here, but the service might.
+        Some(_) if has_query_token(request.query().unwrap_or_default()) => Err(Refusal::TokenMultiple),
+        Some((_, token)) => Ok(Some(token)),
+        None => Ok(None),
     }
+}
+
+/// Whether the query has an `access_token` (RFC 6750 §2.3), in whatever spelling a service would decode to it.
+fn has_query_token(query: &str) -> bool {
+    query.split(['&', ';']).any(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        name.len() <= 3 * ACCESS_TOKEN.len() && percent_decoded(name).eq_ignore_ascii_case(ACCESS_TOKEN)
+    })
+}
+
+const ACCESS_TOKEN: &[u8] = b"access_token";
+
+fn percent_decoded(name: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = name.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| *byte == b'%');
+        let escaped =
+            digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        decoded.push(escaped.unwrap_or(*byte));
+        rest = after.get(if escaped.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    decoded
 }
 
 async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refusal> {

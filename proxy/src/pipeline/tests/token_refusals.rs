@@ -20,7 +20,17 @@ fn unsigned(header: &str) -> String {
 }
 
 /// With these keys of the issuer, a request with this field is answered so, and the log says why.
-fn check(keys: Option<&str>, field: &str, (status, challenge, reason): (u16, Option<&str>, &str)) {
+fn check(keys: Option<&str>, field: &str, expected: (u16, Option<&str>, &str)) {
+    check_at("/told/x", keys, field, expected);
+}
+
+/// The same at another target.
+fn check_at(
+    target: &str,
+    keys: Option<&str>,
+    field: &str,
+    (status, challenge, reason): (u16, Option<&str>, &str),
+) {
     let issuers = "tokens: [{ issuer: https://idp.test, audiences: [a], algorithms: [EdDSA], keys: { file: /nowhere } }]\npolicy:";
     let changes = [("policy:", issuers), ("explain: detail", "explain: detail, tokens: required")];
     let world = World::configured(Some(ALLOW), &changes);
@@ -29,7 +39,7 @@ fn check(keys: Option<&str>, field: &str, (status, challenge, reason): (u16, Opt
     world.shared.publish(|next| {
         next.tokens = Arc::new(Tokens { issuers: vec![issuer], keys: vec![keys], generation: 1 });
     });
-    let request = format!("GET /told/x HTTP/1.1\nHost: a.test\n{field}\n");
+    let request = format!("GET {target} HTTP/1.1\nHost: a.test\n{field}\n");
     let seen = std::rc::Rc::clone(&world.seen);
     let (answer, records) = world.run(async |_, caller| caller.ask(&request).await);
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{field}: {answer}");
@@ -64,6 +74,16 @@ fn a_request_has_one_credential() {
     check(Some(KEYS), &twice, (401, wrong, "token.multiple"));
     let listed = format!("Authorization: Bearer {token}, Bearer {token}\n");
     check(Some(KEYS), &listed, (401, wrong, "token.malformed"));
+    let once = format!("Authorization: Bearer {token}\n");
+    for query in
+        ["access_token=x", "a=1&access%5Ftoken=x", "access_token", "a;ACCESS_TOKEN=x", "%61ccess_token="]
+    {
+        check_at(&format!("/told/x?{query}"), Some(KEYS), &once, (401, wrong, "token.multiple"));
+    }
+    for query in ["access_tokens=x", "a=access_token", "access%5", "%zzaccess_token"] {
+        check_at(&format!("/told/x?{query}"), Some(KEYS), &once, (401, wrong, "token.signature"));
+    }
+    check_at("/told/x?access_token=x", Some(KEYS), "", (401, Some("Bearer"), "token.missing"));
     check(Some(KEYS), &format!("Authorization: Bearer  {token}\n"), (401, wrong, "token.malformed"));
     check(Some(KEYS), &format!("Authorization: BEARER {token}\n"), (401, wrong, "token.signature"));
 }
