@@ -13,6 +13,8 @@ pub struct Principal {
     pub peer: Arc<Peer>,
     /// The claims of its token.
     pub claims: Option<Arc<Claims>>,
+    /// What a transaction token says of the call. It is not the caller's and proves nothing about it.
+    pub transaction: Option<Arc<Claims>>,
 }
 
 impl Principal {
@@ -26,6 +28,18 @@ impl Principal {
         if let Some(claims) = &claims {
             claims.check_binding(&peer)?;
         }
-        Ok(Self { peer, claims })
+        Ok(Self { peer, claims, transaction: None })
+    }
+
+    /// Adds the claims of a verified transaction token.
+    ///
+    /// # Errors
+    /// [`TokenError::Binding`] when it is bound to another certificate.
+    pub fn with_transaction(mut self, transaction: Option<Arc<Claims>>) -> Result<Self, TokenError> {
+        if let Some(claims) = &transaction {
+            claims.check_binding(&self.peer)?;
+        }
+        self.transaction = transaction;
+        Ok(self)
     }
 }

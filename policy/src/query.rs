@@ -21,6 +21,9 @@ pub struct Query<'a> {
     pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
     /// Who vouches for those members. They mean something only together with it (SPIFFE-ID §4.1.2).
     pub token_issuer: Option<TokenIssuer<'a>>,
+    /// The members of the verified transaction token, if the call carried one: a statement about the call, not about
+    /// who makes it.
+    pub transaction: Option<&'a serde_json::Map<String, serde_json::Value>>,
     /// The name of the matched route.
     pub route: &'a str,
     /// The name of the service that the route belongs to.

@@ -132,6 +132,7 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
         destination: "127.0.0.1:8443".parse().unwrap(),
         http,
         claims: case.claims.as_ref(),
+        transaction: None,
         token_issuer: issuer.map(|issuer| TokenIssuer { issuer, trust_domain: None }),
         route: "route",
         service: "service",

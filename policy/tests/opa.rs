@@ -191,6 +191,7 @@ fn check(program: &PathBuf, rule: &str) {
         http: Some(http),
         claims: None,
         token_issuer: None,
+        transaction: None,
         route: "r",
         service: "s",
     };

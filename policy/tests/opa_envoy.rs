@@ -92,6 +92,7 @@ fn decide(pdp: &Pdp, request: &Value) -> Verdict {
         }),
         claims: None,
         token_issuer: None,
+        transaction: None,
         route: "r",
         service: "s",
     };

@@ -3,6 +3,7 @@
 mod claims;
 mod header;
 mod keys;
+mod transactions;
 
 use postern_identity::token::Claims;
 use serde_json::Value;
@@ -14,13 +15,10 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = header::rows();
     rows.extend(claims::rows());
     rows.extend(keys::rows());
+    rows.push(transactions::row());
     rows.extend([
         row("JT-12", "bound to the connection's certificate", "RFC 8705 §3").open("not tried here yet"),
         row("JT-13", "proofs of possession (DPoP)", "RFC 9449").open("not tried here yet"),
-        row("JT-17", "transaction tokens", "draft-ietf-oauth-transaction-tokens").open(
-            "none is verified: as a bearer token it is refused by its typ, in the header `Txn-Token` it is a header like \
-             any other",
-        ),
         row("JT-18", "token and claim headers per route", "RFC 9700 §4.9").open("not tried here yet"),
     ]);
     rows

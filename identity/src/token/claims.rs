@@ -96,6 +96,7 @@ pub(super) fn judge(
         Profile::Generic => {}
         Profile::JwtSvid(trust_domain) => check_spiffe_subject(subject, trust_domain)?,
         Profile::KubernetesServiceAccount => kubernetes::check(claims, subject)?,
+        Profile::TransactionToken => check_transaction(claims)?,
     }
     Ok(Judged { subject: subject.map(str::to_owned), expires_at, binding: binding(claims)? })
 }
@@ -146,6 +147,20 @@ fn check_spiffe_subject(subject: Option<&str>, trust_domain: &TrustDomain) -> Re
     }
     if id.path().is_empty() {
         return Err(claim("sub", "names a trust domain, not a workload"));
+    }
+    Ok(())
+}
+
+/// draft-ietf-oauth-transaction-tokens §5.2.
+fn check_transaction(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    for name in ["txn", "sub", "scope", "req_wl"] {
+        required(text(claims, name)?, name)?;
+    }
+    required(claims.get("iat"), "iat")?;
+    for name in ["tctx", "rctx"] {
+        if claims.get(name).is_some_and(|context| !context.is_object()) {
+            return Err(wrong_type(name));
+        }
     }
     Ok(())
 }

@@ -30,6 +30,10 @@ pub enum Profile {
     /// the account that the claim `kubernetes.io` describes, `iat` is there, and no token lives longer than
     /// [`KUBERNETES_LIFETIME_S_DEFAULT`] unless another limit is set.
     KubernetesServiceAccount,
+    /// Transaction tokens (draft-ietf-oauth-transaction-tokens §5): `typ` is `txntoken+jwt`, and `txn`, `sub`, `scope`,
+    /// `req_wl`, `iat`, `aud` and `exp` are there. They say on whose behalf a chain of calls goes on; they are nobody's
+    /// credential, and [`super::verify`] takes none of them.
+    TransactionToken,
 }
 
 /// Why an issuer's terms make no sense.
@@ -158,12 +162,21 @@ impl Issuer {
         Ok(self)
     }
 
+    /// Whether it issues transaction tokens, which are for [`super::verify_transaction`].
+    #[must_use]
+    pub fn is_of_transactions(&self) -> bool {
+        self.profile == Profile::TransactionToken
+    }
+
     /// The trust domain whose SVIDs these are, for an issuer of JWT-SVIDs.
     #[must_use]
     pub fn trust_domain(&self) -> Option<&TrustDomain> {
         match &self.profile {
             Profile::JwtSvid(trust_domain) => Some(trust_domain),
-            Profile::AccessToken | Profile::Generic | Profile::KubernetesServiceAccount => None,
+            Profile::AccessToken
+            | Profile::Generic
+            | Profile::KubernetesServiceAccount
+            | Profile::TransactionToken => None,
         }
     }
 

@@ -21,7 +21,7 @@ pub use issuer::{
     TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX,
 };
 pub use keys::{IgnoredKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySet, KeySetError};
-pub use verify::{TokenError, verify};
+pub use verify::{TokenError, verify, verify_transaction};
 
 #[cfg(test)]
 mod tests;

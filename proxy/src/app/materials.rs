@@ -48,6 +48,7 @@ fn issuer(config: &IssuerConfig, token_bytes_max: usize) -> Result<Issuer, Start
         TokenProfile::Generic => Profile::Generic,
         TokenProfile::JwtSvid(trust_domain) => Profile::JwtSvid(trust_domain.clone()),
         TokenProfile::KubernetesServiceAccount => Profile::KubernetesServiceAccount,
+        TokenProfile::TransactionToken => Profile::TransactionToken,
     };
     let issuer = Issuer::new(config.issuer.clone(), config.audiences.clone(), algorithms)?
         .with_profile(profile)?

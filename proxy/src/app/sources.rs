@@ -223,9 +223,10 @@ fn issuer_keys(
         source: key_source(of, &parts.clock)?,
         document: match of.profile {
             TokenProfile::JwtSvid(_) => jwks::Document::SpiffeBundle,
-            TokenProfile::AccessToken | TokenProfile::Generic | TokenProfile::KubernetesServiceAccount => {
-                jwks::Document::Jwks
-            }
+            TokenProfile::AccessToken
+            | TokenProfile::Generic
+            | TokenProfile::KubernetesServiceAccount
+            | TokenProfile::TransactionToken => jwks::Document::Jwks,
         },
         freshness: jwks::Freshness {
             refresh: of.freshness.refresh_interval,

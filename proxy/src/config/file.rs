@@ -154,7 +154,7 @@ pub struct IssuerFile {
     pub algorithms: Vec<String>,
     /// Where the issuer's public keys come from: a JWKS, or for `profile: jwt_svid` a SPIFFE bundle document.
     pub keys: KeysFile,
-    /// What kind of token it is: `access_token`, the default, wants `at+jwt` and the claims of RFC 9068; `generic` also takes `JWT` and none; `jwt_svid` is SPIFFE's; `k8s_sa` is that of a Kubernetes service account.
+    /// What kind of token it is: `access_token`, the default, wants `at+jwt` and the claims of RFC 9068; `generic` also takes `JWT` and none; `jwt_svid` is SPIFFE's; `k8s_sa` is that of a Kubernetes service account; `txn_token` is a transaction token in the header `txn-token`, which is taken off where no such issuer is named.
     #[serde(default)]
     pub profile: Option<TokenProfileFile>,
     /// Tolerated difference of clocks.
@@ -212,6 +212,8 @@ pub enum TokenProfileFile {
     JwtSvid,
     /// A token of a Kubernetes service account.
     K8sSa,
+    /// A transaction token: verified in the header `txn-token`, and never a credential.
+    TxnToken,
 }
 
 /// What the certificate of a server must chain to.

@@ -230,6 +230,8 @@ pub enum TokenProfile {
     JwtSvid(TrustDomain),
     /// The token of a Kubernetes service account.
     KubernetesServiceAccount,
+    /// A transaction token, in a header of its own.
+    TransactionToken,
 }
 
 /// Where an issuer's key set (JWKS, RFC 7517 §5) comes from.

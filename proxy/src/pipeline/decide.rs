@@ -58,6 +58,7 @@ pub(super) fn decide(
         destination: connection.local,
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
+        transaction: principal.transaction.as_ref().map(|claims| &claims.members),
         token_issuer: principal.claims.as_ref().map(|claims| TokenIssuer {
             issuer: &claims.issuer,
             trust_domain: claims.trust_domain.as_ref().map(postern_identity::TrustDomain::as_str),

@@ -7,8 +7,8 @@ use crate::keys::{Missed, Wish};
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
 use postern_audit::hash::sha256;
-use postern_identity::token::{Claims, TokenError};
-use postern_identity::{Principal, token};
+use postern_identity::token::{Claims, Issuer, TokenError};
+use postern_identity::{Principal, UnixTime, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -32,7 +32,36 @@ pub(super) async fn identify(
             Some(verified?)
         }
     };
-    Principal::new(peer, claims).map_err(|error| refusal(&error))
+    let transaction = match request.transaction_token() {
+        None => None,
+        Some(token) => {
+            Some(transaction(exchange, token.to_str().map_err(|_| Refusal::TokenMalformed)?).await?)
+        }
+    };
+    let principal =
+        Principal::new(peer, claims).and_then(|principal| principal.with_transaction(transaction));
+    principal.map_err(|error| refusal(&error))
+}
+
+/// Whether an issuer of transaction tokens is known, by whose keys one could be verified.
+pub(super) fn takes_transactions(exchange: &Exchange) -> bool {
+    exchange.worker.snapshots.pin().tokens.issuers.iter().any(Issuer::is_of_transactions)
+}
+
+/// What a transaction token says. It is verified each time: what is remembered of bearer tokens must never answer for
+/// it, nor the other way round.
+async fn transaction(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refusal> {
+    let worker = &exchange.worker;
+    if compact.len() > exchange.connection.listener.limits.token_bytes_max {
+        return Err(Refusal::TokenTooLarge);
+    }
+    let now = worker.clock.unix_time();
+    let seen = Arc::clone(&worker.snapshots.pin().tokens);
+    let verified = with_fresh_keys(exchange, (&seen, now), |tokens| {
+        let keys = |issuer: usize| tokens.keys.get(issuer).cloned().flatten();
+        token::verify_transaction(compact, &tokens.issuers, &keys, now)
+    });
+    verified.await.map(Arc::new)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such
@@ -82,30 +111,37 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
     if let Some(claims) = worker.tokens.borrow_mut().get(compact, &seen, now.as_secs()) {
         return Ok(claims);
     }
-    let claims = match check(compact, &seen, now) {
-        Err(error) => match Wish::of(&error) {
-            None => return Err(refusal(&error)),
-            Some(_) if worker.tokens.borrow().missed.has(&error, seen.generation, now.as_secs()) => {
-                return Err(refusal(&error));
-            }
-            // The issuer may have rotated its keys a moment ago.
-            Some(wish) => {
-                worker.keys.refresh(wish, seen.generation).await;
-                let newest = Arc::clone(&worker.snapshots.pin().tokens);
-                check(compact, &newest, now).map_err(|error| {
-                    worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
-                    refusal(&error)
-                })?
-            }
-        },
-        Ok(claims) => claims,
-    };
+    let claims = with_fresh_keys(exchange, (&seen, now), |tokens| check(compact, tokens, now)).await?;
     let claims = Arc::new(claims);
     worker.tokens.borrow_mut().insert(&seen, Arc::clone(&claims), now.as_secs());
     Ok(claims)
 }
 
-fn check(compact: &str, tokens: &Tokens, now: rustls_pki_types::UnixTime) -> Result<Claims, TokenError> {
+/// Verifies with the keys in force, and once more with newer ones where a key is missing.
+async fn with_fresh_keys(
+    exchange: &Exchange,
+    (seen, now): (&Tokens, UnixTime),
+    verify: impl Fn(&Tokens) -> Result<Claims, TokenError>,
+) -> Result<Claims, Refusal> {
+    let worker = &exchange.worker;
+    let error = match verify(seen) {
+        Ok(claims) => return Ok(claims),
+        Err(error) => error,
+    };
+    let Some(wish) = Wish::of(&error) else { return Err(refusal(&error)) };
+    if worker.tokens.borrow().missed.has(&error, seen.generation, now.as_secs()) {
+        return Err(refusal(&error));
+    }
+    // The issuer may have rotated its keys a moment ago.
+    worker.keys.refresh(wish, seen.generation).await;
+    let newest = Arc::clone(&worker.snapshots.pin().tokens);
+    verify(&newest).map_err(|error| {
+        worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
+        refusal(&error)
+    })
+}
+
+fn check(compact: &str, tokens: &Tokens, now: UnixTime) -> Result<Claims, TokenError> {
     token::verify(compact, &tokens.issuers, &|issuer| tokens.keys.get(issuer).cloned().flatten(), now)
 }
 

@@ -103,6 +103,9 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
     request.take_off(&route.identity_headers);
+    if request.transaction_token().is_some() && !identify::takes_transactions(exchange) {
+        request.take_off_transaction_token();
+    }
     let request = &*request;
     // A principal that causes nothing but refusals is not worth policy's time for a while.
     exchange.within_budget()?;

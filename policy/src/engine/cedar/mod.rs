@@ -41,12 +41,14 @@ pub(super) struct Mentions {
     headers: bool,
     query: bool,
     claims: bool,
+    transaction: bool,
 }
 
 impl Mentions {
     fn of(sources: &[&str]) -> Self {
         let word = |word: &str| sources.iter().any(|source| source.contains(word));
-        Self { headers: word("headers"), query: word("query"), claims: word("claims") }
+        let (claims, transaction) = (word("claims"), word("transaction"));
+        Self { headers: word("headers"), query: word("query"), claims, transaction }
     }
 }
 
@@ -65,7 +67,12 @@ impl CedarPolicies {
 
     pub(crate) fn reads(&self) -> Vec<String> {
         let mentions = self.shared.mentions;
-        let parts = [("headers", mentions.headers), ("query", mentions.query), ("claims", mentions.claims)];
+        let parts = [
+            ("headers", mentions.headers),
+            ("query", mentions.query),
+            ("claims", mentions.claims),
+            ("transaction", mentions.transaction),
+        ];
         parts.into_iter().filter(|(_, read)| *read).map(|(name, _)| format!("context.{name}")).collect()
     }
 

@@ -61,6 +61,8 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
 
 /// The id of the entities that stand for parts of this request.
 const THIS: &str = "request";
+/// The id of the claims of its transaction token.
+const TRANSACTION: &str = "transaction";
 
 /// The request, and the entities that belong to it alone.
 pub(super) fn build(
@@ -74,9 +76,14 @@ pub(super) fn build(
     let mut members = common(query);
     if let Some(http) = &query.http {
         http_members(http, names, &mut members)?;
-        if query.claims.is_some() {
-            members
-                .push(("claims".to_owned(), RestrictedExpression::new_entity_uid(uid(&names.claims, THIS))));
+        for (name, there, id) in [
+            ("claims", query.claims.is_some(), THIS),
+            ("transaction", query.transaction.is_some(), TRANSACTION),
+        ] {
+            if there {
+                let entity = RestrictedExpression::new_entity_uid(uid(&names.claims, id));
+                members.push((name.to_owned(), entity));
+            }
         }
         if mentions.headers {
             extra.push(headers(http, names)?);
@@ -85,7 +92,10 @@ pub(super) fn build(
             extra.push(query_parameters(http, names)?);
         }
         if let (Some(claims), true) = (query.claims, mentions.claims) {
-            extra.push(claims_entity(claims, query.token_issuer, names)?);
+            extra.push(claims_entity(THIS, claims, query.token_issuer, names)?);
+        }
+        if let (Some(transaction), true) = (query.transaction, mentions.transaction) {
+            extra.push(claims_entity(TRANSACTION, transaction, None, names)?);
         }
     }
     let failed = |error: &dyn std::error::Error| NoAnswer::Engine(error.to_string());
@@ -178,6 +188,7 @@ fn query_parameters(http: &Http<'_>, names: &Names) -> Result<Entity, NoAnswer> 
 }
 
 fn claims_entity(
+    id: &str,
     claims: &serde_json::Map<String, serde_json::Value>,
     issuer: Option<TokenIssuer<'_>>,
     names: &Names,
@@ -202,7 +213,7 @@ fn claims_entity(
         attributes.extend(issuer.trust_domain.map(|domain| member("trust_domain", text(domain))));
     }
     let tags = claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?))));
-    tagged(uid(&names.claims, THIS), attributes, tags.collect())
+    tagged(uid(&names.claims, id), attributes, tags.collect())
 }
 
 /// A scalar as one text, a list of scalars as many; anything deeper is not offered.

@@ -37,6 +37,7 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
         }),
         claims: None,
         token_issuer: None,
+        transaction: None,
         route: "accounts",
         service: "bank",
     }
@@ -197,6 +198,16 @@ fn claims_are_offered_with_scopes_and_tags() {
     asked.claims = Some(&claims);
     assert_eq!(decide(&pdp, &asked).code, "policy.allowed");
     assert_eq!(pdp.reads(), ["context.claims"]);
+    let by_transaction = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource) when {
+             context has transaction && context.transaction.scopes.contains("read") };"#,
+    )])
+    .unwrap();
+    assert_eq!(decide(&by_transaction, &asked).code, "policy.denied");
+    let mut in_transaction = asked;
+    in_transaction.transaction = Some(&claims);
+    assert_eq!(decide(&by_transaction, &in_transaction).code, "policy.allowed");
     let by_domain = load(&[(
         "p.cedar",
         r#"permit (principal, action == Action::"GET", resource) when {

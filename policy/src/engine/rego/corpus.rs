@@ -68,6 +68,7 @@ fn the_whole_input_is_what_its_published_schema_says() {
             size: 8,
         }),
         claims: Some(&claims),
+        transaction: Some(&claims),
         token_issuer: Some(TokenIssuer { issuer: "spiffe://a", trust_domain: Some("a") }),
         route: "r",
         service: "s",

@@ -42,6 +42,7 @@ pub(super) struct Parts {
     parsed_path: bool,
     parsed_query: bool,
     claims: bool,
+    transaction: bool,
 }
 
 impl Parts {
@@ -55,6 +56,7 @@ impl Parts {
             parsed_path: true,
             parsed_query: true,
             claims: true,
+            transaction: true,
         }
     }
 
@@ -69,6 +71,7 @@ impl Parts {
             parsed_path: reads.touches(&["parsed_path"]),
             parsed_query: reads.touches(&["parsed_query"]),
             claims: reads.touches(&["claims"]),
+            transaction: reads.touches(&["transaction"]),
         }
     }
 }
@@ -110,6 +113,9 @@ pub(super) fn build(query: &Query<'_>, parts: Parts) -> Result<Value, InputError
     }
     if let (Some(claims), true) = (query.claims, parts.claims) {
         input.put("claims", value::of_members(claims)?);
+    }
+    if let (Some(transaction), true) = (query.transaction, parts.transaction) {
+        input.put("transaction", value::of_members(transaction)?);
     }
     if let Some(http) = &query.http {
         // A rule about the content would find nothing to object to in a body that nobody read.

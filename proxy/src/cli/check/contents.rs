@@ -186,7 +186,10 @@ fn key_set(key: &str, path: &Path, profile: &TokenProfile, findings: &mut Vec<Fi
                 Err(error) => findings.push(Finding::error(key, format!("`{path}`: {error}"), mend)),
             }
         }
-        TokenProfile::AccessToken | TokenProfile::Generic | TokenProfile::KubernetesServiceAccount => {
+        TokenProfile::AccessToken
+        | TokenProfile::Generic
+        | TokenProfile::KubernetesServiceAccount
+        | TokenProfile::TransactionToken => {
             if let Err(error) = KeySet::parse(&content) {
                 let mend = "name the issuer's JWKS (RFC 7517 §5) with its public keys";
                 findings.push(Finding::error(key, format!("`{path}`: {error}"), mend));

@@ -192,6 +192,7 @@ fn profile(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<To
         None | Some(TokenProfileFile::AccessToken) => TokenProfile::AccessToken,
         Some(TokenProfileFile::Generic) => TokenProfile::Generic,
         Some(TokenProfileFile::K8sSa) => TokenProfile::KubernetesServiceAccount,
+        Some(TokenProfileFile::TxnToken) => TokenProfile::TransactionToken,
         Some(TokenProfileFile::JwtSvid) => {
             let key = member(key, "issuer");
             match file.issuer.strip_prefix("spiffe://") {

@@ -67,8 +67,12 @@ const SINGLE: &[&str] = &[
     "range",
     "referer",
     "traceparent",
+    "txn-token",
     "user-agent",
 ];
+
+/// Where a transaction token travels (draft-ietf-oauth-transaction-tokens).
+pub(super) const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
 
 /// Whether a header of this name tells who calls, in any spelling that an application may take for it
 /// (`X_Spiffe_Id` reaches a CGI or WSGI application as `HTTP_X_SPIFFE_ID`).
@@ -170,7 +174,7 @@ pub(super) fn clean(
         client_cert = joined(headers.get_all(CLIENT_CERT).iter());
         drop_listed(headers);
     }
-    for secret in [AUTHORIZATION, COOKIE] {
+    for secret in [AUTHORIZATION, COOKIE, TXN_TOKEN] {
         // Keeps them out of debug output and of HPACK's table (RFC 7541 §7.1.3).
         if let Some(value) = headers.get_mut(secret) {
             value.set_sensitive(true);

@@ -8,6 +8,7 @@ mod shared;
 mod stalls;
 mod token_refusals;
 mod tokens;
+mod transactions;
 mod validity;
 mod world;
 

@@ -106,6 +106,12 @@ fn an_issuer_of_each_profile_is_taken() {
     let kubernetes = taken("https://k", "keys: { discovery: {} }, profile: k8s_sa");
     assert_eq!(kubernetes.profile, TokenProfile::KubernetesServiceAccount);
     assert_eq!(taken("i", "keys: { file: k.json }").profile, TokenProfile::AccessToken);
+    let transactions = "keys: { file: k.json }, profile: txn_token";
+    assert_eq!(taken("i", transactions).profile, TokenProfile::TransactionToken);
+    // They are no bearer tokens, so a route looks at none.
+    let only = ISSUER.replace("keys: { file: k.json }", transactions);
+    let route = &super::taken(&least("upstreams:", &only)).listeners[0].routes[0];
+    assert_eq!(route.tokens, TokenRule::Ignored);
     let found_at = |issuer: &str| match taken(issuer, "keys: { discovery: {} }").keys {
         KeySource::Discovery(server) => server.url,
         other @ (KeySource::File(_) | KeySource::Url(_)) => panic!("{other:?}"),
