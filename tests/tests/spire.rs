@@ -168,3 +168,74 @@ fn the_sidecar_follows_the_rotation_of_its_svid_without_a_failed_request() {
     assert!(refused.is_none(), "{refused:#?}");
     sidecar.stop();
 }
+
+/// Who may read is the workload that the JWT-SVID names, as its trust domain vouches for it.
+const POLICY: &str = r#"package postern.authz
+
+default decision := {"allowed": false, "reason": "not the web front"}
+
+decision := {"allowed": true} if {
+	input.postern.token_trust_domain == "example.org"
+	input.claims.sub == "spiffe://example.org/web"
+}
+"#;
+
+impl Spire {
+    fn ask(&self, words: &[&str]) -> String {
+        ask_server(&self.server_program, self.folder.path(), words).expect_code(0).out
+    }
+
+    fn jwt_svid(&self, spiffe_id: &str, audience: &str) -> String {
+        self.ask(&["jwt", "mint", "-spiffeID", spiffe_id, "-audience", audience]).trim().to_owned()
+    }
+
+    /// Writes the trust domain's bundle document to where the sidecar looks for it, in one step.
+    fn write_bundle(&self, to: &Path) {
+        let waiting = to.with_extension("next");
+        fs::write(&waiting, self.ask(&["bundle", "show", "-format", "spiffe"])).expect("the bundle");
+        fs::rename(&waiting, to).expect("the bundle is put in place");
+    }
+}
+
+#[test]
+fn jwt_svids_that_spire_mints_are_taken_by_its_bundle_and_new_authorities_found() {
+    let (Some(server), Some(agent)) = (peer("POSTERN_SPIRE_SERVER"), peer("POSTERN_SPIRE_AGENT")) else {
+        return;
+    };
+    let spire = Spire::start(&server, &agent);
+    let mut scene = Scene::new();
+    let bundle = scene.path("spire-bundle.json");
+    spire.write_bundle(&bundle);
+    scene.config["tokens"] = json!([{
+        "issuer": "spiffe://example.org", "audiences": ["orders"], "algorithms": ["ES256", "RS256"],
+        "profile": "jwt_svid", "keys": { "file": bundle },
+    }]);
+    scene.config["listeners"]["app"]["routes"][0]["tokens"] = json!("required");
+    scene.write_policy(POLICY);
+    let sidecar = scene.start();
+    let ask = |token: &str| {
+        let request = http::Request::get("/things").header("authorization", format!("Bearer {token}"));
+        let request = request.body(bytes::Bytes::new()).expect("a request");
+        let answer =
+            scene.caller("/client").call(scene.listener, Version::Http2, request).expect("an answer");
+        (answer.status.as_u16(), answer.json()["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let is_taken = |token: &str| {
+        process::wait("the JWT-SVID to be taken", START_LIMIT, || (ask(token).0 == 200).then_some(()));
+    };
+    let web = "spiffe://example.org/web";
+    is_taken(&spire.jwt_svid(web, "orders"));
+    let refused = |reason: &str| (401, reason.to_owned());
+    assert_eq!(ask(&spire.jwt_svid(web, "billing")), refused("token.audience"));
+    assert_eq!(ask(&spire.jwt_svid("spiffe://example.org/db", "orders")).0, 403);
+
+    let prepared = spire.ask(&["localauthority", "jwt", "prepare"]);
+    let authority = prepared.lines().find_map(|line| line.trim().strip_prefix("Authority ID: "));
+    let authority = authority.unwrap_or_else(|| panic!("no authority: {prepared}"));
+    spire.ask(&["localauthority", "jwt", "activate", "-authorityID", authority]);
+    let renewed = spire.jwt_svid(web, "orders");
+    assert_eq!(ask(&renewed), refused("token.key_unknown"));
+    spire.write_bundle(&bundle);
+    is_taken(&renewed);
+    sidecar.stop();
+}
