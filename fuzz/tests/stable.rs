@@ -146,6 +146,16 @@ fn concatenated_certificates() {
 }
 
 #[test]
+fn proofs_of_keys() {
+    run("dpop_proof");
+}
+
+#[test]
+fn tokens_of_workloads() {
+    run("workload_tokens");
+}
+
+#[test]
 fn every_target_is_driven_by_the_fuzzer_too() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/libfuzzer/fuzz_targets");
     let mut files: Vec<String> = std::fs::read_dir(folder)

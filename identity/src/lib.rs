@@ -12,6 +12,7 @@ mod bundle;
 mod id;
 mod json;
 mod pem;
+pub mod pop;
 mod principal;
 mod svid;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::pop::dpop::Proof;
 use crate::token::{Claims, TokenError};
 use crate::x509::chain::Peer;
 
@@ -23,10 +24,11 @@ impl Principal {
     /// verification was remembered.
     ///
     /// # Errors
-    /// [`TokenError::Binding`] when the token is bound to another certificate.
+    /// [`TokenError::Binding`] when the token is bound to another certificate, [`TokenError::ProofMissing`] when it is
+    /// bound to a key.
     pub fn new(peer: Arc<Peer>, claims: Option<Arc<Claims>>) -> Result<Self, TokenError> {
         if let Some(claims) = &claims {
-            claims.check_binding(&peer)?;
+            claims.check_binding(&peer, None)?;
         }
         Ok(Self { peer, claims, transaction: None })
     }
@@ -34,12 +36,22 @@ impl Principal {
     /// Adds the claims of a verified transaction token.
     ///
     /// # Errors
-    /// [`TokenError::Binding`] when it is bound to another certificate.
+    /// [`TokenError::Binding`] when it is bound to another certificate, [`TokenError::ProofMissing`] when it is bound to a
+    /// key.
     pub fn with_transaction(mut self, transaction: Option<Arc<Claims>>) -> Result<Self, TokenError> {
         if let Some(claims) = &transaction {
-            claims.check_binding(&self.peer)?;
+            claims.check_binding(&self.peer, None)?;
         }
         self.transaction = transaction;
         Ok(self)
+    }
+
+    /// The same with the proof of the key that the token is bound to (RFC 9449), which came with this request.
+    ///
+    /// # Errors
+    /// [`TokenError::Binding`] when the token is bound to another certificate, or the proof is for another token.
+    pub fn proven(peer: Arc<Peer>, claims: Arc<Claims>, proof: &Proof) -> Result<Self, TokenError> {
+        claims.check_binding(&peer, Some(proof))?;
+        Ok(Self { peer, claims: Some(claims), transaction: None })
     }
 }

@@ -24,6 +24,8 @@ pub struct Query<'a> {
     /// The members of the verified transaction token, if the call carried one: a statement about the call, not about
     /// who makes it.
     pub transaction: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    /// What the workload says of itself in a token of its own, where it has proven that the request is its own.
+    pub workload_token: Option<WorkloadToken<'a>>,
     /// The name of the matched route.
     pub route: &'a str,
     /// The name of the service that the route belongs to.
@@ -37,6 +39,18 @@ pub struct TokenIssuer<'a> {
     pub issuer: &'a str,
     /// For a JWT-SVID the trust domain that issued it.
     pub trust_domain: Option<&'a str>,
+}
+
+/// The verified claims of a workload identity token, and who vouches for them. They mean something only together with
+/// the trust domain (SPIFFE-ID §4.1.2).
+#[derive(Clone, Copy, Debug)]
+pub struct WorkloadToken<'a> {
+    /// Who it is: need not be the peer, where something stands between the two.
+    pub spiffe_id: &'a str,
+    /// The trust domain that says so.
+    pub trust_domain: &'a str,
+    /// All that it says.
+    pub claims: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 /// Who asks, as the transport proved it.

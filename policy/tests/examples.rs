@@ -134,6 +134,7 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
         claims: case.claims.as_ref(),
         transaction: None,
         token_issuer: issuer.map(|issuer| TokenIssuer { issuer, trust_domain: None }),
+        workload_token: None,
         route: "route",
         service: "service",
     };

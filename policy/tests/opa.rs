@@ -192,6 +192,7 @@ fn check(program: &PathBuf, rule: &str) {
         claims: None,
         token_issuer: None,
         transaction: None,
+        workload_token: None,
         route: "r",
         service: "s",
     };

@@ -93,6 +93,7 @@ fn decide(pdp: &Pdp, request: &Value) -> Verdict {
         claims: None,
         token_issuer: None,
         transaction: None,
+        workload_token: None,
         route: "r",
         service: "s",
     };

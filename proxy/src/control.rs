@@ -5,6 +5,7 @@ use crate::compile::{Compiled, Job, Jobs};
 use crate::log::{Event, LogHandle};
 use crate::sources::identity::IdentityUpdate;
 use crate::sources::policy::{BundleCandidate, LastGood};
+use crate::sources::workload_bundles::WorkloadKeys;
 use crate::state::{LoadedBundle, Shared};
 use crate::status::Status;
 use crate::telemetry::Metrics;
@@ -26,6 +27,8 @@ pub enum Update {
         /// Its keys.
         keys: Option<Arc<KeySet>>,
     },
+    /// The keys of a trust domain for the identity tokens of its workloads.
+    WorkloadKeys(WorkloadKeys),
     /// A bundle that may come to be in force.
     Bundle(BundleCandidate),
     /// What the compile thread made of one.
@@ -82,6 +85,7 @@ impl Control {
         match update {
             Update::Identity(update) => self.identity(update),
             Update::Keys { issuer, keys } => self.keys(issuer, keys),
+            Update::WorkloadKeys(update) => self.workload_keys(update),
             Update::Bundle(candidate) => self.bundles.offer(candidate),
             Update::Compiled(compiled) => self.compiled(compiled),
             Update::Reload(config) => self.reload(&config),
@@ -124,6 +128,12 @@ impl Control {
         self.status.keys(missing.map(|(issuer, _)| issuer.issuer().to_owned()).collect());
         self.shared.publish(|next| next.tokens = Arc::new(tokens));
         self.keys_generation.send_replace(generation);
+    }
+
+    fn workload_keys(&mut self, WorkloadKeys { trust_domain, keys }: WorkloadKeys) {
+        let mut workloads = (*self.shared.load().workloads).clone();
+        workloads.keys.insert(trust_domain, Some(keys));
+        self.shared.publish(|next| next.workloads = Arc::new(workloads));
     }
 
     fn compiled(&mut self, compiled: Compiled) {

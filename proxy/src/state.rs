@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub svid: Option<Arc<X509Svid>>,
     /// Whose tokens we accept, with the keys in force.
     pub tokens: Arc<Tokens>,
+    /// What workloads' own tokens are verified by.
+    pub workloads: Arc<Workloads>,
     /// Where requests go.
     pub routing: Arc<Routing>,
 }
@@ -93,6 +95,15 @@ pub struct Tokens {
     pub generation: u64,
 }
 
+/// What workloads' own identity tokens are verified by.
+#[derive(Clone, Debug, Default)]
+pub struct Workloads {
+    /// What this service is called in proofs. Empty where such tokens are not looked at.
+    pub authorities: Vec<String>,
+    /// The keys of each configured trust domain; `None` until its bundle was read.
+    pub keys: BTreeMap<TrustDomain, Option<Arc<KeySet>>>,
+}
+
 /// The shared cell that snapshots are published through.
 #[derive(Clone)]
 pub struct Shared(Arc<ArcSwap<Snapshot>>);
@@ -106,6 +117,7 @@ impl Shared {
             trust: Arc::default(),
             svid: None,
             tokens: Arc::new(Tokens { issuers, keys, generation: 0 }),
+            workloads: Arc::default(),
             routing: Arc::new(routing),
         })))
     }

@@ -3,8 +3,10 @@
 use crate::clock::Clock;
 use crate::keys::KeyRequests;
 use crate::listener::{self, Accepted, Connections};
+use crate::nonce::Nonces;
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
+use crate::replay::Replays;
 use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
@@ -42,6 +44,10 @@ pub struct Worker {
     pub standings: Standings,
     /// Tells when every chain has been judged by the trust in force.
     pub judged: watch::Receiver<u64>,
+    /// The proofs that were used lately, on all workers.
+    pub replays: Arc<Replays>,
+    /// What proofs have to hold where they have to hold something.
+    pub nonces: Arc<Nonces>,
     /// The answers that are on their way.
     pub in_progress: InProgress,
     /// What principals may still have refused.

@@ -14,8 +14,11 @@ pub struct Decision<'a> {
     pub source: Option<SocketAddr>,
     /// The caller as its certificate names it.
     pub peer: Option<PeerFacts<'a>>,
-    /// The verified token. A token that was refused is not recorded: nothing in it is known to be true.
+    /// The verified token, also where the caller may not use it because it is bound to somebody else. A token that does
+    /// not verify is not recorded: nothing in it is known to be true.
     pub token: Option<TokenFacts<'a>>,
+    /// The workload's own verified token, with its proof for this request.
+    pub workload_token: Option<WorkloadTokenFacts<'a>>,
     /// HTTP method, or `connect`.
     pub method: &'a str,
     /// The canonical authority.
@@ -87,6 +90,17 @@ pub struct TokenFacts<'a> {
     /// `kid`, or empty.
     pub key_id: &'a str,
     /// SHA-256 of the compact token; the record keeps the first eight bytes, enough to tell tokens apart.
+    pub token_sha256: &'a Hash,
+}
+
+/// The verified identity token of a workload.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkloadTokenFacts<'a> {
+    /// `sub`: who it is.
+    pub spiffe_id: &'a str,
+    /// `kid`.
+    pub key_id: &'a str,
+    /// SHA-256 of the compact token; the record keeps the first eight bytes.
     pub token_sha256: &'a Hash,
 }
 
@@ -164,6 +178,7 @@ impl Default for Decision<'_> {
             source: None,
             peer: None,
             token: None,
+            workload_token: None,
             method: "",
             host: "",
             path: "",
@@ -214,6 +229,13 @@ impl Decision<'_> {
             member.text("iss", token.issuer, 512);
             member.text("sub", token.subject, 512);
             member.text("jti", token.token_id, 256);
+            member.text("kid", token.key_id, 256);
+            member.hex("sha256", "", token.token_sha256.first_chunk::<8>().map_or(&[], |prefix| prefix));
+            member.close();
+        }
+        if let Some(token) = &self.workload_token {
+            let mut member = object.object("workload_token");
+            member.text("sub", token.spiffe_id, 2048);
             member.text("kid", token.key_id, 256);
             member.hex("sha256", "", token.token_sha256.first_chunk::<8>().map_or(&[], |prefix| prefix));
             member.close();

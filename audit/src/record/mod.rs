@@ -11,7 +11,7 @@ mod own;
 mod tests;
 
 pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
-pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts};
+pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, WorkloadTokenFacts};
 pub use head::RecordHead;
 pub use outcome::{End, Outcome};
 pub use own::{GAP_BYTES_MAX, Own};

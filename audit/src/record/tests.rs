@@ -35,6 +35,18 @@ fn check_golden(name: &str, encode: impl Fn(&mut Vec<u8>)) {
 }
 
 #[test]
+fn a_workloads_own_token_is_named_beside_the_peer() {
+    let sha256 = crate::hash::sha256(b"x");
+    let workload_token = Some(WorkloadTokenFacts {
+        spiffe_id: "spiffe://example.org/batch",
+        key_id: "a1",
+        token_sha256: &sha256,
+    });
+    let decision = Decision { workload_token, ..Decision::default() };
+    check_golden("decision-workload", |out| decision.encode(&stamp(), out));
+}
+
+#[test]
 fn each_kind_of_record_is_written_as_published() {
     let sha256 = crate::hash::sha256(b"x");
     let decision = Decision {
@@ -154,6 +166,11 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
                 issuer: &text,
                 subject: &text,
                 token_id: &text,
+                key_id: &text,
+                token_sha256: &sha256,
+            }),
+            workload_token: Some(WorkloadTokenFacts {
+                spiffe_id: &text,
                 key_id: &text,
                 token_sha256: &sha256,
             }),

@@ -1,5 +1,7 @@
-//! What cases are made of.
+//! What rows are tried with: things that are right, to be bent one rule at a time.
 
 pub(crate) mod certificates;
 pub(crate) mod handshake;
+pub(crate) mod proof;
 pub(crate) mod token;
+pub(crate) mod workload;

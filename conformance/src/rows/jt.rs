@@ -16,11 +16,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(claims::rows());
     rows.extend(keys::rows());
     rows.push(transactions::row());
-    rows.extend([
-        row("JT-12", "bound to the connection's certificate", "RFC 8705 §3").open("not tried here yet"),
-        row("JT-13", "proofs of possession (DPoP)", "RFC 9449").open("not tried here yet"),
-        row("JT-18", "token and claim headers per route", "RFC 9700 §4.9").open("not tried here yet"),
-    ]);
+    rows.push(row("JT-18", "token and claim headers per route", "RFC 9700 §4.9").open("not tried here yet"));
     rows
 }
 

@@ -70,7 +70,7 @@ impl Algorithm {
         }
     }
 
-    /// True for the nine algorithms of JWT-SVID §2.1.
+    /// True for the nine algorithms of JWT-SVID §2.1, which are those of WIT-SVID §2 as well.
     pub(crate) fn is_of_jwt_svid(self) -> bool {
         self != Self::EdDsa
     }

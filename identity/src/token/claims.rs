@@ -11,6 +11,7 @@ use super::issuer::{Issuer, Profile};
 use super::kubernetes;
 use super::verify::TokenError;
 use crate::id::{SpiffeId, TrustDomain};
+use crate::pop::dpop::Proof;
 use crate::x509::chain::Peer;
 
 /// 9999-12-31T23:59:59Z. A later date is a mistake or an attack on somebody's arithmetic.
@@ -41,15 +42,16 @@ pub struct Claims {
     pub token_sha256: [u8; 32],
     /// All claims, as the policy sees them.
     pub members: Map<String, Value>,
-    pub(super) binding: Binding,
+    pub(crate) binding: Binding,
 }
 
-/// What the token is bound to (RFC 7800).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binding {
-    Bearer,
-    /// RFC 8705 §3: the SHA-256 of the certificate of the connection that may use it.
-    Certificate([u8; 32]),
+/// What the token is bound to (RFC 7800): to neither, to one of the two, or to both, and then both are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Binding {
+    /// RFC 8705 §3.1: the SHA-256 of the certificate of the connection that may use it.
+    pub(crate) certificate: Option<[u8; 32]>,
+    /// RFC 9449 §6.1: the thumbprint of the key that proves each request that may use it.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
 /// What the claims say, apart from the claims themselves.
@@ -66,11 +68,22 @@ impl Claims {
         now < self.expires_at
     }
 
-    pub(crate) fn check_binding(&self, peer: &Peer) -> Result<(), TokenError> {
-        match self.binding {
-            Binding::Bearer => Ok(()),
-            Binding::Certificate(bound) if bound == peer.fingerprint_sha256 => Ok(()),
-            Binding::Certificate(_) => Err(TokenError::Binding("it is bound to another certificate")),
+    /// True when each request that uses the token has to prove a key (RFC 9449): on its own it is not a bearer's.
+    #[must_use]
+    pub fn is_bound_to_key(&self) -> bool {
+        self.binding.key.is_some()
+    }
+
+    /// That all the token is bound to is there: the certificate on the connection, the key in the request's proof.
+    pub(crate) fn check_binding(&self, peer: &Peer, proof: Option<&Proof>) -> Result<(), TokenError> {
+        if self.binding.certificate.is_some_and(|bound| bound != peer.fingerprint_sha256) {
+            return Err(TokenError::Binding("it is bound to another certificate"));
+        }
+        match (self.binding.key, proof) {
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(TokenError::ProofMissing),
+            (Some(key), Some(proof)) if proof.is_of(&key, &self.token_sha256) => Ok(()),
+            (Some(_) | None, Some(_)) => Err(TokenError::Binding("the proof is for another token or key")),
         }
     }
 }
@@ -98,7 +111,9 @@ pub(super) fn judge(
         Profile::KubernetesServiceAccount => kubernetes::check(claims, subject)?,
         Profile::TransactionToken => check_transaction(claims)?,
     }
-    Ok(Judged { subject: subject.map(str::to_owned), expires_at, binding: binding(claims)? })
+    let binding = binding(claims)?;
+    issuer.sender_constraint.check(&binding)?;
+    Ok(Judged { subject: subject.map(str::to_owned), expires_at, binding })
 }
 
 /// RFC 8725 §3.9: exact comparison with one of our own names.
@@ -181,20 +196,32 @@ fn check_actors(claims: &Map<String, Value>) -> Result<(), TokenError> {
 /// A proof that is not verified here must not be passed over: the token was issued on the condition that it is.
 fn binding(claims: &Map<String, Value>) -> Result<Binding, TokenError> {
     let Some(confirmation) = claims.get("cnf") else {
-        return Ok(Binding::Bearer);
+        return Ok(Binding::default());
     };
-    let members = confirmation.as_object().ok_or_else(|| wrong_type("cnf"))?;
-    if members.keys().any(|name| name != "x5t#S256") {
-        return Err(TokenError::Binding("it is bound by a proof of possession that is not accepted here"));
+    let members = confirmation.as_object().filter(|members| !members.is_empty()).ok_or_else(cnf)?;
+    let mut binding = Binding::default();
+    for (name, value) in members {
+        let place = match name.as_str() {
+            "x5t#S256" => &mut binding.certificate,
+            "jkt" => &mut binding.key,
+            _ => {
+                return Err(TokenError::Binding(
+                    "it is bound by a proof of possession that is not known here",
+                ));
+            }
+        };
+        let digest = URL_SAFE_NO_PAD.decode(value.as_str().ok_or_else(cnf)?).map_err(|_| cnf())?;
+        *place = Some(digest.try_into().map_err(|_| cnf())?);
     }
-    let text = required(members.get("x5t#S256"), "cnf")?.as_str().ok_or_else(|| wrong_type("cnf"))?;
-    let digest = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong_type("cnf"))?;
-    let digest = <[u8; 32]>::try_from(digest).map_err(|_| wrong_type("cnf"))?;
-    Ok(Binding::Certificate(digest))
+    Ok(binding)
+}
+
+fn cnf() -> TokenError {
+    claim("cnf", "is not a confirmation by digests of 32 bytes")
 }
 
 /// RFC 7519 §2 NumericDate: seconds, possibly with a fraction.
-fn date(
+pub(crate) fn date(
     claims: &Map<String, Value>,
     name: &'static str,
     round: fn(f64) -> f64,

@@ -17,24 +17,26 @@ const KEY_ID_BYTES_MAX: usize = 256;
 const CLAIMS_MAX: usize = 64;
 
 /// A token taken apart. Nothing in it is believed yet.
-pub(super) struct Compact<'a> {
-    pub(super) header: Header,
+pub(crate) struct Compact<'a> {
+    pub(crate) header: Header,
     payload: Vec<u8>,
     /// What was signed: the first two segments as they came.
-    pub(super) signed: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    pub(crate) signed: &'a [u8],
+    pub(crate) signature: Vec<u8>,
 }
 
-pub(super) struct Header {
-    pub(super) algorithm: Algorithm,
-    pub(super) key_id: Option<String>,
-    typ: Option<String>,
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<String>,
+    pub(crate) typ: Option<String>,
+    /// The key that a proof of possession carries. No token is verified with it.
+    pub(crate) jwk: Option<Value>,
     /// A member besides `alg`, `kid` and `typ`.
     foreign_member: Option<String>,
 }
 
 impl<'a> Compact<'a> {
-    pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLarge { bytes: token.len(), max: TOKEN_BYTES_MAX });
         }
@@ -55,7 +57,7 @@ impl<'a> Compact<'a> {
     }
 
     /// The claims, unverified.
-    pub(super) fn claims(&self) -> Result<Map<String, Value>, TokenError> {
+    pub(crate) fn claims(&self) -> Result<Map<String, Value>, TokenError> {
         let claims = object(&self.payload, CLAIMS_LIMITS, "payload")?;
         if claims.len() > CLAIMS_MAX {
             return Err(malformed("it has more than 64 claims"));
@@ -86,6 +88,7 @@ impl Header {
             algorithm,
             key_id,
             typ: text(&mut members, "typ")?,
+            jwk: members.get("jwk").cloned(),
             // `jku`, `x5u`, `jwk` and `x5c` are never followed: a token does not choose its own key (RFC 8725 §3.10).
             foreign_member: members.into_iter().next().map(|(name, _)| quote(&name)),
         })
@@ -157,6 +160,6 @@ fn malformed(problem: &str) -> TokenError {
 }
 
 /// A stranger's text in our error, cut short.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     text.chars().take(128).collect()
 }

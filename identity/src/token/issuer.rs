@@ -1,6 +1,8 @@
 //! From whom tokens are taken, and on what terms.
 
 use super::algorithm::Algorithm;
+use super::claims::Binding;
+use super::verify::TokenError;
 use crate::id::TrustDomain;
 
 /// The longest leeway, in seconds, that clocks may be apart.
@@ -34,6 +36,37 @@ pub enum Profile {
     /// `req_wl`, `iat`, `aud` and `exp` are there. They say on whose behalf a chain of calls goes on; they are nobody's
     /// credential, and [`super::verify`] takes none of them.
     TransactionToken,
+}
+
+/// What the tokens of an issuer must be bound to, so that a stolen one is of no use. What a token says it is bound to is
+/// asked for in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SenderConstraint {
+    /// Nothing.
+    #[default]
+    None,
+    /// The certificate of the connection (RFC 8705 §3).
+    Mtls,
+    /// A key that proves each request (RFC 9449).
+    Dpop,
+    /// One of the two.
+    Any,
+}
+
+impl SenderConstraint {
+    pub(super) fn check(self, binding: &Binding) -> Result<(), TokenError> {
+        let (to_certificate, to_key) = (binding.certificate.is_some(), binding.key.is_some());
+        match self {
+            Self::Mtls if !to_certificate => {
+                Err(TokenError::Binding("its issuer's tokens must be bound to a certificate"))
+            }
+            Self::Dpop if !to_key => Err(TokenError::Binding("its issuer's tokens must be bound to a key")),
+            Self::Any if !to_certificate && !to_key => {
+                Err(TokenError::Binding("its issuer's tokens must be bound to a certificate or a key"))
+            }
+            Self::None | Self::Mtls | Self::Dpop | Self::Any => Ok(()),
+        }
+    }
 }
 
 /// Why an issuer's terms make no sense.
@@ -78,6 +111,7 @@ pub struct Issuer {
     pub(super) leeway_s: u64,
     pub(super) lifetime_s_max: Option<u64>,
     pub(super) token_bytes_max: usize,
+    pub(super) sender_constraint: SenderConstraint,
 }
 
 impl Issuer {
@@ -111,6 +145,7 @@ impl Issuer {
             leeway_s: LEEWAY_S_DEFAULT,
             lifetime_s_max: None,
             token_bytes_max: TOKEN_BYTES_DEFAULT,
+            sender_constraint: SenderConstraint::None,
         })
     }
 
@@ -178,6 +213,13 @@ impl Issuer {
             | Profile::KubernetesServiceAccount
             | Profile::TransactionToken => None,
         }
+    }
+
+    /// What its tokens must be bound to.
+    #[must_use]
+    pub fn with_sender_constraint(mut self, sender_constraint: SenderConstraint) -> Self {
+        self.sender_constraint = sender_constraint;
+        self
     }
 
     /// The exact `iss`; for JWT-SVIDs the name under which the issuer is configured.

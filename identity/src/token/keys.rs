@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::compact::quote;
+use super::compact::{Compact, quote};
 use crate::json::{self, Limits};
 
 /// The largest key set in bytes.
@@ -63,9 +63,9 @@ pub struct KeySet {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     id: Option<String>,
-    pub(super) thumbprint: [u8; 32],
+    pub(crate) thumbprint: [u8; 32],
     /// A key that names its algorithm has one entry, an RSA key that does not has six.
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
@@ -77,10 +77,12 @@ enum Origin {
     Jwks,
     /// Trust_Domain_and_Bundle §4.2.2: `jwt-svid`, and JWT-SVID §6.1: with a `kid`.
     SpiffeBundle,
+    /// WIT-SVID §6: `wit-svid`, with a `kid` that no other key of the bundle has.
+    WitBundle,
 }
 
 /// Which keys may have signed a token.
-pub(super) enum Candidates<'a> {
+pub(crate) enum Candidates<'a> {
     /// These, and at least one.
     These(Vec<(&'a Key, &'a ParsedPublicKey)>),
     /// The key is known, but not for this algorithm.
@@ -109,6 +111,15 @@ impl KeySet {
     /// When it is too large or not a JWK set.
     pub fn parse_spiffe_bundle(document: &[u8]) -> Result<Self, KeySetError> {
         Self::parse_from(document, Origin::SpiffeBundle).map(|(set, _)| set)
+    }
+
+    /// Reads the authorities of Workload Identity Tokens out of a SPIFFE bundle document (WIT-SVID §6, incubating). It may
+    /// have none, and then verifies nothing. A `kid` that occurs twice names no key.
+    ///
+    /// # Errors
+    /// When it is too large or not a JWK set.
+    pub fn parse_wit_bundle(document: &[u8]) -> Result<Self, KeySetError> {
+        Self::parse_from(document, Origin::WitBundle).map(|(set, _)| set)
     }
 
     /// The keys that were passed over.
@@ -146,7 +157,7 @@ impl KeySet {
         }
         let mut set = Self::default();
         for (index, value) in keys.iter().enumerate() {
-            match key(value, origin) {
+            match key(value, origin).and_then(|key| unique(key, keys, origin)) {
                 Ok(key) => set.keys.push(key),
                 Err(reason) => set.ignored.push(IgnoredKey {
                     index: index + 1,
@@ -158,7 +169,7 @@ impl KeySet {
         Ok((set, keys.len()))
     }
 
-    pub(super) fn candidates(&self, key_id: Option<&str>, algorithm: Algorithm) -> Candidates<'_> {
+    pub(crate) fn candidates(&self, key_id: Option<&str>, algorithm: Algorithm) -> Candidates<'_> {
         let named: Vec<&Key> =
             self.keys.iter().filter(|key| key_id.is_none() || key.id.as_deref() == key_id).collect();
         if named.is_empty() {
@@ -176,6 +187,22 @@ impl KeySet {
 }
 
 impl Key {
+    /// The key that a proof carries in its header, or that a token confirms (RFC 7800 §3.2, RFC 9449 §4.2): the public
+    /// half alone. Whoever shows the private half shows everybody how to be him.
+    pub(crate) fn confirmed(jwk: &Value) -> Result<Self, String> {
+        const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+        if let Some(name) = PRIVATE.into_iter().find(|name| jwk.get(*name).is_some()) {
+            return Err(format!("it has `{name}`, a private part"));
+        }
+        key(jwk, Origin::Jwks)
+    }
+
+    /// Whether this key made the signature; `None` when it is not one for the algorithm.
+    pub(crate) fn has_signed(&self, token: &Compact<'_>) -> Option<bool> {
+        let verifier = self.verifier(token.header.algorithm)?;
+        Some(verifier.verify_sig(token.signed, &token.signature).is_ok())
+    }
+
     fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers.iter().find(|(own, _)| *own == algorithm).map(|(_, key)| key)
     }
@@ -229,15 +256,28 @@ fn parameters(members: &Map<String, Value>) -> Result<AlgorithmParameters, Strin
     serde_json::from_value(Value::Object(wanted)).map_err(|error| error.to_string())
 }
 
+/// WIT-SVID §6: whatever the other key of that name is for, the name is ambiguous.
+fn unique(key: Key, keys: &[Value], origin: Origin) -> Result<Key, String> {
+    let has_its_name = |other: &&Value| other.get("kid").and_then(Value::as_str) == key.id.as_deref();
+    match origin {
+        Origin::WitBundle if keys.iter().filter(has_its_name).count() > 1 => {
+            Err("another key of the bundle has its `kid`".to_owned())
+        }
+        Origin::WitBundle | Origin::Jwks | Origin::SpiffeBundle => Ok(key),
+    }
+}
+
 fn check_use(members: &Map<String, Value>, origin: Origin, id: Option<&str>) -> Result<(), String> {
     let purpose = text(members, "use")?;
     match (origin, purpose) {
-        (Origin::Jwks, None | Some("sig")) | (Origin::SpiffeBundle, Some("jwt-svid")) => {}
-        (Origin::Jwks | Origin::SpiffeBundle, _) => {
+        (Origin::Jwks, None | Some("sig"))
+        | (Origin::SpiffeBundle, Some("jwt-svid"))
+        | (Origin::WitBundle, Some("wit-svid")) => {}
+        (Origin::Jwks | Origin::SpiffeBundle | Origin::WitBundle, _) => {
             return Err(format!("its `use` is {}", purpose.map_or("absent".to_owned(), quote)));
         }
     }
-    if matches!(origin, Origin::SpiffeBundle) && id.is_none_or(str::is_empty) {
+    if matches!(origin, Origin::SpiffeBundle | Origin::WitBundle) && id.is_none_or(str::is_empty) {
         return Err("it has no `kid`".to_owned());
     }
     match members.get("key_ops") {

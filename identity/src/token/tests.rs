@@ -2,7 +2,7 @@
 
 mod cookbook;
 mod keys;
-mod minting;
+pub(crate) mod minting;
 mod profiles;
 mod properties;
 mod wycheproof;
@@ -520,15 +520,48 @@ fn a_bound_token_is_used_only_with_its_certificate() {
     };
     assert_eq!(principal(json!({"x5t#S256": encode(&peer.fingerprint_sha256)})), Ok(()));
     assert_eq!(principal(json!({"x5t#S256": encode(&[7; 32])})), Err("token.binding"));
-    assert_eq!(principal(json!({"jkt": "x"})), Err("token.binding"));
-    assert_eq!(
-        principal(json!({"x5t#S256": encode(&peer.fingerprint_sha256), "jkt": "x"})),
-        Err("token.binding")
-    );
-    for value in [json!({}), json!("x"), json!({"x5t#S256": 1}), json!({"x5t#S256": "AAAA"})] {
+    // Bound to a key as well, and nothing proves the key.
+    let key = encode(&[8; 32]);
+    assert_eq!(principal(json!({"jkt": key})), Err("token.dpop_missing"));
+    let both = json!({"x5t#S256": encode(&peer.fingerprint_sha256), "jkt": key});
+    assert_eq!(principal(both), Err("token.dpop_missing"));
+    assert_eq!(principal(json!({"x5t#S256": encode(&[7; 32]), "jkt": key})), Err("token.binding"));
+    assert_eq!(principal(json!({"jwk": {}})), Err("token.binding"));
+    for value in
+        [json!({}), json!("x"), json!({"x5t#S256": 1}), json!({"x5t#S256": "AAAA"}), json!({"jkt": "x"})]
+    {
         assert_eq!(principal(value), Err("token.claims"));
     }
     assert!(Principal::new(peer, None).is_ok());
+}
+
+#[test]
+fn an_issuer_may_want_its_tokens_bound() {
+    let key = "A".repeat(43);
+    let (certificate, proof) = (json!({"x5t#S256": key}), json!({"jkt": key}));
+    let both = json!({"x5t#S256": key, "jkt": key});
+    for (constraint, unbound, to_certificate, to_key) in [
+        (SenderConstraint::None, true, true, true),
+        (SenderConstraint::Mtls, false, true, false),
+        (SenderConstraint::Dpop, false, false, true),
+        (SenderConstraint::Any, false, true, true),
+    ] {
+        let verdict = |fits: bool| if fits { Ok(()) } else { Err("token.binding") };
+        let with = |cnf: Option<&Value>, expected| {
+            let bend = |world: &mut World| {
+                let issuer = world.issuers.pop().unwrap();
+                world.issuers.push(issuer.with_sender_constraint(constraint));
+                if let Some(cnf) = cnf {
+                    world.claims["cnf"] = cnf.clone();
+                }
+            };
+            check(World::access(), bend, expected);
+        };
+        with(None, verdict(unbound));
+        with(Some(&certificate), verdict(to_certificate));
+        with(Some(&proof), verdict(to_key));
+        with(Some(&both), Ok(()));
+    }
 }
 
 #[test]

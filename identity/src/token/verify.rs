@@ -89,6 +89,9 @@ pub enum TokenError {
     /// The token is bound to a key that this caller has not proven (RFC 7800, RFC 8705).
     #[error("the token may not be used here: {0}")]
     Binding(&'static str),
+    /// RFC 9449 §7.2: the token is bound to a key, and was brought like one that is not.
+    #[error("the token may be used only with the scheme `DPoP` and a proof of the key it is bound to")]
+    ProofMissing,
 }
 
 impl TokenError {
@@ -111,6 +114,7 @@ impl TokenError {
             Self::Lifetime { .. } => "token.lifetime",
             Self::Claim { .. } => "token.claims",
             Self::Binding(_) => "token.binding",
+            Self::ProofMissing => "token.dpop_missing",
         }
     }
 
@@ -131,7 +135,8 @@ impl TokenError {
             | Self::Audience
             | Self::Lifetime { .. }
             | Self::Claim { .. }
-            | Self::Binding(_) => None,
+            | Self::Binding(_)
+            | Self::ProofMissing => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{
     TokenAlgorithm, TokenProfile,
 };
 use crate::sources::fetch;
-use crate::state::Shared;
+use crate::state::{Shared, Workloads};
 use crate::telemetry::otlp::Transport;
 use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
 use postern_identity::token::{Algorithm, Issuer, Profile};
@@ -53,7 +53,8 @@ fn issuer(config: &IssuerConfig, token_bytes_max: usize) -> Result<Issuer, Start
     let issuer = Issuer::new(config.issuer.clone(), config.audiences.clone(), algorithms)?
         .with_profile(profile)?
         .with_leeway_s(config.leeway.as_secs())?
-        .with_token_bytes_max(token_bytes_max)?;
+        .with_token_bytes_max(token_bytes_max)?
+        .with_sender_constraint(config.sender_constraint);
     Ok(match config.lifetime_max {
         std::time::Duration::MAX => issuer,
         lifetime => issuer.with_lifetime_s_max(lifetime.as_secs()),
@@ -73,6 +74,13 @@ fn algorithm(written: TokenAlgorithm) -> Algorithm {
         TokenAlgorithm::Ps384 => Algorithm::Ps384,
         TokenAlgorithm::Ps512 => Algorithm::Ps512,
     }
+}
+
+/// What workloads' own tokens are verified by, before any bundle was read.
+pub(super) fn workloads(config: &Config) -> Workloads {
+    let of = &config.workload_tokens;
+    let keys = of.bundles.iter().map(|(domain, _)| (domain.clone(), None)).collect();
+    Workloads { authorities: of.authorities.clone(), keys }
 }
 
 /// What the compile thread holds to. Signers' keys are read now: a missing one is found at start.

@@ -131,6 +131,7 @@ impl App {
         metrics.keys.issuers(&names);
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
+        shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
         let sockets = bind(config, &shared, &metrics, &clock)?;
 
         let workers = config.workers.resolve(cpus());

@@ -7,10 +7,12 @@ use crate::control::Update;
 use crate::keys::Wish;
 use crate::sources::fetch::Fetcher;
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
-use crate::sources::{jwks, policy};
+use crate::sources::{jwks, policy, workload_bundles};
 use crate::status::{KeysFailing, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
+use postern_identity::TrustDomain;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -21,6 +23,7 @@ pub(super) struct Sources {
     identity: IdentitySource,
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
+    workload_bundles: Vec<(TrustDomain, PathBuf)>,
     kept: Kept,
     updates: mpsc::Sender<Update>,
     wished: mpsc::Receiver<Wish>,
@@ -68,6 +71,7 @@ impl Sources {
             identity: identity_source(&config.identity),
             bundles,
             keys,
+            workload_bundles: config.workload_tokens.bundles.clone(),
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
             updates,
             wished,
@@ -108,6 +112,14 @@ impl Sources {
         for (issuer, trouble) in self.key_troubles {
             local.spawn_local(watch_keys(issuer, trouble, Arc::clone(&self.status)));
         }
+        let (read, mut workload_keys) = mpsc::channel(4);
+        local.spawn_local(workload_bundles::run(self.workload_bundles, read));
+        let updates = self.updates.clone();
+        local.spawn_local(async move {
+            while let Some(update) = workload_keys.recv().await {
+                drop(updates.send(Update::WorkloadKeys(update)).await);
+            }
+        });
         let (fresh, mut key_updates) = mpsc::channel::<jwks::KeyUpdate>(4);
         local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
         let updates = self.updates;

@@ -8,8 +8,10 @@ use crate::control::{Control, Update};
 use crate::keys::KeyRequests;
 use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
+use crate::nonce::Nonces;
 use crate::pipeline::InProgress;
 use crate::recorder::Seat;
+use crate::replay::Replays;
 use crate::sources::policy::LastGood;
 use crate::state::Pinned;
 use crate::telemetry::{SpanSink, otlp, spans};
@@ -126,6 +128,9 @@ impl Threads {
         (keys, judged): (&KeyRequests, &watch::Receiver<u64>),
     ) -> Result<Vec<WorkerHandle>, StartError> {
         let mut handles = Vec::with_capacity(seats.len());
+        // One for all: a copy of a request may come to any worker.
+        let replays = Arc::new(Replays::default());
+        let nonces = Arc::new(Nonces::new().map_err(|_| StartError::Randomness)?);
         for seat in seats {
             let (handle, accepted) = WorkerHandle::new();
             handles.push(handle);
@@ -136,6 +141,7 @@ impl Threads {
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
+            let (replays, nonces) = (Arc::clone(&replays), Arc::clone(&nonces));
             let run = move |runtime: &Runtime| {
                 let worker = Rc::new(Worker {
                     clock,
@@ -148,6 +154,8 @@ impl Threads {
                     connections: Connections::default(),
                     standings,
                     judged,
+                    replays,
+                    nonces,
                     in_progress: InProgress::default(),
                     budgets: Budgets::default(),
                     keys,

@@ -9,6 +9,7 @@ mod identity_headers;
 mod operations;
 mod policy;
 mod traffic;
+mod workload_tokens;
 
 use std::collections::BTreeMap;
 
@@ -26,10 +27,11 @@ pub use self::policy::{
     PolicyFile, UnsignedFile,
 };
 pub use self::traffic::{
-    EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile, MutualFile,
-    OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
+    DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
+    MutualFile, OnInvalidFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpstreamFile,
     UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
+pub use self::workload_tokens::WorkloadTokensFile;
 
 /// The configuration of one Postern sidecar.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +46,9 @@ pub struct ConfigFile {
     /// Issuers whose bearer tokens are verified. Without any, no token is looked at.
     #[serde(default)]
     pub tokens: Vec<IssuerFile>,
+    /// Identity tokens of workloads themselves. Without it, none is looked at.
+    #[serde(default)]
+    pub workload_tokens: Option<WorkloadTokensFile>,
     /// What decides.
     pub policy: PolicyFile,
     /// Where callers come in, by name.
@@ -163,6 +168,9 @@ pub struct IssuerFile {
     /// Longest accepted time between `iat` and `exp`. Without it, not restricted; with `profile: k8s_sa`, a day.
     #[serde(default)]
     pub lifetime_max: Option<String>,
+    /// What its tokens must be bound to, so that a stolen one is of no use; `none` is the default. What a token says it is bound to is asked for in any case.
+    #[serde(default)]
+    pub sender_constraint: Option<SenderConstraintFile>,
     /// How often keys are fetched when their server does not ask for it sooner. Not with `keys: { file: … }`.
     #[serde(default)]
     pub refresh_interval: Option<String>,
@@ -214,6 +222,21 @@ pub enum TokenProfileFile {
     K8sSa,
     /// A transaction token: verified in the header `txn-token`, and never a credential.
     TxnToken,
+}
+
+/// What tokens must be bound to.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SenderConstraintFile {
+    /// Nothing.
+    None,
+    /// The certificate of the connection that brings them (RFC 8705).
+    Mtls,
+    /// A key that signs a proof for each request (RFC 9449, DPoP).
+    Dpop,
+    /// One of the two.
+    Any,
 }
 
 /// What the certificate of a server must chain to.

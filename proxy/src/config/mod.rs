@@ -24,10 +24,10 @@ pub use self::places::{Place, member};
 pub use self::resolve::{Loaded, load, load_text};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
-    ClientCert, Config, Direction, Enforcement, Explain, HttpSource, IdentityConfig, IdentityHeaders,
-    IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits, ListenerTls,
-    LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig,
-    RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm,
-    TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls,
-    Validity, Workers, XfccDetail, XfccMode,
+    ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
+    IdentityHeaders, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits,
+    ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog,
+    RetryConfig, RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig,
+    TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
+    UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };

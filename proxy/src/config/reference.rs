@@ -251,6 +251,7 @@ fn tables() -> String {
         "version",
         "identity",
         "tokens",
+        "workload_tokens",
         "policy",
         "listeners",
         "upstreams",

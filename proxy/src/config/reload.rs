@@ -34,6 +34,7 @@ fn fixed(running: &Config, new: &Config) -> Vec<String> {
     let sections = [
         ("identity", running.identity != new.identity),
         ("tokens", running.tokens != new.tokens),
+        ("workload_tokens", running.workload_tokens != new.workload_tokens),
         ("policy", running.policy != new.policy),
         ("audit", running.audit != new.audit),
         ("telemetry", running.telemetry != new.telemetry),
@@ -102,6 +103,7 @@ mod tests {
         check(|new| new.workers = super::super::Workers::Count(1), &["workers"]);
         check(|new| new.audit.max_wait *= 2, &["audit"]);
         check(|new| new.tokens.clear(), &["tokens"]);
+        check(|new| new.workload_tokens.authorities.push("https://a.test".to_owned()), &["workload_tokens"]);
         check(|new| new.listeners.clear(), &["listeners"]);
         check(|new| new.listeners[0].limits.connections_max = 1, &["listeners.orders"]);
         check(

@@ -10,6 +10,7 @@ mod policy;
 mod routes;
 mod traffic;
 mod upstreams;
+mod workload_tokens;
 
 use std::io::Read;
 use std::path::Path;
@@ -94,6 +95,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     }
     let identity = identity::identity(context, &file.identity);
     let tokens = identity::issuers(context, &file.tokens);
+    let workload_tokens = workload_tokens::workload_tokens(context, file.workload_tokens.as_ref());
     let policy = policy::policy(context, &file.policy);
     let upstreams = upstreams::upstreams(context, &file.upstreams);
     let listeners = traffic::listeners(context, file);
@@ -106,6 +108,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     let config = Config {
         identity: identity?,
         tokens: tokens?,
+        workload_tokens: workload_tokens?,
         policy: policy?,
         listeners: listeners?,
         upstreams: upstreams?,

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::token::SenderConstraint;
 use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
-    Direction, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RetryConfig,
-    RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls, Validity,
+    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
+    RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    Validity,
 };
 
 /// Everything one sidecar process was told to be.
@@ -25,6 +27,8 @@ pub struct Config {
     /// Issuers whose bearer tokens are verified, in the order written. Issuer names are unique.
     /// Empty: no token is looked at, and every route's [`TokenRule`] is [`TokenRule::Ignored`].
     pub tokens: Vec<IssuerConfig>,
+    /// Identity tokens of workloads themselves.
+    pub workload_tokens: WorkloadTokens,
     /// What decides.
     pub policy: PolicyConfig,
     /// Where callers come in, by name. At least one; names and addresses are unique.
@@ -128,6 +132,16 @@ pub enum IdentitySource {
     },
 }
 
+/// Identity tokens of workloads themselves (WIT-SVID with a WIMSE proof). Both are empty where they are not looked at, and
+/// neither is otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadTokens {
+    /// What this service is called in proofs: scheme and authority, in their one spelling.
+    pub authorities: Vec<String>,
+    /// One SPIFFE bundle document per trust domain.
+    pub bundles: Vec<(TrustDomain, PathBuf)>,
+}
+
 /// One issuer of bearer tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerConfig {
@@ -145,6 +159,8 @@ pub struct IssuerConfig {
     pub leeway: Duration,
     /// Longest accepted span between `iat` and `exp`. `Duration::MAX` when not restricted.
     pub lifetime_max: Duration,
+    /// What its tokens must be bound to.
+    pub sender_constraint: SenderConstraint,
     /// How keys are kept fresh that are fetched.
     pub freshness: KeyFreshness,
 }

@@ -14,7 +14,7 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 pub use open::Connections;
 
-use crate::config::{ListenerConfig, ListenerLimits, ListenerTls, Validity};
+use crate::config::{DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, Validity};
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use postern_identity::tls::ServerTls;
@@ -35,6 +35,8 @@ pub struct Listener {
     pub validity: Validity,
     /// What one caller may cost.
     pub limits: ListenerLimits,
+    /// Whether proofs of possession have to hold a nonce.
+    pub dpop_nonce: DpopNonce,
     /// What a request head may be.
     pub(crate) guard: GuardLimits,
     /// What it counts.
@@ -50,7 +52,7 @@ impl Listener {
     pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
         let ListenerTls::Mutual { validity, .. } = config.tls;
         let listener = Self::of(&config.name, config.address, config.limits, (tls, metrics));
-        Self { validity, ..listener }
+        Self { validity, dpop_nonce: config.dpop_nonce, ..listener }
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -71,6 +73,7 @@ impl Listener {
             tls,
             validity: Validity::default(),
             limits,
+            dpop_nonce: DpopNonce::None,
             guard: GuardLimits::from(&limits),
             metrics,
             open: AtomicUsize::new(0),

@@ -7,7 +7,7 @@ use crate::listener::Connection;
 use crate::routing::Route;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Body, Headers, Http, Query, Source, TokenIssuer, Verdict};
+use postern_policy::{Body, Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -51,6 +51,7 @@ pub(super) fn decide(
     connection.judge(&worker, &snapshot)?;
     let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
     let headers = RequestHeaders(request.headers());
+    let workload = exchange.workload.clone();
     let query = Query {
         now_ns: worker.clock.unix_ns(),
         action: request.method().as_str(),
@@ -62,6 +63,11 @@ pub(super) fn decide(
         token_issuer: principal.claims.as_ref().map(|claims| TokenIssuer {
             issuer: &claims.issuer,
             trust_domain: claims.trust_domain.as_ref().map(postern_identity::TrustDomain::as_str),
+        }),
+        workload_token: workload.as_deref().map(|workload| WorkloadToken {
+            spiffe_id: workload.spiffe_id.as_str(),
+            trust_domain: workload.spiffe_id.trust_domain().as_str(),
+            claims: &workload.members,
         }),
         route: &route.name,
         service: &connection.listener.name,

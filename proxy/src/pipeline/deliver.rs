@@ -70,7 +70,10 @@ impl Exchange {
         }
         let status = refused.status();
         let refusal = refused.refusal;
-        let response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
+        let mut response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
+        if refusal == Refusal::TokenDpopNonce {
+            self.give_nonce(response.headers_mut());
+        }
         let response = fitting(response, self.is_head());
         self.refused(status, refusal, response.body().len());
         let entered = Some(self.look_after(self.connection.listener.limits.idle_timeout, None));

@@ -22,7 +22,7 @@ use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use postern_audit::End;
-use postern_identity::Principal;
+use postern_identity::pop::workload::Workload;
 use postern_identity::token::Claims;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     pub(super) trace: TraceContext,
     pub(super) route: Option<Arc<Route>>,
     pub(super) claims: Option<Arc<Claims>>,
+    /// Who made the request, where a workload has said and proven it.
+    pub(super) workload: Option<Arc<Workload>>,
     pub(super) evaluation: Option<Evaluation>,
     pub(super) decided: Decided,
     pub(super) reason: Refusal,
@@ -101,6 +103,7 @@ impl Exchange {
             trace,
             route: None,
             claims: None,
+            workload: None,
             evaluation: None,
             decided: Decided::Undecided,
             reason: Refusal::PolicyNotReady,
@@ -169,8 +172,12 @@ impl Exchange {
         self.path_raw_sha256 = Some(postern_audit::hash::sha256(path.as_bytes()));
     }
 
-    pub(super) fn note_claims(&mut self, principal: Principal) {
-        self.claims = principal.claims;
+    pub(super) fn note_workload(&mut self, workload: Workload) {
+        self.workload = Some(Arc::new(workload));
+    }
+
+    pub(super) fn note_claims(&mut self, claims: &Arc<Claims>) {
+        self.claims = Some(Arc::clone(claims));
     }
 
     pub(super) fn note_evaluation(&mut self, policy: Arc<Policy>, eval_ns: u64) {
@@ -230,6 +237,7 @@ impl Exchange {
             idle_timeout,
             request_body: self.request_body.clone(),
             claims: self.claims.clone(),
+            workload_until: self.workload.as_ref().map(|workload| workload.expires_at),
             proof,
             validity: self.connection.listener.validity,
         };

@@ -1,81 +1,77 @@
-//! Step 5: who calls. The peer is proven by TLS; a bearer token adds verified claims.
+//! Step 5: who calls. The peer is proven by TLS; a token adds verified claims, if this peer and this request may use it.
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{DPOP, Normalised, spell_target};
 use super::refusal::Refusal;
-use crate::config::TokenRule;
+use crate::config::{DpopNonce, TokenRule};
 use crate::keys::{Missed, Wish};
+use crate::replay::Replay;
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_audit::hash::sha256;
-use postern_identity::token::{Claims, Issuer, TokenError};
+use postern_identity::pop::dpop::{self, DpopError, Nonce};
+use postern_identity::token::{Claims, TokenError};
 use postern_identity::{Principal, UnixTime, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// RFC 9449 §8.1.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// The caller of this request, as far as it is proven.
+///
+/// A proof of possession does not go further than here: neither policy nor the upstream sees it, unless the route
+/// ignores tokens, and then both go on as they came.
 pub(super) async fn identify(
-    exchange: &Exchange,
-    request: &Normalised,
+    exchange: &mut Exchange,
+    request: &mut Normalised,
     rule: TokenRule,
 ) -> Result<Principal, Refusal> {
-    let peer = Arc::clone(&exchange.connection.peer);
-    let claims = match (rule, bearer(request)?) {
-        (TokenRule::Ignored, _) | (TokenRule::Optional, None) => None,
-        (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (TokenRule::Required | TokenRule::Optional, Some(token)) => {
-            let verified = verify(exchange, token).await;
-            let metrics = &exchange.worker.metrics.keys;
-            match &verified {
-                Ok(_) => metrics.token_accepted(),
-                Err(refusal) => metrics.token_refused(refusal.code()),
-            }
-            Some(verified?)
-        }
-    };
-    let transaction = match request.transaction_token() {
-        None => None,
-        Some(token) => {
-            Some(transaction(exchange, token.to_str().map_err(|_| Refusal::TokenMalformed)?).await?)
-        }
-    };
-    let principal =
-        Principal::new(peer, claims).and_then(|principal| principal.with_transaction(transaction));
-    principal.map_err(|error| refusal(&error))
-}
-
-/// Whether an issuer of transaction tokens is known, by whose keys one could be verified.
-pub(super) fn takes_transactions(exchange: &Exchange) -> bool {
-    exchange.worker.snapshots.pin().tokens.issuers.iter().any(Issuer::is_of_transactions)
-}
-
-/// What a transaction token says. It is verified each time: what is remembered of bearer tokens must never answer for
-/// it, nor the other way round.
-async fn transaction(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refusal> {
-    let worker = &exchange.worker;
-    if compact.len() > exchange.connection.listener.limits.token_bytes_max {
-        return Err(Refusal::TokenTooLarge);
+    if rule == TokenRule::Ignored {
+        return alone(exchange);
     }
-    let now = worker.clock.unix_time();
-    let seen = Arc::clone(&worker.snapshots.pin().tokens);
-    let verified = with_fresh_keys(exchange, (&seen, now), |tokens| {
-        let keys = |issuer: usize| tokens.keys.get(issuer).cloned().flatten();
-        token::verify_transaction(compact, &tokens.issuers, &keys, now)
-    });
-    verified.await.map(Arc::new)
+    let proof = request.take_credential(&DPOP);
+    let principal = match (rule, credential(request)?) {
+        (TokenRule::Ignored | TokenRule::Optional, None) => return alone(exchange),
+        (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
+        (_, Some(credential)) => accept(exchange, request, credential, proof.as_ref()).await,
+    };
+    let metrics = &exchange.worker.metrics.keys;
+    match &principal {
+        Ok(_) => metrics.token_accepted(),
+        Err(refusal) => metrics.token_refused(refusal.code()),
+    }
+    principal
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1). The guard has made sure that there is one such
-/// header at most.
-fn bearer(request: &Normalised) -> Result<Option<&str>, Refusal> {
+/// The peer, and nothing that it says of anybody else.
+fn alone(exchange: &Exchange) -> Result<Principal, Refusal> {
+    Principal::new(Arc::clone(&exchange.connection.peer), None).map_err(|error| refusal(&error))
+}
+
+/// A token as it was brought.
+#[derive(Clone, Copy)]
+enum Credential<'a> {
+    /// RFC 6750 §2.1.
+    Bearer(&'a str),
+    /// RFC 9449 §7.1.
+    Dpop(&'a str),
+}
+
+/// The token of `Authorization`. The guard has made sure that there is one such header at most.
+fn credential(request: &Normalised) -> Result<Option<Credential<'_>>, Refusal> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
     let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
-    match value.split_once(' ') {
-        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("bearer") => Ok(None),
-        // RFC 6750 §2: a client uses one method. The one in the query is never read here, but the service might.
-        Some(_) if has_query_token(request.query().unwrap_or_default()) => Err(Refusal::TokenMultiple),
-        Some((_, token)) => Ok(Some(token)),
-        None => Ok(None),
+    let credential = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Credential::Bearer(token),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Credential::Dpop(token),
+        Some(_) | None => return Ok(None),
+    };
+    // RFC 6750 §2: a client uses one method. The one in the query is never read here, but the service might.
+    if has_query_token(request.query().unwrap_or_default()) {
+        return Err(Refusal::TokenMultiple);
     }
+    Ok(Some(credential))
 }
 
 /// Whether the query has an `access_token` (RFC 6750 §2.3), in whatever spelling a service would decode to it.
@@ -101,6 +97,76 @@ fn percent_decoded(name: &str) -> Vec<u8> {
     decoded
 }
 
+/// A token that verifies and that this caller may use. The second is asked for each request, however the first became
+/// known: what a token is bound to is a property of the connection or of the request that brings it.
+async fn accept(
+    exchange: &mut Exchange,
+    request: &Normalised,
+    credential: Credential<'_>,
+    proof: Option<&HeaderValue>,
+) -> Result<Principal, Refusal> {
+    let (Credential::Bearer(token) | Credential::Dpop(token)) = credential;
+    let claims = verify(exchange, token).await?;
+    // From here on it is known whose token it is. The record tells it also of one that is not the caller's to use.
+    exchange.note_claims(&claims);
+    let peer = Arc::clone(&exchange.connection.peer);
+    let principal = match (credential, proof) {
+        (Credential::Bearer(_), _) => Principal::new(peer, Some(claims)),
+        (Credential::Dpop(_), None) => return Err(Refusal::TokenDpopMissing),
+        (Credential::Dpop(_), Some(proof)) => {
+            let proof = prove(exchange, request, &claims, proof)?;
+            let principal = Principal::proven(peer, claims, &proof);
+            // Last, so that a proof is used up by its owner only.
+            if principal.is_ok() {
+                use_up(exchange, &proof)?;
+            }
+            principal
+        }
+    };
+    principal.map_err(|error| refusal(&error))
+}
+
+fn prove(
+    exchange: &Exchange,
+    request: &Normalised,
+    claims: &Claims,
+    proof: &HeaderValue,
+) -> Result<dpop::Proof, Refusal> {
+    let proof = proof.to_str().map_err(|_| Refusal::TokenDpopMalformed)?;
+    let now = exchange.worker.clock.unix_time();
+    let accepted;
+    let nonce = match exchange.connection.listener.dpop_nonce {
+        DpopNonce::None => Nonce::Any,
+        DpopNonce::Required => {
+            accepted = exchange.worker.nonces.accepted(now.as_secs());
+            Nonce::OneOf(&accepted)
+        }
+    };
+    let (method, uri) = (request.method().as_str(), request.target());
+    let target = dpop::Request { method, uri: &uri, spell: &spell_target, nonce };
+    let proven = dpop::verify(proof, claims, &target, now);
+    proven.map_err(|error: DpopError| Refusal::from_code(error.code()).unwrap_or(Refusal::TokenDpopMalformed))
+}
+
+impl Exchange {
+    /// Tells the caller what its next proof has to hold (RFC 9449 §8).
+    pub(super) fn give_nonce(&self, headers: &mut HeaderMap) {
+        let nonce = self.worker.nonces.current(self.worker.clock.unix_time().as_secs());
+        if let Ok(nonce) = HeaderValue::try_from(nonce) {
+            headers.insert(DPOP_NONCE, nonce);
+        }
+    }
+}
+
+fn use_up(exchange: &Exchange, proof: &dpop::Proof) -> Result<(), Refusal> {
+    let now_s = exchange.worker.clock.unix_time().as_secs();
+    match exchange.worker.replays.note(proof.replay_key(), proof.usable_until_s(), now_s) {
+        Replay::New => Ok(()),
+        Replay::Seen => Err(Refusal::TokenDpopReplayed),
+        Replay::NoRoom => Err(Refusal::LimitProofs),
+    }
+}
+
 async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refusal> {
     let worker = &exchange.worker;
     if compact.len() > exchange.connection.listener.limits.token_bytes_max {
@@ -118,7 +184,7 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
 }
 
 /// Verifies with the keys in force, and once more with newer ones where a key is missing.
-async fn with_fresh_keys(
+pub(super) async fn with_fresh_keys(
     exchange: &Exchange,
     (seen, now): (&Tokens, UnixTime),
     verify: impl Fn(&Tokens) -> Result<Claims, TokenError>,
@@ -145,7 +211,7 @@ fn check(compact: &str, tokens: &Tokens, now: UnixTime) -> Result<Claims, TokenE
     token::verify(compact, &tokens.issuers, &|issuer| tokens.keys.get(issuer).cloned().flatten(), now)
 }
 
-fn refusal(error: &TokenError) -> Refusal {
+pub(super) fn refusal(error: &TokenError) -> Refusal {
     Refusal::from_code(error.code()).unwrap_or(Refusal::TokenMalformed)
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Terms {
     pub(super) request_body: Option<Rc<BodyWatch>>,
     /// The token that it was permitted by.
     pub(super) claims: Option<Arc<Claims>>,
+    /// When the identity token of the workload that made the request ends.
+    pub(super) workload_until: Option<UnixTime>,
     /// What shows that its upstream is whom it has to be.
     pub(super) proof: Option<Rc<Proof>>,
     /// What becomes of it where that holds no more.
@@ -94,8 +96,10 @@ impl Progress {
         if self.cause.get().is_some() {
             return;
         }
-        if self.terms.claims.as_ref().is_some_and(|claims| is_over(claims, in_force.now)) {
+        if self.terms.claims.as_ref().is_some_and(|claims| is_over(claims.expires_at, in_force.now)) {
             self.end(End::Revoked, Refusal::TokenExpired);
+        } else if self.terms.workload_until.is_some_and(|until| is_over(until, in_force.now)) {
+            self.end(End::Revoked, Refusal::TokenWitTime);
         } else if self.is_invalid(now, in_force) {
             self.end(End::Revoked, Refusal::UpstreamIdentity);
         } else if now.saturating_duration_since(self.moved_at()) >= self.terms.idle_timeout {
@@ -138,8 +142,8 @@ impl Progress {
 }
 
 /// Clocks may be apart by as much as any issuer is allowed, or a token that was just accepted would end its exchange.
-fn is_over(claims: &Claims, unix_time: UnixTime) -> bool {
-    unix_time.as_secs() >= claims.expires_at.as_secs().saturating_add(LEEWAY_S_MAX)
+fn is_over(expires_at: UnixTime, unix_time: UnixTime) -> bool {
+    unix_time.as_secs() >= expires_at.as_secs().saturating_add(LEEWAY_S_MAX)
 }
 
 /// An answer that is looked after.

@@ -18,6 +18,8 @@ pub mod refusal;
 mod route;
 mod span;
 mod trailers;
+mod transaction;
+mod workload;
 
 pub(crate) use body::{BodyWatch, RequestBody};
 pub(crate) use deliver::ResponseBody;
@@ -37,13 +39,15 @@ use forward::forward;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use identify::identify;
-pub(crate) use normalise::GuardLimits;
 pub(crate) use normalise::may_carry_claim;
+pub(crate) use normalise::{GuardLimits, spell_target};
 use normalise::{Normalised, normalise};
 use postern_policy::Verdict;
 use refusal::Refused;
 use std::rc::Rc;
 use std::sync::Arc;
+use transaction::identify_transaction;
+use workload::identify_workload;
 
 /// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
 pub(crate) async fn serve(
@@ -103,19 +107,17 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
     request.take_off(&route.identity_headers);
-    if request.transaction_token().is_some() && !identify::takes_transactions(exchange) {
-        request.take_off_transaction_token();
-    }
-    let request = &*request;
     // A principal that causes nothing but refusals is not worth policy's time for a while.
     exchange.within_budget()?;
     // 5. Who calls, by certificate and by token.
     let principal = identify(exchange, request, route.tokens).await?;
+    identify_workload(exchange, request)?;
+    let principal = identify_transaction(exchange, request, principal).await?;
+    let request = &*request;
     // 7. The body, only where the policy in force reads it.
     let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
     let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
-    exchange.note_claims(principal);
     Ok(Judged { route, body, verdict })
 }
 

@@ -122,6 +122,7 @@ impl Exchange {
         let path_raw_sha256 = self.path_raw_sha256;
         let route = self.route.clone();
         let claims = self.claims.clone();
+        let workload = self.workload.clone();
         let evaluated = self.evaluation.as_ref().map(|e| (std::sync::Arc::clone(&e.policy), e.eval_ns));
         let pdp = evaluated.as_ref().map(|(policy, _)| &policy.pdp);
         let digest = evaluated.as_ref().map(|(policy, _)| policy.sha256);
@@ -135,6 +136,11 @@ impl Exchange {
                 fingerprint_sha256: Some(&connection.peer.fingerprint_sha256),
             }),
             token: claims.as_deref().map(token),
+            workload_token: workload.as_deref().map(|workload| audit::WorkloadTokenFacts {
+                spiffe_id: workload.spiffe_id.as_str(),
+                key_id: &workload.key_id,
+                token_sha256: &workload.token_sha256,
+            }),
             method: head.method,
             host: head.host,
             path: head.path,

@@ -6,6 +6,7 @@ use crate::config::Explain;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use postern_identity::pop::dpop;
 
 include!(concat!(env!("OUT_DIR"), "/refusal.rs"));
 
@@ -89,7 +90,7 @@ pub(crate) fn answer(
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
     if status_of(refused.refusal) == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, challenge(refused.refusal));
+        challenge(refused.refusal, headers);
     }
     response
 }
@@ -155,12 +156,40 @@ fn proxy_status(refusal: Refusal, explain: Explain) -> String {
     }
 }
 
-/// RFC 6750 §3: no error code where no credential came.
-fn challenge(refusal: Refusal) -> HeaderValue {
-    if refusal == Refusal::TokenMissing {
-        return HeaderValue::from_static("Bearer");
+/// RFC 6750 §3: no error code where no credential came. RFC 9449 §7.1: which proofs are taken, and an error of its own
+/// for one that is not right.
+fn challenge(refusal: Refusal, headers: &mut HeaderMap) {
+    let is_of_proof = matches!(
+        refusal,
+        Refusal::TokenDpopMalformed
+            | Refusal::TokenDpopSignature
+            | Refusal::TokenDpopRequest
+            | Refusal::TokenDpopTime
+            | Refusal::TokenDpopToken
+            | Refusal::TokenDpopKey
+            | Refusal::TokenDpopReplayed
+    );
+    let (bearer, dpop) = if refusal == Refusal::TokenDpopNonce {
+        (None, "DPoP error=\"use_dpop_nonce\", ")
+    } else if is_of_proof {
+        (None, "DPoP error=\"invalid_dpop_proof\", ")
+    } else if refusal == Refusal::TokenMissing {
+        (Some("Bearer"), "DPoP ")
+    } else {
+        (Some("Bearer error=\"invalid_token\""), "DPoP error=\"invalid_token\", ")
+    };
+    headers.remove(WWW_AUTHENTICATE);
+    if let Some(bearer) = bearer {
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(bearer));
     }
-    HeaderValue::from_static("Bearer error=\"invalid_token\"")
+    // A refusal of the peer has nothing to do with tokens; that it names `Bearer` is for RFC 9110 §15.5.2, which wants
+    // a challenge in every 401.
+    if refusal.code().starts_with("token.") {
+        let algorithms = dpop::algorithms().collect::<Vec<_>>().join(" ");
+        if let Ok(dpop) = HeaderValue::try_from(format!("{dpop}algs=\"{algorithms}\"")) {
+            headers.append(WWW_AUTHENTICATE, dpop);
+        }
+    }
 }
 
 fn status_of(refusal: Refusal) -> StatusCode {

@@ -5,3 +5,4 @@ pub mod identity;
 pub mod jwks;
 pub mod policy;
 pub mod watched_file;
+pub mod workload_bundles;

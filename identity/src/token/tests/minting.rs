@@ -16,9 +16,9 @@ enum Secret {
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
 }
 
-pub(super) struct Signer {
-    pub(super) algorithm: &'static str,
-    pub(super) jwk: Value,
+pub(crate) struct Signer {
+    pub(crate) algorithm: &'static str,
+    pub(crate) jwk: Value,
     secret: Secret,
 }
 
@@ -27,7 +27,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl Signer {
-    pub(super) fn es256(kid: &str) -> Self {
+    pub(crate) fn es256(kid: &str) -> Self {
         Self::ec(kid, "ES256", "P-256", &sig::ECDSA_P256_SHA256_FIXED_SIGNING)
     }
 
@@ -40,13 +40,13 @@ impl Signer {
         Self { algorithm, jwk, secret: Secret::Ec(pair) }
     }
 
-    pub(super) fn ed25519(kid: &str, algorithm: &'static str) -> Self {
+    pub(crate) fn ed25519(kid: &str, algorithm: &'static str) -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
         let jwk = json!({"kty": "OKP", "kid": kid, "crv": "Ed25519", "x": encode(pair.public_key())});
         Self { algorithm, jwk, secret: Secret::Ed(Box::new(pair)) }
     }
 
-    pub(super) fn rsa(kid: &str, algorithm: &'static str) -> Self {
+    pub(crate) fn rsa(kid: &str, algorithm: &'static str) -> Self {
         let how: &'static dyn RsaEncoding = match algorithm {
             "RS256" => &sig::RSA_PKCS1_SHA256,
             "RS384" => &sig::RSA_PKCS1_SHA384,
@@ -63,7 +63,7 @@ impl Signer {
         Self { algorithm, jwk, secret: Secret::Rsa(Box::new(pair), how) }
     }
 
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![
             Self::es256("a"),
             Self::ec("b", "ES384", "P-384", &sig::ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -77,7 +77,7 @@ impl Signer {
         all
     }
 
-    pub(super) fn mint(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn mint(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = match &self.secret {
             Secret::Ec(pair) => pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap().as_ref().to_vec(),
@@ -92,7 +92,7 @@ impl Signer {
     }
 
     /// The private scalar, to prove that a JWK with private parts is still only a public key here.
-    pub(super) fn secret_scalar(&self) -> Option<String> {
+    pub(crate) fn secret_scalar(&self) -> Option<String> {
         match &self.secret {
             Secret::Ec(pair) => {
                 let scalar = pair.private_key().as_be_bytes().ok()?;

@@ -42,13 +42,19 @@ pub(super) struct Mentions {
     query: bool,
     claims: bool,
     transaction: bool,
+    workload_token: bool,
 }
 
 impl Mentions {
     fn of(sources: &[&str]) -> Self {
         let word = |word: &str| sources.iter().any(|source| source.contains(word));
-        let (claims, transaction) = (word("claims"), word("transaction"));
-        Self { headers: word("headers"), query: word("query"), claims, transaction }
+        Self {
+            headers: word("headers"),
+            query: word("query"),
+            claims: word("claims"),
+            transaction: word("transaction"),
+            workload_token: word("workload_token"),
+        }
     }
 }
 
@@ -72,6 +78,7 @@ impl CedarPolicies {
             ("query", mentions.query),
             ("claims", mentions.claims),
             ("transaction", mentions.transaction),
+            ("workload_token", mentions.workload_token),
         ];
         parts.into_iter().filter(|(_, read)| *read).map(|(name, _)| format!("context.{name}")).collect()
     }

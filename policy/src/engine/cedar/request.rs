@@ -2,7 +2,7 @@
 use super::Mentions;
 use crate::engine::NoAnswer;
 use crate::engine::url;
-use crate::query::{Http, Query, TokenIssuer};
+use crate::query::{Http, Query, TokenIssuer, WorkloadToken};
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
@@ -21,6 +21,7 @@ pub(super) struct Names {
     headers: EntityTypeName,
     query: EntityTypeName,
     claims: EntityTypeName,
+    workload_token: EntityTypeName,
 }
 
 impl Names {
@@ -35,6 +36,7 @@ impl Names {
             headers: name("Headers")?,
             query: name("Query")?,
             claims: name("Claims")?,
+            workload_token: name("WorkloadToken")?,
         })
     }
 
@@ -85,6 +87,10 @@ pub(super) fn build(
                 members.push((name.to_owned(), entity));
             }
         }
+        if query.workload_token.is_some() {
+            let token = RestrictedExpression::new_entity_uid(uid(&names.workload_token, THIS));
+            members.push(member("workload_token", token));
+        }
         if mentions.headers {
             extra.push(headers(http, names)?);
         }
@@ -96,6 +102,9 @@ pub(super) fn build(
         }
         if let (Some(transaction), true) = (query.transaction, mentions.transaction) {
             extra.push(claims_entity(TRANSACTION, transaction, None, names)?);
+        }
+        if let (Some(token), true) = (&query.workload_token, mentions.workload_token) {
+            extra.push(workload_token(token, names)?);
         }
     }
     let failed = |error: &dyn std::error::Error| NoAnswer::Engine(error.to_string());
@@ -212,8 +221,18 @@ fn claims_entity(
         attributes.push(member("issuer", text(issuer.issuer)));
         attributes.extend(issuer.trust_domain.map(|domain| member("trust_domain", text(domain))));
     }
-    let tags = claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?))));
-    tagged(uid(&names.claims, id), attributes, tags.collect())
+    tagged(uid(&names.claims, id), attributes, tags(claims))
+}
+
+fn workload_token(token: &WorkloadToken<'_>, names: &Names) -> Result<Entity, NoAnswer> {
+    let attributes =
+        vec![member("spiffe_id", text(token.spiffe_id)), member("trust_domain", text(token.trust_domain))];
+    tagged(uid(&names.workload_token, THIS), attributes, tags(token.claims))
+}
+
+/// Every claim of which something can be said in Cedar.
+fn tags(claims: &serde_json::Map<String, serde_json::Value>) -> Vec<Member> {
+    claims.iter().filter_map(|(name, value)| Some((name.clone(), set(scalars(value)?)))).collect()
 }
 
 /// A scalar as one text, a list of scalars as many; anything deeper is not offered.

@@ -1,5 +1,5 @@
 use super::request::rfc3339_ms;
-use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer};
+use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -38,6 +38,7 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
         claims: None,
         token_issuer: None,
         transaction: None,
+        workload_token: None,
         route: "accounts",
         service: "bank",
     }
@@ -177,6 +178,26 @@ fn groups_come_from_the_bundle_and_unknown_callers_are_in_none() {
         let stranger = pdp.decide(&mut scratch, &query("spiffe://example.org/x", "GET", "/", &headers));
         assert_eq!((known.code, stranger.code), ("policy.allowed", "policy.denied"));
     }
+}
+
+#[test]
+fn a_workloads_own_token_is_offered_with_the_trust_domain_beside_its_claims() {
+    let pdp = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource) when {
+             context has workload_token && context.workload_token.trust_domain == "other.org" &&
+             context.workload_token.spiffe_id == "spiffe://other.org/batch" &&
+             context.workload_token.hasTag("team") && context.workload_token.getTag("team").contains("a") };"#,
+    )])
+    .unwrap();
+    let headers = Vec::new();
+    let claims = serde_json::from_str(r#"{"team": "a", "cnf": {"jwk": {}}}"#).unwrap();
+    let mut asked = query(WEB, "GET", "/", &headers);
+    assert_eq!(decide(&pdp, &asked).code, "policy.denied");
+    let (spiffe_id, trust_domain) = ("spiffe://other.org/batch", "other.org");
+    asked.workload_token = Some(WorkloadToken { spiffe_id, trust_domain, claims: &claims });
+    assert_eq!(decide(&pdp, &asked).code, "policy.allowed");
+    assert_eq!(pdp.reads(), ["context.workload_token"]);
 }
 
 #[test]

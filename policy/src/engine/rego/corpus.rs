@@ -70,6 +70,7 @@ fn the_whole_input_is_what_its_published_schema_says() {
         claims: Some(&claims),
         transaction: Some(&claims),
         token_issuer: Some(TokenIssuer { issuer: "spiffe://a", trust_domain: Some("a") }),
+        workload_token: None,
         route: "r",
         service: "s",
     };

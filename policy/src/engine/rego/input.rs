@@ -107,7 +107,7 @@ pub(super) fn build(query: &Query<'_>, parts: Parts) -> Result<Value, InputError
     version.put("ext_authz", "v3");
     version.put("encoding", "protojson");
     input.put("version", version);
-    input.put("postern", postern(query));
+    input.put("postern", postern(query)?);
     if let Some(id) = query.source.spiffe_id {
         input.put_text("source_principal", id);
     }
@@ -224,7 +224,7 @@ fn headers(method: &str, http: &Http<'_>, path: &str) -> Value {
     members.into()
 }
 
-fn postern(query: &Query<'_>) -> Value {
+fn postern(query: &Query<'_>) -> Result<Value, InputError> {
     let mut members = Members::default();
     members.put_text("action", query.action);
     members.put_text("route", query.route);
@@ -237,7 +237,14 @@ fn postern(query: &Query<'_>) -> Value {
         members.put_text("token_trust_domain", issuer.trust_domain.unwrap_or(""));
     }
     members.put("now_ns", query.now_ns);
-    members.into()
+    if let Some(token) = &query.workload_token {
+        let mut workload = Members::default();
+        workload.put_text("spiffe_id", token.spiffe_id);
+        workload.put_text("trust_domain", token.trust_domain);
+        workload.put("claims", value::of_members(token.claims)?);
+        members.put("workload_token", workload);
+    }
+    Ok(members.into())
 }
 
 fn strings(items: Vec<String>) -> Value {

@@ -1,4 +1,4 @@
-use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer};
+use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -58,6 +58,7 @@ fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body
         claims: None,
         token_issuer: None,
         transaction: None,
+        workload_token: None,
         route: "accounts",
         service: "bank",
     }
@@ -192,6 +193,20 @@ fn the_parts_that_a_policy_reads_are_found_through_imports_and_whole_references(
     reads_body("allow if input[\"parsed_body\"].x", true);
     reads_body("allow if { some k; input[k].x }", true);
     reads_body("allow if input.parsed_path[0] == \"x\"", false);
+}
+
+#[test]
+fn a_workloads_own_token_is_offered_with_the_trust_domain_beside_its_claims() {
+    let pdp = policy(
+        "allow if { w := input.postern.workload_token; w.spiffe_id == \"spiffe://other.org/batch\"; w.trust_domain == \"other.org\"; w.claims.team == \"a\" }",
+    );
+    let headers = fields(&[]);
+    let claims = serde_json::from_str(r#"{"team": "a"}"#).unwrap();
+    let mut query = get("/", None, &headers, Body::NotRead);
+    assert_eq!(decide(&pdp, &query).code, "policy.undefined");
+    let (spiffe_id, trust_domain) = ("spiffe://other.org/batch", "other.org");
+    query.workload_token = Some(WorkloadToken { spiffe_id, trust_domain, claims: &claims });
+    assert_eq!(decide(&pdp, &query).code, "policy.allowed");
 }
 
 #[test]

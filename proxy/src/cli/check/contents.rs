@@ -38,6 +38,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             KeySource::Url(source) | KeySource::Discovery(source) => roots(&key, source, &mut findings),
         }
     }
+    for (domain, path) in &config.workload_tokens.bundles {
+        wit_bundle(&member("workload_tokens.bundles", domain.as_str()), path, &mut findings);
+    }
     for bundle in &config.policy.bundles {
         let key = member("policy.bundles", &bundle.name);
         match &bundle.source {
@@ -195,6 +198,19 @@ fn key_set(key: &str, path: &Path, profile: &TokenProfile, findings: &mut Vec<Fi
                 findings.push(Finding::error(key, format!("`{path}`: {error}"), mend));
             }
         }
+    }
+}
+
+fn wit_bundle(key: &str, path: &Path, findings: &mut Vec<Finding>) {
+    let Some(content) = bytes(key, path, FILE_BYTES_MAX, findings) else { return };
+    let mend = "name the trust domain's SPIFFE bundle in JSON, with keys for the use `wit-svid`";
+    match KeySet::parse_wit_bundle(&content) {
+        Ok(keys) if keys.is_empty() => {
+            let what = format!("`{}` has no key for workload identity tokens", path.display());
+            findings.push(Finding::warning(key, what, mend));
+        }
+        Ok(_) => {}
+        Err(error) => findings.push(Finding::error(key, format!("`{}`: {error}", path.display()), mend)),
     }
 }
 

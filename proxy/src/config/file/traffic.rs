@@ -16,6 +16,20 @@ pub struct ListenerFile {
     /// What one caller may cost.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// Whether each DPoP proof has to hold a nonce that was given out here a few minutes ago, so that none can be made in advance; `none` is the default. A caller without one is told it.
+    #[serde(default)]
+    pub dpop_nonce: Option<DpopNonceFile>,
+}
+
+/// Whether proofs have to hold a nonce.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DpopNonceFile {
+    /// They need not.
+    None,
+    /// They do (RFC 9449 §9).
+    Required,
 }
 
 /// An inbound listener.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::token::SenderConstraint;
 use postern_identity::{RevocationMode, SpiffeId, TrustDomain};
 
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
     CrlModeFile, DiscoveryFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
-    TokenProfileFile, WorkloadApiFile,
+    SenderConstraintFile, TokenProfileFile, WorkloadApiFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -170,6 +171,12 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
         let mend = "use RS, PS or ES with 256, 384 or 512 (JWT-SVID §2.1)";
         context.error(&entry(&algorithms_key, place), "no JWT-SVID is signed with EdDSA", mend);
     }
+    let sender_constraint = match file.sender_constraint {
+        None | Some(SenderConstraintFile::None) => SenderConstraint::None,
+        Some(SenderConstraintFile::Mtls) => SenderConstraint::Mtls,
+        Some(SenderConstraintFile::Dpop) => SenderConstraint::Dpop,
+        Some(SenderConstraintFile::Any) => SenderConstraint::Any,
+    };
     let leeway = context.duration(&member(key, "leeway"), file.leeway.as_ref(), &rules::LEEWAY);
     let lifetime_max = match &file.lifetime_max {
         None => Duration::MAX,
@@ -183,6 +190,7 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
         profile: profile?,
         leeway,
         lifetime_max,
+        sender_constraint,
         freshness: freshness?,
     })
 }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_identity::RevocationMode;
+use postern_identity::token::SenderConstraint;
 
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Enforcement, IdentitySource, KeyFreshness, KeySource,
-    Plaintext, RetryOn, RevocationRule, StatusConfig, TokenProfile, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, Enforcement, IdentitySource, KeyFreshness,
+    KeySource, Plaintext, RetryOn, RevocationRule, StatusConfig, TokenProfile, TokenRule,
 };
 
 /// The least that is a configuration. Tests change a line of it.
@@ -381,6 +382,61 @@ fn a_route_only_raises_the_audit_mode_and_says_when_it_is_open() {
     );
     let config = taken(&least("upstream: app }", "upstream: app, audit: durable }"));
     assert_eq!(config.listeners[0].routes[0].audit_mode, AuditMode::Durable);
+}
+
+#[test]
+fn an_issuers_tokens_are_bound_as_it_is_written() {
+    for (written, meant) in [
+        ("", SenderConstraint::None),
+        (", sender_constraint: none", SenderConstraint::None),
+        (", sender_constraint: mtls", SenderConstraint::Mtls),
+        (", sender_constraint: dpop", SenderConstraint::Dpop),
+        (", sender_constraint: any", SenderConstraint::Any),
+    ] {
+        let issuer = ISSUER.replace("{ file: k.json }", &format!("{{ file: k.json }}{written}"));
+        assert_eq!(taken(&least("upstreams:", &issuer)).tokens[0].sender_constraint, meant, "{written}");
+    }
+}
+
+#[test]
+fn a_nonce_is_required_only_of_proofs_that_can_come() {
+    let required = "listeners:\n  app:\n    dpop_nonce: required\n";
+    check("listeners:\n  app:\n", required, "listeners.app.dpop_nonce", "no issuer");
+    let with_issuer = least("upstreams:", ISSUER);
+    for (written, meant) in [("none", DpopNonce::None), ("required", DpopNonce::Required)] {
+        let text = with_issuer.replace("listeners:\n  app:\n", &required.replace("required", written));
+        assert_eq!(taken(&text).listeners[0].dpop_nonce, meant);
+    }
+    assert_eq!(taken(&with_issuer).listeners[0].dpop_nonce, DpopNonce::None);
+}
+
+#[test]
+fn workload_tokens_are_asked_for_as_what_they_are() {
+    let with = |more: &str| {
+        format!(
+            "workload_tokens: {{ authorities: [\"https://a.test\"], bundles: {{ example.org: b.json }}{more} }}\nupstreams:"
+        )
+    };
+    let right = with(", incubating: true");
+    for (from, to, key, what) in [
+        ("true", "false", "workload_tokens.incubating", "incubating"),
+        ("\"https://a.test\"", "", "workload_tokens.authorities", "at least one"),
+        ("https://a.test", "https://a.test/", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://A.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://a.test:443", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "https://a.test/x", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "http://a.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("https://a.test", "a.test", "workload_tokens.authorities[0]", "one spelling"),
+        ("{ example.org: b.json }", "{}", "workload_tokens.bundles", "at least one"),
+        ("example.org: b", "Example.org: b", "workload_tokens.bundles.\"Example.org\"", "trust domain"),
+    ] {
+        assert!(right.contains(from), "{from}");
+        check("upstreams:", &right.replace(from, to), key, what);
+    }
+    let config = taken(&least("upstreams:", &right));
+    assert_eq!(config.workload_tokens.authorities, ["https://a.test"]);
+    assert_eq!(config.workload_tokens.bundles[0].0.as_str(), "example.org");
+    assert_eq!(taken(&least("upstreams:", "upstreams:")).workload_tokens, Default::default());
 }
 
 #[test]

@@ -7,12 +7,13 @@ use super::context::{Context, Reported};
 use super::identity::trust_domain;
 use super::routes;
 use crate::config::file::{
-    ConfigFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
+    ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
 };
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig, Validity,
+    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig,
+    Validity,
 };
 
 pub(super) fn listeners(
@@ -44,6 +45,7 @@ fn listener(
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
+    let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
     Ok(ListenerConfig {
         name: name?,
@@ -51,8 +53,26 @@ fn listener(
         address: address?,
         tls: tls?,
         limits,
+        dpop_nonce: dpop_nonce?,
         routes: routes?,
     })
+}
+
+fn dpop_nonce(
+    context: &mut Context<'_>,
+    key: &str,
+    written: Option<DpopNonceFile>,
+    file: &ConfigFile,
+) -> Result<DpopNonce, Reported> {
+    match written {
+        None | Some(DpopNonceFile::None) => Ok(DpopNonce::None),
+        Some(DpopNonceFile::Required) if file.tokens.is_empty() => Err(context.error(
+            key,
+            "no issuer is configured whose tokens could come with a proof",
+            "add one to `tokens` at the top, or leave this out",
+        )),
+        Some(DpopNonceFile::Required) => Ok(DpopNonce::Required),
+    }
 }
 
 fn tls(context: &mut Context<'_>, key: &str, file: &InboundFile) -> Result<ListenerTls, Reported> {

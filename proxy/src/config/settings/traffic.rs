@@ -27,8 +27,19 @@ pub struct ListenerConfig {
     pub tls: ListenerTls,
     /// What one caller may cost.
     pub limits: ListenerLimits,
+    /// Whether proofs of possession have to hold a nonce.
+    pub dpop_nonce: DpopNonce,
     /// Tried in this order; the first that matches is taken. At least one; names are unique.
     pub routes: Vec<RouteConfig>,
+}
+
+/// Whether DPoP proofs have to hold a nonce that was given out here (RFC 9449 §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DpopNonce {
+    /// They need not, and none is given out.
+    None,
+    /// They do.
+    Required,
 }
 
 /// How callers of a listener prove who they are.

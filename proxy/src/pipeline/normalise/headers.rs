@@ -54,6 +54,7 @@ const SINGLE: &[&str] = &[
     "content-range",
     "content-type",
     "date",
+    "dpop",
     "expect",
     "from",
     "grpc-encoding",
@@ -69,10 +70,21 @@ const SINGLE: &[&str] = &[
     "traceparent",
     "txn-token",
     "user-agent",
+    "workload-identity-token",
+    "workload-proof-token",
 ];
 
 /// Where a transaction token travels (draft-ietf-oauth-transaction-tokens).
 pub(super) const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
+
+/// The proof that goes with a token (RFC 9449 §4.1).
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+/// Who a workload says that it is (WIT-SVID §5).
+pub(crate) const WORKLOAD_IDENTITY: HeaderName = HeaderName::from_static("workload-identity-token");
+
+/// What it proves it with (draft-ietf-wimse-wpt).
+pub(crate) const WORKLOAD_PROOF: HeaderName = HeaderName::from_static("workload-proof-token");
 
 /// Whether a header of this name tells who calls, in any spelling that an application may take for it
 /// (`X_Spiffe_Id` reaches a CGI or WSGI application as `HTTP_X_SPIFFE_ID`).
@@ -174,7 +186,7 @@ pub(super) fn clean(
         client_cert = joined(headers.get_all(CLIENT_CERT).iter());
         drop_listed(headers);
     }
-    for secret in [AUTHORIZATION, COOKIE, TXN_TOKEN] {
+    for secret in [AUTHORIZATION, COOKIE, DPOP, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF] {
         // Keeps them out of debug output and of HPACK's table (RFC 7541 §7.1.3).
         if let Some(value) = headers.get_mut(secret) {
             value.set_sensitive(true);

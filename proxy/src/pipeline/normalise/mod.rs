@@ -14,7 +14,9 @@ mod path;
 mod tests;
 
 pub(crate) use error::GuardError;
-pub(crate) use headers::{is_identity_header, is_protected, may_carry_claim};
+pub(crate) use headers::{
+    DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
+};
 pub(crate) use hop_by_hop::guard_response;
 
 use crate::config::{IdentityHeaders, ListenerLimits};
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use std::borrow::Cow;
 
 /// What a request head may cost, on HTTP/1 and HTTP/2 alike.
@@ -153,6 +155,17 @@ impl Normalised {
         self.client_cert.as_ref()
     }
 
+    /// Scheme, authority and path: what a proof is made for.
+    pub(crate) fn target(&self) -> String {
+        format!("https://{}{}", self.authority(), self.path())
+    }
+
+    /// Takes away what proves something to us and to nobody else: whoever else reads it could only learn how to be the
+    /// caller for a while.
+    pub(crate) fn take_credential(&mut self, name: &HeaderName) -> Option<HeaderValue> {
+        self.headers.remove(name)
+    }
+
     /// HTTP/1.1 or HTTP/2, as the caller spoke it.
     pub(crate) fn version(&self) -> Version {
         self.version
@@ -172,6 +185,18 @@ impl Normalised {
         parts.headers = self.headers;
         parts
     }
+}
+
+/// The spelling of [`Normalised::target`] for a URI without query and fragment. What could not be a target here has
+/// none.
+pub(crate) fn spell_target(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))?;
+    let at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(at)?;
+    let authority = authority::canonical(authority).ok()?;
+    // RFC 9110 §4.2.3: no path is the root.
+    let path = path::canonical(if path.is_empty() { "/" } else { path }).ok()?;
+    Some(format!("{}://{authority}{path}", scheme.to_ascii_lowercase()))
 }
 
 /// What was seen of the head on the wire, where hyper does not show all of it.

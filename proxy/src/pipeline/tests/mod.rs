@@ -3,6 +3,7 @@ mod bodies;
 mod identity_headers;
 mod limits;
 mod peers;
+mod proofs;
 mod secure;
 mod shared;
 mod stalls;
@@ -10,6 +11,7 @@ mod token_refusals;
 mod tokens;
 mod transactions;
 mod validity;
+mod workloads;
 mod world;
 
 use serde_json::Value;

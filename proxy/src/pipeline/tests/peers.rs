@@ -75,6 +75,8 @@ where
 pub(super) struct Caller {
     pub(super) io: BoxIo,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    /// SHA-256 of the certificate that it presents.
+    pub(super) certificate_sha256: [u8; 32],
 }
 
 /// What an HTTP/2 caller sends.

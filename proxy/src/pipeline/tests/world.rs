@@ -7,6 +7,8 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::nonce::Nonces;
+use crate::replay::Replays;
 use crate::routing::Routing;
 use crate::state::{Pinned, Policy, Shared, Tokens, Trust};
 use crate::telemetry::metrics::MetricsPlan;
@@ -107,6 +109,7 @@ pub(super) struct World {
     log: Option<Log>,
     seat: Option<crate::recorder::Seat>,
     metrics: Arc<Metrics>,
+    replays: Arc<Replays>,
     upstream: Option<Upstream>,
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
     standings: crate::standing::Standings,
@@ -178,6 +181,7 @@ impl World {
             log: Some(log),
             seat: Some(seat),
             metrics,
+            replays: Arc::default(),
             upstream: None,
             arrivals: RefCell::default(),
             standings: Default::default(),
@@ -236,6 +240,12 @@ impl World {
         });
     }
 
+    /// Lets the worker remember this many proofs.
+    pub(super) fn with_replays_max(mut self, entries_max: usize) -> Self {
+        self.replays = Arc::new(Replays::new(entries_max));
+        self
+    }
+
     /// Gives the log other rings.
     pub(super) fn with_ring_bytes(mut self, ring_bytes: usize) -> Self {
         (self.log, self.seat) = (None, None);
@@ -280,6 +290,16 @@ impl World {
 
     /// One more caller, on a connection of its own.
     pub(super) async fn caller(&self) -> Caller {
+        let (tls, certificate_sha256) = self.caller_tls();
+        Caller { io: self.connect().await, tls: Arc::new(tls), certificate_sha256 }
+    }
+
+    /// A caller with the identity of another one, on a connection of its own.
+    pub(super) async fn same_caller(&self, caller: &Caller) -> Caller {
+        Caller { io: self.connect().await, tls: Arc::clone(&caller.tls), ..*caller }
+    }
+
+    async fn connect(&self) -> BoxIo {
         let (incoming, handle) = self.arrivals.borrow().clone().unwrap();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let accepted = Accepted {
@@ -290,7 +310,7 @@ impl World {
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();
-        Caller { io: Box::new(ours), tls: Arc::new(self.caller_tls()) }
+        Box::new(ours)
     }
 
     fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
@@ -315,6 +335,8 @@ impl World {
             connections: Default::default(),
             standings: self.standings.clone(),
             judged: self.judged.subscribe(),
+            replays: Arc::clone(&self.replays),
+            nonces: Arc::new(Nonces::new().unwrap()),
             in_progress: Default::default(),
             budgets: Default::default(),
             keys: KeyRequests::new(wishes, generation),
@@ -325,7 +347,8 @@ impl World {
         })
     }
 
-    fn caller_tls(&self) -> rustls::ClientConfig {
+    /// What a caller with a new SVID speaks TLS by, and the SHA-256 of its certificate.
+    fn caller_tls(&self) -> (rustls::ClientConfig, [u8; 32]) {
         let issued =
             self.ca.issue(&CALLER.parse().unwrap(), self.caller_ttl, self.clock.unix_time()).unwrap();
         let mut trust = TrustBundles::default();
@@ -333,7 +356,8 @@ impl World {
         let material = CallerMaterial(Arc::new(issued.svid().unwrap()), Arc::new(trust));
         let expected = ExpectedPeers::new(vec!["spiffe://example.org/app".parse().unwrap()], vec![]).unwrap();
         let time = Arc::new(crate::clock::TlsTime(Arc::clone(&self.clock) as Arc<dyn Clock>));
-        tls::client_config(Arc::new(material), expected, time).unwrap()
+        let certificate_sha256 = postern_audit::hash::sha256(issued.chain_der());
+        (tls::client_config(Arc::new(material), expected, time).unwrap(), certificate_sha256)
     }
 }
 
@@ -358,7 +382,9 @@ fn policy(rego: &str) -> Policy {
     let limits = BundleLimits::default();
     let bundle = PolicyBundle::open(&archive, &limits, &Signers::UnsignedAllowedForDevelopment).unwrap();
     let entry = Entry::Rego { path: "authz/decision".to_owned() };
-    let pdp = Pdp::load(&[("authz", bundle)], &entry, &PdpLimits::default()).unwrap();
+    // The engine's timer is for what goes wrong; a busy machine is not that.
+    let limits = PdpLimits { timeout: Duration::from_secs(20), ..PdpLimits::default() };
+    let pdp = Pdp::load(&[("authz", bundle)], &entry, &limits).unwrap();
     Policy { pdp, generation: 1, sha256: [7; 32], bundles: Vec::new() }
 }
 

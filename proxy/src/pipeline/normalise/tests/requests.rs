@@ -1,5 +1,5 @@
 //! Whole request heads, as the pipeline gives them to the guard.
-use super::super::{GuardError, Normalised, is_protected, normalise};
+use super::super::{GuardError, Normalised, is_protected, normalise, spell_target};
 use crate::config::ListenerLimits;
 use crate::listener::{HeadFault, RawHead};
 use http::{HeaderName, HeaderValue, Request, Version};
@@ -405,5 +405,47 @@ fn an_obligation_may_not_name_what_frames_or_identifies() {
     }
     for name in ["x-role", "authorization", "x-forwarded-prefix", "x-spiffe"] {
         assert!(!is_protected(name), "{name}");
+    }
+}
+
+#[test]
+fn a_target_that_somebody_writes_down_has_the_spelling_of_requests() {
+    for (written, spelled) in [
+        ("https://a.test/api/x", Some("https://a.test/api/x")),
+        ("HTTPS://A.Test:443/api/%78", Some("https://a.test/api/x")),
+        ("https://a.test.:8443/api/%c3%a9", Some("https://a.test:8443/api/%C3%A9")),
+        ("https://a.test", Some("https://a.test/")),
+        ("https://[::0:1]/x", Some("https://[::1]/x")),
+        ("https://a.test/api/", Some("https://a.test/api/")),
+        ("http://a.test/api/x", None),
+        ("//a.test/api/x", None),
+        ("/api/x", None),
+        ("https:/a.test/api/x", None),
+        ("https://", None),
+        ("https:///x", None),
+        ("https://u@a.test/x", None),
+        ("https://a.test:0443/x", None),
+        ("https://a.test/api/../x", None),
+        ("https://a.test/api%2fx", None),
+        ("https://a.test\\x/y", None),
+        (" https://a.test/x", None),
+        ("https://a.test/x ", None),
+        ("", None),
+    ] {
+        assert_eq!(spell_target(written).as_deref(), spelled, "{written}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(0x9449),
+        ..ProptestConfig::with_cases(2048)
+    })]
+
+    #[test]
+    fn a_targets_spelling_is_its_own_spelling(written in "[hH]ttps?://[a-cA-C.:0-9\\[\\]@%]{0,12}[/a-c%0-9A-Z.;~ é]{0,16}") {
+        if let Some(spelled) = spell_target(&written) {
+            prop_assert_eq!(spell_target(&spelled), Some(spelled));
+        }
     }
 }
