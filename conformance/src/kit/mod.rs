@@ -3,5 +3,6 @@
 pub(crate) mod certificates;
 pub(crate) mod handshake;
 pub(crate) mod proof;
+pub(crate) mod sidecar;
 pub(crate) mod token;
 pub(crate) mod workload;

@@ -8,15 +8,15 @@ mod transactions;
 use postern_identity::token::Claims;
 use serde_json::Value;
 
+use crate::Row;
 use crate::kit::token::{Refused, access};
-use crate::{Row, row};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = header::rows();
     rows.extend(claims::rows());
     rows.extend(keys::rows());
     rows.push(transactions::row());
-    rows.push(row("JT-18", "token and claim headers per route", "RFC 9700 §4.9").open("not tried here yet"));
+    rows.extend(super::open::jt());
     rows
 }
 

@@ -3,6 +3,7 @@
 mod js;
 mod jt;
 mod jt_pop;
+mod open;
 mod sid;
 mod tb;
 mod tl;
