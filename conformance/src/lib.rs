@@ -8,6 +8,8 @@
 mod kit;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod peers;
 mod report;
 mod rows;
 

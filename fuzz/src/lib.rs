@@ -127,12 +127,18 @@ fn compact_jws(input: &[u8]) {
     let issuer = Issuer::new("i".to_owned(), vec!["a".to_owned()], algorithms);
     let Ok(issuer) = issuer.and_then(|issuer| issuer.with_profile(Profile::Generic)) else { return };
     let empty = KeySet::parse(b"{\"keys\":[]}").ok().map(Arc::new);
-    assert!(token::verify(text, &[issuer], &|_| empty.clone(), now()).is_err());
+    let issuers = [issuer];
+    assert!(token::verify(text, &issuers, &|_| empty.clone(), now()).is_err());
+    assert!(token::verify_transaction(text, &issuers, &|_| empty.clone(), now()).is_err());
 }
 
 fn key_set(input: &[u8]) {
-    if let Ok(set) = KeySet::parse(input) {
+    for set in [KeySet::parse(input), KeySet::parse_spiffe_bundle(input)].into_iter().flatten() {
         assert!(set.len() <= token::KEYS_MAX);
+    }
+    // Metadata that do not say so belong to no issuer.
+    if token::jwks_uri(input, "https://i.example").is_ok() {
+        assert!(input.windows(7).any(|window| window == b"example" || window.contains(&b'\\')));
     }
 }
 

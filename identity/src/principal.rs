@@ -14,6 +14,8 @@ pub struct Principal {
     pub peer: Arc<Peer>,
     /// The claims of its token.
     pub claims: Option<Arc<Claims>>,
+    /// What a transaction token says of the call. It is not the caller's and proves nothing about it.
+    pub transaction: Option<Arc<Claims>>,
 }
 
 impl Principal {
@@ -28,7 +30,20 @@ impl Principal {
         if let Some(claims) = &claims {
             claims.check_binding(&peer, None)?;
         }
-        Ok(Self { peer, claims })
+        Ok(Self { peer, claims, transaction: None })
+    }
+
+    /// Adds the claims of a verified transaction token.
+    ///
+    /// # Errors
+    /// [`TokenError::Binding`] when it is bound to another certificate, [`TokenError::ProofMissing`] when it is bound to a
+    /// key.
+    pub fn with_transaction(mut self, transaction: Option<Arc<Claims>>) -> Result<Self, TokenError> {
+        if let Some(claims) = &transaction {
+            claims.check_binding(&self.peer, None)?;
+        }
+        self.transaction = transaction;
+        Ok(self)
     }
 
     /// The same with the proof of the key that the token is bound to (RFC 9449), which came with this request.
@@ -37,6 +52,6 @@ impl Principal {
     /// [`TokenError::Binding`] when the token is bound to another certificate, or the proof is for another token.
     pub fn proven(peer: Arc<Peer>, claims: Arc<Claims>, proof: &Proof) -> Result<Self, TokenError> {
         claims.check_binding(&peer, Some(proof))?;
-        Ok(Self { peer, claims: Some(claims) })
+        Ok(Self { peer, claims: Some(claims), transaction: None })
     }
 }

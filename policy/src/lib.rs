@@ -26,5 +26,5 @@ pub use bundle::{
 pub use engine::LoadError;
 pub use engine::cedar::CONTRACT_SCHEMA as CEDAR_CONTRACT_SCHEMA;
 pub use pdp::{Engine, Entry, Pdp, PdpLimits, Scratch};
-pub use query::{Body, Headers, Http, NoHeaders, Query, Source, WorkloadToken};
+pub use query::{Body, Headers, Http, NoHeaders, Query, Source, TokenIssuer, WorkloadToken};
 pub use verdict::{Decision, Obligations, PolicyId, Revision, Verdict};

@@ -19,12 +19,26 @@ pub struct Query<'a> {
     pub http: Option<Http<'a>>,
     /// The members of the verified token, if one was presented and held.
     pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    /// Who vouches for those members. They mean something only together with it (SPIFFE-ID §4.1.2).
+    pub token_issuer: Option<TokenIssuer<'a>>,
+    /// The members of the verified transaction token, if the call carried one: a statement about the call, not about
+    /// who makes it.
+    pub transaction: Option<&'a serde_json::Map<String, serde_json::Value>>,
     /// What the workload says of itself in a token of its own, where it has proven that the request is its own.
     pub workload_token: Option<WorkloadToken<'a>>,
     /// The name of the matched route.
     pub route: &'a str,
     /// The name of the service that the route belongs to.
     pub service: &'a str,
+}
+
+/// Who vouches for a token's claims, as verified: not what the token says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenIssuer<'a> {
+    /// The configured issuer.
+    pub issuer: &'a str,
+    /// For a JWT-SVID the trust domain that issued it.
+    pub trust_domain: Option<&'a str>,
 }
 
 /// The verified claims of a workload identity token, and who vouches for them. They mean something only together with

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 use postern_policy::{
     Body, BundleLimits, Decision, Entry, Headers, Http, Pdp, PdpLimits, PolicyBundle, Query, Scratch,
-    Signers, Source, Verdict,
+    Signers, Source, TokenIssuer, Verdict,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -118,6 +118,7 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
         body: Body::NotRead,
         size: 0,
     });
+    let issuer = case.claims.as_ref().and_then(|claims| claims.get("iss")?.as_str());
     let query = Query {
         now_ns,
         action,
@@ -131,6 +132,8 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
         destination: "127.0.0.1:8443".parse().unwrap(),
         http,
         claims: case.claims.as_ref(),
+        transaction: None,
+        token_issuer: issuer.map(|issuer| TokenIssuer { issuer, trust_domain: None }),
         workload_token: None,
         route: "route",
         service: "service",

@@ -190,6 +190,8 @@ fn check(program: &PathBuf, rule: &str) {
         destination: "127.0.0.1:2".parse().unwrap(),
         http: Some(http),
         claims: None,
+        token_issuer: None,
+        transaction: None,
         workload_token: None,
         route: "r",
         service: "s",

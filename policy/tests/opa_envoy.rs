@@ -91,6 +91,8 @@ fn decide(pdp: &Pdp, request: &Value) -> Verdict {
             size: 0,
         }),
         claims: None,
+        token_issuer: None,
+        transaction: None,
         workload_token: None,
         route: "r",
         service: "s",

@@ -33,10 +33,23 @@ pub struct Parts {
     pub unsigned_bundles: Vec<String>,
     /// Issuers without keys.
     pub keys_missing: Vec<String>,
+    /// Issuers whose keys cannot be fetched.
+    pub keys_failing: Vec<KeysFailing>,
     /// Why a newer configuration was refused.
     pub config_trouble: Option<String>,
     /// Routes that only observe.
     pub observing_routes: usize,
+}
+
+/// An issuer whose keys cannot be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysFailing {
+    /// Which.
+    pub issuer: String,
+    /// Why.
+    pub trouble: String,
+    /// When those in force become too old to be used, in seconds since the Unix epoch.
+    pub valid_until: Option<u64>,
 }
 
 impl Status {
@@ -102,6 +115,13 @@ impl Status {
 
     pub(crate) fn keys(&self, missing: Vec<String>) {
         self.change(|parts| parts.keys_missing = missing);
+    }
+
+    pub(crate) fn key_source(&self, issuer: &str, failing: Option<KeysFailing>) {
+        self.change(|parts| {
+            parts.keys_failing.retain(|of| of.issuer != issuer);
+            parts.keys_failing.extend(failing);
+        });
     }
 
     pub(crate) fn config_trouble(&self, trouble: Option<String>) {

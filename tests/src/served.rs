@@ -28,6 +28,7 @@ pub struct Served {
 #[derive(Debug)]
 struct State {
     document: Mutex<(usize, Bytes)>,
+    content_type: &'static str,
     asked: AtomicUsize,
 }
 
@@ -37,11 +38,19 @@ impl Served {
     /// # Panics
     /// When no port can be bound.
     pub fn start(document: Vec<u8>) -> Self {
+        Self::start_as("application/gzip", document)
+    }
+
+    /// Serves `document` at every path as of this type.
+    ///
+    /// # Panics
+    /// When no port can be bound.
+    pub fn start_as(content_type: &'static str, document: Vec<u8>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a non-blocking listener");
         let address = listener.local_addr().expect("an address");
-        let state =
-            Arc::new(State { document: Mutex::new((1, Bytes::from(document))), asked: AtomicUsize::new(0) });
+        let document = Mutex::new((1, Bytes::from(document)));
+        let state = Arc::new(State { document, content_type, asked: AtomicUsize::new(0) });
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&state);
         let thread = thread::Builder::new().name("served".to_owned()).spawn(move || {
@@ -108,7 +117,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(state.content_type));
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(ETAG, tag);
     }

@@ -177,6 +177,27 @@ impl Server {
         self.json(&["localauthority", "x509", "revoke", "-authorityID", id]);
     }
 
+    /// A JWT-SVID straight from the server.
+    pub fn mint_jwt(&self, path: &str, audience: &str) -> String {
+        let spiffe_id = format!("spiffe://{}{path}", self.trust_domain);
+        let minted = self.ask(&["jwt", "mint", "-spiffeID", &spiffe_id, "-audience", audience]);
+        minted.expect_code(0).out.trim().to_owned()
+    }
+
+    /// Prepares another JWT authority and makes it the one that signs; returns the id of the one before.
+    pub fn rotate_jwt_authority(&self) -> String {
+        let prepared = id_of(&self.json(&["localauthority", "jwt", "prepare"])["prepared_authority"]);
+        let before = self.json(&["localauthority", "jwt", "show"]);
+        self.json(&["localauthority", "jwt", "activate", "-authorityID", &prepared]);
+        id_of(&before["active"])
+    }
+
+    /// Taints and revokes a JWT authority.
+    pub fn revoke_jwt_authority(&self, id: &str) {
+        self.json(&["localauthority", "jwt", "taint", "-authorityID", id]);
+        self.json(&["localauthority", "jwt", "revoke", "-authorityID", id]);
+    }
+
     /// The serial number of the agent's own SVID.
     pub fn agent_serial(&self) -> String {
         self.json(&["agent", "list"])["agents"][0]["x509svid_serial_number"].to_string()

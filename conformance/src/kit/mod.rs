@@ -5,5 +5,7 @@ pub(crate) mod certificates;
 pub(crate) mod grpc;
 pub(crate) mod handshake;
 pub(crate) mod proof;
+pub(crate) mod sidecar;
+pub(crate) mod token;
 pub(crate) mod workload;
 pub(crate) mod workload_api;

@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use postern_identity::{IdError, Peer, SpiffeId};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 
 use crate::kit::certificates::{Ca, judge};
+use crate::kit::token::{ISSUER, Token, access, authority, stranger, svid};
 use crate::{Row, row};
 
 fn id(text: &str) -> Result<SpiffeId, IdError> {
@@ -52,7 +54,17 @@ fn whole() -> Vec<Row> {
         row("SID-09", "IDs up to 2048 bytes", "SPIFFE-ID §2.3 (O)")
             .accepts("2048 bytes", || id(&long(2048)))
             .refuses("2049 bytes", "2048", || id(&long(2049))),
-        row("SID-10", "claims belong to a domain", "SPIFFE-ID §4.1.2 (S)").open("not tried here yet"),
+        row("SID-10", "claims belong to a domain", "SPIFFE-ID §4.1.2 (S)")
+            .accepts("a JWT-SVID's claims say whose they are", || {
+                vouched(svid(), "spiffe://example.org", Some("example.org"))
+            })
+            .accepts("whatever its `iss` says", || {
+                vouched(svid().claim("iss", json!(ISSUER)), "spiffe://example.org", Some("example.org"))
+            })
+            .accepts("other tokens' claims are no trust domain's", || vouched(access(), ISSUER, None))
+            .refuses("another domain's key for the claim", "token.signature", || {
+                svid().keys(vec![authority(stranger(), "k1")]).verify()
+            }),
         row("SID-11", "SVIDs of defined types only", "SPIFFE-ID §3.3")
             .accepts("an X.509-SVID", || presented(|leaf, _| leaf))
             .refuses("a bare public key", "tls.svid.malformed", || presented(|_, key| key))
@@ -101,4 +113,11 @@ fn presented(choose: impl FnOnce(Vec<u8>, Vec<u8>) -> Vec<u8>) -> Result<Peer, S
     let public = key.subject_public_key_info();
     let leaf = ca.leaf_of(key, |_| {}).der.to_vec();
     judge(&[CertificateDer::from(choose(leaf, public))], &ca.bundles())
+}
+
+/// Who vouches for the claims of a token.
+fn vouched(token: Token, issuer: &str, domain: Option<&str>) -> Result<(), String> {
+    let claims = token.verify().map_err(|error| error.to_string())?;
+    let found = (claims.issuer.as_str(), claims.trust_domain.as_ref().map(|domain| domain.as_str()));
+    if found == (issuer, domain) { Ok(()) } else { Err(format!("{found:?} vouches for them")) }
 }

@@ -13,10 +13,8 @@ use crate::kit::certificates::{Ca, DOMAIN, ID, bundles};
 use crate::kit::handshake::{CALLER, Ends, World, connect, hear, hear_back};
 use crate::{Row, row};
 
-const OPEN: &str = "not tried here yet";
-
 pub(super) fn rows() -> Vec<Row> {
-    [proof(), resumption(), revisions(), versions()].into_iter().flatten().collect()
+    [proof(), super::open::tl(), resumption(), revisions(), versions()].into_iter().flatten().collect()
 }
 
 fn proof() -> Vec<Row> {
@@ -231,9 +229,6 @@ fn revisions() -> Vec<Row> {
                     world.connect_with(&client, &world.listener())
                 },
             ),
-        row("TL-04", "open connections are judged again", "(O)").open(OPEN),
-        row("TL-05", "no handshake with an expired SVID", "(O)").open(OPEN),
-        row("TL-06", "identity headers of callers are removed", "(O)").open(OPEN),
         row("TL-07", "no key is logged or shown", "(O)")
             .accepts("who we are, where an SVID is shown", || shown(ID.as_bytes()))
             .refuses("the private key, where an SVID is shown", "not shown", || {

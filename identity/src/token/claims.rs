@@ -1,4 +1,4 @@
-//! The inside of a token: the rules of its claims (RFC 7519 §4.1, RFC 9068 §2.2, JWT-SVID §3).
+//! The inside of a token: the rules of its claims (RFC 7519 §4.1, RFC 9068 §2.2, RFC 8693 §4.1, JWT-SVID §3).
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use rustls_pki_types::UnixTime;
 use serde_json::{Map, Number, Value};
 
 use super::issuer::{Issuer, Profile};
+use super::kubernetes;
 use super::verify::TokenError;
 use crate::id::{SpiffeId, TrustDomain};
 use crate::pop::dpop::Proof;
@@ -16,13 +17,19 @@ use crate::x509::chain::Peer;
 /// 9999-12-31T23:59:59Z. A later date is a mistake or an attack on somebody's arithmetic.
 const NUMERIC_DATE_MAX: f64 = 253_402_300_799.0;
 
+/// Actors of one token, inside one another (RFC 8693 §4.1). A longer chain is nobody's, and each is a level of nesting
+/// that somebody's policy walks through.
+const ACTORS_MAX: usize = 8;
+
 /// The claims of a token whose signature, issuer, audience and times are verified. Only [`super::verify`] makes them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Claims {
-    /// The verified issuer: `iss`, or for JWT-SVIDs the name under which the issuer is configured. A claim means
-    /// something only together with it (SPIFFE-ID §4.1.2).
+    /// The verified issuer: `iss`, or for JWT-SVIDs, whose `iss` means nothing, the name under which the issuer is
+    /// configured. A claim means something only together with it (SPIFFE-ID §4.1.2).
     pub issuer: String,
+    /// For a JWT-SVID the trust domain whose keys verified it; only that domain vouches for its claims.
+    pub trust_domain: Option<TrustDomain>,
     /// `sub`.
     pub subject: Option<String>,
     /// `exp`, without leeway, rounded down to a second.
@@ -91,6 +98,7 @@ pub(super) fn judge(
     let expires_at = check_times(claims, issuer, now)?;
     let subject = text(claims, "sub")?;
     text(claims, "jti")?;
+    check_actors(claims)?;
     match &issuer.profile {
         Profile::AccessToken => {
             for name in ["sub", "client_id", "jti"] {
@@ -100,6 +108,8 @@ pub(super) fn judge(
         }
         Profile::Generic => {}
         Profile::JwtSvid(trust_domain) => check_spiffe_subject(subject, trust_domain)?,
+        Profile::KubernetesServiceAccount => kubernetes::check(claims, subject)?,
+        Profile::TransactionToken => check_transaction(claims)?,
     }
     let binding = binding(claims)?;
     issuer.sender_constraint.check(&binding)?;
@@ -156,6 +166,33 @@ fn check_spiffe_subject(subject: Option<&str>, trust_domain: &TrustDomain) -> Re
     Ok(())
 }
 
+/// draft-ietf-oauth-transaction-tokens §5.2.
+fn check_transaction(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    for name in ["txn", "sub", "scope", "req_wl"] {
+        required(text(claims, name)?, name)?;
+    }
+    required(claims.get("iat"), "iat")?;
+    for name in ["tctx", "rctx"] {
+        if claims.get(name).is_some_and(|context| !context.is_object()) {
+            return Err(wrong_type(name));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 8693 §4.1: who acts for the subject, and for whom that one acts. Policy may read it; it is nobody's identity.
+fn check_actors(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    let mut actor = claims.get("act");
+    for _ in 0..ACTORS_MAX {
+        match actor {
+            None => return Ok(()),
+            Some(Value::Object(members)) => actor = members.get("act"),
+            Some(_) => return Err(wrong_type("act")),
+        }
+    }
+    if actor.is_some() { Err(claim("act", "names more than 8 actors")) } else { Ok(()) }
+}
+
 /// A proof that is not verified here must not be passed over: the token was issued on the condition that it is.
 fn binding(claims: &Map<String, Value>) -> Result<Binding, TokenError> {
     let Some(confirmation) = claims.get("cnf") else {
@@ -205,7 +242,10 @@ pub(crate) fn date(
     Ok(Some(seconds as u64))
 }
 
-fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+pub(super) fn text<'a>(
+    claims: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'a str>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -213,14 +253,14 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<Option
     }
 }
 
-fn required<T>(value: Option<T>, name: &'static str) -> Result<T, TokenError> {
+pub(super) fn required<T>(value: Option<T>, name: &'static str) -> Result<T, TokenError> {
     value.ok_or_else(|| claim(name, "is missing"))
 }
 
-fn wrong_type(name: &'static str) -> TokenError {
+pub(super) fn wrong_type(name: &'static str) -> TokenError {
     claim(name, "has the wrong type")
 }
 
-fn claim(name: &'static str, problem: &'static str) -> TokenError {
+pub(super) fn claim(name: &'static str, problem: &'static str) -> TokenError {
     TokenError::Claim { name, problem }
 }

@@ -100,8 +100,15 @@ impl Header {
         let typ = self.typ.as_ref().map(|typ| media_type(typ));
         match (profile, typ.as_deref()) {
             (Profile::AccessToken | Profile::Generic, Some("at+jwt"))
-            | (Profile::Generic, Some("jwt") | None) => Ok(()),
-            (Profile::AccessToken | Profile::Generic, _) => Err(wrong()),
+            | (Profile::TransactionToken, Some("txntoken+jwt"))
+            | (Profile::Generic | Profile::KubernetesServiceAccount, Some("jwt") | None) => Ok(()),
+            (
+                Profile::AccessToken
+                | Profile::Generic
+                | Profile::KubernetesServiceAccount
+                | Profile::TransactionToken,
+                _,
+            ) => Err(wrong()),
             (Profile::JwtSvid(_), _) => {
                 if let Some(name) = &self.foreign_member {
                     return Err(TokenError::Malformed(format!(

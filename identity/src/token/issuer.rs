@@ -14,6 +14,10 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// The largest token, in bytes, unless another limit is set.
 pub const TOKEN_BYTES_DEFAULT: usize = 8 * 1024;
 
+/// The longest life of a Kubernetes service account's token, in seconds, unless another limit is set. The kubelet renews
+/// them far more often; what lives longer is a token that somebody has made by hand.
+pub const KUBERNETES_LIFETIME_S_DEFAULT: u64 = 24 * 3600;
+
 /// What kind of token an issuer issues. It decides about the header, and about the claims that have to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -24,6 +28,14 @@ pub enum Profile {
     Generic,
     /// SVIDs of this trust domain (JWT-SVID): chosen by the subject's trust domain, not by `iss`.
     JwtSvid(TrustDomain),
+    /// Tokens of Kubernetes service accounts, as a cluster projects them into pods: `typ` is `JWT` or absent, `sub` is
+    /// the account that the claim `kubernetes.io` describes, `iat` is there, and no token lives longer than
+    /// [`KUBERNETES_LIFETIME_S_DEFAULT`] unless another limit is set.
+    KubernetesServiceAccount,
+    /// Transaction tokens (draft-ietf-oauth-transaction-tokens §5): `typ` is `txntoken+jwt`, and `txn`, `sub`, `scope`,
+    /// `req_wl`, `iat`, `aud` and `exp` are there. They say on whose behalf a chain of calls goes on; they are nobody's
+    /// credential, and [`super::verify`] takes none of them.
+    TransactionToken,
 }
 
 /// What the tokens of an issuer must be bound to, so that a stolen one is of no use. What a token says it is bound to is
@@ -147,6 +159,9 @@ impl Issuer {
         {
             return Err(IssuerError::Algorithm { algorithm: *algorithm, issuer: self.issuer });
         }
+        if profile == Profile::KubernetesServiceAccount {
+            self.lifetime_s_max = self.lifetime_s_max.or(Some(KUBERNETES_LIFETIME_S_DEFAULT));
+        }
         self.profile = profile;
         Ok(self)
     }
@@ -180,6 +195,24 @@ impl Issuer {
         }
         self.token_bytes_max = token_bytes_max;
         Ok(self)
+    }
+
+    /// Whether it issues transaction tokens, which are for [`super::verify_transaction`].
+    #[must_use]
+    pub fn is_of_transactions(&self) -> bool {
+        self.profile == Profile::TransactionToken
+    }
+
+    /// The trust domain whose SVIDs these are, for an issuer of JWT-SVIDs.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        match &self.profile {
+            Profile::JwtSvid(trust_domain) => Some(trust_domain),
+            Profile::AccessToken
+            | Profile::Generic
+            | Profile::KubernetesServiceAccount
+            | Profile::TransactionToken => None,
+        }
     }
 
     /// What its tokens must be bound to.

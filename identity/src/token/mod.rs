@@ -7,21 +7,24 @@
 mod algorithm;
 mod claims;
 mod compact;
+mod discovery;
 mod issuer;
 mod keys;
+mod kubernetes;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::Claims;
 pub(crate) use claims::date;
 pub(crate) use compact::{Compact, quote};
+pub use discovery::{DiscoveryError, METADATA_BYTES_MAX, jwks_uri};
 pub use issuer::{
-    Issuer, IssuerError, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, Profile, SenderConstraint, TOKEN_BYTES_DEFAULT,
-    TOKEN_BYTES_MAX,
+    Issuer, IssuerError, KUBERNETES_LIFETIME_S_DEFAULT, LEEWAY_S_DEFAULT, LEEWAY_S_MAX, Profile,
+    SenderConstraint, TOKEN_BYTES_DEFAULT, TOKEN_BYTES_MAX,
 };
 pub(crate) use keys::{Candidates, Key};
 pub use keys::{IgnoredKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySet, KeySetError};
-pub use verify::{TokenError, verify};
+pub use verify::{TokenError, verify, verify_transaction};
 
 #[cfg(test)]
 pub(crate) mod tests;

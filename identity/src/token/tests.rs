@@ -1,7 +1,9 @@
 //! One boundary, [`verify`]: a token in, claims or a code out.
 
+mod cookbook;
 mod keys;
 pub(crate) mod minting;
+mod profiles;
 mod properties;
 mod wycheproof;
 

@@ -154,6 +154,31 @@ pub fn verify(
     keys: &dyn Fn(usize) -> Option<Arc<KeySet>>,
     now: UnixTime,
 ) -> Result<Claims, TokenError> {
+    verify_with(compact, issuers, keys, (now, select))
+}
+
+/// Verifies a transaction token, on the terms of those issuers alone that have the profile
+/// [`Profile::TransactionToken`]. Its claims are a statement about the call, and nobody's identity.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_transaction(
+    compact: &str,
+    issuers: &[Issuer],
+    keys: &dyn Fn(usize) -> Option<Arc<KeySet>>,
+    now: UnixTime,
+) -> Result<Claims, TokenError> {
+    verify_with(compact, issuers, keys, (now, select_transaction))
+}
+
+type Select = for<'a> fn(&Map<String, Value>, &'a [Issuer]) -> Result<(usize, &'a Issuer), TokenError>;
+
+fn verify_with(
+    compact: &str,
+    issuers: &[Issuer],
+    keys: &dyn Fn(usize) -> Option<Arc<KeySet>>,
+    (now, select): (UnixTime, Select),
+) -> Result<Claims, TokenError> {
     let token = Compact::parse(compact)?;
     let members = token.claims()?;
     let (place, issuer) = select(&members, issuers)?;
@@ -174,7 +199,9 @@ pub fn verify(
     let mut token_sha256 = [0; 32];
     token_sha256.copy_from_slice(digest(&SHA256, compact.as_bytes()).as_ref());
     Ok(Claims {
-        issuer: issuer_name(&members).unwrap_or(&issuer.issuer).to_owned(),
+        // Equal to `iss` where the issuer was chosen by it; what a JWT-SVID says of its issuer is nobody's name.
+        issuer: issuer.issuer.clone(),
+        trust_domain: issuer.trust_domain().cloned(),
         subject: judged.subject,
         expires_at: judged.expires_at,
         key_id: token.header.key_id,
@@ -195,16 +222,41 @@ fn select<'a>(claims: &Map<String, Value>, issuers: &'a [Issuer]) -> Result<(usi
     let subject: Option<SpiffeId> =
         claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse().ok());
     let by_name = issuers.iter().enumerate().find(|(_, issuer)| match issuer.profile {
-        Profile::AccessToken | Profile::Generic => name == Some(issuer.issuer.as_str()),
-        Profile::JwtSvid(_) => false,
+        Profile::AccessToken | Profile::Generic | Profile::KubernetesServiceAccount => {
+            name == Some(issuer.issuer.as_str())
+        }
+        Profile::JwtSvid(_) | Profile::TransactionToken => false,
     });
     let by_subject = || {
         issuers.iter().enumerate().find(|(_, issuer)| match &issuer.profile {
             Profile::JwtSvid(domain) => subject.as_ref().is_some_and(|id| id.trust_domain() == domain),
-            Profile::AccessToken | Profile::Generic => false,
+            Profile::AccessToken
+            | Profile::Generic
+            | Profile::KubernetesServiceAccount
+            | Profile::TransactionToken => false,
         })
     };
-    match (by_name.or_else(by_subject), claims.get("iss")) {
+    found(by_name.or_else(by_subject), claims)
+}
+
+/// By `iss` too; one without `iss`, which a transaction token need not have, by being the only one.
+fn select_transaction<'a>(
+    claims: &Map<String, Value>,
+    issuers: &'a [Issuer],
+) -> Result<(usize, &'a Issuer), TokenError> {
+    let mut of_transactions = issuers.iter().enumerate().filter(|(_, issuer)| issuer.is_of_transactions());
+    let chosen = match claims.get("iss") {
+        None => of_transactions.next().filter(|_| of_transactions.next().is_none()),
+        Some(name) => of_transactions.find(|(_, issuer)| name.as_str() == Some(issuer.issuer.as_str())),
+    };
+    found(chosen, claims)
+}
+
+fn found<'a>(
+    chosen: Option<(usize, &'a Issuer)>,
+    claims: &Map<String, Value>,
+) -> Result<(usize, &'a Issuer), TokenError> {
+    match (chosen, claims.get("iss")) {
         (Some(found), _) => Ok(found),
         (None, Some(Value::String(name))) => Err(TokenError::Issuer(quote(name))),
         (None, Some(_)) => Err(TokenError::Claim { name: "iss", problem: "has the wrong type" }),

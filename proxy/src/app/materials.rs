@@ -43,9 +43,12 @@ pub(super) fn issuers(config: &Config) -> Result<Vec<Issuer>, StartError> {
 
 fn issuer(config: &IssuerConfig, token_bytes_max: usize) -> Result<Issuer, StartError> {
     let algorithms = config.algorithms.iter().map(|algorithm| self::algorithm(*algorithm)).collect();
-    let profile = match config.profile {
+    let profile = match &config.profile {
         TokenProfile::AccessToken => Profile::AccessToken,
         TokenProfile::Generic => Profile::Generic,
+        TokenProfile::JwtSvid(trust_domain) => Profile::JwtSvid(trust_domain.clone()),
+        TokenProfile::KubernetesServiceAccount => Profile::KubernetesServiceAccount,
+        TokenProfile::TransactionToken => Profile::TransactionToken,
     };
     let issuer = Issuer::new(config.issuer.clone(), config.audiences.clone(), algorithms)?
         .with_profile(profile)?

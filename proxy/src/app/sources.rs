@@ -2,15 +2,18 @@
 //! [`Control`](crate::control::Control).
 use super::{Parts, StartError};
 use crate::clock::{Clock, TlsTime};
-use crate::config::{self, BundleSource, FederationConfig, HttpSource, KeySource, RevocationRule};
+use crate::config::{
+    self, BundleSource, FederationConfig, HttpSource, IssuerConfig, KeySource, RevocationRule, TokenProfile,
+};
 use crate::control::{Update, trouble_of};
+use crate::keys::Wish;
 use crate::sources::fetch::Fetcher;
 use crate::sources::identity::federation::{self, FederationUpdate, Pace, Surroundings};
 use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
 use crate::sources::last_good::LastGood;
 use crate::sources::{jwks, policy, workload_bundles};
 use crate::state::Shared;
-use crate::status::Status;
+use crate::status::{KeysFailing, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
 use postern_identity::TrustDomain;
@@ -29,11 +32,12 @@ pub(super) struct Sources {
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
     kept: Kept,
     updates: mpsc::Sender<Update>,
-    wished: mpsc::Receiver<usize>,
+    wished: mpsc::Receiver<Wish>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     troubles: Vec<(String, watch::Receiver<SourceStatus>)>,
+    key_troubles: Vec<(String, watch::Receiver<jwks::KeyStatus>)>,
 }
 
 /// What was in force when the last process ended.
@@ -48,7 +52,7 @@ impl Sources {
     pub(super) fn new(
         parts: &Parts<'_>,
         updates: mpsc::Sender<Update>,
-        (wished, federation): (mpsc::Receiver<usize>, watch::Receiver<Vec<FederationConfig>>),
+        (wished, federation): (mpsc::Receiver<Wish>, watch::Receiver<Vec<FederationConfig>>),
     ) -> Result<Self, StartError> {
         let config = parts.config;
         let mut troubles = Vec::new();
@@ -60,11 +64,13 @@ impl Sources {
             Ok(policy::Source { name: bundle.name.clone(), origin, archive_bytes_max, status })
         });
         let bundles = bundles.collect::<Result<_, StartError>>()?;
-        let keys = config.tokens.iter().enumerate().map(|(issuer, of)| {
-            let source = key_source(&of.keys, &parts.clock)?;
-            let (status, _) = watch::channel(SourceStatus::Starting);
-            Ok(jwks::IssuerKeys { issuer, source, freshness: jwks::Freshness::default(), status })
+        let mut key_troubles = Vec::new();
+        let keys = config.tokens.iter().enumerate().map(|(place, of)| {
+            let (keys, trouble) = issuer_keys(place, of, parts)?;
+            key_troubles.push((of.issuer.clone(), trouble));
+            Ok(keys)
         });
+        let keys = keys.collect::<Result<_, StartError>>()?;
         let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let last_good = LastGood::new(config.policy.last_good_directory.clone());
         let federated = LastGood::of(config.identity.federation_directory.clone(), "json");
@@ -72,7 +78,7 @@ impl Sources {
             identity: identity_source(&config.identity),
             federation: (federation, federated, parts.shared.clone(), config.identity.revocation),
             bundles,
-            keys: keys.collect::<Result<_, StartError>>()?,
+            keys,
             workload_bundles: config.workload_tokens.bundles.clone(),
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
             updates,
@@ -81,6 +87,7 @@ impl Sources {
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
             troubles,
+            key_troubles,
         })
     }
 
@@ -110,6 +117,9 @@ impl Sources {
         for (name, trouble) in self.troubles {
             let (status, metrics) = (Arc::clone(&self.status), Arc::clone(&self.metrics));
             local.spawn_local(watch_policy(name, trouble, status, metrics));
+        }
+        for (issuer, trouble) in self.key_troubles {
+            local.spawn_local(watch_keys(issuer, trouble, Arc::clone(&self.status)));
         }
         let (read, mut workload_keys) = mpsc::channel(4);
         local.spawn_local(workload_bundles::run(self.workload_bundles, read));
@@ -216,6 +226,19 @@ async fn watch_policy(
     }
 }
 
+/// Keys that cannot be fetched say so in readiness, whether or not older ones are in force.
+async fn watch_keys(issuer: String, mut trouble: watch::Receiver<jwks::KeyStatus>, status: Arc<Status>) {
+    while trouble.changed().await.is_ok() {
+        let now = trouble.borrow_and_update().clone();
+        let failing = trouble_of(&now.source).map(|trouble| KeysFailing {
+            issuer: issuer.clone(),
+            trouble,
+            valid_until: now.valid_until.map(|until| until.as_secs()),
+        });
+        status.key_source(&issuer, failing);
+    }
+}
+
 fn origin(source: &BundleSource, clock: &Arc<dyn Clock>) -> Result<policy::Origin, StartError> {
     Ok(match source {
         BundleSource::Directory { path, poll_interval } => {
@@ -230,12 +253,53 @@ fn origin(source: &BundleSource, clock: &Arc<dyn Clock>) -> Result<policy::Origi
     })
 }
 
-fn key_source(source: &KeySource, clock: &Arc<dyn Clock>) -> Result<jwks::KeySource, StartError> {
-    Ok(match source {
+fn issuer_keys(
+    place: usize,
+    of: &IssuerConfig,
+    parts: &Parts<'_>,
+) -> Result<(jwks::IssuerKeys, watch::Receiver<jwks::KeyStatus>), StartError> {
+    let starting = jwks::KeyStatus { source: SourceStatus::Starting, valid_until: None };
+    let (status, trouble) = watch::channel(starting);
+    let fetched_from = match &of.keys {
+        KeySource::File(_) => None,
+        KeySource::Url(server) | KeySource::Discovery(server) => Some(&server.url),
+    };
+    let directory = of.freshness.last_good_directory.as_ref();
+    let last_good = directory.zip(fetched_from);
+    let keys = jwks::IssuerKeys {
+        issuer: place,
+        name: of.issuer.clone(),
+        source: key_source(of, &parts.clock)?,
+        document: match of.profile {
+            TokenProfile::JwtSvid(_) => jwks::Document::SpiffeBundle,
+            TokenProfile::AccessToken
+            | TokenProfile::Generic
+            | TokenProfile::KubernetesServiceAccount
+            | TokenProfile::TransactionToken => jwks::Document::Jwks,
+        },
+        freshness: jwks::Freshness {
+            refresh: of.freshness.refresh_interval,
+            stale_max: of.freshness.stale_max,
+            ..jwks::Freshness::default()
+        },
+        last_good: last_good.map(|(directory, url)| jwks::LastGood::new(directory, &of.issuer, url)),
+        status,
+        metrics: parts.metrics.keys.clone(),
+    };
+    Ok((keys, trouble))
+}
+
+fn key_source(of: &IssuerConfig, clock: &Arc<dyn Clock>) -> Result<jwks::KeySource, StartError> {
+    Ok(match &of.keys {
         KeySource::File(path) => jwks::KeySource::File(path.clone()),
         KeySource::Url(server) => {
             jwks::KeySource::Url { url: server.url.clone(), fetcher: fetcher(server, clock)? }
         }
+        KeySource::Discovery(server) => jwks::KeySource::Discovery {
+            issuer: of.issuer.clone(),
+            url: server.url.clone(),
+            fetcher: fetcher(server, clock)?,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::log::{Condition, LogHandle};
 use crate::state::{LoadedBundle, Shared};
-use crate::status::Status;
+use crate::status::{KeysFailing, Status};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,10 +68,7 @@ impl StatusView for View {
             (None, None) => Err("no policy bundle yet".to_owned()),
         };
         // A missing key set refuses the tokens of one issuer with 503; the sidecar serves all others.
-        let keys = match parts.keys_missing.as_slice() {
-            [] => Ok("of every issuer".to_owned()),
-            missing => Ok(format!("none yet of: {}", missing.join(", "))),
-        };
+        let keys = Ok(keys(&parts.keys_missing, &parts.keys_failing, now_s));
         let config = match parts.config_trouble {
             None => Ok("as read last".to_owned()),
             Some(trouble) => Ok(format!("the last reload was refused: {trouble}")),
@@ -169,6 +166,22 @@ fn federation(count: usize, overruled: &[String], troubles: &[(String, String)])
 }
 
 /// What the configuration leaves open on purpose: nobody should have to find that out from traffic.
+/// Whose keys there are, and for how long where they cannot be fetched.
+fn keys(missing: &[String], failing: &[KeysFailing], now_s: u64) -> String {
+    let mut remarks = Vec::new();
+    if !missing.is_empty() {
+        remarks.push(format!("none of: {}", missing.join(", ")));
+    }
+    remarks.extend(failing.iter().map(|of| match of.valid_until {
+        Some(until) => {
+            let left_s = until.saturating_sub(now_s);
+            format!("those of {} are stale, for another {left_s} s: {}", of.issuer, of.trouble)
+        }
+        None => format!("{}: {}", of.issuer, of.trouble),
+    }));
+    if remarks.is_empty() { "of every issuer".to_owned() } else { remarks.join("; ") }
+}
+
 fn exceptions(unsigned: &[String], observing: usize) -> String {
     let mut named = Vec::new();
     if !unsigned.is_empty() {

@@ -82,28 +82,37 @@ pub struct ConfigFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IssuerFile {
-    /// Exact value of the `iss` claim.
+    /// Exact value of the `iss` claim; for `profile: jwt_svid` the trust domain, like `spiffe://example.org`.
     pub issuer: String,
     /// Accepted values of the `aud` claim: a token names at least one.
     pub audiences: Vec<String>,
     /// Accepted signature algorithms: ES256, ES384, ES512, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512.
     #[cfg_attr(test, schemars(with = "Vec<schema::Algorithm>"))]
     pub algorithms: Vec<String>,
-    /// Where the issuer's public keys (JWKS) come from.
+    /// Where the issuer's public keys come from: a JWKS, or for `profile: jwt_svid` a SPIFFE bundle document.
     pub keys: KeysFile,
-    /// Rule for the `typ` header: `access_token` wants `at+jwt` (RFC 9068), `generic`, the default, also takes `JWT` and none.
+    /// What kind of token it is: `access_token`, the default, wants `at+jwt` and the claims of RFC 9068; `generic` also takes `JWT` and none; `jwt_svid` is SPIFFE's; `k8s_sa` is that of a Kubernetes service account; `txn_token` is a transaction token in the header `txn-token`, which is taken off where no such issuer is named.
     #[serde(default)]
     pub profile: Option<TokenProfileFile>,
     /// Tolerated difference of clocks.
     #[serde(default)]
     pub leeway: Option<String>,
-    /// Longest accepted time between `iat` and `exp`. Without it, not restricted.
+    /// Longest accepted time between `iat` and `exp`. Without it, not restricted; with `profile: k8s_sa`, a day.
     #[serde(default)]
     pub lifetime_max: Option<String>,
     /// What its tokens must be bound to, so that a stolen one is of no use; `none` is the default. What a token says it is bound to is asked for in any case.
     #[serde(default)]
     pub sender_constraint: Option<SenderConstraintFile>,
-    /// What the certificate of the key server must chain to; `system` is the default. Only with `keys: { url: … }`.
+    /// How often keys are fetched when their server does not ask for it sooner. Not with `keys: { file: … }`.
+    #[serde(default)]
+    pub refresh_interval: Option<String>,
+    /// How long keys stay in force that cannot be fetched again; then tokens are answered with 503. Not with `keys: { file: … }`.
+    #[serde(default)]
+    pub stale_max: Option<String>,
+    /// A folder where the keys fetched last are kept for a start without their server, for `stale_max` at most. Without it, none are kept. Not with `keys: { file: … }`.
+    #[serde(default)]
+    pub last_good_directory: Option<String>,
+    /// What the certificate of the key server must chain to; `system` is the default. Not with `keys: { file: … }`.
     #[serde(default)]
     pub trust_roots: Option<TrustRootsFile>,
     /// Where a plain `http://` key URL may lead; `loopback_only` is the default.
@@ -116,21 +125,35 @@ pub struct IssuerFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum KeysFile {
-    /// A JWKS that is fetched and kept fresh.
+    /// Keys that are fetched and kept fresh.
     Url(String),
-    /// A JWKS in a file, watched for change.
+    /// Keys in a file, watched for change.
     File(String),
+    /// Keys at the `jwks_uri` of the issuer's own metadata (OpenID Connect Discovery); both are fetched and kept fresh.
+    Discovery(DiscoveryFile),
 }
 
-/// Rule for the `typ` header of a token.
+/// Everything there is to know stands in `issuer`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DiscoveryFile {}
+
+/// What kind of token an issuer issues.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenProfileFile {
-    /// `at+jwt` (RFC 9068).
+    /// An OAuth access token: `typ` is `at+jwt`, with the claims of RFC 9068.
     AccessToken,
-    /// `at+jwt`, `JWT` or none.
+    /// Any JWT: `typ` is `at+jwt`, `JWT` or absent.
     Generic,
+    /// A JWT-SVID of the trust domain that `issuer` names.
+    JwtSvid,
+    /// A token of a Kubernetes service account.
+    K8sSa,
+    /// A transaction token: verified in the header `txn-token`, and never a credential.
+    TxnToken,
 }
 
 /// What tokens must be bound to.

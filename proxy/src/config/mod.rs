@@ -26,11 +26,11 @@ pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
-    IdentityHeaders, IdentitySource, IssuerConfig, KeySource, ListenerConfig, ListenerLimits, ListenerTls,
-    LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog, RetryConfig,
-    RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm,
-    TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol, UpstreamTls,
-    Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
+    IdentityHeaders, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits,
+    ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog,
+    RetryConfig, RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig,
+    TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
+    UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

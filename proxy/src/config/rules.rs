@@ -50,6 +50,8 @@ macro_rules! rules {
 rules! { DURATIONS: Duration {
     LEEWAY = duration("tokens[].leeway", 5 * SECOND, 0, 120 * SECOND);
     LIFETIME_MAX = duration("tokens[].lifetime_max", 3650 * DAY, MINUTE, 3650 * DAY);
+    KEY_REFRESH_INTERVAL = duration("tokens[].refresh_interval", 5 * MINUTE, MINUTE, DAY);
+    KEY_STALE_MAX = duration("tokens[].stale_max", DAY, MINUTE, 30 * DAY);
     DIRECTORY_POLL_INTERVAL = duration("policy.bundles.<name>.source.directory.poll_interval", SECOND, 100 * MS, HOUR);
     LONG_POLL = duration("policy.bundles.<name>.source.http.long_poll", 0, 0, 10 * MINUTE);
     HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
@@ -79,7 +81,7 @@ rules! { SIZES: u64 {
     BODY_BYTES_MAX = number("listeners.<name>.limits.body_bytes_max", 64 * MIB, 0, 1024 * GIB);
     POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
     POLICY_BODIES_BYTES_MAX = number("listeners.<name>.limits.policy_bodies_bytes_max", 64 * MIB, 0, 64 * GIB);
-    TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 64 * KIB);
+    TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 16 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
     SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);
 } }

@@ -96,15 +96,15 @@ pub struct WorkloadTokens {
 /// One issuer of bearer tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerConfig {
-    /// Exact value of the `iss` claim.
+    /// Exact value of the `iss` claim; for JWT-SVIDs the trust domain as a SPIFFE ID.
     pub issuer: String,
     /// Accepted values of `aud`; a token must name at least one of them. Never empty.
     pub audiences: Vec<String>,
     /// Accepted signature algorithms. Never empty.
     pub algorithms: Vec<TokenAlgorithm>,
-    /// Where the issuer's public keys (JWKS) come from.
+    /// Where the issuer's public keys come from.
     pub keys: KeySource,
-    /// Which rule holds for the token's `typ` header.
+    /// What kind of token it issues.
     pub profile: TokenProfile,
     /// Tolerated clock difference for `exp`, `nbf` and `iat`; at most 120 s.
     pub leeway: Duration,
@@ -112,6 +112,19 @@ pub struct IssuerConfig {
     pub lifetime_max: Duration,
     /// What its tokens must be bound to.
     pub sender_constraint: SenderConstraint,
+    /// How keys are kept fresh that are fetched.
+    pub freshness: KeyFreshness,
+}
+
+/// How the keys of one issuer are kept fresh. Keys in a file have no age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFreshness {
+    /// How often they are fetched when the answer does not ask for it sooner.
+    pub refresh_interval: Duration,
+    /// How long they stay in force when they cannot be fetched again.
+    pub stale_max: Duration,
+    /// Where those fetched last are kept for an offline start.
+    pub last_good_directory: Option<PathBuf>,
 }
 
 /// Signature algorithms a token may be signed with (RFC 7518 §3.1, RFC 8037). `none` and HMAC are
@@ -173,13 +186,19 @@ impl TokenAlgorithm {
     }
 }
 
-/// Which kind of token an issuer mints; it decides the rule for the `typ` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which kind of token an issuer mints.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenProfile {
     /// An OAuth 2.0 access token: `typ` must be `at+jwt` (RFC 9068 §4).
     AccessToken,
     /// Any JWT: `typ` is `JWT`, `at+jwt` or absent.
     Generic,
+    /// A JWT-SVID of this trust domain; its keys come in a SPIFFE bundle document.
+    JwtSvid(TrustDomain),
+    /// The token of a Kubernetes service account.
+    KubernetesServiceAccount,
+    /// A transaction token, in a header of its own.
+    TransactionToken,
 }
 
 /// Where an issuer's key set (JWKS, RFC 7517 §5) comes from.
@@ -187,6 +206,8 @@ pub enum TokenProfile {
 pub enum KeySource {
     /// Fetched and kept fresh.
     Url(HttpSource),
+    /// Wherever the issuer's metadata at this URL say.
+    Discovery(HttpSource),
     /// A file, watched for change.
     File(PathBuf),
 }

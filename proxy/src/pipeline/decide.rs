@@ -7,7 +7,7 @@ use crate::listener::Connection;
 use crate::routing::Route;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Body, Headers, Http, Query, Source, Verdict, WorkloadToken};
+use postern_policy::{Body, Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -59,6 +59,11 @@ pub(super) fn decide(
         destination: connection.local,
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
+        transaction: principal.transaction.as_ref().map(|claims| &claims.members),
+        token_issuer: principal.claims.as_ref().map(|claims| TokenIssuer {
+            issuer: &claims.issuer,
+            trust_domain: claims.trust_domain.as_ref().map(postern_identity::TrustDomain::as_str),
+        }),
         workload_token: workload.as_deref().map(|workload| WorkloadToken {
             spiffe_id: workload.spiffe_id.as_str(),
             trust_domain: workload.spiffe_id.trust_domain().as_str(),

@@ -3,6 +3,7 @@ use super::exchange::Exchange;
 use super::normalise::{DPOP, Normalised, spell_target};
 use super::refusal::Refusal;
 use crate::config::{DpopNonce, TokenRule};
+use crate::keys::{Missed, Wish};
 use crate::replay::Replay;
 use crate::state::Tokens;
 use http::header::AUTHORIZATION;
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_audit::hash::sha256;
 use postern_identity::pop::dpop::{self, DpopError, Nonce};
 use postern_identity::token::{Claims, TokenError};
-use postern_identity::{Principal, token};
+use postern_identity::{Principal, UnixTime, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -61,11 +62,39 @@ enum Credential<'a> {
 fn credential(request: &Normalised) -> Result<Option<Credential<'_>>, Refusal> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
     let value = value.to_str().map_err(|_| Refusal::TokenMalformed)?;
-    Ok(match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(Credential::Bearer(token)),
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Some(Credential::Dpop(token)),
-        Some(_) | None => None,
+    let credential = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Credential::Bearer(token),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("dpop") => Credential::Dpop(token),
+        Some(_) | None => return Ok(None),
+    };
+    // RFC 6750 §2: a client uses one method. The one in the query is never read here, but the service might.
+    if has_query_token(request.query().unwrap_or_default()) {
+        return Err(Refusal::TokenMultiple);
+    }
+    Ok(Some(credential))
+}
+
+/// Whether the query has an `access_token` (RFC 6750 §2.3), in whatever spelling a service would decode to it.
+fn has_query_token(query: &str) -> bool {
+    query.split(['&', ';']).any(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        name.len() <= 3 * ACCESS_TOKEN.len() && percent_decoded(name).eq_ignore_ascii_case(ACCESS_TOKEN)
     })
+}
+
+const ACCESS_TOKEN: &[u8] = b"access_token";
+
+fn percent_decoded(name: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = name.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| *byte == b'%');
+        let escaped =
+            digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        decoded.push(escaped.unwrap_or(*byte));
+        rest = after.get(if escaped.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    decoded
 }
 
 /// A token that verifies and that this caller may use. The second is asked for each request, however the first became
@@ -148,28 +177,41 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
     if let Some(claims) = worker.tokens.borrow_mut().get(compact, &seen, now.as_secs()) {
         return Ok(claims);
     }
-    let claims = match check(compact, &seen, now) {
-        Err(error) => match error.unknown_key() {
-            None => return Err(refusal(&error)),
-            // The issuer may have rotated its keys a moment ago.
-            Some(issuer) => {
-                worker.keys.refresh(issuer, seen.generation).await;
-                let newest = Arc::clone(&worker.snapshots.pin().tokens);
-                check(compact, &newest, now).map_err(|error| refusal(&error))?
-            }
-        },
-        Ok(claims) => claims,
-    };
+    let claims = with_fresh_keys(exchange, (&seen, now), |tokens| check(compact, tokens, now)).await?;
     let claims = Arc::new(claims);
     worker.tokens.borrow_mut().insert(&seen, Arc::clone(&claims), now.as_secs());
     Ok(claims)
 }
 
-fn check(compact: &str, tokens: &Tokens, now: rustls_pki_types::UnixTime) -> Result<Claims, TokenError> {
+/// Verifies with the keys in force, and once more with newer ones where a key is missing.
+pub(super) async fn with_fresh_keys(
+    exchange: &Exchange,
+    (seen, now): (&Tokens, UnixTime),
+    verify: impl Fn(&Tokens) -> Result<Claims, TokenError>,
+) -> Result<Claims, Refusal> {
+    let worker = &exchange.worker;
+    let error = match verify(seen) {
+        Ok(claims) => return Ok(claims),
+        Err(error) => error,
+    };
+    let Some(wish) = Wish::of(&error) else { return Err(refusal(&error)) };
+    if worker.tokens.borrow().missed.has(&error, seen.generation, now.as_secs()) {
+        return Err(refusal(&error));
+    }
+    // The issuer may have rotated its keys a moment ago.
+    worker.keys.refresh(wish, seen.generation).await;
+    let newest = Arc::clone(&worker.snapshots.pin().tokens);
+    verify(&newest).map_err(|error| {
+        worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
+        refusal(&error)
+    })
+}
+
+fn check(compact: &str, tokens: &Tokens, now: UnixTime) -> Result<Claims, TokenError> {
     token::verify(compact, &tokens.issuers, &|issuer| tokens.keys.get(issuer).cloned().flatten(), now)
 }
 
-fn refusal(error: &TokenError) -> Refusal {
+pub(super) fn refusal(error: &TokenError) -> Refusal {
     Refusal::from_code(error.code()).unwrap_or(Refusal::TokenMalformed)
 }
 
@@ -181,6 +223,7 @@ fn refusal(error: &TokenError) -> Refusal {
 pub struct TokenCache {
     generation: u64,
     verified: HashMap<[u8; 32], Verified>,
+    missed: Missed,
 }
 
 #[derive(Debug)]

@@ -18,6 +18,7 @@ pub mod refusal;
 mod route;
 mod span;
 mod trailers;
+mod transaction;
 mod workload;
 
 pub(crate) use body::{BodyWatch, RequestBody};
@@ -45,6 +46,7 @@ use postern_policy::Verdict;
 use refusal::Refused;
 use std::rc::Rc;
 use std::sync::Arc;
+use transaction::identify_transaction;
 use workload::identify_workload;
 
 /// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
@@ -110,6 +112,7 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     // 5. Who calls, by certificate and by token.
     let principal = identify(exchange, request, route.tokens).await?;
     identify_workload(exchange, request)?;
+    let principal = identify_transaction(exchange, request, principal).await?;
     let request = &*request;
     // 7. The body, only where the policy in force reads it.
     let body = decide::take_body(exchange, request).await?;

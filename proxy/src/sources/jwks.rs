@@ -4,22 +4,31 @@
 //! What was fetched last stays in force while the issuer cannot be reached, up to a limit. An unknown key id may call
 //! for a fetch ahead of time, but only so often, for anybody can invent key ids.
 
+mod last_good;
+mod remote;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, ETAG};
-use http::{HeaderMap, StatusCode};
+use base64::Engine as _;
+use postern_identity::UnixTime;
 use postern_identity::token::{KEY_SET_BYTES_MAX, KeySet, KeySetError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::last_good::Kept;
+pub use self::last_good::{LastGood, LastGoodError};
+use self::remote::Remote;
 use super::backoff::{Backoff, jittered};
 use super::fetch::{FetchError, Fetcher};
 use super::identity::SourceStatus;
 use super::watched_file::{self, FileError, POLL_INTERVAL, Stamp};
 use crate::clock::Clock;
+use crate::keys::Wish;
+use crate::telemetry::metrics::{KeyMetrics, LoadResult};
 
 #[cfg(test)]
 mod tests;
@@ -27,27 +36,45 @@ mod tests;
 /// Where an issuer's keys are.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A JWK set in a file, looked at every second.
+    /// A file, looked at every second.
     File(PathBuf),
-    /// A JWK set behind a URL.
+    /// A URL.
     Url {
         /// `https://…`, or `http://…` as far as the fetcher allows.
         url: String,
         /// With the roots that this issuer's server chains to.
         fetcher: Fetcher,
     },
+    /// Where the issuer's metadata say (OpenID Connect Discovery 1.0).
+    Discovery {
+        /// The issuer that the metadata must name.
+        issuer: String,
+        /// Of the metadata.
+        url: String,
+        /// For metadata and keys.
+        fetcher: Fetcher,
+    },
+}
+
+/// In which form keys come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// A JWK set (RFC 7517) with at least one key that can be used.
+    Jwks,
+    /// A SPIFFE bundle document; one without JWT authorities verifies nothing.
+    SpiffeBundle,
 }
 
 /// How keys are kept fresh. The default is what suits a public identity provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
-    /// How often a URL is fetched when it does not say.
+    /// How often a URL is fetched when it does not ask for it sooner.
     pub refresh: Duration,
     /// The shortest time between two fetches, whatever the answer says.
     pub refresh_min: Duration,
     /// The longest.
     pub refresh_max: Duration,
-    /// The shortest time between two fetches that unknown key ids call for.
+    /// The shortest time between two fetches that unknown key ids call for. The first is not waited with.
     pub miss_interval: Duration,
     /// How long keys stay in force that cannot be fetched again.
     pub stale_max: Duration,
@@ -76,12 +103,29 @@ impl Default for Freshness {
 pub struct IssuerKeys {
     /// Its place in the list of issuers.
     pub issuer: usize,
+    /// Its name, for the log and the metrics.
+    pub name: String,
     /// Where its keys are.
     pub source: KeySource,
+    /// In which form.
+    pub document: Document,
     /// How they are kept fresh.
     pub freshness: Freshness,
+    /// Where fetched keys are kept for an offline start.
+    pub last_good: Option<LastGood>,
     /// How the source is.
-    pub status: watch::Sender<SourceStatus>,
+    pub status: watch::Sender<KeyStatus>,
+    /// Counts fetches.
+    pub metrics: KeyMetrics,
+}
+
+/// How the keys of an issuer are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// How their source is.
+    pub source: SourceStatus,
+    /// When they become too old to be used; `None` without keys, and for those of a file.
+    pub valid_until: Option<UnixTime>,
 }
 
 /// New keys of an issuer.
@@ -100,46 +144,84 @@ enum KeysError {
     File(#[from] FileError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error("`{url}` did not answer within {timeout:?}")]
+    TooLong { url: String, timeout: Duration },
     #[error("`{url}` answered {status}")]
     Status { url: String, status: u16 },
+    #[error("`{url}` answered with `{content_type}`, which is no JSON")]
+    ContentType { url: String, content_type: String },
+    #[error("`{url}`: {reason}")]
+    Metadata { url: String, reason: String },
     #[error("{from}: {error}")]
     Keys { from: String, error: KeySetError },
 }
 
-/// Follows all issuers until the future is dropped. `wishes` takes the places of issuers whose keys a worker misses.
+impl KeysError {
+    fn result(&self) -> LoadResult {
+        match self {
+            Self::File(_) | Self::Fetch(_) | Self::TooLong { .. } | Self::Status { .. } => {
+                LoadResult::Unavailable
+            }
+            Self::ContentType { .. } | Self::Metadata { .. } | Self::Keys { .. } => LoadResult::Refused,
+        }
+    }
+}
+
+impl Document {
+    fn parse(self, content: &[u8], from: impl Fn() -> String) -> Result<KeySet, KeysError> {
+        let keys = match self {
+            Self::Jwks => KeySet::parse(content),
+            Self::SpiffeBundle => KeySet::parse_spiffe_bundle(content),
+        };
+        keys.map_err(|error| KeysError::Keys { from: from(), error })
+    }
+}
+
+/// Follows all issuers until the future is dropped. `wishes` takes what workers lack.
 pub async fn run(
     issuers: Vec<IssuerKeys>,
     clock: Arc<dyn Clock>,
     updates: mpsc::Sender<KeyUpdate>,
-    mut wishes: mpsc::Receiver<usize>,
+    mut wishes: mpsc::Receiver<Wish>,
 ) {
     let mut tasks = JoinSet::new();
     let mut doors = Vec::new();
     for issuer in issuers {
-        // One wish stands for all who wish.
-        let (door, wished) = mpsc::channel(1);
+        // A few wishes stand for all who wish.
+        let (door, wished) = mpsc::channel(16);
         doors.push((issuer.issuer, door));
-        let keeper = Keeper {
-            outlet: Outlet {
-                issuer: issuer.issuer,
-                updates: updates.clone(),
-                status: issuer.status,
-                keys: None,
-            },
-            clock: Arc::clone(&clock),
+        let outlet = Outlet {
+            issuer: issuer.issuer,
+            name: issuer.name,
+            updates: updates.clone(),
+            status: issuer.status,
+            metrics: issuer.metrics,
+            keys: None,
         };
-        match issuer.source {
-            KeySource::File(path) => drop(tasks.spawn(keeper.follow_file(path))),
-            KeySource::Url { url, fetcher } => {
-                let remote = Remote { url, fetcher, etag: None };
-                drop(tasks.spawn(keeper.follow_url(remote, issuer.freshness, wished)));
+        let keeper = Keeper {
+            outlet,
+            clock: Arc::clone(&clock),
+            freshness: issuer.freshness,
+            last_good: issuer.last_good,
+            valid_until: None,
+        };
+        let document = issuer.document;
+        let remote = match issuer.source {
+            KeySource::File(path) => {
+                drop(tasks.spawn(keeper.follow_file(path, document)));
+                continue;
             }
-        }
+            KeySource::Url { url, fetcher } => Remote::new(url, fetcher, document, None),
+            KeySource::Discovery { issuer, url, fetcher } => {
+                Remote::new(url, fetcher, document, Some(issuer))
+            }
+        };
+        drop(tasks.spawn(keeper.follow_remote(remote, wished)));
     }
     while let Some(wish) = wishes.recv().await {
-        for (_, door) in doors.iter().filter(|(issuer, _)| *issuer == wish) {
-            // A wish that finds one waiting is the same wish.
-            _ = door.try_send(());
+        for (_, door) in doors.iter().filter(|(issuer, _)| *issuer == wish.issuer) {
+            // One that finds no room is the same as one of those that wait.
+            _ = door.try_send(wish);
         }
     }
     // No worker is left to wish; the keys go on being fresh until this future is dropped.
@@ -148,8 +230,10 @@ pub async fn run(
 
 struct Outlet {
     issuer: usize,
+    name: String,
     updates: mpsc::Sender<KeyUpdate>,
-    status: watch::Sender<SourceStatus>,
+    status: watch::Sender<KeyStatus>,
+    metrics: KeyMetrics,
     keys: Option<Arc<KeySet>>,
 }
 
@@ -161,40 +245,67 @@ impl Outlet {
         if let Some(keys) = &keys {
             for ignored in keys.ignored() {
                 let (key, reason) = (ignored.key_id.as_deref().unwrap_or("(none)"), ignored.reason.as_str());
-                tracing::info!(issuer = self.issuer, key, reason, "a key of an issuer is passed over");
+                tracing::info!(issuer = self.name, key, reason, "a key of an issuer is passed over");
             }
-            tracing::info!(issuer = self.issuer, keys = keys.len(), "keys of an issuer are in force");
+            let (before, after) = (thumbprints(self.keys.as_deref()), thumbprints(Some(keys)));
+            let list = |keys: &BTreeSet<String>, others: &BTreeSet<String>| {
+                keys.difference(others).cloned().collect::<Vec<_>>().join(" ")
+            };
+            let (added, removed) = (list(&after, &before), list(&before, &after));
+            tracing::info!(
+                issuer = self.name,
+                keys = keys.len(),
+                added,
+                removed,
+                "keys of an issuer are in force"
+            );
+        } else {
+            tracing::warn!(issuer = self.name, "the keys of an issuer are too old to be used");
         }
         self.keys.clone_from(&keys);
         drop(self.updates.send(KeyUpdate { issuer: self.issuer, keys }).await);
     }
 
-    /// True when that is news.
-    fn status(&self, status: SourceStatus) -> bool {
+    /// True when the source has news of itself.
+    fn status(&self, source: SourceStatus, valid_until: Option<UnixTime>) -> bool {
+        self.metrics.valid_until(&self.name, valid_until.map_or(0, |until| until.as_secs()));
+        let mut news = false;
         self.status.send_if_modified(|current| {
-            let changed = *current != status;
-            *current = status;
+            news = current.source != source;
+            let changed = news || current.valid_until != valid_until;
+            *current = KeyStatus { source, valid_until };
             changed
-        })
+        });
+        news
     }
+}
+
+/// By RFC 7638, so that an operator can find the key again at the issuer.
+fn thumbprints(keys: Option<&KeySet>) -> BTreeSet<String> {
+    let encode = |thumbprint: &[u8; 32]| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(thumbprint);
+    keys.map(|keys| keys.thumbprints().map(encode).collect()).unwrap_or_default()
 }
 
 struct Keeper {
     outlet: Outlet,
     clock: Arc<dyn Clock>,
+    freshness: Freshness,
+    last_good: Option<LastGood>,
+    valid_until: Option<UnixTime>,
 }
 
 impl Keeper {
     /// A file has no age: it is what its owner wants until it changes.
-    async fn follow_file(mut self, path: PathBuf) {
+    async fn follow_file(mut self, path: PathBuf, document: Document) {
         let mut seen = None;
         loop {
             let stamp = Stamp::now(&path);
             if seen != Some(stamp) {
-                match read_file(&path) {
+                match read_file(&path, document) {
                     Ok(keys) => {
+                        self.outlet.metrics.refreshed(&self.outlet.name, LoadResult::Loaded);
                         self.outlet.keys(Some(Arc::new(keys))).await;
-                        self.outlet.status(SourceStatus::Ready);
+                        self.outlet.status(SourceStatus::Ready, None);
                     }
                     Err(error) => self.trouble(&error),
                 }
@@ -204,19 +315,19 @@ impl Keeper {
         }
     }
 
-    async fn follow_url(mut self, mut remote: Remote, freshness: Freshness, mut wished: mpsc::Receiver<()>) {
+    async fn follow_remote(mut self, mut remote: Remote, mut wished: mpsc::Receiver<Wish>) {
+        let freshness = self.freshness;
         let mut backoff = Backoff::new(freshness.retry_first, freshness.refresh);
-        let mut fresh_at = None;
+        let mut stale_at = self.begin_with_kept(remote.document).await;
+        // The first key that is missed is worth a fetch at once; it may have come into use a moment ago.
+        let mut wish_from = Instant::now();
         loop {
             let asked_at = Instant::now();
             let wait = match remote.fetch(freshness).await {
                 Ok(answer) => {
-                    fresh_at = Some(Instant::now());
+                    stale_at = Some(Instant::now() + freshness.stale_max);
                     backoff.reset();
-                    if let Some(keys) = answer.keys {
-                        self.outlet.keys(Some(Arc::new(keys))).await;
-                    }
-                    self.outlet.status(SourceStatus::Ready);
+                    self.fetched(answer.keys, &remote).await;
                     jittered(answer.refresh, &*self.clock)
                 }
                 Err(error) => {
@@ -224,15 +335,59 @@ impl Keeper {
                     backoff.wait(&*self.clock)
                 }
             };
-            let stale_at = fresh_at.map(|at: Instant| at + freshness.stale_max);
-            if self.rest(asked_at + wait, stale_at, asked_at + freshness.miss_interval, &mut wished).await
-                == Rest::Stale
-            {
-                fresh_at = None;
-                remote.etag = None;
-                self.outlet.keys(None).await;
-                self.outlet.status(SourceStatus::Failing("the keys are too old to be used".to_owned()));
+            match self.rest(asked_at + wait, stale_at, wish_from, &mut wished).await {
+                Rest::Over => {}
+                Rest::Wished => wish_from = Instant::now() + freshness.miss_interval,
+                Rest::Stale => {
+                    stale_at = None;
+                    self.valid_until = None;
+                    remote.forget();
+                    self.outlet.keys(None).await;
+                    let reason = "the keys are too old to be used".to_owned();
+                    self.outlet.status(SourceStatus::Failing(reason), None);
+                }
             }
+        }
+    }
+
+    /// Keys of the last run, as long as they are not too old: a start need not wait for their server. Gives the moment
+    /// when they become so.
+    async fn begin_with_kept(&mut self, document: Document) -> Option<Instant> {
+        let (now, stale_max) = (self.clock.unix_time(), self.freshness.stale_max);
+        let kept = match self.last_good.as_ref()?.load(now, stale_max) {
+            Ok(kept) => kept?,
+            Err(error) => {
+                tracing::warn!(issuer = self.outlet.name, %error, "the keys kept from the last run are not taken");
+                return None;
+            }
+        };
+        let keys = match document.parse(&kept.document, || "the keys kept from the last run".to_owned()) {
+            Ok(keys) => keys,
+            Err(error) => {
+                tracing::warn!(issuer = self.outlet.name, %error, "the keys kept from the last run are not taken");
+                return None;
+            }
+        };
+        let age = Duration::from_secs(now.as_secs().saturating_sub(kept.fetched_at.as_secs()));
+        self.valid_until = Some(later(kept.fetched_at, stale_max));
+        self.outlet.keys(Some(Arc::new(keys))).await;
+        let reason = "the keys are those of the last run".to_owned();
+        self.outlet.status(SourceStatus::Stale { since: kept.fetched_at, reason }, self.valid_until);
+        Some(Instant::now() + stale_max.saturating_sub(age))
+    }
+
+    async fn fetched(&mut self, keys: Option<KeySet>, remote: &Remote) {
+        let now = self.clock.unix_time();
+        self.valid_until = Some(later(now, self.freshness.stale_max));
+        self.outlet.metrics.refreshed(&self.outlet.name, LoadResult::Loaded);
+        if let Some(keys) = keys {
+            self.outlet.keys(Some(Arc::new(keys))).await;
+        }
+        self.outlet.status(SourceStatus::Ready, self.valid_until);
+        let (Some(place), Some(document)) = (&self.last_good, remote.newest()) else { return };
+        // Failing at that is no reason not to verify.
+        if let Err(error) = place.store(&Kept { document: document.to_vec(), fetched_at: now }) {
+            tracing::warn!(issuer = self.outlet.name, %error, "keys could not be kept for an offline start");
         }
     }
 
@@ -243,14 +398,18 @@ impl Keeper {
         due: Instant,
         stale_at: Option<Instant>,
         wish_from: Instant,
-        wished: &mut mpsc::Receiver<()>,
+        wished: &mut mpsc::Receiver<Wish>,
     ) -> Rest {
         let wish = async {
             // Wishes that came during the fetch were answered by it.
             while wished.try_recv().is_ok() {}
-            match wished.recv().await {
-                Some(()) => tokio::time::sleep_until(wish_from).await,
-                None => std::future::pending().await,
+            loop {
+                match wished.recv().await {
+                    // So was one for any keys at all that was long on its way.
+                    Some(wish) if wish.without_keys && self.outlet.keys.is_some() => {}
+                    Some(_) => break tokio::time::sleep_until(wish_from).await,
+                    None => std::future::pending().await,
+                }
             }
         };
         let stale = async {
@@ -261,14 +420,15 @@ impl Keeper {
         };
         tokio::select! {
             () = tokio::time::sleep_until(due) => Rest::Over,
-            () = wish => Rest::Over,
+            () = wish => Rest::Wished,
             () = stale => Rest::Stale,
         }
     }
 
     fn trouble(&self, error: &KeysError) {
+        self.outlet.metrics.refreshed(&self.outlet.name, error.result());
         let reason = error.to_string();
-        let since = match &*self.outlet.status.borrow() {
+        let since = match &self.outlet.status.borrow().source {
             SourceStatus::Stale { since, .. } => *since,
             SourceStatus::Starting
             | SourceStatus::Ready
@@ -277,74 +437,26 @@ impl Keeper {
             | SourceStatus::Failing(_) => self.clock.unix_time(),
         };
         let news = match self.outlet.keys {
-            Some(_) => self.outlet.status(SourceStatus::Stale { since, reason }),
-            None => self.outlet.status(SourceStatus::Failing(reason)),
+            Some(_) => self.outlet.status(SourceStatus::Stale { since, reason }, self.valid_until),
+            None => self.outlet.status(SourceStatus::Failing(reason), None),
         };
         if news {
-            tracing::warn!(issuer = self.outlet.issuer, %error, "keys of an issuer are not taken");
+            tracing::warn!(issuer = self.outlet.name, %error, "keys of an issuer are not taken");
         }
     }
 }
 
-#[derive(PartialEq, Eq)]
+fn later(moment: UnixTime, by: Duration) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(moment.as_secs()).saturating_add(by))
+}
+
 enum Rest {
     Over,
+    Wished,
     Stale,
 }
 
-fn read_file(path: &std::path::Path) -> Result<KeySet, KeysError> {
+fn read_file(path: &std::path::Path, document: Document) -> Result<KeySet, KeysError> {
     let content = watched_file::read(path, u64::try_from(KEY_SET_BYTES_MAX).unwrap_or(u64::MAX))?;
-    let from = || format!("`{}`", path.display());
-    KeySet::parse(&content).map_err(|error| KeysError::Keys { from: from(), error })
-}
-
-struct Remote {
-    url: String,
-    fetcher: Fetcher,
-    etag: Option<String>,
-}
-
-struct Answer {
-    /// `None` when the keys in force are still the newest.
-    keys: Option<KeySet>,
-    refresh: Duration,
-}
-
-impl Remote {
-    async fn fetch(&mut self, freshness: Freshness) -> Result<Answer, KeysError> {
-        let mut headers = vec![("accept", "application/jwk-set+json, application/json")];
-        headers.extend(self.etag.as_deref().map(|etag| ("if-none-match", etag)));
-        let fetched = self.fetcher.get(&self.url, &headers, KEY_SET_BYTES_MAX, freshness.timeout).await?;
-        let refresh = max_age(&fetched.headers)
-            .unwrap_or(freshness.refresh)
-            .clamp(freshness.refresh_min, freshness.refresh_max);
-        if fetched.status == StatusCode::NOT_MODIFIED.as_u16() && self.etag.is_some() {
-            return Ok(Answer { keys: None, refresh });
-        }
-        if fetched.status != StatusCode::OK.as_u16() {
-            return Err(KeysError::Status { url: self.name(), status: fetched.status });
-        }
-        let from = || format!("`{}`", self.name());
-        let keys = KeySet::parse(&fetched.body).map_err(|error| KeysError::Keys { from: from(), error })?;
-        self.etag = fetched.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        Ok(Answer { keys: Some(keys), refresh })
-    }
-
-    /// The URL without its query, which may hold what nobody should read.
-    fn name(&self) -> String {
-        self.url.split('?').next().unwrap_or_default().to_owned()
-    }
-}
-
-/// `max-age` of RFC 9111 §5.2.2.1. `no-store` and `no-cache` are about caches that answer others; here they mean
-/// the shortest interval.
-fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let directives = headers.get(CACHE_CONTROL)?.to_str().ok()?.to_ascii_lowercase();
-    let mut directives = directives.split(',').map(str::trim);
-    directives.find_map(|directive| match directive.split_once('=') {
-        Some(("max-age", seconds)) => seconds.trim_matches('"').parse().ok().map(Duration::from_secs),
-        Some(_) => None,
-        None if matches!(directive, "no-store" | "no-cache") => Some(Duration::ZERO),
-        None => None,
-    })
+    document.parse(&content, || format!("`{}`", path.display()))
 }

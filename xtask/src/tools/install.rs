@@ -28,7 +28,11 @@ impl Job<'_> {
                 let go = self.go(&recipe.go_at_least)?;
                 self.go_build(&go, recipe)
             }
-            From::Wheel { package } => self.wheel(package, &self.tool.version, self.into),
+            From::Wheel { package, with } => {
+                let first = format!("{package}=={}", self.tool.version);
+                self.wheels(std::iter::once(first.as_str()).chain(with.iter().map(String::as_str)), self.into)
+            }
+            From::Npm { lock } => self.npm(lock),
             From::Collector { builder, manifest, go_at_least } => {
                 let go = self.go(go_at_least)?;
                 self.collector(&go, builder, manifest)
@@ -103,13 +107,25 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn wheel(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+    /// By the lock file alone: what it does not name is not taken, and each archive must have the digest it says.
+    fn npm(&self, lock: &str) -> Result<()> {
+        let from = root().join("xtask").join(lock);
+        for file in ["package.json", "package-lock.json"] {
+            std::fs::copy(from.join(file), self.into.join(file))
+                .with_context(|| format!("`{lock}` has no `{file}`"))?;
+        }
+        let mut command = Command::new("npm");
+        command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(self.into);
+        run_logged(command, self.log, self.limit)
+    }
+
+    fn wheels<'a>(&self, pinned: impl Iterator<Item = &'a str>, into: &Path) -> Result<()> {
         let python = self.python(into)?;
         let mut command = Command::new(&python);
         command
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
             .arg(into)
-            .arg(format!("{package}=={version}"));
+            .args(pinned);
         run_logged(command, self.log, self.limit)?;
         drop(std::fs::remove_dir_all(into.join(".venv")));
         Ok(())
@@ -142,7 +158,8 @@ impl Job<'_> {
         if !folder.is_dir() {
             eprintln!("xtask: no Go {at_least} here, getting {} {} …", fallback.package, fallback.version);
             let temporary = self.shed.folder.join(format!(".{}.{}", fallback.package, std::process::id()));
-            self.wheel(&fallback.package, &fallback.version, &temporary)?;
+            let pinned = format!("{}=={}", fallback.package, fallback.version);
+            self.wheels(std::iter::once(pinned.as_str()), &temporary)?;
             if std::fs::rename(&temporary, &folder).is_err() && !folder.is_dir() {
                 bail!("cannot put `{}` in place", folder.display());
             }

@@ -52,8 +52,15 @@ pub enum NeededBy {
 enum From {
     /// A Go module, built here.
     Go(GoRecipe),
-    /// A binary inside a Python wheel.
-    Wheel { package: String },
+    /// Whatever is inside a Python wheel, and other wheels that it needs, as `package==version`.
+    Wheel {
+        package: String,
+        #[serde(default)]
+        with: Vec<String>,
+    },
+    /// A package for Node, with all that it needs, as the lock file in this folder of `xtask` says. Its scripts are not
+    /// run.
+    Npm { lock: String },
     /// An OpenTelemetry Collector, put together by its builder (another tool).
     Collector { builder: String, manifest: String, go_at_least: String },
     /// A Rust program.
@@ -219,6 +226,13 @@ mod tests {
                 for part in parts {
                     assert!(part.ends_with(&format!(" v{}", tool.version)), "{part}: not `{}`", tool.version);
                 }
+            }
+            if let From::Npm { lock } = &tool.from {
+                let path = root().join("xtask").join(lock).join("package-lock.json");
+                let text = std::fs::read_to_string(path).expect("a lock file");
+                let lock: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+                let locked = &lock["packages"][format!("node_modules/{name}")]["version"];
+                assert_eq!(locked.as_str(), Some(tool.version.as_str()), "`{name}` is locked at {locked}");
             }
         }
     }

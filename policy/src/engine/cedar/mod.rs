@@ -41,6 +41,7 @@ pub(super) struct Mentions {
     headers: bool,
     query: bool,
     claims: bool,
+    transaction: bool,
     workload_token: bool,
 }
 
@@ -51,6 +52,7 @@ impl Mentions {
             headers: word("headers"),
             query: word("query"),
             claims: word("claims"),
+            transaction: word("transaction"),
             workload_token: word("workload_token"),
         }
     }
@@ -75,6 +77,7 @@ impl CedarPolicies {
             ("headers", mentions.headers),
             ("query", mentions.query),
             ("claims", mentions.claims),
+            ("transaction", mentions.transaction),
             ("workload_token", mentions.workload_token),
         ];
         parts.into_iter().filter(|(_, read)| *read).map(|(name, _)| format!("context.{name}")).collect()

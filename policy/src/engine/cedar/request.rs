@@ -2,7 +2,7 @@
 use super::Mentions;
 use crate::engine::NoAnswer;
 use crate::engine::url;
-use crate::query::{Http, Query, WorkloadToken};
+use crate::query::{Http, Query, TokenIssuer, WorkloadToken};
 use cedar_policy::{
     Context, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
@@ -63,6 +63,8 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
 
 /// The id of the entities that stand for parts of this request.
 const THIS: &str = "request";
+/// The id of the claims of its transaction token.
+const TRANSACTION: &str = "transaction";
 
 /// The request, and the entities that belong to it alone.
 pub(super) fn build(
@@ -76,9 +78,14 @@ pub(super) fn build(
     let mut members = common(query);
     if let Some(http) = &query.http {
         http_members(http, names, &mut members)?;
-        if query.claims.is_some() {
-            members
-                .push(("claims".to_owned(), RestrictedExpression::new_entity_uid(uid(&names.claims, THIS))));
+        for (name, there, id) in [
+            ("claims", query.claims.is_some(), THIS),
+            ("transaction", query.transaction.is_some(), TRANSACTION),
+        ] {
+            if there {
+                let entity = RestrictedExpression::new_entity_uid(uid(&names.claims, id));
+                members.push((name.to_owned(), entity));
+            }
         }
         if query.workload_token.is_some() {
             let token = RestrictedExpression::new_entity_uid(uid(&names.workload_token, THIS));
@@ -91,7 +98,10 @@ pub(super) fn build(
             extra.push(query_parameters(http, names)?);
         }
         if let (Some(claims), true) = (query.claims, mentions.claims) {
-            extra.push(claims_entity(claims, names)?);
+            extra.push(claims_entity(THIS, claims, query.token_issuer, names)?);
+        }
+        if let (Some(transaction), true) = (query.transaction, mentions.transaction) {
+            extra.push(claims_entity(TRANSACTION, transaction, None, names)?);
         }
         if let (Some(token), true) = (&query.workload_token, mentions.workload_token) {
             extra.push(workload_token(token, names)?);
@@ -187,7 +197,9 @@ fn query_parameters(http: &Http<'_>, names: &Names) -> Result<Entity, NoAnswer> 
 }
 
 fn claims_entity(
+    id: &str,
     claims: &serde_json::Map<String, serde_json::Value>,
+    issuer: Option<TokenIssuer<'_>>,
     names: &Names,
 ) -> Result<Entity, NoAnswer> {
     let words = |name: &str| match claims.get(name) {
@@ -201,12 +213,15 @@ fn claims_entity(
     scopes.extend(words("scp"));
     let audiences = claims.get("aud").and_then(scalars).unwrap_or_default();
     let mut attributes = vec![member("scopes", set(scopes)), member("audiences", set(audiences))];
-    for (attribute, claim) in [("issuer", "iss"), ("subject", "sub")] {
-        if let Some(value) = claims.get(claim).and_then(serde_json::Value::as_str) {
-            attributes.push(member(attribute, text(value)));
-        }
+    if let Some(subject) = claims.get("sub").and_then(serde_json::Value::as_str) {
+        attributes.push(member("subject", text(subject)));
     }
-    tagged(uid(&names.claims, THIS), attributes, tags(claims))
+    // Who vouches for them, which is not always what `iss` says.
+    if let Some(issuer) = issuer {
+        attributes.push(member("issuer", text(issuer.issuer)));
+        attributes.extend(issuer.trust_domain.map(|domain| member("trust_domain", text(domain))));
+    }
+    tagged(uid(&names.claims, id), attributes, tags(claims))
 }
 
 fn workload_token(token: &WorkloadToken<'_>, names: &Names) -> Result<Entity, NoAnswer> {

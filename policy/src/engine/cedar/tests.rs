@@ -1,5 +1,5 @@
 use super::request::rfc3339_ms;
-use crate::query::{Body, Headers, Http, Query, Source, WorkloadToken};
+use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -36,6 +36,8 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
             size: 0,
         }),
         claims: None,
+        token_issuer: None,
+        transaction: None,
         workload_token: None,
         route: "accounts",
         service: "bank",
@@ -217,6 +219,28 @@ fn claims_are_offered_with_scopes_and_tags() {
     asked.claims = Some(&claims);
     assert_eq!(decide(&pdp, &asked).code, "policy.allowed");
     assert_eq!(pdp.reads(), ["context.claims"]);
+    let by_transaction = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource) when {
+             context has transaction && context.transaction.scopes.contains("read") };"#,
+    )])
+    .unwrap();
+    assert_eq!(decide(&by_transaction, &asked).code, "policy.denied");
+    let mut in_transaction = asked;
+    in_transaction.transaction = Some(&claims);
+    assert_eq!(decide(&by_transaction, &in_transaction).code, "policy.allowed");
+    let by_domain = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource) when {
+             context has claims && context.claims has issuer && context.claims.issuer == "spiffe://a.org" &&
+             context.claims has trust_domain && context.claims.trust_domain == "a.org" };"#,
+    )])
+    .unwrap();
+    let says_so = serde_json::from_str(r#"{"iss": "spiffe://a.org", "trust_domain": "a.org"}"#).unwrap();
+    asked.claims = Some(&says_so);
+    assert_eq!(decide(&by_domain, &asked).code, "policy.denied");
+    asked.token_issuer = Some(TokenIssuer { issuer: "spiffe://a.org", trust_domain: Some("a.org") });
+    assert_eq!(decide(&by_domain, &asked).code, "policy.allowed");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests over material that is not ours: the published schema of the input, and OPA's own compliance cases.
 use super::{input, negation, scope};
 use crate::document::{Document, DocumentLimits, parse};
-use crate::query::{Body, Http, Query, Source};
+use crate::query::{Body, Http, Query, Source, TokenIssuer};
 use regorus::{Engine, Value};
 use serde::Deserialize;
 use std::io::Read as _;
@@ -68,6 +68,8 @@ fn the_whole_input_is_what_its_published_schema_says() {
             size: 8,
         }),
         claims: Some(&claims),
+        transaction: Some(&claims),
+        token_issuer: Some(TokenIssuer { issuer: "spiffe://a", trust_domain: Some("a") }),
         workload_token: None,
         route: "r",
         service: "s",

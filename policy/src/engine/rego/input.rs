@@ -42,6 +42,7 @@ pub(super) struct Parts {
     parsed_path: bool,
     parsed_query: bool,
     claims: bool,
+    transaction: bool,
 }
 
 impl Parts {
@@ -55,6 +56,7 @@ impl Parts {
             parsed_path: true,
             parsed_query: true,
             claims: true,
+            transaction: true,
         }
     }
 
@@ -69,6 +71,7 @@ impl Parts {
             parsed_path: reads.touches(&["parsed_path"]),
             parsed_query: reads.touches(&["parsed_query"]),
             claims: reads.touches(&["claims"]),
+            transaction: reads.touches(&["transaction"]),
         }
     }
 }
@@ -110,6 +113,9 @@ pub(super) fn build(query: &Query<'_>, parts: Parts) -> Result<Value, InputError
     }
     if let (Some(claims), true) = (query.claims, parts.claims) {
         input.put("claims", value::of_members(claims)?);
+    }
+    if let (Some(transaction), true) = (query.transaction, parts.transaction) {
+        input.put("transaction", value::of_members(transaction)?);
     }
     if let Some(http) = &query.http {
         // A rule about the content would find nothing to object to in a body that nobody read.
@@ -226,6 +232,10 @@ fn postern(query: &Query<'_>) -> Result<Value, InputError> {
     members.put_text("spiffe_id", query.source.spiffe_id.unwrap_or(""));
     members.put_text("trust_domain", query.source.trust_domain.unwrap_or(""));
     members.put_text("certificate_serial", query.source.certificate_serial.unwrap_or(""));
+    if let Some(issuer) = query.token_issuer {
+        members.put_text("token_issuer", issuer.issuer);
+        members.put_text("token_trust_domain", issuer.trust_domain.unwrap_or(""));
+    }
     members.put("now_ns", query.now_ns);
     if let Some(token) = &query.workload_token {
         let mut workload = Members::default();

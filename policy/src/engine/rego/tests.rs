@@ -1,4 +1,4 @@
-use crate::query::{Body, Headers, Http, Query, Source, WorkloadToken};
+use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -56,6 +56,8 @@ fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body
             size: 0,
         }),
         claims: None,
+        token_issuer: None,
+        transaction: None,
         workload_token: None,
         route: "accounts",
         service: "bank",
@@ -218,6 +220,16 @@ fn the_claims_of_the_token_are_offered_with_exact_numbers() {
     assert_eq!(decide(&pdp, &query).code, "policy.undefined");
     query.claims = Some(&members);
     assert_eq!(decide(&pdp, &query).code, "policy.allowed");
+    let by_domain = policy(
+        "allow if { input.postern.token_issuer == \"spiffe://a.org\"; input.postern.token_trust_domain == \"a.org\" }",
+    );
+    assert_eq!(decide(&by_domain, &query).code, "policy.undefined");
+    query.token_issuer = Some(TokenIssuer { issuer: "spiffe://a.org", trust_domain: Some("a.org") });
+    assert_eq!(decide(&by_domain, &query).code, "policy.allowed");
+    let by_transaction = policy("allow if input.transaction.groups == [\"a\"]");
+    assert_eq!(decide(&by_transaction, &query).code, "policy.undefined");
+    query.transaction = Some(&members);
+    assert_eq!(decide(&by_transaction, &query).code, "policy.allowed");
     let huge = serde_json::from_str(r#"{"n": 1e999999999}"#).unwrap();
     query.claims = Some(&huge);
     assert_eq!(decide(&pdp, &query).code, "policy.error");

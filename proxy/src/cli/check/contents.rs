@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::config::{
     AuditSigner, BundleSource, BundleTrust, Config, EndpointProfile, EndpointProof, FederationConfig,
-    Finding, IdentitySource, KeySource, Otlp, TrustRoots, member,
+    Finding, IdentitySource, KeySource, Otlp, TokenProfile, TrustRoots, member,
 };
 use crate::sources::watched_file::read;
 
@@ -35,8 +35,12 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     for (index, issuer) in config.tokens.iter().enumerate() {
         let key = format!("tokens[{index}]");
         match &issuer.keys {
-            KeySource::File(path) => key_set(&format!("{key}.keys.file"), path, &mut findings),
-            KeySource::Url(source) => roots(&key, &source.trust_roots, &mut findings),
+            KeySource::File(path) => {
+                key_set(&format!("{key}.keys.file"), path, &issuer.profile, &mut findings);
+            }
+            KeySource::Url(source) | KeySource::Discovery(source) => {
+                roots(&key, &source.trust_roots, &mut findings);
+            }
         }
     }
     for (domain, path) in &config.workload_tokens.bundles {
@@ -177,11 +181,30 @@ fn revocation_list(key: &str, path: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn key_set(key: &str, path: &Path, findings: &mut Vec<Finding>) {
+fn key_set(key: &str, path: &Path, profile: &TokenProfile, findings: &mut Vec<Finding>) {
     let Some(content) = bytes(key, path, FILE_BYTES_MAX, findings) else { return };
-    if let Err(error) = KeySet::parse(&content) {
-        let what = format!("`{}`: {error}", path.display());
-        findings.push(Finding::error(key, what, "name the issuer's JWKS (RFC 7517 §5) with its public keys"));
+    let path = path.display();
+    match profile {
+        TokenProfile::JwtSvid(_) => {
+            let mend = "name the trust domain's SPIFFE bundle in JSON, with its JWT authorities";
+            match KeySet::parse_spiffe_bundle(&content) {
+                Ok(keys) if keys.is_empty() => {
+                    let what = format!("`{path}` has no key whose `use` is `jwt-svid`");
+                    findings.push(Finding::warning(key, what, mend));
+                }
+                Ok(_) => {}
+                Err(error) => findings.push(Finding::error(key, format!("`{path}`: {error}"), mend)),
+            }
+        }
+        TokenProfile::AccessToken
+        | TokenProfile::Generic
+        | TokenProfile::KubernetesServiceAccount
+        | TokenProfile::TransactionToken => {
+            if let Err(error) = KeySet::parse(&content) {
+                let mend = "name the issuer's JWKS (RFC 7517 §5) with its public keys";
+                findings.push(Finding::error(key, format!("`{path}`: {error}"), mend));
+            }
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use postern_identity::{RevocationMode, TrustDomain};
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    CrlModeFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
+    CrlModeFile, DiscoveryFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
     SenderConstraintFile, TokenProfileFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, IdentityConfig, IdentitySource, IssuerConfig, KeySource, ListenerTls, RevocationRule,
-    TokenAlgorithm, TokenProfile,
+    Config, IdentityConfig, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerTls,
+    RevocationRule, TokenAlgorithm, TokenProfile,
 };
 
 /// Longest `iss` and `aud`, in bytes.
@@ -152,10 +152,14 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
     });
     context.distinct(&algorithms_key, &file.algorithms, String::clone);
     let keys = keys(context, key, file);
-    let profile = match file.profile {
-        None | Some(TokenProfileFile::Generic) => TokenProfile::Generic,
-        Some(TokenProfileFile::AccessToken) => TokenProfile::AccessToken,
-    };
+    let freshness = freshness(context, key, file);
+    let profile = profile(context, key, file);
+    if let (Ok(TokenProfile::JwtSvid(_)), Ok(algorithms)) = (&profile, &algorithms)
+        && let Some(place) = algorithms.iter().position(|algorithm| *algorithm == TokenAlgorithm::EdDsa)
+    {
+        let mend = "use RS, PS or ES with 256, 384 or 512 (JWT-SVID §2.1)";
+        context.error(&entry(&algorithms_key, place), "no JWT-SVID is signed with EdDSA", mend);
+    }
     let sender_constraint = match file.sender_constraint {
         None | Some(SenderConstraintFile::None) => SenderConstraint::None,
         Some(SenderConstraintFile::Mtls) => SenderConstraint::Mtls,
@@ -172,10 +176,67 @@ fn issuer(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<Iss
         audiences: audiences?,
         algorithms: algorithms?,
         keys: keys?,
-        profile,
+        profile: profile?,
         leeway,
         lifetime_max,
         sender_constraint,
+        freshness: freshness?,
+    })
+}
+
+fn profile(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<TokenProfile, Reported> {
+    Ok(match file.profile {
+        None | Some(TokenProfileFile::AccessToken) => TokenProfile::AccessToken,
+        Some(TokenProfileFile::Generic) => TokenProfile::Generic,
+        Some(TokenProfileFile::K8sSa) => TokenProfile::KubernetesServiceAccount,
+        Some(TokenProfileFile::TxnToken) => TokenProfile::TransactionToken,
+        Some(TokenProfileFile::JwtSvid) => {
+            let key = member(key, "issuer");
+            match file.issuer.strip_prefix("spiffe://") {
+                Some(name) => TokenProfile::JwtSvid(trust_domain(context, &key, name)?),
+                None => {
+                    let what = format!("`{}` is not a trust domain's SPIFFE ID", file.issuer);
+                    return Err(context.error(&key, what, "write it like `spiffe://example.org`"));
+                }
+            }
+        }
+    })
+}
+
+/// What has an effect on fetched keys only must not stand beside a file.
+fn freshness(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeyFreshness, Reported> {
+    let mut useless = Ok(());
+    if let KeysFile::File(_) = file.keys {
+        for (name, written) in [
+            ("refresh_interval", file.refresh_interval.is_some()),
+            ("stale_max", file.stale_max.is_some()),
+            ("last_good_directory", file.last_good_directory.is_some()),
+            ("trust_roots", file.trust_roots.is_some()),
+            ("plaintext", file.plaintext.is_some()),
+        ] {
+            if written {
+                let what = format!("`{name}` has no effect on keys from a file");
+                useless = Err(context.error(&member(key, name), what, format!("leave `{name}` out")));
+            }
+        }
+    }
+    useless?;
+    let directory_key = member(key, "last_good_directory");
+    let directory = file.last_good_directory.as_ref();
+    let directory = directory.map(|path| context.file(&directory_key, path, FileKind::OwnDirectory));
+    let interval_key = member(key, "refresh_interval");
+    Ok(KeyFreshness {
+        refresh_interval: context.duration(
+            &interval_key,
+            file.refresh_interval.as_ref(),
+            &rules::KEY_REFRESH_INTERVAL,
+        ),
+        stale_max: context.duration(
+            &member(key, "stale_max"),
+            file.stale_max.as_ref(),
+            &rules::KEY_STALE_MAX,
+        ),
+        last_good_directory: directory.transpose()?,
     })
 }
 
@@ -210,16 +271,25 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
             context.http_source(key, &member(&keys_key, "url"), url, options).map(KeySource::Url)
         }
         KeysFile::File(path) => {
-            let path = context.file(&member(&keys_key, "file"), path, FileKind::Public);
-            for (name, written) in
-                [("trust_roots", file.trust_roots.is_some()), ("plaintext", file.plaintext.is_some())]
-            {
-                if written {
-                    let what = format!("`{name}` has no effect on keys from a file");
-                    return Err(context.error(&member(key, name), what, format!("leave `{name}` out")));
-                }
+            context.file(&member(&keys_key, "file"), path, FileKind::Public).map(KeySource::File)
+        }
+        KeysFile::Discovery(DiscoveryFile {}) => {
+            let discovery_key = member(&keys_key, "discovery");
+            if let Some(TokenProfileFile::JwtSvid) = file.profile {
+                let what =
+                    "a trust domain has no OpenID metadata, and its keys no other document than its bundle";
+                let mend = "name the SPIFFE bundle with `file` or `url`, or choose `profile: generic`";
+                return Err(context.error(&discovery_key, what, mend));
             }
-            Ok(KeySource::File(path?))
+            // OpenID Connect Discovery §4.1: behind the issuer without its last slash. A query would stand before it.
+            if file.issuer.contains('?') {
+                let what = "the metadata of an issuer with a query cannot be found";
+                return Err(context.error(&discovery_key, what, "name the issuer's keys with `url`"));
+            }
+            let issuer = file.issuer.trim_end_matches('/');
+            let url = format!("{issuer}/.well-known/openid-configuration");
+            let options = (file.trust_roots.as_ref(), file.plaintext);
+            context.http_source(key, &member(key, "issuer"), &url, options).map(KeySource::Discovery)
         }
     }
 }

@@ -5,7 +5,7 @@ use super::identity_headers::identity_headers;
 use super::operations::mode;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RetryFile, RetryOnFile, RouteFile,
-    TokenRuleFile,
+    TokenProfileFile, TokenRuleFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -176,7 +176,8 @@ fn tokens(
     file: Option<TokenRuleFile>,
     config: &ConfigFile,
 ) -> Result<TokenRule, Reported> {
-    let issuers = !config.tokens.is_empty();
+    let issuers =
+        config.tokens.iter().any(|issuer| !matches!(issuer.profile, Some(TokenProfileFile::TxnToken)));
     match file {
         None if issuers => Ok(TokenRule::Optional),
         None | Some(TokenRuleFile::Ignored) => Ok(TokenRule::Ignored),

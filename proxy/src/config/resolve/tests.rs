@@ -1,5 +1,6 @@
 mod identity;
 mod shape;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
     AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, EndpointOrigin, Enforcement,
-    IdentitySource, KeySource, Plaintext, RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenRule,
+    IdentitySource, KeyFreshness, KeySource, Plaintext, RetryOn, RevocationRule, StatusConfig, SvidSelection,
+    TokenProfile, TokenRule,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -181,7 +183,7 @@ fn a_default_that_is_written_out_changes_nothing() {
     let written = least
         .replace("version: 1", "version: 1\nworkers: auto")
         .replace("upstream: app }", "upstream: app, enforcement: enforce, timeout: 15s, explain: code, tokens: optional, audit: async, name: app-0 }")
-        .replace("{ file: k.json }", "{ file: k.json }, profile: generic, leeway: 5s")
+        .replace("{ file: k.json }", "{ file: k.json }, profile: access_token, leeway: 5s")
         .replace("decision: {", "last_good_directory: /var/lib/postern/policy\n  decision: {")
         .replace("8080\"]", "8080\"], protocol: http1, plaintext: loopback_only, idle_timeout: 30s")
         .replace("directory: audit", "directory: audit\n  mode: async\n  origin: postern/app\n  ring_bytes: 8MiB")
@@ -384,62 +386,6 @@ fn a_route_only_raises_the_audit_mode_and_says_when_it_is_open() {
     );
     let config = taken(&least("upstream: app }", "upstream: app, audit: durable }"));
     assert_eq!(config.listeners[0].routes[0].audit_mode, AuditMode::Durable);
-}
-
-#[test]
-fn tokens_are_required_only_of_issuers_that_are_known() {
-    let key = "listeners.app.routes[0].tokens";
-    check("upstream: app }", "upstream: app, tokens: required }", key, "no issuer");
-    check("upstream: app }", "upstream: app, tokens: optional }", key, "no issuer");
-    let config = taken(&least("upstreams:", ISSUER));
-    assert_eq!(config.listeners[0].routes[0].tokens, TokenRule::Optional);
-}
-
-#[test]
-fn an_issuer_is_whole() {
-    let issuer = |from: &str, to: &str| {
-        assert!(ISSUER.contains(from), "{from}");
-        ISSUER.replace(from, to)
-    };
-    for (from, to, key, what) in [
-        ("[a]", "[]", "tokens[0].audiences", "at least one"),
-        ("[a]", "[a, a]", "tokens[0].audiences[1]", "twice"),
-        ("issuer: i", "issuer: \"\"", "tokens[0].issuer", "claim"),
-        ("[ES256]", "[]", "tokens[0].algorithms", "at least one"),
-        ("[ES256]", "[none]", "tokens[0].algorithms[0]", "no signature"),
-        ("[ES256]", "[HS256]", "tokens[0].algorithms[0]", "mint tokens"),
-        ("[ES256]", "[es256]", "tokens[0].algorithms[0]", "did you mean `ES256`?"),
-        ("{ file: k.json }", "{ file: k.json, url: https://a }", "tokens[0].keys.url", "keep one key"),
-        ("{ file: k.json }", "{ url: http://idp.example/k }", "tokens[0].keys.url", "without TLS"),
-        ("{ file: k.json }", "{ url: ftp://idp.example/k }", "tokens[0].keys.url", "scheme"),
-        ("{ file: k.json }", "{ url: \"https://u:p@a\" }", "tokens[0].keys.url", "user information"),
-        ("{ file: k.json }", "{ file: k.json }, leeway: 1h", "tokens[0].leeway", "0s to 2m"),
-        ("{ file: k.json }", "{ file: k.json }, trust_roots: system", "tokens[0].trust_roots", "no effect"),
-        (
-            "{ file: k.json }",
-            "{ url: http://127.0.0.1/k }, trust_roots: system",
-            "tokens[0].trust_roots",
-            "no effect",
-        ),
-        (
-            "{ file: k.json }",
-            "{ url: https://a }, trust_roots: { files: [] }",
-            "tokens[0].trust_roots.files",
-            "at least one",
-        ),
-        (
-            " }]",
-            " }, { issuer: i, audiences: [b], algorithms: [ES256], keys: { file: k } }]",
-            "tokens[1].issuer",
-            "twice",
-        ),
-    ] {
-        check("upstreams:", &issuer(from, to), key, what);
-    }
-    let any = issuer("{ file: k.json }", "{ url: http://idp.example/k }, plaintext: any_address");
-    check_warning("upstreams:", &any, "tokens[0].keys.url", "without TLS");
-    let config = taken(&least("upstreams:", &issuer("{ file: k.json }", "{ url: http://localhost:1/k }")));
-    assert!(matches!(&config.tokens[0].keys, KeySource::Url(source) if source.url == "http://localhost:1/k"));
 }
 
 #[test]

@@ -68,10 +68,14 @@ const SINGLE: &[&str] = &[
     "range",
     "referer",
     "traceparent",
+    "txn-token",
     "user-agent",
     "workload-identity-token",
     "workload-proof-token",
 ];
+
+/// Where a transaction token travels (draft-ietf-oauth-transaction-tokens).
+pub(super) const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
 
 /// The proof that goes with a token (RFC 9449 §4.1).
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -182,7 +186,7 @@ pub(super) fn clean(
         client_cert = joined(headers.get_all(CLIENT_CERT).iter());
         drop_listed(headers);
     }
-    for secret in [AUTHORIZATION, COOKIE, DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF] {
+    for secret in [AUTHORIZATION, COOKIE, DPOP, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF] {
         // Keeps them out of debug output and of HPACK's table (RFC 7541 §7.1.3).
         if let Some(value) = headers.get_mut(secret) {
             value.set_sensitive(true);

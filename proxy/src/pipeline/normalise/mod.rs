@@ -132,6 +132,16 @@ impl Normalised {
         &self.headers
     }
 
+    /// The transaction token, if the call carries one.
+    pub(crate) fn transaction_token(&self) -> Option<&HeaderValue> {
+        self.headers.get(headers::TXN_TOKEN)
+    }
+
+    /// Takes off the transaction token: nobody here can tell whether it is one, and the service should not believe it.
+    pub(crate) fn take_off_transaction_token(&mut self) {
+        self.headers.remove(headers::TXN_TOKEN);
+    }
+
     /// Takes off what the route has us set: from outside it would be a lie.
     pub(crate) fn take_off(&mut self, ours: &IdentityHeaders) {
         for (name, _) in &ours.claims {

@@ -1,5 +1,5 @@
 //! An issuer of bearer tokens for the in-box world.
-use super::world::World;
+use super::world::{BEGINNING_S, World};
 use crate::state::Tokens;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -33,11 +33,40 @@ impl TestIssuer {
     pub(super) fn token(&self, claims: &Value) -> String {
         let mut all = json!({"iss": "https://idp.test", "aud": "app"});
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        let header = json!({"alg": "ES256", "typ": "JWT", "kid": "k1"});
+        self.sign(&json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), &all)
+    }
+
+    fn sign(&self, header: &Value, all: &Value) -> String {
         let signed =
             format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(all.to_string().as_bytes()));
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", base64url(signature.as_ref()))
+    }
+
+    /// A transaction token with these claims besides those that it must have.
+    pub(super) fn transaction_token(&self, claims: &Value) -> String {
+        let exp = BEGINNING_S + 60;
+        let mut all = json!({
+            "iss": "https://txn.test", "aud": "example.org", "txn": "1", "sub": "alice", "scope": "s", "req_wl": "w",
+            "iat": BEGINNING_S, "exp": exp,
+        });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        self.sign(&json!({"alg": "ES256", "typ": "txntoken+jwt", "kid": "k1"}), &all)
+    }
+
+    /// Has a world accept its transaction tokens, and nobody's bearer tokens.
+    pub(super) fn transactions_accepted_by(&self, world: &World) {
+        let issuer = Issuer::new(
+            "https://txn.test".to_owned(),
+            vec!["example.org".to_owned()],
+            vec![Algorithm::Es256],
+        );
+        let issuer = issuer.unwrap().with_profile(Profile::TransactionToken).unwrap();
+        let keys = KeySet::parse(self.jwks().to_string().as_bytes()).unwrap();
+        world.shared.publish(|next| {
+            next.tokens =
+                Arc::new(Tokens { issuers: vec![issuer], keys: vec![Some(Arc::new(keys))], generation: 1 });
+        });
     }
 
     /// Has a world accept its tokens.

@@ -261,6 +261,7 @@ impl AuditMetrics {
 #[derive(Clone, Debug)]
 pub struct KeyMetrics {
     refreshes: Family<[(&'static str, String); 2], Counter>,
+    valid_until: Family<[(&'static str, String); 1], Gauge>,
     tokens: Arc<TokenTable>,
 }
 
@@ -275,8 +276,15 @@ impl KeyMetrics {
     pub(super) fn register(registry: &mut Registry, reasons: Arc<ReasonSet>) -> Self {
         let refused = ReasonCounters::new(&reasons);
         let table = TokenTable { reasons, accepted: Counter::default(), refused, issuers: Mutex::default() };
-        let metrics = Self { refreshes: Family::default(), tokens: Arc::new(table) };
+        let metrics =
+            Self { refreshes: Family::default(), valid_until: Family::default(), tokens: Arc::new(table) };
         registry.register("key_set_refreshes", "Fetches of an issuer's keys", metrics.refreshes.clone());
+        registry.register_with_unit(
+            "key_set_valid_until_timestamp",
+            "When fetched keys of an issuer become too old to be used, 0 without any",
+            Unit::Seconds,
+            metrics.valid_until.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&metrics.tokens)));
         metrics
     }
@@ -299,11 +307,20 @@ impl KeyMetrics {
             for result in LoadResult::ALL {
                 self.refreshes.remove(&refresh_labels(gone, result));
             }
+            self.valid_until.remove(&[("issuer", gone.clone())]);
         }
         *known = issuers.iter().map(|issuer| (*issuer).to_owned()).collect();
         for (issuer, result) in known.iter().flat_map(|issuer| LoadResult::ALL.map(|result| (issuer, result)))
         {
             drop(self.refreshes.get_or_create(&refresh_labels(issuer, result)));
+            drop(self.valid_until.get_or_create(&[("issuer", issuer.clone())]));
+        }
+    }
+
+    /// Notes when the keys of a configured issuer become too old to be used; 0 without any, and for those of a file.
+    pub fn valid_until(&self, issuer: &str, unix_s: u64) {
+        if let Some(gauge) = self.valid_until.get(&[("issuer", issuer.to_owned())]) {
+            gauge.set(whole(unix_s));
         }
     }
 

@@ -41,6 +41,8 @@ fn busy() -> Metrics {
     metrics.keys.issuers(&["https://idp.example.org"]);
     metrics.keys.refreshed("https://idp.example.org", LoadResult::Loaded);
     metrics.keys.refreshed("https://elsewhere.example.org", LoadResult::Loaded);
+    metrics.keys.valid_until("https://idp.example.org", 1_700_086_400);
+    metrics.keys.valid_until("https://elsewhere.example.org", 1);
     metrics.keys.token_accepted();
     metrics.keys.token_refused("token.expired");
     metrics.spans.dropped(Decided::Deny);

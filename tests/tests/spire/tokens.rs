@@ -1,0 +1,77 @@
+//! JWT-SVIDs that SPIRE mints: proven by the keys of their trust domain, wherever those come from.
+
+use bytes::Bytes;
+use http::Request;
+use postern_tests::spire::{Programs, Server};
+use postern_tests::{Caller, Scene, Version, process};
+use serde_json::{Value, json};
+
+use super::LIMIT;
+
+/// Who may read is the workload that the JWT-SVID names, as its trust domain vouches for it.
+const POLICY: &str = r#"package postern.authz
+
+default decision := {"allowed": false, "reason": "not the batch"}
+
+decision := {"allowed": true} if {
+	input.postern.token_trust_domain == "example.org"
+	input.claims.sub == "spiffe://example.org/batch"
+}
+"#;
+
+/// The scene takes JWT-SVIDs of `example.org`, whose keys are there.
+fn take_tokens(scene: &mut Scene, keys: &Value) {
+    scene.write_policy(POLICY);
+    scene.config["policy"]["decision_timeout"] = json!("1s");
+    scene.config["tokens"] = json!([{
+        "issuer": "spiffe://example.org", "audiences": ["orders"], "algorithms": ["ES256", "RS256"],
+        "profile": "jwt_svid", "keys": keys,
+    }]);
+    scene.config["listeners"]["app"]["routes"][0]["tokens"] = json!("required");
+}
+
+/// The status of a request with this token, and the reason of a refusal.
+fn ask(caller: &Caller, scene: &Scene, token: &str) -> (u16, String) {
+    let ask = Request::get("/things").header("authorization", format!("Bearer {token}"));
+    let ask = ask.body(Bytes::new()).expect("a request");
+    let answer = caller.call(scene.listener, Version::Http2, ask).expect("an answer");
+    (answer.status.as_u16(), answer.json()["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+#[track_caller]
+fn wait_until_taken(caller: &Caller, scene: &Scene, token: &str) {
+    process::wait("the JWT-SVID to be taken", LIMIT, || (ask(caller, scene, token).0 == 200).then_some(()));
+}
+
+fn refused(reason: &str) -> (u16, String) {
+    (401, reason.to_owned())
+}
+
+/// Writes the trust domain's bundle document to where the sidecar looks for it, in one step.
+fn write_bundle(server: &Server, scene: &Scene) {
+    let waiting = scene.path("spire-bundle.next");
+    std::fs::write(&waiting, server.bundle_document()).expect("the bundle");
+    std::fs::rename(&waiting, scene.path("spire-bundle.json")).expect("the bundle is put in place");
+}
+
+#[test]
+fn jwt_svids_that_spire_mints_are_taken_by_its_bundle_and_new_authorities_found() {
+    let Some(programs) = Programs::find() else { return };
+    let server = Server::start(&programs, "example.org", "");
+    let mut scene = Scene::new();
+    write_bundle(&server, &scene);
+    let keys = json!({ "file": scene.path("spire-bundle.json") });
+    take_tokens(&mut scene, &keys);
+    let sidecar = scene.start();
+    let caller = scene.caller("/client");
+    wait_until_taken(&caller, &scene, &server.mint_jwt("/batch", "orders"));
+    assert_eq!(ask(&caller, &scene, &server.mint_jwt("/batch", "billing")), refused("token.audience"));
+    assert_eq!(ask(&caller, &scene, &server.mint_jwt("/db", "orders")).0, 403);
+
+    server.rotate_jwt_authority();
+    let renewed = server.mint_jwt("/batch", "orders");
+    assert_eq!(ask(&caller, &scene, &renewed), refused("token.key_unknown"));
+    write_bundle(&server, &scene);
+    wait_until_taken(&caller, &scene, &renewed);
+    sidecar.stop();
+}
