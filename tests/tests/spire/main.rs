@@ -3,6 +3,7 @@
 mod agent;
 mod authorities;
 mod federation;
+mod peers;
 mod tokens;
 
 use std::path::Path;
