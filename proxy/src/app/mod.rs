@@ -1,5 +1,6 @@
 //! The sidecar as a whole: [`App::start`] builds everything, in order, in one place, and makes every thread;
 //! [`App::drain`] takes it down in the opposite order.
+mod jwt_keys;
 mod materials;
 mod sources;
 mod threads;

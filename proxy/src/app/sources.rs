@@ -1,5 +1,6 @@
 //! The sources, as they run on the control thread: each follows the world and hands what it finds to
 //! [`Control`](crate::control::Control).
+use super::jwt_keys::JwtKeys;
 use super::{Parts, StartError};
 use crate::clock::{Clock, TlsTime};
 use crate::config::{
@@ -30,6 +31,7 @@ pub(super) struct Sources {
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
+    jwt_keys: Option<JwtKeys>,
     kept: Kept,
     updates: mpsc::Sender<Update>,
     wished: mpsc::Receiver<Wish>,
@@ -66,11 +68,11 @@ impl Sources {
         let bundles = bundles.collect::<Result<_, StartError>>()?;
         let mut key_troubles = Vec::new();
         let keys = config.tokens.iter().enumerate().map(|(place, of)| {
-            let (keys, trouble) = issuer_keys(place, of, parts)?;
+            let Some((keys, trouble)) = issuer_keys(place, of, parts)? else { return Ok(None) };
             key_troubles.push((of.issuer.clone(), trouble));
-            Ok(keys)
+            Ok(Some(keys))
         });
-        let keys = keys.collect::<Result<_, StartError>>()?;
+        let keys = keys.filter_map(Result::transpose).collect::<Result<_, StartError>>()?;
         let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let last_good = LastGood::new(config.policy.last_good_directory.clone());
         let federated = LastGood::of(config.identity.federation_directory.clone(), "json");
@@ -80,6 +82,7 @@ impl Sources {
             bundles,
             keys,
             workload_bundles: config.workload_tokens.bundles.clone(),
+            jwt_keys: JwtKeys::of(config),
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
             updates,
             wished,
@@ -94,6 +97,9 @@ impl Sources {
     /// Starts every source on the control thread's runtime.
     pub(super) fn spawn(self, local: &LocalSet) {
         follow_identity(local, self.identity, (&self.updates, &self.status, &self.clock));
+        if let Some(keys) = self.jwt_keys {
+            keys.spawn(local, (&self.updates, &self.status, &self.clock));
+        }
         federate(local, self.federation, (&self.updates, &self.clock));
         let (found, mut candidates) = mpsc::channel(4);
         let bundles = self.bundles.into_iter().map(|source| {
@@ -257,11 +263,12 @@ fn issuer_keys(
     place: usize,
     of: &IssuerConfig,
     parts: &Parts<'_>,
-) -> Result<(jwks::IssuerKeys, watch::Receiver<jwks::KeyStatus>), StartError> {
+) -> Result<Option<(jwks::IssuerKeys, watch::Receiver<jwks::KeyStatus>)>, StartError> {
+    let Some(source) = key_source(of, &parts.clock)? else { return Ok(None) };
     let starting = jwks::KeyStatus { source: SourceStatus::Starting, valid_until: None };
     let (status, trouble) = watch::channel(starting);
     let fetched_from = match &of.keys {
-        KeySource::File(_) => None,
+        KeySource::File(_) | KeySource::WorkloadApi => None,
         KeySource::Url(server) | KeySource::Discovery(server) => Some(&server.url),
     };
     let directory = of.freshness.last_good_directory.as_ref();
@@ -269,7 +276,7 @@ fn issuer_keys(
     let keys = jwks::IssuerKeys {
         issuer: place,
         name: of.issuer.clone(),
-        source: key_source(of, &parts.clock)?,
+        source,
         document: match of.profile {
             TokenProfile::JwtSvid(_) => jwks::Document::SpiffeBundle,
             TokenProfile::AccessToken
@@ -286,11 +293,13 @@ fn issuer_keys(
         status,
         metrics: parts.metrics.keys.clone(),
     };
-    Ok((keys, trouble))
+    Ok(Some((keys, trouble)))
 }
 
-fn key_source(of: &IssuerConfig, clock: &Arc<dyn Clock>) -> Result<jwks::KeySource, StartError> {
-    Ok(match &of.keys {
+/// `None` for keys that come with those of other issuers, from the Workload API.
+fn key_source(of: &IssuerConfig, clock: &Arc<dyn Clock>) -> Result<Option<jwks::KeySource>, StartError> {
+    Ok(Some(match &of.keys {
+        KeySource::WorkloadApi => return Ok(None),
         KeySource::File(path) => jwks::KeySource::File(path.clone()),
         KeySource::Url(server) => {
             jwks::KeySource::Url { url: server.url.clone(), fetcher: fetcher(server, clock)? }
@@ -300,7 +309,7 @@ fn key_source(of: &IssuerConfig, clock: &Arc<dyn Clock>) -> Result<jwks::KeySour
             url: server.url.clone(),
             fetcher: fetcher(server, clock)?,
         },
-    })
+    }))
 }
 
 fn fetcher(server: &HttpSource, clock: &Arc<dyn Clock>) -> Result<Fetcher, StartError> {

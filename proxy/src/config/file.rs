@@ -89,7 +89,7 @@ pub struct IssuerFile {
     /// Accepted signature algorithms: ES256, ES384, ES512, EdDSA, RS256, RS384, RS512, PS256, PS384, PS512.
     #[cfg_attr(test, schemars(with = "Vec<schema::Algorithm>"))]
     pub algorithms: Vec<String>,
-    /// Where the issuer's public keys come from: a JWKS, or for `profile: jwt_svid` a SPIFFE bundle document.
+    /// Where the issuer's public keys come from: a JWKS, or for `profile: jwt_svid` a SPIFFE bundle document or the Workload API.
     pub keys: KeysFile,
     /// What kind of token it is: `access_token`, the default, wants `at+jwt` and the claims of RFC 9068; `generic` also takes `JWT` and none; `jwt_svid` is SPIFFE's; `k8s_sa` is that of a Kubernetes service account; `txn_token` is a transaction token in the header `txn-token`, which is taken off where no such issuer is named.
     #[serde(default)]
@@ -131,7 +131,15 @@ pub enum KeysFile {
     File(String),
     /// Keys at the `jwks_uri` of the issuer's own metadata (OpenID Connect Discovery); both are fetched and kept fresh.
     Discovery(DiscoveryFile),
+    /// The JWT bundles of the Workload API that is the identity's source; with `profile: jwt_svid` alone.
+    WorkloadApi(WorkloadApiKeysFile),
 }
+
+/// Everything there is to know stands in `identity.source.workload_api`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadApiKeysFile {}
 
 /// Everything there is to know stands in `issuer`.
 #[derive(Clone, Debug, Deserialize)]

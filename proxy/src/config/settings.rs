@@ -210,6 +210,8 @@ pub enum KeySource {
     Discovery(HttpSource),
     /// A file, watched for change.
     File(PathBuf),
+    /// The JWT bundles of the Workload API, which is then the identity's source. Only with [`TokenProfile::JwtSvid`].
+    WorkloadApi,
 }
 
 /// One URL of the control plane and how far it is trusted.

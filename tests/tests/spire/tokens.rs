@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http::Request;
-use postern_tests::spire::{Programs, Server};
+use postern_tests::spire::{Agent, Programs, Server};
 use postern_tests::{Caller, Scene, Version, process};
 use serde_json::{Value, json};
 
-use super::LIMIT;
+use super::{LIMIT, scene};
 
 /// Who may read is the workload that the JWT-SVID names, as its trust domain vouches for it.
 const POLICY: &str = r#"package postern.authz
@@ -73,5 +73,34 @@ fn jwt_svids_that_spire_mints_are_taken_by_its_bundle_and_new_authorities_found(
     assert_eq!(ask(&caller, &scene, &renewed), refused("token.key_unknown"));
     write_bundle(&server, &scene);
     wait_until_taken(&caller, &scene, &renewed);
+    sidecar.stop();
+}
+
+#[test]
+fn jwt_svids_are_proven_by_the_keys_of_the_workload_api_through_their_rotation() {
+    let Some(programs) = Programs::find() else { return };
+    let server = Server::start(&programs, "example.org", "");
+    server.register("/sidecar", &[]);
+    let agent = Agent::start(&server);
+    let mut scene = scene(&agent.socket(), &json!({}));
+    take_tokens(&mut scene, &json!({ "workload_api": {} }));
+    let sidecar = scene.start();
+    let (client, bundle) = server.mint("/client");
+    let caller = Caller::new(&client, &bundle);
+
+    let old = server.mint_jwt("/batch", "orders");
+    wait_until_taken(&caller, &scene, &old);
+    assert_eq!(ask(&caller, &scene, &server.mint_jwt("/batch", "bank")), refused("token.audience"));
+    assert_eq!(ask(&caller, &scene, &server.mint_jwt("/db", "orders")).0, 403);
+
+    let before = server.rotate_jwt_authority();
+    let new = server.mint_jwt("/batch", "orders");
+    wait_until_taken(&caller, &scene, &new);
+    assert_eq!(ask(&caller, &scene, &old).0, 200, "both keys are in the bundle");
+    server.revoke_jwt_authority(&before);
+    process::wait("the old key to go", LIMIT, || {
+        (ask(&caller, &scene, &old) == refused("token.key_unknown")).then_some(())
+    });
+    assert_eq!(ask(&caller, &scene, &new).0, 200);
     sidecar.stop();
 }

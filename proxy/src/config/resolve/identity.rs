@@ -11,7 +11,7 @@ use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
     CrlModeFile, DiscoveryFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
-    SenderConstraintFile, TokenProfileFile,
+    SenderConstraintFile, TokenProfileFile, WorkloadApiKeysFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -206,7 +206,7 @@ fn profile(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<To
 /// What has an effect on fetched keys only must not stand beside a file.
 fn freshness(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeyFreshness, Reported> {
     let mut useless = Ok(());
-    if let KeysFile::File(_) = file.keys {
+    if let KeysFile::File(_) | KeysFile::WorkloadApi(_) = file.keys {
         for (name, written) in [
             ("refresh_interval", file.refresh_interval.is_some()),
             ("stale_max", file.stale_max.is_some()),
@@ -273,6 +273,14 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
         KeysFile::File(path) => {
             context.file(&member(&keys_key, "file"), path, FileKind::Public).map(KeySource::File)
         }
+        KeysFile::WorkloadApi(WorkloadApiKeysFile {}) => match file.profile {
+            Some(TokenProfileFile::JwtSvid) => Ok(KeySource::WorkloadApi),
+            None | Some(_) => {
+                let what = "the Workload API knows the keys of JWT-SVIDs alone";
+                let mend = "choose `profile: jwt_svid`, or name the issuer's keys with `url`";
+                Err(context.error(&member(&keys_key, "workload_api"), what, mend))
+            }
+        },
         KeysFile::Discovery(DiscoveryFile {}) => {
             let discovery_key = member(&keys_key, "discovery");
             if let Some(TokenProfileFile::JwtSvid) = file.profile {
@@ -298,6 +306,13 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
 /// what is left when a relationship has ended.
 pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
+    for (index, issuer) in config.tokens.iter().enumerate() {
+        if issuer.keys == KeySource::WorkloadApi {
+            let key = member(&member(&entry("tokens", index), "keys"), "workload_api");
+            let what = "the identity does not come from a Workload API that could know these keys";
+            context.error(&key, what, "name the trust domain's SPIFFE bundle with `file` or `url`");
+        }
+    }
     let federation = &config.identity.federation;
     for (index, relationship) in federation.iter().enumerate() {
         let name = &relationship.trust_domain;

@@ -149,3 +149,25 @@ fn a_trust_domain_is_believed_by_file_or_by_federation() {
     assert_eq!(warnings.list.len(), 1, "{warnings}");
     assert!(warnings.to_string().contains("`other.org` has no trust bundle"), "{warnings}");
 }
+
+#[test]
+fn keys_of_jwt_svids_come_from_the_workload_api_that_is_the_source() {
+    let tokens = |keys: &str, more: &str| {
+        format!(
+            "tokens: [{{ issuer: \"spiffe://example.org\", audiences: [a], algorithms: [ES256], keys: {keys}{more} }}]\nupstreams:"
+        )
+    };
+    let keys = "{ workload_api: {} }";
+    let config = taken(&least("upstreams:", &tokens(keys, ", profile: jwt_svid")));
+    assert_eq!(config.tokens[0].keys, KeySource::WorkloadApi);
+    let key = "tokens[0].keys.workload_api";
+    check("upstreams:", &tokens(keys, ", profile: generic"), key, "JWT-SVIDs alone");
+    check("upstreams:", &tokens(keys, ""), key, "JWT-SVIDs alone");
+    let refreshed = tokens(keys, ", profile: jwt_svid, refresh_interval: 1m");
+    check("upstreams:", &refreshed, "tokens[0].refresh_interval", "no effect");
+    let files = "{ files: { certificate: c, key: k, trust_bundles: { example.org: b } } }";
+    let source = "{ workload_api: { socket: /run/spire/agent.sock } }";
+    let text = least(source, files).replace("upstreams:", &tokens(keys, ", profile: jwt_svid"));
+    let findings = read(&text).expect_err("a refusal").to_string();
+    assert!(findings.contains("does not come from a Workload API"), "{findings}");
+}
