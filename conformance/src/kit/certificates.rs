@@ -91,6 +91,11 @@ impl Ca {
 
     /// A revocation list that is good until so many seconds from [`NOW_S`].
     pub(crate) fn list(&self, revoked: &[&CertificateDer<'_>], until_s: i64) -> RevocationList {
+        RevocationList::from_der(&self.list_der(revoked, until_s)).unwrap()
+    }
+
+    /// As [`Ca::list`], as it is sent.
+    pub(crate) fn list_der(&self, revoked: &[&CertificateDer<'_>], until_s: i64) -> Vec<u8> {
         let mut times = CertificateParams::default();
         window(&mut times, -3600, until_s);
         let entry = |der: &&CertificateDer<'_>| RevokedCertParams {
@@ -107,7 +112,7 @@ impl Ca {
             revoked_certs: revoked.iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        RevocationList::from_der(params.signed_by(&self.issuer).unwrap().der()).unwrap()
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
     }
 
     /// As [`Ca::bundles`], with revocation lists.

@@ -1,6 +1,8 @@
 //! The Workload API: where it is, what is asked, and what becomes of the answers. On a real socket, against an
 //! endpoint that says what each case tells it to.
 
+mod lists;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -528,7 +530,7 @@ fn material() -> Vec<Row> {
             .refuses("a chain in PEM", "cannot be read", || {
                 block_on(with(|svid, _| svid.x509_svid = b"-----BEGIN CERTIFICATE-----".to_vec()))
             }),
-        row("WA-13", "revocation lists count", "Workload_API §5.1").open("not tried here yet"),
+        lists::row(),
     ]
 }
 
