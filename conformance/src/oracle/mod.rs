@@ -1,10 +1,12 @@
 //! Other judges, which share no code of ours, are asked about the same chains on the same trust: `spiffe-rustls` in whole
-//! handshakes, and one of paths alone. Where we do not agree it is written down with the reason, or it is a fault of
+//! handshakes, go-spiffe, and one of paths alone. Where we do not agree it is written down with the reason, or it is a fault of
 //! one of us.
 
 mod chains;
 mod endpoint;
+mod go;
 mod paths;
+mod peer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

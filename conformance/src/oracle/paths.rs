@@ -1,18 +1,15 @@
 //! A judge of paths that shares nothing with webpki: PyCA cryptography's. It knows nothing of SPIFFE, so it is asked
 //! about what stands above a leaf, with leaves whose own fault, if any, is one of RFC 5280.
 
-use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use postern_identity::INTERMEDIATES_MAX;
 use serde_json::json;
 
 use super::chains::{Authorities, Presented};
-use super::{Deviations, compare};
+use super::{Deviations, compare, peer};
 use crate::kit::certificates::{NOW_S, judge};
 
 /// Where the packages are that it needs; the suite sets them.
@@ -53,12 +50,14 @@ fn a_judge_of_paths_alone_gives_the_same_verdicts_but_for_the_listed_ones() {
     let trusted = authorities.bundles();
     let is_asked = |case: &Presented| LEAVES.iter().any(|leaf| case.name.starts_with(&format!("{leaf};")));
     let cases: Vec<_> = authorities.cases().into_iter().filter(is_asked).collect();
-    let theirs = ask(&packages, &authorities, &cases);
-    assert_eq!(theirs.len(), cases.len());
-    let verdicts = cases.iter().zip(theirs).map(|(case, theirs)| {
-        let theirs = if theirs == "taken" { Ok(()) } else { Err(theirs) };
-        (case.name.clone(), judge(&case.chain, &trusted).map(drop), theirs)
-    });
+    let mut python = Command::new("python3");
+    python.args(["-c", SCRIPT]).env("PYTHONPATH", packages);
+    let roots = peer::encoded(&authorities.by_trust_domain().0);
+    let first = json!({ "roots": roots, "now": NOW_S, "intermediates_max": INTERMEDIATES_MAX });
+    let theirs = peer::ask(python, &first, &cases);
+    let verdicts = cases.iter().zip(theirs);
+    let verdicts =
+        verdicts.map(|(case, theirs)| (case.name.clone(), judge(&case.chain, &trusted).map(drop), theirs));
     let [refused, taken] = compare(verdicts, &LISTED);
     assert!(refused > 50 && taken > 20, "{refused} {taken}");
 }
@@ -75,28 +74,4 @@ fn packages() -> Option<OsString> {
         folders.push(Path::new(&package).ancestors().nth(2).unwrap().to_owned());
     }
     std::env::join_paths(folders).ok()
-}
-
-fn ask(packages: &OsStr, authorities: &Authorities, cases: &[Presented]) -> Vec<String> {
-    let encoded = |der: &[u8]| STANDARD.encode(der);
-    let roots: Vec<_> = authorities.by_trust_domain().0.iter().map(|der| encoded(der)).collect();
-    let mut input =
-        json!({ "roots": roots, "now": NOW_S, "intermediates_max": INTERMEDIATES_MAX }).to_string();
-    for case in cases {
-        input.push('\n');
-        input.push_str(&json!(case.chain.iter().map(|der| encoded(der)).collect::<Vec<_>>()).to_string());
-    }
-    let mut python = Command::new("python3")
-        .args(["-c", SCRIPT])
-        .env("PYTHONPATH", packages)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = python.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
-    let output = python.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

@@ -63,6 +63,11 @@ impl Job<'_> {
             let kept: Vec<&str> = text.lines().filter(|line| !line.contains(&without.lines_with)).collect();
             std::fs::write(&path, kept.join("\n") + "\n")?;
         }
+        for added in &recipe.with {
+            let to = work.join(&added.file);
+            std::fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+            std::fs::copy(root().join("xtask").join(&added.from), &to)?;
+        }
         let mut command = go_command(go, recipe.cgo);
         command.current_dir(&work).args(["build", "-trimpath", "-o"]).arg(self.into);
         for package in &recipe.packages {

@@ -1,11 +1,12 @@
 //! The programs that are not ours: pinned in `tools.toml`, built or fetched once, kept outside the tree.
 //!
-//! A tool has a folder `<name>-<version>` in the shed. It is built in a temporary folder beside it and put in place
+//! A tool has a folder `<name>-<version>` in the shed (and a digest, when something of ours is built into it). It is built in a temporary folder beside it and put in place
 //! by one rename, so that a folder that is there is whole, and two runs at once do no harm.
 
 mod install;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,18 @@ struct GoRecipe {
     /// Lines to leave out of a source file, for a dependency that we do not need and cannot always get.
     #[serde(default)]
     without: Vec<Without>,
+    /// Programs of ours that use the module, built inside it so that its `go.sum` holds for them as well.
+    #[serde(default)]
+    with: Vec<Added>,
+}
+
+/// A source file that is put into the module.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    file: String,
+    /// Where it is in `xtask`.
+    from: String,
 }
 
 /// Every line of `file` that contains `lines_with`.
@@ -155,7 +168,7 @@ impl Shed {
         if let From::Debian { package } = &tool.from {
             return install::debian(tool, package, &self.folder);
         }
-        let folder = self.folder.join(format!("{name}-{}", tool.version));
+        let folder = self.folder.join(folder_name(name, tool)?);
         if !folder.is_dir() {
             self.install(name, tool, &folder)?;
         }
@@ -196,6 +209,20 @@ impl Shed {
         }
         outcome
     }
+}
+
+/// By its version, and by what we add to it, if anything.
+fn folder_name(name: &str, tool: &Tool) -> Result<String> {
+    let plain = format!("{name}-{}", tool.version);
+    let From::Go(GoRecipe { with: added, .. }) = &tool.from else { return Ok(plain) };
+    if added.is_empty() {
+        return Ok(plain);
+    }
+    let mut hasher = DefaultHasher::new();
+    for added in added {
+        std::fs::read(root().join("xtask").join(&added.from))?.hash(&mut hasher);
+    }
+    Ok(format!("{plain}-{:x}", hasher.finish()))
 }
 
 /// The tool's programs, when every one of its variables is set already.

@@ -1,0 +1,37 @@
+//! A judge that is a program of its own: a JSON value a line in, a verdict a line out.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use super::Verdict;
+use super::chains::Presented;
+
+/// What the program says of each case, after a first line that tells it whom to trust.
+pub(super) fn ask(mut program: Command, first: &Value, cases: &[Presented]) -> Vec<Verdict> {
+    let mut input = first.to_string();
+    for case in cases {
+        input.push('\n');
+        input.push_str(&encoded(&case.chain).to_string());
+    }
+    let mut running = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
+    let output = running.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let verdicts: Vec<Verdict> =
+        said.lines().map(|line| if line == "taken" { Ok(()) } else { Err(line.to_owned()) }).collect();
+    assert_eq!(verdicts.len(), cases.len());
+    verdicts
+}
+
+/// Certificates in the spelling that such programs read.
+pub(super) fn encoded(certificates: &[CertificateDer<'_>]) -> Value {
+    json!(certificates.iter().map(|der| STANDARD.encode(der)).collect::<Vec<_>>())
+}
