@@ -236,7 +236,8 @@ const CACHED_MAX: usize = 10_000;
 const CACHED_SECONDS_MAX: u64 = 60;
 
 impl TokenCache {
-    fn get(&mut self, compact: &str, tokens: &Tokens, now: u64) -> Option<Arc<Claims>> {
+    /// What was verified of this token, while that counts; `now` in seconds since 1970.
+    pub fn get(&mut self, compact: &str, tokens: &Tokens, now: u64) -> Option<Arc<Claims>> {
         if self.generation != tokens.generation || self.verified.is_empty() {
             return None;
         }
@@ -249,7 +250,9 @@ impl TokenCache {
         None
     }
 
-    fn insert(&mut self, tokens: &Tokens, claims: Arc<Claims>, now: u64) {
+    /// Remembers what was verified with these keys; `now` in seconds since 1970. Of more than 10,000 tokens that are
+    /// in use the further ones are not remembered.
+    pub fn insert(&mut self, tokens: &Tokens, claims: Arc<Claims>, now: u64) {
         if self.generation != tokens.generation {
             self.verified.clear();
             self.generation = tokens.generation;

@@ -6,6 +6,7 @@ mod identities;
 mod latency;
 mod load;
 mod proc;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     Upstream { address: SocketAddr },
     /// Asks for some seconds and says how it went
     Load(LoadArgs),
+    /// Says what one token costs, verified and remembered
+    Tokens,
     /// Opens idle connections, one request each, and says what the proxy's memory is then
     Hold(HoldArgs),
 }
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Upstream { address } => canned::serve(address),
         Command::Load(args) => load::run(&args),
         Command::Hold(args) => load::hold(&args),
+        Command::Tokens => tokens::measure(),
     };
     match done {
         Ok(said) => {

@@ -252,7 +252,20 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
             }
         }
     }
-    Ok(report::ratios(&rows, options))
+    let mut costs = Vec::new();
+    for _ in 0..options.rounds {
+        costs.push(token_cost(ground)?);
+    }
+    Ok(report::ratios(&rows, options) + &report::tokens(&costs))
+}
+
+/// Nanoseconds for a token that is verified, and for one that is remembered, on the proxy's core.
+fn token_cost(ground: &Ground) -> Result<(f64, f64)> {
+    let mut command = pinned(&ground.generator, Core::Proxy);
+    command.arg("tokens");
+    let said = answer(command)?;
+    let figure = |member: &str| said[member].as_f64().with_context(|| format!("no `{member}` in {said}"));
+    Ok((figure("verified_ns")?, figure("remembered_ns")?))
 }
 
 fn note(
