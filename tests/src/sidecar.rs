@@ -162,6 +162,8 @@ fn config(folder: &Path, listener: SocketAddr, status: SocketAddr, upstream: Soc
                 "unsigned": "development_only",
             } },
             "decision": { "rego": "postern/authz/decision" },
+            // A debug build beside other tests needs longer than a decision may take by default.
+            "decision_timeout": "1s",
             "last_good_directory": folder.join("last-good"),
         },
         "listeners": { "app": {

@@ -19,7 +19,6 @@ decision := {"allowed": true} if {
 "#;
 
 fn accept_both(scene: &mut Scene) {
-    scene.config["policy"]["decision_timeout"] = json!("1s");
     scene.write_policy(POLICY);
     scene.config["listeners"]["app"]["inbound"]["tls"]["mutual"]["trust_domains"] =
         json!(["example.org", "other.org"]);

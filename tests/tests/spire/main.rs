@@ -26,8 +26,6 @@ fn scene(socket: &Path, more: &Value) -> Scene {
         source[key] = value.clone();
     }
     scene.config["identity"] = json!({ "source": { "workload_api": source } });
-    // SPIRE's own work on a small machine takes longer than a decision may by default.
-    scene.config["policy"]["decision_timeout"] = json!("1s");
     scene
 }
 

@@ -22,7 +22,6 @@ decision := {"allowed": true} if {
 /// The scene takes JWT-SVIDs of `example.org`, whose keys are there.
 fn take_tokens(scene: &mut Scene, keys: &Value) {
     scene.write_policy(POLICY);
-    scene.config["policy"]["decision_timeout"] = json!("1s");
     scene.config["tokens"] = json!([{
         "issuer": "spiffe://example.org", "audiences": ["orders"], "algorithms": ["ES256", "RS256"],
         "profile": "jwt_svid", "keys": keys,
