@@ -2,7 +2,7 @@
 //! judged like anything else.
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -56,7 +56,7 @@ impl LastGood {
     pub fn store(&self, name: &str, document: &[u8]) -> Result<(), LastGoodError> {
         let path = self.path(name);
         let failed = |error| LastGoodError::Write { path: path.clone(), error };
-        fs::create_dir_all(&self.directory).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(failed)?;
         let unfinished = self.directory.join(format!("{name}.{}.unfinished", self.extension));
         write(&unfinished, document).map_err(failed)?;
         fs::rename(&unfinished, &path).map_err(failed)?;
@@ -106,9 +106,14 @@ impl LastGood {
     }
 }
 
-/// Policies and bundles are no secret, but who may read them is not ours to widen.
+/// Policies and keys are no secret, but what is decided here, and by whose keys, is nobody else's business; and whoever
+/// could write here could decide and mint.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

@@ -1,18 +1,16 @@
 //! The keys fetched last, kept for a start without their server. What is kept is what was fetched, with the time of it:
 //! at the next start it is parsed like any answer, and it gets no older than fetched keys may.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use postern_audit::hash::sha256;
 use postern_identity::UnixTime;
 use postern_identity::token::KEY_SET_BYTES_MAX;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::sources::watched_file::{self, FileError};
+use crate::sources::last_good;
 
 /// A document as a JSON string at its longest, and the members around it.
 const FILE_BYTES_MAX: u64 = 6 * KEY_SET_BYTES_MAX as u64 + 16 * 1024;
@@ -20,7 +18,9 @@ const FILE_BYTES_MAX: u64 = 6 * KEY_SET_BYTES_MAX as u64 + 16 * 1024;
 /// The place of one issuer's keys in a folder.
 #[derive(Clone, Debug)]
 pub struct LastGood {
-    path: PathBuf,
+    folder: last_good::LastGood,
+    /// Of its file in the folder.
+    name: String,
     issuer: String,
     source: String,
 }
@@ -37,21 +37,12 @@ pub struct Kept {
 /// Why keys cannot be kept, or what is kept cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LastGoodError {
-    /// The folder or a file in it cannot be written.
-    #[error("`{}` cannot be written: {error}", .path.display())]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: io::Error,
-    },
-    /// The file cannot be read whole.
+    /// The file cannot be written, or not be read whole.
     #[error(transparent)]
-    Read(#[from] FileError),
+    Files(#[from] last_good::LastGoodError),
     /// Something else has been put there.
-    #[error("`{}` holds no keys of this issuer from this source", .0.display())]
-    Foreign(PathBuf),
+    #[error("the kept file `{0}` holds no keys of this issuer from this source")]
+    Foreign(String),
 }
 
 #[derive(Deserialize, Serialize)]
@@ -72,7 +63,8 @@ impl LastGood {
         let name: String =
             sha256(issuer.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Self {
-            path: directory.join(format!("{name}.keys.json")),
+            folder: last_good::LastGood::of(directory.to_owned(), "keys.json"),
+            name,
             issuer: issuer.to_owned(),
             source: source.to_owned(),
         }
@@ -83,7 +75,6 @@ impl LastGood {
     /// # Errors
     /// When the folder cannot be written; what was kept before is then still there.
     pub fn store(&self, kept: &Kept) -> Result<(), LastGoodError> {
-        let failed = |error| LastGoodError::Write { path: self.path.clone(), error };
         let envelope = Envelope {
             version: 1,
             issuer: self.issuer.clone(),
@@ -91,13 +82,7 @@ impl LastGood {
             fetched_at: kept.fetched_at.as_secs(),
             document: String::from_utf8_lossy(&kept.document).into_owned(),
         };
-        let text = serde_json::to_vec(&envelope).map_err(|error| failed(error.into()))?;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let unfinished = self.path.with_extension("unfinished");
-        write(&unfinished, &text).map_err(failed)?;
-        fs::rename(&unfinished, &self.path).map_err(failed)?;
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+        Ok(self.folder.store(&self.name, json!(envelope).to_string().as_bytes())?)
     }
 
     /// What is kept and is not older than `age_max` at `now`; `None` when there is nothing like that. A copy from the
@@ -106,12 +91,8 @@ impl LastGood {
     /// # Errors
     /// When there is a file that cannot be read, or that was made for another issuer or source.
     pub fn load(&self, now: UnixTime, age_max: Duration) -> Result<Option<Kept>, LastGoodError> {
-        let content = match watched_file::read(&self.path, FILE_BYTES_MAX) {
-            Ok(content) => content,
-            Err(FileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let foreign = || LastGoodError::Foreign(self.path.clone());
+        let Some(content) = self.folder.load(&self.name, FILE_BYTES_MAX)? else { return Ok(None) };
+        let foreign = || LastGoodError::Foreign(format!("{}.keys.json", self.name));
         let envelope: Envelope = serde_json::from_slice(&content).map_err(|_| foreign())?;
         if envelope.version != 1 || envelope.issuer != self.issuer || envelope.source != self.source {
             return Err(foreign());
@@ -125,19 +106,9 @@ impl LastGood {
     }
 }
 
-/// Keys are public, but whose tokens are taken here is nobody's business; and whoever could write here could mint.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -148,6 +119,10 @@ mod tests {
         UnixTime::since_unix_epoch(Duration::from_secs(seconds))
     }
 
+    fn file(folder: &Path, place: &LastGood) -> std::path::PathBuf {
+        folder.join(format!("{}.keys.json", place.name))
+    }
+
     fn kept() -> Kept {
         Kept { document: br#"{"keys":["a \"quote\""]}"#.to_vec(), fetched_at: at(1000) }
     }
@@ -155,8 +130,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_was_fetched_until_it_is_too_old() {
         let folder = tempfile::tempdir().unwrap();
-        let place =
-            LastGood::new(&folder.path().join("keys"), "https://idp.example", "https://idp.example/k");
+        let keys = folder.path().join("keys");
+        let place = LastGood::new(&keys, "https://idp.example", "https://idp.example/k");
         let load = |now| place.load(at(now), AGE_MAX).unwrap();
         assert_eq!(load(1000), None);
         place.store(&kept()).unwrap();
@@ -165,11 +140,11 @@ mod tests {
         assert_eq!(load(1100), None);
         assert_eq!(load(999), None, "from the future");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&place.path), mode(place.path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!((mode(&file(&keys, &place)), mode(&keys)), (0o600, 0o700));
         let newer = Kept { fetched_at: at(2000), ..kept() };
         place.store(&newer).unwrap();
         assert_eq!(place.load(at(2000), AGE_MAX).unwrap(), Some(newer));
-        assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&keys).unwrap().count(), 1);
     }
 
     #[test]
@@ -180,13 +155,14 @@ mod tests {
         let moved = LastGood::new(folder.path(), "https://idp.example", "https://elsewhere.example/k");
         assert!(matches!(moved.load(at(1000), AGE_MAX), Err(LastGoodError::Foreign(_))));
         let other = LastGood::new(folder.path(), "https://other.example", "https://idp.example/k");
-        fs::copy(&place.path, &other.path).unwrap();
+        fs::copy(file(folder.path(), &place), file(folder.path(), &other)).unwrap();
         assert!(matches!(other.load(at(1000), AGE_MAX), Err(LastGoodError::Foreign(_))));
         for content in ["", "{}", "[]", r#"{"version":2}"#] {
-            fs::write(&place.path, content).unwrap();
+            fs::write(file(folder.path(), &place), content).unwrap();
             assert!(matches!(place.load(at(1000), AGE_MAX), Err(LastGoodError::Foreign(_))), "{content}");
         }
-        fs::write(&place.path, vec![b' '; usize::try_from(FILE_BYTES_MAX).unwrap() + 1]).unwrap();
-        assert!(matches!(place.load(at(1000), AGE_MAX), Err(LastGoodError::Read(_))));
+        fs::write(file(folder.path(), &place), vec![b' '; usize::try_from(FILE_BYTES_MAX).unwrap() + 1])
+            .unwrap();
+        assert!(matches!(place.load(at(1000), AGE_MAX), Err(LastGoodError::Files(_))));
     }
 }
