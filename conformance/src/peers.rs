@@ -1,42 +1,30 @@
 //! Two other implementations, PyJWT and joserfc: what they mint we take, what we mint they take, and what is broken
 //! nobody takes.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::kit::token::{NOW_S, Token, access, base64url, signer, stranger};
+use crate::oracle::peer::tell;
 
 const ALGORITHMS: [&str; 10] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 
 /// The folder with both libraries. Without one, prints the line by which the test is counted as skipped.
 fn libraries() -> Option<PathBuf> {
-    let folder = std::env::var_os("POSTERN_PYJWT")
-        .and_then(|module| Path::new(&module).parent().and_then(Path::parent).map(Path::to_path_buf));
-    if folder.is_none() {
-        let test = std::thread::current();
-        let why = "POSTERN_PYJWT is not set; `cargo xtask test` sets it where the library can be had";
-        println!("SKIPPED {}: {why}", test.name().unwrap_or("a test"));
-    }
-    folder
+    let module = postern_tests::peer("POSTERN_PYJWT")?;
+    module.ancestors().nth(2).map(Path::to_path_buf)
 }
 
 fn ask(folder: &Path, question: &Value) -> Value {
-    let mut python = Command::new("python3")
+    let mut python = Command::new("python3");
+    python
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/jose.py"))
         .env("PYTHONPATH", folder)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 starts");
-    python.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
-    let answer = python.wait_with_output().unwrap();
-    assert!(answer.status.success(), "the peers failed");
-    serde_json::from_slice(&answer.stdout).unwrap()
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    serde_json::from_str(&tell(python, question.to_string())).unwrap()
 }
 
 #[test]

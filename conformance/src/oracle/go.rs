@@ -35,11 +35,7 @@ const LISTED: Deviations = Deviations {
 
 #[test]
 fn the_judge_of_go_gives_the_same_verdicts_but_for_the_listed_ones() {
-    let Some(program) = std::env::var_os("POSTERN_GO_SPIFFE") else {
-        let thread = std::thread::current();
-        println!("SKIPPED {}: POSTERN_GO_SPIFFE is not set", thread.name().unwrap_or("a test"));
-        return;
-    };
+    let Some(program) = postern_tests::peer("POSTERN_GO_SPIFFE") else { return };
     let authorities = Authorities::new();
     let trusted = authorities.bundles();
     let cases = authorities.cases();

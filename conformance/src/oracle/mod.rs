@@ -6,7 +6,7 @@ mod chains;
 mod endpoint;
 mod go;
 mod paths;
-mod peer;
+pub(crate) mod peer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 //! about what stands above a leaf, with leaves whose own fault, if any, is one of RFC 5280.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Command;
 
 use postern_identity::INTERMEDIATES_MAX;
@@ -66,12 +65,7 @@ fn a_judge_of_paths_alone_gives_the_same_verdicts_but_for_the_listed_ones() {
 fn packages() -> Option<OsString> {
     let mut folders = Vec::new();
     for variable in VARIABLES {
-        let Some(package) = std::env::var_os(variable) else {
-            let thread = std::thread::current();
-            println!("SKIPPED {}: {variable} is not set", thread.name().unwrap_or("a test"));
-            return None;
-        };
-        folders.push(Path::new(&package).ancestors().nth(2).unwrap().to_owned());
+        folders.push(postern_tests::peer(variable)?.ancestors().nth(2).unwrap().to_owned());
     }
     std::env::join_paths(folders).ok()
 }

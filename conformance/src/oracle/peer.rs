@@ -12,23 +12,28 @@ use super::Verdict;
 use super::chains::Presented;
 
 /// What the program says of each case, after a first line that tells it whom to trust.
-pub(super) fn ask(mut program: Command, first: &Value, cases: &[Presented]) -> Vec<Verdict> {
+pub(super) fn ask(program: Command, first: &Value, cases: &[Presented]) -> Vec<Verdict> {
     let mut input = first.to_string();
     for case in cases {
         input.push('\n');
         input.push_str(&encoded(&case.chain).to_string());
     }
+    let said = tell(program, input);
+    let verdicts: Vec<Verdict> =
+        said.lines().map(|line| if line == "taken" { Ok(()) } else { Err(line.to_owned()) }).collect();
+    assert_eq!(verdicts.len(), cases.len());
+    verdicts
+}
+
+/// What a program says to this input.
+pub(crate) fn tell(mut program: Command, input: String) -> String {
     let mut running = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = running.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
     let output = running.wait_with_output().unwrap();
     writer.join().unwrap();
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
-    let verdicts: Vec<Verdict> =
-        said.lines().map(|line| if line == "taken" { Ok(()) } else { Err(line.to_owned()) }).collect();
-    assert_eq!(verdicts.len(), cases.len());
-    verdicts
+    assert!(output.status.success(), "{program:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Certificates in the spelling that such programs read.
