@@ -9,8 +9,8 @@ use crate::config::{
 use crate::control::{Update, trouble_of};
 use crate::keys::Wish;
 use crate::sources::fetch::Fetcher;
-use crate::sources::identity::federation::{self, FederationUpdate, Pace, Surroundings};
-use crate::sources::identity::{self, IdentitySource, IdentityUpdate, Outlet, SourceStatus};
+use crate::sources::identity::federation::{self, Pace, Surroundings};
+use crate::sources::identity::{self, IdentitySource, Outlet, SourceStatus};
 use crate::sources::last_good::LastGood;
 use crate::sources::{jwks, policy, workload_bundles};
 use crate::state::Shared;
@@ -127,23 +127,31 @@ impl Sources {
         for (issuer, trouble) in self.key_troubles {
             local.spawn_local(watch_keys(issuer, trouble, Arc::clone(&self.status)));
         }
-        let (read, mut workload_keys) = mpsc::channel(4);
+        let (read, workload_keys) = mpsc::channel(4);
         local.spawn_local(workload_bundles::run(self.workload_bundles, read));
-        let updates = self.updates.clone();
-        local.spawn_local(async move {
-            while let Some(update) = workload_keys.recv().await {
-                drop(updates.send(Update::WorkloadKeys(update)).await);
-            }
-        });
-        let (fresh, mut key_updates) = mpsc::channel::<jwks::KeyUpdate>(4);
+        hand_on(local, workload_keys, &self.updates, Update::WorkloadKeys);
+        let (fresh, key_updates) = mpsc::channel(4);
         local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
-        let updates = self.updates;
-        local.spawn_local(async move {
-            while let Some(jwks::KeyUpdate { issuer, keys }) = key_updates.recv().await {
-                drop(updates.send(Update::Keys { issuer, keys }).await);
-            }
+        hand_on(local, key_updates, &self.updates, |jwks::KeyUpdate { issuer, keys }| Update::Keys {
+            issuer,
+            keys,
         });
     }
+}
+
+/// Gives control all that a source finds.
+fn hand_on<T: 'static>(
+    local: &LocalSet,
+    mut found: mpsc::Receiver<T>,
+    updates: &mpsc::Sender<Update>,
+    update: impl Fn(T) -> Update + 'static,
+) {
+    let updates = updates.clone();
+    local.spawn_local(async move {
+        while let Some(found) = found.recv().await {
+            drop(updates.send(update(found)).await);
+        }
+    });
 }
 
 impl Kept {
@@ -171,7 +179,7 @@ fn federate(
     ),
     (updates, clock): (&mpsc::Sender<Update>, &Arc<dyn Clock>),
 ) {
-    let (found, mut federated) = mpsc::channel::<FederationUpdate>(4);
+    let (found, federated) = mpsc::channel(4);
     let surroundings = Surroundings {
         last_good,
         trust: Arc::new(shared),
@@ -181,12 +189,7 @@ fn federate(
         updates: found,
     };
     local.spawn_local(federation::run(wanted, surroundings));
-    let updates = updates.clone();
-    local.spawn_local(async move {
-        while let Some(update) = federated.recv().await {
-            drop(updates.send(Update::Federation(update)).await);
-        }
-    });
+    hand_on(local, federated, updates, Update::Federation);
 }
 
 fn follow_identity(
@@ -194,16 +197,11 @@ fn follow_identity(
     source: IdentitySource,
     (updates, status, clock): (&mpsc::Sender<Update>, &Arc<Status>, &Arc<dyn Clock>),
 ) {
-    let (found, mut identity_updates) = mpsc::channel::<IdentityUpdate>(4);
+    let (found, identity_updates) = mpsc::channel(4);
     let (trouble, mut troubles) = watch::channel(SourceStatus::Starting);
     let outlet = Outlet { updates: found, status: trouble };
     local.spawn_local(identity::run(source, outlet, Arc::clone(clock)));
-    let updates = updates.clone();
-    local.spawn_local(async move {
-        while let Some(update) = identity_updates.recv().await {
-            drop(updates.send(Update::Identity(update)).await);
-        }
-    });
+    hand_on(local, identity_updates, updates, Update::Identity);
     let status = Arc::clone(status);
     local.spawn_local(async move {
         while troubles.changed().await.is_ok() {
