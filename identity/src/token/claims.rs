@@ -68,12 +68,6 @@ impl Claims {
         now < self.expires_at
     }
 
-    /// True when each request that uses the token has to prove a key (RFC 9449): on its own it is not a bearer's.
-    #[must_use]
-    pub fn is_bound_to_key(&self) -> bool {
-        self.binding.key.is_some()
-    }
-
     /// That all the token is bound to is there: the certificate on the connection, the key in the request's proof.
     pub(crate) fn check_binding(&self, peer: &Peer, proof: Option<&Proof>) -> Result<(), TokenError> {
         if self.binding.certificate.is_some_and(|bound| bound != peer.fingerprint_sha256) {
