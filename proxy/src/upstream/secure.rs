@@ -140,6 +140,8 @@ impl Originator {
             Protocol::H2 | Protocol::H2c => session.alpn_protocol() == Some(b"h2"),
         };
         if !is_agreed {
+            let agreed = session.alpn_protocol().map(String::from_utf8_lossy);
+            tracing::warn!(%endpoint, ?agreed, "an upstream does not speak the configured protocol (ALPN)");
             return Err(Refusal::UpstreamTls);
         }
         let chain: Vec<_> =
