@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod caller;
+pub mod envoy;
 pub mod load;
 pub mod peer;
 pub mod port;
@@ -13,7 +14,6 @@ pub mod process;
 pub mod served;
 pub mod sidecar;
 pub mod spire;
-
 pub mod upstream;
 
 pub use authority::{Authority, Identity};

@@ -1,22 +1,16 @@
 //! Peers that have their identities from SPIRE too: real Envoy, by SPIRE's secret discovery service, on either side of
 //! the sidecar, and another sidecar.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use postern_tests::caller::{call_plain, get};
+use postern_tests::envoy::{Envoy, address, cluster};
 use postern_tests::spire::{Agent, Programs, Server};
-use postern_tests::{Caller, Running, Scene, Version, peer, port};
+use postern_tests::{Caller, Running, Scene, Version, port};
 use serde_json::{Value, json};
 
-use super::{LIMIT, scene};
-
-const MANAGER: &str =
-    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
+use super::scene;
 
 /// SPIRE with the identities of all parties: they are of one user, so that each picks its own by name.
 fn spire(programs: &Programs) -> (Server, Agent) {
@@ -27,10 +21,6 @@ fn spire(programs: &Programs) -> (Server, Agent) {
     let mut agent = Agent::start(&server);
     agent.wait_for_svids(3);
     (server, agent)
-}
-
-fn address(socket: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": socket.ip().to_string(), "port_value": socket.port() } })
 }
 
 /// A secret by its name, from the agent's secret discovery service.
@@ -60,73 +50,17 @@ fn tls(own: &str, other: &str) -> Value {
     })
 }
 
-fn cluster(name: &str, to: &Value, http2: bool, secured: Option<Value>) -> Value {
-    let mut cluster = json!({
-        "name": name,
-        "type": "STATIC",
-        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": to } }] }] },
-    });
-    if http2 {
-        cluster["typed_extension_protocol_options"] = json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": { "http2_protocol_options": {} },
-        } });
-    }
-    if let Some(common) = secured {
-        cluster["transport_socket"] = json!({ "name": "tls", "typed_config": {
-            "@type": format!("{TLS}.UpstreamTlsContext"), "common_tls_context": common,
-        } });
-    }
-    cluster
-}
-
 /// Starts Envoy with one listener and one way on, besides the one to SPIRE's agent.
 fn envoy(
     folder: &Path,
     agent: &Agent,
-    listener: (SocketAddr, Option<Value>),
+    (at, own): (SocketAddr, Option<Value>),
     onward: Value,
 ) -> Option<Running> {
-    let program = peer("POSTERN_ENVOY")?;
-    let (at, secured) = listener;
-    let mut chain = json!({ "filters": [{ "name": "http", "typed_config": {
-        "@type": MANAGER,
-        "stat_prefix": "all",
-        "route_config": { "virtual_hosts": [{
-            "name": "all",
-            "domains": ["*"],
-            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "onward" } }],
-        }] },
-        "http_filters": [{ "name": "router", "typed_config": { "@type": ROUTER } }],
-    } }] });
-    if let Some(common) = secured {
-        chain["transport_socket"] = json!({ "name": "tls", "typed_config": {
-            "@type": format!("{TLS}.DownstreamTlsContext"),
-            "require_client_certificate": true,
-            "common_tls_context": common,
-        } });
-    }
+    let secured = own.map(|own| json!({ "require_client_certificate": true, "common_tls_context": own }));
     let pipe = json!({ "pipe": { "path": agent.socket() } });
-    let config = json!({
-        "node": { "id": "envoy", "cluster": "tests" },
-        "static_resources": {
-            "listeners": [{ "name": "in", "address": address(at), "filter_chains": [chain] }],
-            "clusters": [onward, cluster("spire", &pipe, true, None)],
-        },
-    });
-    let path = folder.join(format!("envoy-{}.json", at.port()));
-    fs::write(&path, config.to_string()).expect("Envoy's configuration");
-    let mut command = Command::new(program);
-    command.arg("-c").arg(path).args([
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "--log-level",
-        "warning",
-    ]);
-    let mut envoy = Running::start("envoy", command, folder);
-    envoy.wait_for_port(at, LIMIT);
-    Some(envoy)
+    let more = vec![cluster("spire", &pipe, true, None)];
+    Envoy { at, secured, onward, more }.start(folder)
 }
 
 #[test]
@@ -136,7 +70,12 @@ fn envoy_with_an_identity_of_spire_calls_the_sidecar() {
     let scene = scene(&agent.socket(), &json!({ "spiffe_id": "spiffe://example.org/sidecar" }));
     let _sidecar = scene.start();
     let at = port::free();
-    let onward = cluster("onward", &address(scene.listener), true, Some(tls("/client", "/sidecar")));
+    let onward = cluster(
+        "onward",
+        &address(scene.listener),
+        true,
+        Some(json!({ "common_tls_context": tls("/client", "/sidecar") })),
+    );
     let Some(_envoy) = envoy(scene.folder.path(), &agent, (at, None), onward) else { return };
     let allowed = call_plain(at, get("/things/42")).expect("an answer");
     assert_eq!(
