@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::testing::{Ca, NOW_S, at, bundles, now};
-use crate::token::tests::minting::Signer;
+use crate::token::tests::minting::{Signer, put};
 use crate::token::{Issuer, KeySet};
 use crate::{Principal, Role, verify_chain};
 
@@ -99,17 +99,7 @@ fn check(bend: impl FnOnce(&mut World), expected: Result<(), &str>) {
 /// A right proof with one member of its header or claims replaced, or removed by `null`.
 #[track_caller]
 fn check_member(part: fn(&mut World) -> &mut Value, name: &str, value: Value, expected: Result<(), &str>) {
-    check(
-        |world| {
-            let members = part(world).as_object_mut().unwrap();
-            if value.is_null() {
-                members.remove(name)
-            } else {
-                members.insert(name.to_owned(), value)
-            };
-        },
-        expected,
-    );
+    check(|world| put(part(world), name, value), expected);
 }
 
 fn header(world: &mut World) -> &mut Value {

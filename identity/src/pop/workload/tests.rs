@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::testing::{NOW_S, at, domain, now};
-use crate::token::tests::minting::Signer;
+use crate::token::tests::minting::{Signer, put};
 
 const ID: &str = "spiffe://example.org/web";
 
@@ -103,17 +103,7 @@ fn check(bend: impl FnOnce(&mut World), expected: Result<(), &str>) {
 /// One member replaced, or removed by `null`.
 #[track_caller]
 fn check_member(part: fn(&mut World) -> &mut Value, name: &str, value: Value, expected: Result<(), &str>) {
-    check(
-        |world| {
-            let members = part(world).as_object_mut().unwrap();
-            if value.is_null() {
-                members.remove(name)
-            } else {
-                members.insert(name.to_owned(), value)
-            };
-        },
-        expected,
-    );
+    check(|world| put(part(world), name, value), expected);
 }
 
 fn header(world: &mut World) -> &mut Value {

@@ -26,6 +26,16 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Replaces a member, or removes it by `null`.
+pub(crate) fn put(object: &mut Value, name: &str, value: Value) {
+    let members = object.as_object_mut().unwrap();
+    if value.is_null() {
+        members.remove(name);
+    } else {
+        members.insert(name.to_owned(), value);
+    }
+}
+
 impl Signer {
     pub(crate) fn es256(kid: &str) -> Self {
         Self::ec(kid, "ES256", "P-256", &sig::ECDSA_P256_SHA256_FIXED_SIGNING)
