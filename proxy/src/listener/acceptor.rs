@@ -102,16 +102,28 @@ pub(crate) async fn accept_loop(
             Ok((stream, source)) => hand_over(stream, source, &listener, &workers),
             Err(error) => Err(NotTaken::Failed(error)),
         };
-        match handed {
-            Ok(()) => {}
-            Err(NotTaken::Full) => listener.metrics.connection_refused(Refusal::ConnLimit.code()),
-            Err(NotTaken::Failed(error)) => {
-                listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
-                if !is_callers_fault(&error) {
-                    tracing::warn!(listener = &*listener.name, %error, "accepting failed");
-                    tokio::time::sleep(PAUSE).await;
-                }
+        if let Err(not_taken) = handed
+            && let Some(pause) = count(&not_taken, &listener)
+        {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Counts a connection that went to no worker, and says how long to rest, if at all.
+fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
+    match not_taken {
+        NotTaken::Full => {
+            listener.metrics.connection_refused(Refusal::ConnLimit.code());
+            None
+        }
+        NotTaken::Failed(error) => {
+            listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
+            if is_callers_fault(error) {
+                return None;
             }
+            tracing::warn!(listener = &*listener.name, %error, "accepting failed");
+            Some(PAUSE)
         }
     }
 }
@@ -178,17 +190,22 @@ mod tests {
     use postern_identity::tls::{AcceptedTrustDomains, ServerTls};
 
     fn listener() -> Arc<Listener> {
+        metered().0
+    }
+
+    fn metered() -> (Arc<Listener>, Metrics) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
         let shared = Arc::new(Shared::new(Routing::default(), Vec::new()));
         let tls = ServerTls::new(shared, accepted, Arc::new(TlsTime(clock))).unwrap();
-        let metrics = Metrics::new(&MetricsPlan { version: "test", started_unix_s: 0, reasons: &[] });
-        Arc::new(Listener::of(
-            "app",
-            "127.0.0.1:0".parse().unwrap(),
-            RawHead::LIMITS,
-            (tls, metrics.listener("app")),
-        ))
+        let metrics = Metrics::new(&MetricsPlan {
+            version: "test",
+            started_unix_s: 0,
+            reasons: &["conn.limit", "conn.accept_failed"],
+        });
+        let parts = (tls, metrics.listener("app"));
+        let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), RawHead::LIMITS, parts);
+        (Arc::new(listener), metrics)
     }
 
     /// Of these workers, each alive or dead and with so many connections already, which one is handed the next.
@@ -218,6 +235,22 @@ mod tests {
         check(&[(true, 2), (true, 1)], Some(1)).await;
         check(&[(false, 0), (true, 1)], Some(1)).await;
         check(&[(false, 0), (false, 0)], None).await;
+    }
+
+    #[test]
+    fn a_connection_that_goes_to_no_worker_is_counted_and_only_our_own_trouble_makes_us_rest() {
+        let failed = |kind: io::ErrorKind| NotTaken::Failed(kind.into());
+        for (not_taken, reason, rests) in [
+            (NotTaken::Full, "conn.limit", None),
+            (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
+            (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),
+        ] {
+            let (listener, metrics) = metered();
+            assert_eq!(count(&not_taken, &listener), rests, "{not_taken:?}");
+            let text = metrics.encode();
+            let counted = |line: &str| line.contains(&format!("reason=\"{reason}\"")) && line.ends_with(" 1");
+            assert!(text.lines().any(counted), "{reason} in {text}");
+        }
     }
 
     #[test]
