@@ -18,14 +18,20 @@ const SERVICE: &str = "spiffe://example.org/service";
 
 /// A world whose upstream speaks this in TLS and is expected to be `expected`, but is `actual`.
 fn world(protocol: &str, expected: &str, actual: &str) -> (World, Rc<Cell<usize>>) {
-    let tls = format!("protocol: {protocol}, tls: {{ mutual: {{ spiffe_ids: [\"{expected}\"] }} }} }}");
+    world_of(protocol, &format!("spiffe_ids: [\"{expected}\"]"), actual)
+}
+
+/// With these members of `tls.mutual`.
+fn world_of(protocol: &str, mutual: &str, actual: &str) -> (World, Rc<Cell<usize>>) {
+    let tls = format!("protocol: {protocol}, tls: {{ mutual: {{ {mutual} }} }} }}");
     let changes = [("127.0.0.1:1, 127.0.0.1:2] }", &*format!("127.0.0.1:1], {tls}"))];
     let world = World::configured(Some(ALLOW), &changes);
     let (upstream, made) = secured(&world, actual);
     (world.with_upstream(upstream), made)
 }
 
-/// An upstream with this identity. `/endless` has an answer without end; to others it says who called.
+/// An upstream with this identity. `/endless` has an answer without end, `/name` says for which name
+/// the caller asked; to others it says who called.
 fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
     let made = Rc::new(Cell::new(0));
     let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
@@ -37,9 +43,12 @@ fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
                 return;
             };
             let caller = proven.get().unwrap().0.spiffe_id.to_string();
+            let name = stream.get_ref().1.server_name().unwrap_or("(none)").to_owned();
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let (caller, is_endless) = (caller.clone(), request.uri().path().ends_with("/endless"));
+                let path = request.uri().path();
+                let is_endless = path.ends_with("/endless");
+                let caller = if path.ends_with("/name") { name.clone() } else { caller.clone() };
                 async move {
                     let parts = futures_util::stream::unfold(0_u64, move |said| {
                         let caller = caller.clone();
@@ -93,6 +102,19 @@ fn an_upstream_that_proves_who_it_is_is_told_who_we_are() {
             "{protocol} {records:#?}"
         );
         assert_eq!(made.get(), 1, "connections made over {protocol}");
+    }
+}
+
+#[test]
+fn an_upstream_is_asked_for_by_the_configured_name_and_for_an_address_by_none() {
+    for (more, expected) in [(", server_name: orders.internal", "orders.internal"), ("", "(none)")] {
+        let (world, _) = world_of("h2", &format!("spiffe_ids: [\"{SERVICE}\"]{more}"), SERVICE);
+        let (name, records) = world.run(async |_, caller| {
+            let mut caller = caller.speak_http2().await;
+            let answer = caller.send_request(get("/api/name")).await.unwrap();
+            answer.into_body().collect().await.unwrap().to_bytes()
+        });
+        assert_eq!(name, expected, "{records:#?}");
     }
 }
 
