@@ -1,0 +1,4 @@
+//! The `aggregates` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `arrays` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `bits` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `casts` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

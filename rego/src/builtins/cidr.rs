@@ -1,0 +1,4 @@
+//! The `cidr` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `encoding` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

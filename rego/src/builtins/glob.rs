@@ -1,0 +1,4 @@
+//! The `glob` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

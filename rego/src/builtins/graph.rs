@@ -1,0 +1,4 @@
+//! The `graph` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

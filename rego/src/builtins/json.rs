@@ -1,0 +1,4 @@
+//! The `json` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `jwt` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `objects` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `regexes` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

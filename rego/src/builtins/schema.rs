@@ -1,0 +1,4 @@
+//! The `schema` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `semver` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `sets` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

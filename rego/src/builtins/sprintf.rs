@@ -1,0 +1,4 @@
+//! The `sprintf` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `time` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `types` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `units` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `uri` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];

@@ -1,0 +1,4 @@
+//! The `uuid` builtins.
+use super::Builtin;
+
+pub(super) const TABLE: &[Builtin] = &[];
