@@ -50,7 +50,7 @@ impl<'p> Machine<'p> {
 
     fn complete(&mut self, group: &'p Group) -> Result<Option<Value>, Halt> {
         let mut found: Option<Value> = None;
-        let candidates = group.index.candidates(self.input.as_ref());
+        let candidates = group.index.candidates(self.input.as_ref(), &[]);
         for definition in candidates.of(&group.definitions) {
             self.branches(definition, &[], &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -131,7 +131,7 @@ impl<'p> Machine<'p> {
 
     fn partial(&mut self, group: &'p Group, member: Option<&Value>) -> Result<Value, Halt> {
         let mut partial = Partial::new(group.kind == GroupKind::Set);
-        let candidates = group.index.candidates(self.input.as_ref());
+        let candidates = group.index.candidates(self.input.as_ref(), &[]);
         for definition in candidates.of(&group.definitions) {
             let mark = self.trail.len();
             let frame = self.open(definition.slots);
@@ -220,7 +220,8 @@ impl<'p> Machine<'p> {
         }
         let group = self.group(id)?;
         let mut found = None;
-        for definition in &group.definitions {
+        let candidates = group.index.candidates(self.input.as_ref(), &args);
+        for definition in candidates.of(&group.definitions) {
             self.function_branches(definition, &args, &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
                 break;
@@ -260,9 +261,4 @@ pub(crate) fn mocked(target: Target) -> Mocked {
         Target::Walk => Mocked::Builtin("walk"),
         Target::Function(group) => Mocked::Function(group),
     }
-}
-
-/// Whether an operand is a constant that differs from a value, so that no match is possible.
-pub(crate) fn excludes(operand: &Operand, value: &Value) -> bool {
-    matches!(operand, Operand::Const(constant) if constant != value)
 }
