@@ -58,7 +58,7 @@ impl Index {
         }
         let conditions: Vec<Conditions> = definitions.iter().map(conditions).collect();
         let all: Vec<usize> = (0..definitions.len()).collect();
-        Split::of(&all, &conditions).map_or(Self::All, Self::By)
+        Split::of(&all, &conditions, &mut Vec::new()).map_or(Self::All, Self::By)
     }
 
     pub(crate) fn candidates(&self, input: Option<&Value>, args: &[Value]) -> Candidates {
@@ -86,11 +86,11 @@ impl Candidates {
 }
 
 impl Split {
-    /// Splits by the field that the most definitions look at.
-    fn of(definitions: &[usize], conditions: &[Conditions]) -> Option<Self> {
+    /// Splits by the field that the most definitions look at, but for those that were `used` above.
+    fn of(definitions: &[usize], conditions: &[Conditions], used: &mut Vec<Field>) -> Option<Self> {
         let mut counts: BTreeMap<&Field, usize> = BTreeMap::new();
         for definition in definitions {
-            for field in conditions.get(*definition)?.keys() {
+            for field in conditions.get(*definition)?.keys().filter(|field| !used.contains(field)) {
                 let count = counts.entry(field).or_default();
                 *count = count.saturating_add(1);
             }
@@ -112,24 +112,16 @@ impl Split {
                 None => rest.push(*definition),
             }
         }
-        // Further down the field tells nothing more.
-        let below: Vec<Conditions> = conditions
-            .iter()
-            .map(|fields| {
-                fields
-                    .iter()
-                    .filter(|(have, _)| **have != field)
-                    .map(|(f, v)| (f.clone(), v.clone()))
-                    .collect()
-            })
-            .collect();
-        let part = |definitions: Vec<usize>| {
-            let split =
-                if definitions.len() < DEFINITIONS_MIN { None } else { Self::of(&definitions, &below) };
+        used.push(field.clone());
+        let mut part = |definitions: Vec<usize>| {
+            let few = definitions.len() < DEFINITIONS_MIN;
+            let split = if few { None } else { Self::of(&definitions, conditions, used) };
             Part { definitions, split: split.map(Box::new) }
         };
         let by_value = by_value.into_iter().map(|(value, definitions)| (value, part(definitions))).collect();
-        Some(Self { field, by_value, rest: part(rest) })
+        let rest = part(rest);
+        used.pop();
+        Some(Self { field, by_value, rest })
     }
 
     fn collect(&self, input: Option<&Value>, args: &[Value], found: &mut Vec<usize>) {
