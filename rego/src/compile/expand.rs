@@ -140,23 +140,25 @@ impl<'a> Expander<'a> {
         }
     }
 
+    /// The set of a term's values.
+    fn values_of(&mut self, term: Term, with: Vec<With>) -> Term {
+        let loc = term.loc;
+        let name = self.names.fresh();
+        let body = vec![equation(&name, term, with)];
+        Term { kind: TermKind::SetComprehension(Box::new(var(&name, loc)), body), loc }
+    }
+
     /// Each term of a template becomes the set of its values, so that one that is undefined leaves the rest standing.
     fn template(&mut self, parts: Vec<TemplatePart>, loc: Loc) -> Term {
         let mut items = Vec::with_capacity(parts.len());
         for part in parts {
             items.push(match part {
                 TemplatePart::Text(text) => Term { kind: TermKind::String(text), loc },
-                TemplatePart::Term(term) => {
-                    let loc = term.loc;
-                    let kind = if matches!(term.kind, TermKind::Var(_)) {
-                        TermKind::Set(vec![term])
-                    } else {
-                        let name = self.names.fresh();
-                        let body = vec![equation(&name, term, Vec::new())];
-                        TermKind::SetComprehension(Box::new(var(&name, loc)), body)
-                    };
-                    Term { kind, loc }
+                TemplatePart::Term(term) if matches!(term.kind, TermKind::Var(_)) => {
+                    Term { loc: term.loc, kind: TermKind::Set(vec![term]) }
                 }
+                TemplatePart::Term(term) => self.values_of(term, Vec::new()),
+                TemplatePart::With(term, with) => self.values_of(term, with),
             });
         }
         if items.is_empty() {

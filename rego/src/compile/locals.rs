@@ -3,7 +3,7 @@
 use super::build::{Names, call, is_assignment, is_fresh};
 use super::error::CompileError;
 use super::{safety, vars};
-use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind};
+use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind, With};
 use std::collections::BTreeMap;
 
 /// How a name came to be known in a scope.
@@ -291,14 +291,18 @@ impl<'a> Locals<'a> {
             TermKind::Call(call) => self.call(call),
             TermKind::Template(parts) => parts.iter_mut().try_for_each(|part| match part {
                 TemplatePart::Text(_) => Ok(()),
-                TemplatePart::Term(term) => {
-                    self.scopes.push(Scope::default());
-                    self.term(term)?;
-                    self.scopes.pop();
-                    Ok(())
-                }
+                TemplatePart::Term(term) => self.template_term(term, &mut []),
+                TemplatePart::With(term, with) => self.template_term(term, with),
             }),
         }
+    }
+
+    fn template_term(&mut self, term: &mut Term, with: &mut [With]) -> Done {
+        self.scopes.push(Scope::default());
+        self.term(term)?;
+        with.iter_mut().try_for_each(|with| self.term(&mut with.value))?;
+        self.scopes.pop();
+        Ok(())
     }
 
     /// Whether a variable of the rule hides `input` or `data`.

@@ -1,7 +1,7 @@
 //! Names of rules and imports become references from `data` or `input`; each `_` becomes a variable of its own.
 use super::build::Names;
 use super::error::CompileError;
-use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind};
+use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind, With};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names that a module knows beyond its variables: each with the constant reference that it stands for.
@@ -85,7 +85,11 @@ impl<'a> Resolver<'a> {
                 self.hidden.pop();
             }
         }
-        for with in &mut expr.with {
+        self.with(&mut expr.with);
+    }
+
+    fn with(&mut self, with: &mut [With]) {
+        for with in with {
             if let Some(path) = with.target.first().and_then(|first| self.global(first)) {
                 with.target.splice(0..1, path);
             }
@@ -174,8 +178,13 @@ impl<'a> Resolver<'a> {
             TermKind::Call(call) => self.call(call),
             TermKind::Template(parts) => {
                 for part in parts {
-                    if let TemplatePart::Term(term) = part {
-                        self.term(term);
+                    match part {
+                        TemplatePart::Text(_) => {}
+                        TemplatePart::Term(term) => self.term(term),
+                        TemplatePart::With(term, with) => {
+                            self.term(term);
+                            self.with(with);
+                        }
                     }
                 }
             }

@@ -116,8 +116,11 @@ pub(crate) fn in_term(term: &Term, skip: Skip, vars: &mut Vars) {
         }
         TermKind::Template(parts) => {
             for part in parts {
-                if let TemplatePart::Term(term) = part {
+                if let TemplatePart::Term(term) | TemplatePart::With(term, _) = part {
                     in_term(term, skip, vars);
+                }
+                if let TemplatePart::With(_, with) = part {
+                    with.iter().for_each(|with| in_term(&with.value, skip, vars));
                 }
             }
         }
@@ -164,7 +167,7 @@ pub(crate) fn each_child<'t>(term: &'t Term, visit: &mut dyn FnMut(&'t Term)) {
         TermKind::Call(call) => call.args.iter().for_each(visit),
         TermKind::Template(parts) => {
             for part in parts {
-                if let TemplatePart::Term(term) = part {
+                if let TemplatePart::Term(term) | TemplatePart::With(term, _) = part {
                     visit(term);
                 }
             }
