@@ -8,10 +8,12 @@ mod ir;
 mod number;
 pub mod parse;
 mod policy;
+mod reads;
 mod value;
 
 pub use compile::CompileError;
 pub use eval::{Halt, HaltCode, Limits};
 pub use number::Number;
-pub use policy::{LoadError, Policy, QueryError, Source};
+pub use policy::{Entry, LoadError, Policy, QueryError, Source};
+pub use reads::Reads;
 pub use value::{JsonError, Object, Set, Value};

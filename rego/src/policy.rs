@@ -4,8 +4,9 @@ use crate::ast::{Loc, Str, Version};
 use crate::builtins::Context;
 use crate::compile::{self, CompileError};
 use crate::eval::{Halt, Limits, Machine};
-use crate::ir::Program;
+use crate::ir::{GroupId, GroupKind, Operand, Program};
 use crate::parse::{self, ParseError};
+use crate::reads::Reads;
 use std::collections::BTreeMap;
 
 /// One file.
@@ -39,6 +40,15 @@ pub struct Policy {
     program: Program,
 }
 
+/// A document that decisions ask for.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    group: Option<GroupId>,
+    path: Vec<Value>,
+    /// The path below the rule.
+    rest: Vec<Value>,
+}
+
 impl Policy {
     /// Compiles a set of files.
     ///
@@ -56,6 +66,60 @@ impl Policy {
         let names = files.clone();
         let program = compile::compile(modules, files).map_err(|error| located(&names, &error))?;
         Ok(Self { program })
+    }
+
+    /// Finds the document at a path below `data`: a rule, or a package whose rules' values it is made of. `None` where
+    /// no rule stands at the path, above it or below it.
+    pub fn entry(&self, path: &[&str]) -> Option<Entry> {
+        let path: Vec<Value> = path.iter().map(|part| Value::from(*part)).collect();
+        let mut node = &self.program.root;
+        for (index, part) in path.iter().enumerate() {
+            node = node.children.get(part)?;
+            if let Some(group) = node.group {
+                let rest = path.get(index.saturating_add(1)..).unwrap_or_default().to_vec();
+                let function = matches!(self.program.groups.get(group)?.kind, GroupKind::Function(_));
+                return if function { None } else { Some(Entry { group: Some(group), path, rest }) };
+            }
+        }
+        Some(Entry { group: None, path, rest: Vec::new() })
+    }
+
+    /// What an entry can read.
+    pub fn reads(&self, entry: &Entry) -> Reads {
+        let mut groups = Vec::new();
+        let path: Vec<Operand> = entry.path.iter().map(|part| Operand::Const(part.clone())).collect();
+        crate::reads::below(&self.program.root, &path, &mut groups);
+        Reads::of(&self.program, &groups)
+    }
+
+    /// The paths of all rules that are no functions, below `data`.
+    pub fn rules(&self) -> impl Iterator<Item = &[Value]> {
+        let documents =
+            self.program.groups.iter().filter(|group| !matches!(group.kind, GroupKind::Function(_)));
+        documents.map(|group| group.path.as_slice())
+    }
+
+    /// The value of an entry; `None` is undefined.
+    ///
+    /// # Errors
+    /// [`Halt`]: why there is no answer.
+    pub fn evaluate(
+        &self,
+        entry: &Entry,
+        data: &Value,
+        input: Option<Value>,
+        context: &mut Context,
+        limits: Limits,
+    ) -> Result<Option<Value>, Halt> {
+        let mut machine = Machine::new(&self.program, data.clone(), input, context, limits);
+        let value = match entry.group {
+            Some(group) => machine.group_value(group)?,
+            None => machine.document(&entry.path)?,
+        };
+        if let (true, Some(halt)) = (limits.strict_builtin_errors, machine.first_error.take()) {
+            return Err(halt);
+        }
+        Ok(value.and_then(|value| entry.rest.iter().try_fold(value, |at, key| at.get(key).cloned())))
     }
 
     /// The solutions of a query: for each, its variables by name.

@@ -1,9 +1,9 @@
 //! A rule may not depend on itself.
 use super::error::CompileError;
 use crate::ir::{
-    Change, Definition, GroupId, Node, Operand, Program, RefHead, Reference, Replacement, Stmt, StmtKind,
-    Target,
+    Change, Definition, GroupId, Operand, Program, RefHead, Reference, Replacement, Stmt, StmtKind, Target,
 };
+use crate::reads::below;
 use std::collections::BTreeSet;
 
 /// How deep rules may depend on rules: the evaluator's stack is bounded by it.
@@ -158,27 +158,12 @@ impl Found<'_> {
             RefHead::Group(group, _) => {
                 self.groups.insert(group);
             }
-            RefHead::Data => below(&self.program.root, &reference.path, &mut self.groups),
-            RefHead::Input | RefHead::Slot(_) => {}
-        }
-    }
-}
-
-/// Every group that a path can lead to or through.
-fn below(node: &Node, path: &[Operand], groups: &mut BTreeSet<GroupId>) {
-    if let Some(group) = node.group {
-        groups.insert(group);
-        return;
-    }
-    match path.split_first() {
-        Some((Operand::Const(key), rest)) => {
-            if let Some(child) = node.children.get(key) {
-                below(child, rest, groups);
+            RefHead::Data => {
+                let mut found = Vec::new();
+                below(&self.program.root, &reference.path, &mut found);
+                self.groups.extend(found);
             }
-        }
-        Some((_, rest)) => node.children.values().for_each(|child| below(child, rest, groups)),
-        None => {
-            node.children.values().filter(|child| !child.hidden).for_each(|child| below(child, &[], groups))
+            RefHead::Input | RefHead::Slot(_) => {}
         }
     }
 }

@@ -213,6 +213,15 @@ impl<'p> Machine<'p> {
         self.each_of_data(frame, Way { node, path }, rest, loc, take)
     }
 
+    /// The document at a path that leads to no rule.
+    pub(crate) fn document(&mut self, path: &[Value]) -> Result<Option<Value>, Halt> {
+        let mut node = Some(&self.program.root);
+        for key in path {
+            node = node.and_then(|node| node.children.get(key));
+        }
+        self.extent(&Way { node, path: path.to_vec() }, Loc::default())
+    }
+
     /// What stands in the data at a path.
     pub(crate) fn base(&self, path: &[Value]) -> Option<Value> {
         let mut at = &self.data;
