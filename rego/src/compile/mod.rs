@@ -4,6 +4,7 @@ mod build;
 mod dynamics;
 mod error;
 mod expand;
+mod functions;
 mod locals;
 mod lower;
 mod recursion;
@@ -81,6 +82,7 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     let shown = locals::Locals::new(&mut names).query(&mut body)?;
     expand::Expander::new(&mut names).body(&mut body);
     let arity = |call: &Call| known.arity(call);
+    functions::refuse_unknown(&body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
     orderer.order(&mut body, &lower::roots());
     orderer.finish(&|name| shown.get(name).unwrap_or(name).clone())?;
@@ -195,6 +197,7 @@ fn node_of(place: Place, path: &mut Vec<Value>, groups: &mut Vec<Gathered>) -> N
 /// Orders and hoists one rule and its `else` branches.
 fn settle_rule(rule: &mut Rule, known: &Known<'_>, names: &mut Names) -> Result<(), CompileError> {
     let arity = |call: &Call| known.arity(call);
+    functions::refuse_unknown(&rule.body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
     let mut globals = lower::roots();
     for parameter in rule.head.args.iter().flatten() {

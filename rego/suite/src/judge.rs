@@ -119,7 +119,7 @@ fn as_json(value: &Value) -> Value {
         Value::Object(members) => Value::object(members.iter().map(|(key, value)| {
             let key = match key {
                 Value::String(_) => key.clone(),
-                other => Value::from(as_json(other).to_string()),
+                other => Value::from(as_json(other).to_string().replace("\": ", "\":")),
             };
             (key, as_json(value))
         })),
