@@ -10,6 +10,16 @@ use std::sync::Arc;
 #[error("{0}")]
 pub struct JsonError(pub String);
 
+impl JsonError {
+    /// Whether Go would have read the text: only a bound of ours forbids it.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.0.starts_with(BEYOND)
+    }
+}
+
+/// What the errors of our own bounds begin with.
+const BEYOND: &str = "beyond a bound: ";
+
 /// How deep arrays and objects may nest in a text that becomes a value.
 const MAX_DEPTH: usize = 128;
 
@@ -172,7 +182,7 @@ impl<'a> Reader<'a> {
                 let number = Number::parse(literal);
                 number
                     .map(Value::Number)
-                    .ok_or_else(|| JsonError(format!("number `{literal}` cannot be kept")))
+                    .ok_or_else(|| JsonError(format!("{BEYOND}number `{literal}` cannot be kept")))
             }
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
@@ -257,7 +267,7 @@ impl<'a> Reader<'a> {
     fn open(&mut self, depth: usize, bound: usize) -> Result<(), JsonError> {
         self.at += 1;
         if depth > bound {
-            return Err(JsonError(format!("it nests deeper than {bound}, at byte {}", self.at)));
+            return Err(JsonError(format!("{BEYOND}it nests deeper than {bound}, at byte {}", self.at)));
         }
         Ok(())
     }
