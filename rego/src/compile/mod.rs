@@ -165,6 +165,7 @@ struct Gathered {
 fn groups(modules: &[Module]) -> Result<(Node, Vec<Gathered>), CompileError> {
     let mut place = Place::default();
     for (module, source) in modules.iter().enumerate() {
+        place.package(&source.package);
         for (rule, definition) in source.rules.iter().enumerate() {
             place.add(&source.package, definition, RuleAt { module, rule })?;
         }

@@ -66,6 +66,14 @@ fn kind_of(rule: &Rule) -> GroupKind {
 }
 
 impl Place {
+    /// Adds a package: it is there even without rules.
+    pub(crate) fn package(&mut self, package: &[Str]) {
+        let mut place = self;
+        for name in package {
+            place = place.children.entry(Value::String(name.clone())).or_default();
+        }
+    }
+
     /// Adds a definition below its package.
     pub(crate) fn add(&mut self, package: &[Str], rule: &Rule, at: RuleAt) -> Result<(), CompileError> {
         let mut place = self;
@@ -95,12 +103,17 @@ impl Place {
                 self.rules.extend(below);
                 Ok(())
             }
-            Some(_) if !self.children.is_empty() => {
+            Some(_) if self.children.values().any(Self::has_rules) => {
                 let loc = self.rules.first().map_or_else(Loc::default, |at| loc_of(*at));
                 Err(CompileError::of_type(loc, "the rule conflicts with rules or packages defined below it"))
             }
             _ => self.children.values_mut().try_for_each(|child| child.settle(loc_of)),
         }
+    }
+
+    /// Whether rules stand here or below.
+    fn has_rules(&self) -> bool {
+        self.kind.is_some() || self.children.values().any(Self::has_rules)
     }
 
     fn collect(self, rules: &mut Vec<RuleAt>) {

@@ -39,8 +39,6 @@ pub enum HaltCode {
     Type,
     /// A builtin failed, and such errors are strict (OPA: `eval_builtin_error`).
     Builtin,
-    /// A `with` cannot be applied (OPA: `eval_with_merge_error`).
-    WithMerge,
     /// The budget of steps is used up.
     Budget,
     /// The deadline has passed.
@@ -83,6 +81,8 @@ pub(crate) struct Memory {
 pub(crate) struct Machine<'p> {
     pub(crate) program: &'p Program,
     pub(crate) data: Value,
+    /// What `with data… as` put in the place of data.
+    pub(crate) replaced: Option<Value>,
     pub(crate) input: Option<Value>,
     pub(crate) slots: Vec<Option<Value>>,
     /// The slots that were bound, in order.
@@ -113,6 +113,7 @@ impl<'p> Machine<'p> {
         Self {
             program,
             data,
+            replaced: None,
             input,
             slots: Vec::with_capacity(64),
             trail: Vec::with_capacity(64),

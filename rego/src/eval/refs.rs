@@ -1,5 +1,5 @@
 //! References: what they lead to, in one way or in several.
-use super::machine::{Flow, Halt, HaltCode, Machine, Run};
+use super::machine::{Flow, Halt, Machine, Run};
 use super::step::{Then, each_member};
 use crate::Value;
 use crate::ast::Loc;
@@ -222,33 +222,31 @@ impl<'p> Machine<'p> {
         self.extent(&Way { node, path: path.to_vec() }, Loc::default())
     }
 
-    /// What stands in the data at a path.
+    /// What stands in the data at a path, with what replaces it.
     pub(crate) fn base(&self, path: &[Value]) -> Option<Value> {
-        let mut at = &self.data;
-        for key in path {
-            at = at.get(key)?;
+        let replacement = self
+            .replaced
+            .as_ref()
+            .and_then(|replaced| path.iter().try_fold(replaced, |at, key| at.get(key)).cloned());
+        if self.overrides.covers(path) {
+            return replacement;
         }
-        Some(at.clone())
+        let stored = path.iter().try_fold(&self.data, stored_at).cloned();
+        match (replacement, stored) {
+            (Some(replacement), Some(stored)) => Some(merged(&replacement, &stored)),
+            (replacement, stored) => replacement.or(stored),
+        }
     }
 
     /// The whole document at a place: the data there, with the values of the rules below.
     fn extent(&mut self, way: &Way<'p>, loc: Loc) -> Result<Option<Value>, Halt> {
         let base = self.base(&way.path);
-        let virtual_document = match way.node {
-            Some(node) => Some(self.leaves(node, &mut way.path.clone(), loc)?),
-            None => None,
-        };
-        match (base, virtual_document) {
-            (base, None) => Ok(base),
-            (None, document) => Ok(document),
-            (Some(base), Some(document)) => match merged(&base, &document) {
-                Some(value) => Ok(Some(value)),
-                None => {
-                    let message = "base and virtual document keys must be disjoint".to_owned();
-                    Err(Halt { code: HaltCode::Conflict, message, loc })
-                }
-            },
-        }
+        let Some(node) = way.node else { return Ok(base) };
+        let document = self.leaves(node, &mut way.path.clone(), loc)?;
+        Ok(Some(match base {
+            Some(base) => merged(&base, &document),
+            None => document,
+        }))
     }
 
     fn leaves(&mut self, node: &'p Node, path: &mut Vec<Value>, loc: Loc) -> Result<Value, Halt> {
@@ -338,16 +336,28 @@ impl<'p> Machine<'p> {
     }
 }
 
-/// Both documents in one; `None` where they disagree.
-fn merged(a: &Value, b: &Value) -> Option<Value> {
-    let (Value::Object(left), Value::Object(right)) = (a, b) else { return None };
-    let mut members = left.clone();
-    for (key, value) in right {
-        let value = match left.get(key) {
-            Some(have) => merged(have, value)?,
-            None => value.clone(),
-        };
-        members.insert(key.clone(), value);
+/// As OPA's store finds a part of a path: a number names a member by its text, a text of digits an item of an array.
+fn stored_at<'v>(at: &'v Value, key: &Value) -> Option<&'v Value> {
+    match (at, key) {
+        (Value::Object(object), Value::String(name)) => object.member(name),
+        (Value::Object(object), Value::Number(number)) => object.member(&number.to_string()),
+        (Value::Array(items), Value::String(text)) => items.get(index_of(text)?),
+        (Value::Array(items), Value::Number(number)) => items.get(index_of(&number.to_string())?),
+        _ => None,
     }
-    Some(Value::Object(members))
+}
+
+fn index_of(text: &str) -> Option<usize> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// Both documents in one; where they disagree the first counts.
+fn merged(first: &Value, second: &Value) -> Value {
+    let (Value::Object(left), Value::Object(right)) = (first, second) else { return first.clone() };
+    let both = right.iter().map(|(key, value)| match left.get(key) {
+        Some(have) => (key.clone(), merged(have, value)),
+        None => (key.clone(), value.clone()),
+    });
+    let only_left = left.iter().filter(|(key, _)| right.get(key).is_none()).cloned();
+    Value::object(both.chain(only_left))
 }

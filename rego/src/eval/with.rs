@@ -1,9 +1,8 @@
 //! `with`: another input, other data, other functions, for one expression.
 use super::groups::mocked;
-use super::machine::{Halt, HaltCode, Machine, Memory, Run};
+use super::machine::{Halt, Machine, Memory, Run};
 use super::step::Then;
 use crate::Value;
-use crate::ast::Loc;
 use crate::ir::{Change, Mocked, Replacement, Stmt, StmtKind, Target};
 
 /// What stands in the place of a function.
@@ -56,7 +55,7 @@ impl Overrides {
 /// The state that a `with` replaces.
 struct Outer {
     input: Option<Value>,
-    data: Value,
+    replaced: Option<Value>,
     overrides: Overrides,
 }
 
@@ -66,10 +65,13 @@ impl<'p> Machine<'p> {
         let StmtKind::With { changes, inner } = &stmt.kind else {
             return Ok(super::machine::Flow::More);
         };
-        let mut inner_state =
-            Outer { input: self.input.clone(), data: self.data.clone(), overrides: self.overrides.clone() };
+        let mut inner_state = Outer {
+            input: self.input.clone(),
+            replaced: self.replaced.clone(),
+            overrides: self.overrides.clone(),
+        };
         for change in changes {
-            if !self.change(frame, change, &mut inner_state, stmt.loc)? {
+            if !self.change(frame, change, &mut inner_state)? {
                 return Ok(super::machine::Flow::More);
             }
         }
@@ -91,7 +93,7 @@ impl<'p> Machine<'p> {
         let Some((state, memory)) = held.take() else { return };
         let out = Outer {
             input: std::mem::replace(&mut self.input, state.input),
-            data: std::mem::replace(&mut self.data, state.data),
+            replaced: std::mem::replace(&mut self.replaced, state.replaced),
             overrides: std::mem::replace(&mut self.overrides, state.overrides),
         };
         let old = self.memory.pop().unwrap_or_default();
@@ -100,27 +102,15 @@ impl<'p> Machine<'p> {
     }
 
     /// Whether the value of the change is defined.
-    fn change(
-        &mut self,
-        frame: usize,
-        change: &'p Change,
-        state: &mut Outer,
-        loc: Loc,
-    ) -> Result<bool, Halt> {
-        let merge = |loc| Halt {
-            code: HaltCode::WithMerge,
-            message: "real and replacement data could not be merged".to_owned(),
-            loc,
-        };
+    fn change(&mut self, frame: usize, change: &'p Change, state: &mut Outer) -> Result<bool, Halt> {
         match change {
             Change::Input(path, operand) => {
                 let Some(value) = self.value(frame, operand)? else { return Ok(false) };
-                state.input = Some(replaced(state.input.take(), path, value).ok_or_else(|| merge(loc))?);
+                state.input = Some(replaced(state.input.take(), path, value));
             }
             Change::Data(path, operand) => {
                 let Some(value) = self.value(frame, operand)? else { return Ok(false) };
-                let data = Some(std::mem::replace(&mut state.data, Value::Null));
-                state.data = replaced(data, path, value).ok_or_else(|| merge(loc))?;
+                state.replaced = Some(replaced(state.replaced.take(), path, value));
                 state.overrides.data.push(path.to_vec());
             }
             Change::Mock(what, Replacement::Value(operand)) => {
@@ -135,15 +125,14 @@ impl<'p> Machine<'p> {
     }
 }
 
-/// A document with another value at a path; `None` where the path goes through something that is no object.
-fn replaced(document: Option<Value>, path: &[Value], value: Value) -> Option<Value> {
-    let Some((key, rest)) = path.split_first() else { return Some(value) };
+/// A document with another value at a path; what stands in the way and is no object gives way.
+fn replaced(document: Option<Value>, path: &[Value], value: Value) -> Value {
+    let Some((key, rest)) = path.split_first() else { return value };
     let mut object = match document {
-        None => crate::Object::default(),
         Some(Value::Object(object)) => object,
-        Some(_) => return None,
+        _ => crate::Object::default(),
     };
     let inner = object.get(key).cloned();
-    object.insert(key.clone(), replaced(inner, rest, value)?);
-    Some(Value::Object(object))
+    object.insert(key.clone(), replaced(inner, rest, value));
+    Value::Object(object)
 }

@@ -82,7 +82,6 @@ fn run(case: &Case) -> Outcome {
                 HaltCode::Conflict => "eval_conflict_error",
                 HaltCode::Type => "eval_type_error",
                 HaltCode::Builtin => "eval_builtin_error",
-                HaltCode::WithMerge => "eval_with_merge_error",
                 _ => "other",
             };
             match (&case.want_error_code, &case.want_error) {
