@@ -1,4 +1,5 @@
 //! Values: what input, data and answers are made of. Cheap to clone, ordered as OPA orders them.
+mod compare;
 mod json;
 mod object;
 mod set;
