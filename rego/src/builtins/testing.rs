@@ -71,22 +71,26 @@ pub(crate) fn check(rows: &[Row]) {
 
 fn opa_agrees(rows: &[Row]) {
     let Some(opa) = std::env::var_os("POSTERN_OPA") else { return };
-    let mut module = "package t\n\n".to_owned();
+    // In the older version of the language, in which deprecated functions may be called.
+    let mut module = "package t\n\nimport future.keywords.if\n\n".to_owned();
     for (index, (name, args, want)) in rows.iter().enumerate() {
         if !matches!(want, Want::Budget) {
             let Value::Array(arguments) = value(args) else { continue };
-            let calls: Vec<String> = arguments.iter().map(|argument| format!("opaque({argument})")).collect();
+            let opaque = |(place, argument)| format!("opaque(\"{index}.{place}\", {argument})");
+            let calls: Vec<String> = arguments.iter().enumerate().map(opaque).collect();
             module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
         }
     }
-    // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
-    module.push_str("opaque(x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
-    let folder = std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
+    // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run. Each call is
+    // of another place, as OPA remembers the results of calls and takes some different numbers for equal.
+    module.push_str("opaque(_, x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
+    let folder =
+        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
     let output = Command::new(opa)
-        .args(["eval", "--format", "json", "--data"])
+        .args(["eval", "--v0-compatible", "--format", "json", "--data"])
         .arg(folder.join("t.rego"))
         .arg("--input")
         .arg(folder.join("input.json"))
