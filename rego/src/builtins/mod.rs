@@ -30,6 +30,7 @@ mod types;
 mod units;
 mod uri;
 mod uuid;
+mod weight;
 
 use crate::Value;
 use std::collections::HashMap;

@@ -118,7 +118,8 @@ impl Dice {
 
 fn opa_agrees(rows: &[Row]) {
     let Some(opa) = std::env::var_os("POSTERN_OPA") else { return };
-    let mut module = "package t\n\n".to_owned();
+    // In the older version of the language, in which deprecated functions may be called.
+    let mut module = "package t\n\nimport future.keywords.if\n\n".to_owned();
     for (index, (name, args, want)) in rows.iter().enumerate() {
         if !matches!(want, Want::Budget) {
             let Value::Array(arguments) = value(args) else { continue };
@@ -136,7 +137,7 @@ fn opa_agrees(rows: &[Row]) {
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
     let output = Command::new(opa)
-        .args(["eval", "--format", "json", "--data"])
+        .args(["eval", "--v0-compatible", "--format", "json", "--data"])
         .arg(folder.join("t.rego"))
         .arg("--input")
         .arg(folder.join("input.json"))
