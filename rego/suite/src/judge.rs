@@ -118,7 +118,7 @@ fn as_json(value: &Value) -> Value {
         Value::Object(members) => Value::object(members.iter().map(|(key, value)| {
             let key = match key {
                 Value::String(_) => key.clone(),
-                other => Value::from(as_json(other).to_string().replace("\": ", "\":")),
+                other => Value::from(as_json(other).to_json()),
             };
             (key, as_json(value))
         })),
