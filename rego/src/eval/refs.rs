@@ -233,7 +233,7 @@ impl<'p> Machine<'p> {
         }
         let stored = path.iter().try_fold(&self.data, stored_at).cloned();
         match (replacement, stored) {
-            (Some(replacement), Some(stored)) => Some(merged(&replacement, &stored)),
+            (Some(replacement), Some(stored)) => Some(replacement.merged(&stored)),
             (replacement, stored) => replacement.or(stored),
         }
     }
@@ -244,7 +244,7 @@ impl<'p> Machine<'p> {
         let Some(node) = way.node else { return Ok(base) };
         let document = self.leaves(node, &mut way.path.clone(), loc)?;
         Ok(Some(match base {
-            Some(base) => merged(&base, &document),
+            Some(base) => base.merged(&document),
             None => document,
         }))
     }
@@ -349,15 +349,4 @@ fn stored_at<'v>(at: &'v Value, key: &Value) -> Option<&'v Value> {
 
 fn index_of(text: &str) -> Option<usize> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
-}
-
-/// Both documents in one; where they disagree the first counts.
-fn merged(first: &Value, second: &Value) -> Value {
-    let (Value::Object(left), Value::Object(right)) = (first, second) else { return first.clone() };
-    let both = right.iter().map(|(key, value)| match left.get(key) {
-        Some(have) => (key.clone(), merged(have, value)),
-        None => (key.clone(), value.clone()),
-    });
-    let only_left = left.iter().filter(|(key, _)| right.get(key).is_none()).cloned();
-    Value::object(both.chain(only_left))
 }
