@@ -15,6 +15,8 @@ mod graph;
 mod json;
 mod jwt;
 mod objects;
+#[cfg(test)]
+mod random_calls;
 mod regexes;
 mod schema;
 mod semver;
