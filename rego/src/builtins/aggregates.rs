@@ -67,7 +67,7 @@ fn total(
 fn max(context: &mut Context, args: &[Value]) -> Outcome {
     let items = items(args)?;
     context.charge_values(args)?;
-    Ok(items.iter().reduce(|max, item| if max.compare(item).is_le() { item } else { max }).cloned())
+    Ok(items.iter().reduce(|max, item| if max.cmp(item).is_le() { item } else { max }).cloned())
 }
 
 /// Of items that compare as the same, the last. Of a set, null is only if there is nothing else.
@@ -76,7 +76,7 @@ fn min(context: &mut Context, args: &[Value]) -> Outcome {
     context.charge_values(args)?;
     let is_set = arg(args, 0)?.as_set().is_some();
     let smaller =
-        |min: &'_ Value, item: &'_ Value| min.compare(item).is_ge() || (is_set && *min == Value::Null);
+        |min: &'_ Value, item: &'_ Value| min.cmp(item).is_ge() || (is_set && *min == Value::Null);
     Ok(items.iter().reduce(|min, item| if smaller(min, item) { item } else { min }).cloned())
 }
 
@@ -108,11 +108,11 @@ fn member(context: &mut Context, args: &[Value]) -> Outcome {
         Value::Set(items) => items.contains(wanted),
         Value::Array(items) => {
             context.charge_items(items.len().saturating_mul(weight))?;
-            items.iter().any(|item| wanted.is_same(item))
+            items.iter().any(|item| wanted == item)
         }
         Value::Object(members) => {
             context.charge_items(members.len().saturating_mul(weight))?;
-            members.iter().any(|(_, item)| wanted.is_same(item))
+            members.iter().any(|(_, item)| wanted == item)
         }
         _ => false,
     };
@@ -124,8 +124,8 @@ fn member_with_key(context: &mut Context, args: &[Value]) -> Outcome {
     let (key, wanted, within) = (arg(args, 0)?, arg(args, 1)?, arg(args, 2)?);
     context.charge_values([key, wanted])?;
     let found = match within {
-        Value::Set(items) => items.contains(key) && key.is_same(wanted),
-        _ => within.get(key).is_some_and(|value| wanted.is_same(value)),
+        Value::Set(items) => items.contains(key) && key == wanted,
+        _ => within.get(key).is_some_and(|value| wanted == value),
     };
     Ok(Some(found.into()))
 }

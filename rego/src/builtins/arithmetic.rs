@@ -75,7 +75,7 @@ fn minus(context: &mut Context, args: &[Value]) -> Outcome {
             let weight = context.charge_values([a, b])?;
             context.charge_sorting(taken.len(), weight)?;
             // Sets that compare as the same leave nothing, even if their elements are only taken for equal.
-            Ok(Some(if a.is_same(b) { Value::set([]) } else { Value::Set(from.difference(taken)) }))
+            Ok(Some(if a == b { Value::set([]) } else { Value::Set(from.difference(taken)) }))
         }
         (Value::Number(_), b) => Err(operand(1, "number", b)),
         (Value::Set(_), b @ Value::Number(_)) => Err(operand(1, "set", b)),
@@ -87,7 +87,7 @@ fn minus(context: &mut Context, args: &[Value]) -> Outcome {
 fn compare(context: &mut Context, args: &[Value], holds: fn(Ordering) -> bool) -> Outcome {
     let (a, b) = (arg(args, 0)?, arg(args, 1)?);
     context.charge_comparison(a, b)?;
-    Ok(Some(holds(a.compare(b)).into()))
+    Ok(Some(holds(a.cmp(b)).into()))
 }
 
 /// An argument that is a whole number, however it is written.

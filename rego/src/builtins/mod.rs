@@ -17,6 +17,8 @@ mod json;
 mod jwt;
 mod meter;
 mod objects;
+#[cfg(test)]
+mod random_calls;
 mod regexes;
 mod schema;
 mod semver;

@@ -68,7 +68,7 @@ fn listed_keys(context: &mut Context, args: &[Value]) -> Result<Set, BuiltinErro
 fn union(context: &mut Context, args: &[Value]) -> Outcome {
     let (a, b) = (object(args, 0)?, object(args, 1)?);
     context.charge_values(args)?;
-    if b.is_empty() || arg(args, 0)?.is_same(arg(args, 1)?) {
+    if b.is_empty() || arg(args, 0)? == arg(args, 1)? {
         return Ok(Some(Value::Object(a.clone())));
     }
     Ok(Some(Value::Object(merged(context, &[a, b], KeysOf::First)?)))
@@ -147,7 +147,7 @@ fn is_part_of_object(context: &mut Context, all: &Object, part: &Object) -> Resu
             (Value::Array(have), Value::Array(wanted)) => is_part_of_array(context, have, wanted)?,
             _ => false,
         };
-        if !holds && !wanted.is_same(have) {
+        if !holds && wanted != have {
             return Ok(false);
         }
     }
@@ -160,7 +160,7 @@ fn is_part_of_array(context: &mut Context, all: &[Value], part: &[Value]) -> Res
         return Ok(true);
     }
     for window in all.windows(part.len()) {
-        let same = window.iter().zip(part).take_while(|(have, wanted)| have.is_same(wanted)).count();
+        let same = window.iter().zip(part).take_while(|(have, wanted)| have == wanted).count();
         // The comparisons go through what is equal, which a further window goes through again.
         context.charge_values(part.iter().take(same.saturating_add(1)))?;
         if same == part.len() {

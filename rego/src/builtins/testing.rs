@@ -117,22 +117,36 @@ impl Dice {
 }
 
 fn opa_agrees(rows: &[Row]) {
-    let Some(opa) = std::env::var_os("POSTERN_OPA") else { return };
+    let asked = rows.iter().filter(|(_, _, want)| !matches!(want, Want::Budget));
+    let calls: Vec<(&str, Vec<Value>)> = asked
+        .clone()
+        .map(|(name, args, _)| match value(args) {
+            Value::Array(arguments) => (*name, arguments.to_vec()),
+            _ => panic!("{name}: {args} is no array"),
+        })
+        .collect();
+    let Some(answers) = ask_opa(&calls) else { return };
+    for ((name, args, want), answer) in asked.zip(answers) {
+        let expected = if let Want::Value(json) = want { Some(as_opa_prints(&value(json))) } else { None };
+        assert_eq!(expected, answer, "OPA does not agree on {name}{args}");
+    }
+}
+
+/// What real OPA answers to these calls, as [`as_opa_prints`] has it: `None` is undefined, with or without an error.
+/// `None` altogether if there is no OPA to ask.
+pub(crate) fn ask_opa(calls: &[(&str, Vec<Value>)]) -> Option<Vec<Option<String>>> {
+    let opa = std::env::var_os("POSTERN_OPA")?;
     // In the older version of the language, in which deprecated functions may be called.
     let mut module = "package t\n\nimport future.keywords.if\n\n".to_owned();
-    for (index, (name, args, want)) in rows.iter().enumerate() {
-        if !matches!(want, Want::Budget) {
-            let Value::Array(arguments) = value(args) else { continue };
-            // The place makes each call another one: OPA would answer `f(1.0)` by what it remembers of `f(1)`.
-            let call = |(place, argument)| format!("opaque(\"{index}.{place}\", {})", as_rego(argument));
-            let calls: Vec<String> = arguments.iter().enumerate().map(call).collect();
-            module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
-        }
+    for (index, (name, arguments)) in calls.iter().enumerate() {
+        let opaque = |(place, argument): (usize, &Value)| format!("opaque(\"{index}.{place}\", {})", as_rego(argument));
+        let calls: Vec<String> = arguments.iter().enumerate().map(opaque).collect();
+        module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
     }
     // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
     module.push_str("opaque(_, x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
     let folder =
-        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
+        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), calls.as_ptr()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
@@ -150,15 +164,13 @@ fn opa_agrees(rows: &[Row]) {
     let answers = json
         .pointer("/result/0/expressions/0/value")
         .unwrap_or_else(|| panic!("OPA refuses the rows: {text}\n{module}"));
-    for (index, (name, args, want)) in rows.iter().enumerate() {
-        let answer = answers.get(format!("r{index}")).map(|json| tagged(json).to_string());
-        let expected = match want {
-            Want::Value(json) => Some(as_json(&value(json)).to_string()),
-            Want::Undefined | Want::TypeError | Want::Failed => None,
-            Want::Budget => continue,
-        };
-        assert_eq!(expected, answer, "OPA does not agree on {name}{args}");
-    }
+    let answer = |index: usize| answers.get(format!("r{index}")).map(|json| tagged(json).to_string());
+    Some((0..calls.len()).map(answer).collect())
+}
+
+/// A value in the form of OPA's answers, in which sets are arrays.
+pub(crate) fn as_opa_prints(value: &Value) -> String {
+    as_json(value).to_string()
 }
 
 /// As OPA reads it in a module: strings are JSON's.

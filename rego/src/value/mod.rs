@@ -1,5 +1,4 @@
 //! Values: what input, data and answers are made of. Cheap to clone, ordered as OPA orders them.
-mod compare;
 pub(crate) mod json;
 pub(crate) mod notation;
 mod object;
