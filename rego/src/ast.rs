@@ -218,4 +218,6 @@ pub enum TemplatePart {
     Text(Str),
     /// `{term}`.
     Term(Term),
+    /// `{term with target as value}`. The replacements hold for this part only.
+    With(Term, Vec<With>),
 }

@@ -1,10 +1,19 @@
-//! Rego as OPA means it: [`parse`] reads modules, [`compile`] resolves and orders them, [`eval`] answers, and
-//! [`builtins`] are the functions. Real OPA is the oracle; what cannot be made equal is refused at load, with its place.
+//! Rego as OPA means it: [`parse`] reads modules, [`Policy`] resolves and orders them and answers, and [`builtins`] are
+//! the functions. Real OPA is the oracle; what cannot be made equal is refused at load, with its place.
 pub mod ast;
 pub mod builtins;
+mod compile;
+mod eval;
+mod ir;
 mod number;
 pub mod parse;
+mod policy;
+mod reads;
 mod value;
 
+pub use compile::CompileError;
+pub use eval::{Halt, HaltCode, Limits};
 pub use number::Number;
+pub use policy::{Entry, LoadError, Policy, QueryError, Source};
+pub use reads::Reads;
 pub use value::{JsonError, Object, Set, Value};

@@ -118,24 +118,26 @@ impl Dice {
 
 fn opa_agrees(rows: &[Row]) {
     let Some(opa) = std::env::var_os("POSTERN_OPA") else { return };
-    let mut module = "package t\n\n".to_owned();
+    // In the older version of the language, in which deprecated functions may be called.
+    let mut module = "package t\n\nimport future.keywords.if\n\n".to_owned();
     for (index, (name, args, want)) in rows.iter().enumerate() {
         if !matches!(want, Want::Budget) {
             let Value::Array(arguments) = value(args) else { continue };
-            let calls: Vec<String> =
-                arguments.iter().map(|argument| format!("opaque({})", literal(argument))).collect();
+            // The place makes each call another one: OPA would answer `f(1.0)` by what it remembers of `f(1)`.
+            let call = |(place, argument)| format!("opaque(\"{index}.{place}\", {})", as_rego(argument));
+            let calls: Vec<String> = arguments.iter().enumerate().map(call).collect();
             module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
         }
     }
     // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
-    module.push_str("opaque(x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
+    module.push_str("opaque(_, x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
     let folder =
         std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
     let output = Command::new(opa)
-        .args(["eval", "--format", "json", "--data"])
+        .args(["eval", "--v0-compatible", "--format", "json", "--data"])
         .arg(folder.join("t.rego"))
         .arg("--input")
         .arg(folder.join("input.json"))
@@ -159,17 +161,17 @@ fn opa_agrees(rows: &[Row]) {
     }
 }
 
-/// A value as a policy may write it: strings as in JSON, because Rego does not read all escapes that Go writes.
-fn literal(value: &Value) -> String {
-    let list = |items: &mut dyn Iterator<Item = &Value>| items.map(literal).collect::<Vec<_>>().join(", ");
+/// As OPA reads it in a module: strings are JSON's.
+fn as_rego(value: &Value) -> String {
+    let all = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match value {
-        Value::Array(items) => format!("[{}]", list(&mut items.iter())),
-        Value::Set(items) if !items.is_empty() => format!("{{{}}}", list(&mut items.iter())),
+        Value::String(text) => serde_json::Value::from(text.as_ref()).to_string(),
+        Value::Array(items) => format!("[{}]", all(&mut items.iter().map(as_rego))),
+        Value::Set(items) if !items.is_empty() => format!("{{{}}}", all(&mut items.iter().map(as_rego))),
         Value::Object(members) => {
-            let members = members.iter().map(|(k, v)| format!("{}: {}", literal(k), literal(v)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+            let member = |(k, v): &(Value, Value)| format!("{}: {}", as_rego(k), as_rego(v));
+            format!("{{{}}}", all(&mut members.iter().map(member)))
         }
-        Value::String(_) => value.to_json(),
         other => other.to_string(),
     }
 }

@@ -1,45 +1,133 @@
 //! Numbers: whole ones that fit a machine word, and all others by their literal.
+mod arithmetic;
+mod float;
+mod loose;
+mod real;
+#[cfg(test)]
+mod tests;
+
+use real::{Plain, Real};
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+pub(crate) use arithmetic::ArithmeticError;
+pub(crate) use loose::LooseError;
+
 /// A number of JSON. `1`, `1.0` and `1e0` are equal and print as they were written.
+///
+/// Its literal has at most [`Number::MAX_LITERAL`] bytes, and its size lies between about 1e-30103 and 1e30103, where
+/// OPA's parser draws the line too. Comparing needs no memory, whatever the exponents.
 #[derive(Clone)]
 pub struct Number(Repr);
 
 #[derive(Clone)]
 enum Repr {
+    /// Every number whose literal is what this prints as.
     Int(i64),
-    /// Every literal that is no plain whole number of 64 bits.
-    Literal(Arc<str>),
+    Real(Arc<Real>),
 }
 
 impl Number {
-    /// Reads a literal of JSON.
+    /// The longest literal in bytes.
+    pub const MAX_LITERAL: usize = 4096;
+
+    /// Reads a literal of JSON or Rego (`.5` is `0.5`). `None` if it is none, or beyond what a number may be.
     pub fn parse(literal: &str) -> Option<Self> {
-        if let Ok(int) = literal.parse::<i64>() {
-            return Some(Self(Repr::Int(int)));
+        match canonical_int(literal) {
+            Some(int) => Some(Self(Repr::Int(int))),
+            None => Some(Self(Repr::Real(Arc::new(Real::parse(literal)?)))),
         }
-        literal.parse::<f64>().ok()?;
-        Some(Self(Repr::Literal(Arc::from(literal))))
     }
 
-    /// The whole number, if it is one that fits: of `2`, and of `2.0`, which equals it.
+    /// The whole number, if it is written as one and fits: of `2`, but not of `2.0` or `2e0`, which are no indices.
     pub fn as_i64(&self) -> Option<i64> {
         match &self.0 {
             Repr::Int(int) => Some(*int),
-            Repr::Literal(_) => None,
+            Repr::Real(real) => (real.text() == "-0").then_some(0),
         }
     }
 
-    /// The nearest double.
+    /// The nearest double; infinite beyond them.
     pub fn as_f64(&self) -> f64 {
         match &self.0 {
-            Repr::Int(int) => int.to_string().parse().unwrap_or(0.0),
-            Repr::Literal(literal) => literal.parse().unwrap_or(0.0),
+            Repr::Int(int) => *int as f64,
+            Repr::Real(real) => real.text().parse().unwrap_or(f64::NAN),
         }
     }
+
+    /// Whether it is a whole number, however it is written.
+    pub fn is_integer(&self) -> bool {
+        match &self.0 {
+            Repr::Int(_) => true,
+            Repr::Real(real) => real.is_integer(),
+        }
+    }
+
+    /// How the operators `==`, `!=`, `<`, `<=`, `>` and `>=` order two numbers.
+    ///
+    /// As `Ord`, but for an oddity of OPA: of literals with a point it strips zeros and points from the end before it
+    /// looks whether they are the same, so that `10.0 == 1` and `1.5e10 == 1.5e1`. That is no order, so sets, objects
+    /// and `sort` keep to `Ord`, as OPA's do by their hashes.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let exact = self.cmp(other);
+        if exact != Ordering::Equal && self.is_taken_for(other) { Ordering::Equal } else { exact }
+    }
+
+    fn is_taken_for(&self, other: &Self) -> bool {
+        let (a, b) = (self.stripped(), other.stripped());
+        if a.is_none() && b.is_none() {
+            return false;
+        }
+        let both_fractions = [a, b].iter().all(|text| text.is_some_and(|text| text.contains('.')));
+        let same = match (a, b) {
+            (Some(a), Some(b)) => a == b,
+            (Some(a), None) => other.is_written(a),
+            (None, Some(b)) => self.is_written(b),
+            (None, None) => false,
+        };
+        same || both_fractions && self.as_f64().is_finite() && self.as_f64() == other.as_f64()
+    }
+
+    /// The literal without zeros and points at its end, if it has a point and any of them.
+    fn stripped(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Real(real) if real.text().contains('.') => {
+                let stripped = real.text().trim_end_matches(['.', '0']);
+                (stripped.len() < real.text().len()).then_some(stripped)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_written(&self, text: &str) -> bool {
+        match &self.0 {
+            Repr::Int(int) => canonical_int(text) == Some(*int),
+            Repr::Real(real) => real.text() == text,
+        }
+    }
+
+    fn with_plain<T>(&self, f: impl FnOnce(Plain<'_>) -> T) -> T {
+        match &self.0 {
+            Repr::Int(int) => {
+                let mut digits = [b'0'; 20];
+                f(Plain::of_int(*int, &mut digits))
+            }
+            Repr::Real(real) => f(real.plain()),
+        }
+    }
+}
+
+/// The number that a literal is, if the number prints as that literal again.
+fn canonical_int(literal: &str) -> Option<i64> {
+    let digits = literal.strip_prefix('-').unwrap_or(literal).as_bytes();
+    let canonical = match digits {
+        [b'0'] => literal.len() == 1,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if canonical { literal.parse().ok() } else { None }
 }
 
 impl From<i64> for Number {
@@ -50,7 +138,8 @@ impl From<i64> for Number {
 
 impl From<usize> for Number {
     fn from(value: usize) -> Self {
-        i64::try_from(value).map_or_else(|_| Self(Repr::Literal(value.to_string().into())), Self::from)
+        i64::try_from(value)
+            .map_or_else(|_| Self(Repr::Real(Arc::new(Real::of_digits(value.to_string())))), Self::from)
     }
 }
 
@@ -58,7 +147,7 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Int(int) => write!(f, "{int}"),
-            Repr::Literal(literal) => f.write_str(literal),
+            Repr::Real(real) => f.write_str(real.text()),
         }
     }
 }
@@ -73,7 +162,7 @@ impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             (Repr::Int(a), Repr::Int(b)) => a.cmp(b),
-            _ => self.as_f64().total_cmp(&other.as_f64()),
+            _ => self.with_plain(|a| other.with_plain(|b| a.cmp(&b))),
         }
     }
 }
@@ -94,6 +183,12 @@ impl Eq for Number {}
 
 impl Hash for Number {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_f64().to_bits().hash(state);
+        match &self.0 {
+            Repr::Int(int) => int.hash(state),
+            Repr::Real(real) => match real.plain().whole_i64() {
+                Some(int) => int.hash(state),
+                None => real.plain().hash(state),
+            },
+        }
     }
 }

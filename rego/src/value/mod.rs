@@ -1,6 +1,7 @@
 //! Values: what input, data and answers are made of. Cheap to clone, ordered as OPA orders them.
 pub(crate) mod json;
 pub(crate) mod notation;
+mod compare;
 mod object;
 mod set;
 

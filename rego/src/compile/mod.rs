@@ -1,0 +1,266 @@
+//! From modules to a [`Program`], by the passes of OPA's compiler in their order: names, local variables, nested calls,
+//! safety, hoisting, then the compiled form.
+mod build;
+mod dynamics;
+mod error;
+mod expand;
+mod functions;
+mod locals;
+mod lower;
+mod recursion;
+mod resolve;
+mod safety;
+mod tree;
+mod vars;
+
+use crate::Value;
+use crate::ast::{Body, Call, Loc, Module, Rule, Str};
+use crate::builtins;
+use crate::ir::{Definition, Group, GroupKind, Node, Operand, Program, Stmt};
+use build::Names;
+use lower::{Known, Lowerer};
+use resolve::{Globals, Resolver};
+use std::collections::{BTreeMap, BTreeSet};
+use tree::{Place, RuleAt};
+
+pub use error::CompileError;
+
+/// A compiled query: a body and the variables whose values it answers with.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) body: Box<[Stmt]>,
+    pub(crate) slots: usize,
+    pub(crate) outputs: Vec<(Str, u32)>,
+}
+
+/// Compiles a set of modules; `files` are their names in the order of [`Loc::module`].
+///
+/// # Errors
+/// The first [`CompileError`]: where, what, and where it is known how to mend it.
+pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Program, CompileError> {
+    let mut names = Names::default();
+    let functions = function_names(&modules);
+    let is_function = |name: &[Str]| functions.contains(name) || is_builtin(name);
+    let exports = exported(&modules);
+    for module in &mut modules {
+        let globals = globals(module, &exports);
+        for rule in &mut module.rules {
+            Resolver::new(&globals, &mut names, &is_function).rule(rule)?;
+        }
+    }
+    let (root, groups) = groups(&modules)?;
+    for module in &mut modules {
+        for rule in &mut module.rules {
+            locals::Locals::new(&mut names).rule(rule)?;
+            expand::Expander::new(&mut names).rule(rule);
+        }
+    }
+    let kinds: Vec<GroupKind> = groups.iter().map(|group| group.kind).collect();
+    let known = Known { root: &root, kinds: &kinds };
+    for module in &mut modules {
+        for rule in &mut module.rules {
+            settle_rule(rule, &known, &mut names)?;
+        }
+    }
+    let mut program = Program { files, ..Program::default() };
+    for gathered in &groups {
+        program.groups.push(lower_group(gathered, &modules, &known, &mut program.statements)?);
+    }
+    program.root = root;
+    recursion::refuse(&program)?;
+    Ok(program)
+}
+
+/// Compiles a query over a program. `imports` are resolved as in a module of this package.
+pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Query, CompileError> {
+    let mut names = Names::default();
+    let globals = Globals::default();
+    let kinds: Vec<GroupKind> = program.groups.iter().map(|group| group.kind).collect();
+    let known = Known { root: &program.root, kinds: &kinds };
+    let is_function = |name: &[Str]| known.function(name).is_some() || is_builtin(name);
+    Resolver::new(&globals, &mut names, &is_function).query(&mut body);
+    let shown = locals::Locals::new(&mut names).query(&mut body)?;
+    expand::Expander::new(&mut names).body(&mut body);
+    let arity = |call: &Call| known.arity(call);
+    functions::refuse_unknown(&body, &arity)?;
+    let mut orderer = safety::Orderer::new(&arity);
+    orderer.order(&mut body, &lower::roots());
+    orderer.finish(&|name| shown.get(name).unwrap_or(name).clone())?;
+    let mut visible = vars::of_body(&body, vars::Skip { closures: true, ..vars::ALL });
+    visible.retain(|name| !matches!(name.as_ref(), "input" | "data"));
+    dynamics::Hoister::new(&mut names).body(&mut body);
+    let mut lowerer = Lowerer::new(&known, &mut program.statements);
+    let body = lowerer.body(&body)?;
+    let mut outputs = Vec::new();
+    for name in visible {
+        let name_shown = shown.get(&name).unwrap_or(&name).clone();
+        if !build::is_fresh(&name_shown) {
+            let slot = lowerer.slot(&name);
+            outputs.push((name_shown, slot));
+        }
+    }
+    Ok(Query { body, slots: lowerer.slots(), outputs })
+}
+
+fn is_builtin(name: &[Str]) -> bool {
+    builtins::lookup(&name.join(".")).is_some()
+}
+
+/// The full names of all functions.
+fn function_names(modules: &[Module]) -> BTreeSet<Vec<Str>> {
+    let mut names = BTreeSet::new();
+    for module in modules {
+        for rule in module.rules.iter().filter(|rule| rule.head.args.is_some()) {
+            names.insert(full_name(&module.package, rule));
+        }
+    }
+    names
+}
+
+fn full_name(package: &[Str], rule: &Rule) -> Vec<Str> {
+    let parts = tree::ground_prefix(rule);
+    let parts = parts
+        .iter()
+        .filter_map(|part| if let Value::String(text) = part { Some(text.clone()) } else { None });
+    std::iter::once(Str::from("data")).chain(package.iter().cloned()).chain(parts).collect()
+}
+
+/// By package: the names that its rules begin with.
+fn exported(modules: &[Module]) -> BTreeMap<Vec<Str>, BTreeSet<Str>> {
+    let mut exports: BTreeMap<Vec<Str>, BTreeSet<Str>> = BTreeMap::new();
+    for module in modules {
+        let names = exports.entry(module.package.clone()).or_default();
+        names.extend(module.rules.iter().filter_map(|rule| build::head_var(&rule.head.reference).cloned()));
+    }
+    exports
+}
+
+fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Globals {
+    let mut globals = Globals::default();
+    let below_data = |rest: &[Str]| -> Vec<Str> {
+        std::iter::once(Str::from("data")).chain(rest.iter().cloned()).collect()
+    };
+    for name in exports.get(&module.package).into_iter().flatten() {
+        let path: Vec<Str> = module.package.iter().chain([name]).cloned().collect();
+        globals.names.insert(name.clone(), below_data(&path));
+    }
+    for import in &module.imports {
+        if import.path.first().is_some_and(|first| matches!(first.as_ref(), "future" | "rego")) {
+            continue;
+        }
+        if let Some(name) = import.alias.as_ref().or(import.path.last()) {
+            globals.names.insert(name.clone(), import.path.clone());
+        }
+    }
+    globals
+}
+
+/// A group before it is lowered.
+struct Gathered {
+    path: Vec<Value>,
+    kind: GroupKind,
+    rules: Vec<RuleAt>,
+}
+
+fn groups(modules: &[Module]) -> Result<(Node, Vec<Gathered>), CompileError> {
+    let mut place = Place::default();
+    for (module, source) in modules.iter().enumerate() {
+        place.package(&source.package);
+        for (rule, definition) in source.rules.iter().enumerate() {
+            place.add(&source.package, definition, RuleAt { module, rule })?;
+        }
+    }
+    let rule_at = |at: RuleAt| modules.get(at.module).and_then(|module| module.rules.get(at.rule));
+    place.settle(&|at| rule_at(at).map_or_else(Loc::default, |rule| rule.loc))?;
+    let mut groups = Vec::new();
+    let root = node_of(place, &mut Vec::new(), &mut groups);
+    Ok((root, groups))
+}
+
+fn node_of(place: Place, path: &mut Vec<Value>, groups: &mut Vec<Gathered>) -> Node {
+    let mut node = Node::default();
+    if let Some(kind) = place.kind {
+        node.group = Some(groups.len());
+        node.hidden = matches!(kind, GroupKind::Function(_));
+        let mut rules = place.rules;
+        rules.sort_by_key(|at| (at.module, at.rule));
+        groups.push(Gathered { path: path.clone(), kind, rules });
+    }
+    for (key, child) in place.children {
+        path.push(key.clone());
+        let child = node_of(child, path, groups);
+        path.pop();
+        node.children.insert(key, child);
+    }
+    node
+}
+
+/// Orders and hoists one rule and its `else` branches.
+fn settle_rule(rule: &mut Rule, known: &Known<'_>, names: &mut Names) -> Result<(), CompileError> {
+    let arity = |call: &Call| known.arity(call);
+    functions::refuse_unknown(&rule.body, &arity)?;
+    let mut orderer = safety::Orderer::new(&arity);
+    let mut globals = lower::roots();
+    for parameter in rule.head.args.iter().flatten() {
+        vars::in_term(parameter, vars::ALL, &mut globals);
+    }
+    orderer.order(&mut rule.body, &globals);
+    let mut bound = vars::of_body(&rule.body, vars::SAFETY);
+    bound.extend(globals);
+    let heads = rule.head.reference.iter().skip(1).chain(&rule.head.key).chain(&rule.head.value);
+    let open: vars::Vars =
+        heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
+    orderer.note(open, rule.loc);
+    orderer.finish(&|name| name.clone())?;
+    dynamics::Hoister::new(names).body(&mut rule.body);
+    match &mut rule.otherwise {
+        Some(rule) => settle_rule(rule, known, names),
+        None => Ok(()),
+    }
+}
+
+fn lower_group(
+    gathered: &Gathered,
+    modules: &[Module],
+    known: &Known<'_>,
+    statements: &mut u32,
+) -> Result<Group, CompileError> {
+    let mut definitions = Vec::new();
+    let mut default = None;
+    for at in &gathered.rules {
+        let Some(module) = modules.get(at.module) else { continue };
+        let Some(rule) = module.rules.get(at.rule) else { continue };
+        let depth = gathered.path.len().saturating_sub(module.package.len());
+        let definition = Lowerer::new(known, statements).definition(rule, depth)?;
+        if rule.default {
+            if default.replace(definition).is_some() {
+                let name = tree::path_text(&module.package, rule);
+                return Err(CompileError::of_type(
+                    rule.loc,
+                    format!("multiple default rules data.{name} found"),
+                ));
+            }
+        } else {
+            definitions.push(definition);
+        }
+    }
+    let one_constant = one_constant(&definitions);
+    let index = crate::eval::index::Index::of(&definitions);
+    Ok(Group { path: gathered.path.clone(), kind: gathered.kind, definitions, default, index, one_constant })
+}
+
+fn one_constant(definitions: &[Definition]) -> bool {
+    let mut found: Option<&Value> = None;
+    for definition in definitions {
+        let mut branch = Some(definition);
+        while let Some(definition) = branch {
+            let Operand::Const(value) = &definition.value else { return false };
+            if found.is_some_and(|have| have != value) {
+                return false;
+            }
+            found = Some(value);
+            branch = definition.otherwise.as_deref();
+        }
+    }
+    true
+}

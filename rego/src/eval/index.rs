@@ -1,0 +1,225 @@
+//! Which definitions of a rule can hold, by the conditions that compare a field of the input, or of an argument, with
+//! constants. A definition that is left out has a condition that does not hold: leaving it out changes no answer, and
+//! ten thousand definitions cost what the few that can hold cost.
+use crate::Value;
+use crate::ir::{Definition, Operand, RefHead, Stmt, StmtKind, Target};
+use std::collections::{BTreeMap, HashMap};
+
+/// Fewer definitions than this are tried one by one.
+const DEFINITIONS_MIN: usize = 4;
+
+/// What a condition looks at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Field {
+    /// `None` is the input, else the number of an argument.
+    argument: Option<usize>,
+    path: Vec<Value>,
+}
+
+/// The index of a group's definitions.
+#[derive(Debug, Default)]
+pub(crate) enum Index {
+    /// Too few definitions, or none of them has a condition that tells it from the others.
+    #[default]
+    All,
+    By(Split),
+}
+
+/// Definitions told apart by one field.
+#[derive(Debug)]
+pub(crate) struct Split {
+    field: Field,
+    by_value: HashMap<Value, Part>,
+    /// Definitions without a condition on the field.
+    rest: Part,
+}
+
+/// Some of the definitions, told apart further.
+#[derive(Debug, Default)]
+struct Part {
+    definitions: Vec<usize>,
+    split: Option<Box<Split>>,
+}
+
+/// The definitions that can hold, in their order.
+#[derive(Debug)]
+pub(crate) enum Candidates {
+    All,
+    Some(Vec<usize>),
+}
+
+/// A definition's conditions: for each field the constants that it may be.
+type Conditions = BTreeMap<Field, Vec<Value>>;
+
+impl Index {
+    pub(crate) fn of(definitions: &[Definition]) -> Self {
+        if definitions.len() < DEFINITIONS_MIN {
+            return Self::All;
+        }
+        let conditions: Vec<Conditions> = definitions.iter().map(conditions).collect();
+        let all: Vec<usize> = (0..definitions.len()).collect();
+        Split::of(&all, &conditions, &mut Vec::new()).map_or(Self::All, Self::By)
+    }
+
+    pub(crate) fn candidates(&self, input: Option<&Value>, args: &[Value]) -> Candidates {
+        match self {
+            Self::All => Candidates::All,
+            Self::By(split) => {
+                let mut found = Vec::new();
+                split.collect(input, args, &mut found);
+                found.sort_unstable();
+                found.dedup();
+                Candidates::Some(found)
+            }
+        }
+    }
+}
+
+impl Candidates {
+    pub(crate) fn of<'p>(self, definitions: &'p [Definition]) -> impl Iterator<Item = &'p Definition> {
+        let (all, some) = match self {
+            Self::All => (definitions, Vec::new()),
+            Self::Some(found) => (definitions.get(..0).unwrap_or_default(), found),
+        };
+        all.iter().chain(some.into_iter().filter_map(|index| definitions.get(index)))
+    }
+}
+
+impl Split {
+    /// Splits by the field that the most definitions look at, but for those that were `used` above.
+    fn of(definitions: &[usize], conditions: &[Conditions], used: &mut Vec<Field>) -> Option<Self> {
+        let mut counts: BTreeMap<&Field, usize> = BTreeMap::new();
+        for definition in definitions {
+            for field in conditions.get(*definition)?.keys().filter(|field| !used.contains(field)) {
+                let count = counts.entry(field).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        let (field, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        if count < 2 {
+            return None;
+        }
+        let field = field.clone();
+        let mut by_value: HashMap<Value, Vec<usize>> = HashMap::new();
+        let mut rest = Vec::new();
+        for definition in definitions {
+            match conditions.get(*definition)?.get(&field) {
+                Some(values) => {
+                    for value in values {
+                        by_value.entry(value.clone()).or_default().push(*definition);
+                    }
+                }
+                None => rest.push(*definition),
+            }
+        }
+        used.push(field.clone());
+        let mut part = |definitions: Vec<usize>| {
+            let few = definitions.len() < DEFINITIONS_MIN;
+            let split = if few { None } else { Self::of(&definitions, conditions, used) };
+            Part { definitions, split: split.map(Box::new) }
+        };
+        let by_value = by_value.into_iter().map(|(value, definitions)| (value, part(definitions))).collect();
+        let rest = part(rest);
+        used.pop();
+        Some(Self { field, by_value, rest })
+    }
+
+    fn collect(&self, input: Option<&Value>, args: &[Value], found: &mut Vec<usize>) {
+        let root = match self.field.argument {
+            None => input,
+            Some(argument) => args.get(argument),
+        };
+        let value = self.field.path.iter().try_fold(root, |at, key| Some(at?.get(key))).flatten();
+        if let Some(part) = value.and_then(|value| self.by_value.get(value)) {
+            part.collect(input, args, found);
+        }
+        self.rest.collect(input, args, found);
+    }
+}
+
+impl Part {
+    fn collect(&self, input: Option<&Value>, args: &[Value], found: &mut Vec<usize>) {
+        match &self.split {
+            Some(split) => split.collect(input, args, found),
+            None => found.extend(&self.definitions),
+        }
+    }
+}
+
+/// The conditions that must hold for a definition, as far as they are equations of a field with a constant, or say that
+/// a field is one of several constants. A definition with an `else` always counts: its branches may hold.
+fn conditions(definition: &Definition) -> Conditions {
+    let mut found = Conditions::new();
+    if definition.otherwise.is_some() {
+        return found;
+    }
+    let mut fields: BTreeMap<u32, Field> = BTreeMap::new();
+    for (index, parameter) in definition.parameters.iter().enumerate() {
+        let field = Field { argument: Some(index), path: Vec::new() };
+        match parameter {
+            Operand::Const(value) => {
+                found.insert(field, vec![value.clone()]);
+            }
+            Operand::Slot(slot) => {
+                fields.entry(*slot).or_insert(field);
+            }
+            _ => {}
+        }
+    }
+    for stmt in &definition.body {
+        condition(stmt, &mut fields, &mut found);
+    }
+    found
+}
+
+fn condition(stmt: &Stmt, fields: &mut BTreeMap<u32, Field>, found: &mut Conditions) {
+    match &stmt.kind {
+        StmtKind::Unify(Operand::Slot(slot), other) | StmtKind::Unify(other, Operand::Slot(slot))
+            if !fields.contains_key(slot) =>
+        {
+            if let Some(field) = field_of(other, fields) {
+                fields.insert(*slot, field);
+            }
+        }
+        StmtKind::Unify(a, Operand::Const(value)) | StmtKind::Unify(Operand::Const(value), a) => {
+            if let Some(field) = field_of(a, fields) {
+                found.entry(field).or_insert_with(|| vec![value.clone()]);
+            }
+        }
+        StmtKind::Call { target: Target::Builtin(builtin), args, output: None }
+            if builtin.name == "internal.member_2" =>
+        {
+            if let [member, Operand::Const(Value::Set(_) | Value::Array(_))] = args.as_ref()
+                && let Some(field) = field_of(member, fields)
+                && let Some(Operand::Const(among)) = args.get(1)
+            {
+                let values = match among {
+                    Value::Set(set) => set.iter().cloned().collect(),
+                    Value::Array(items) => items.to_vec(),
+                    _ => return,
+                };
+                found.entry(field).or_insert(values);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn field_of(operand: &Operand, fields: &BTreeMap<u32, Field>) -> Option<Field> {
+    match operand {
+        Operand::Slot(slot) => fields.get(slot).cloned(),
+        Operand::Ref(reference) => {
+            let mut field = match reference.head {
+                RefHead::Input => Field { argument: None, path: Vec::new() },
+                RefHead::Slot(slot) => fields.get(&slot)?.clone(),
+                RefHead::Data | RefHead::Group(..) => return None,
+            };
+            for part in &reference.path {
+                let Operand::Const(key) = part else { return None };
+                field.path.push(key.clone());
+            }
+            Some(field)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,3 @@
+//! The compliance cases of OPA, and what it is that they parse to.
+use super::*;
+mod cases;

@@ -1,0 +1,176 @@
+//! A loaded set of modules, and the questions it answers.
+use crate::Value;
+use crate::ast::{Loc, Str, Version};
+use crate::builtins::Context;
+use crate::compile::{self, CompileError};
+use crate::eval::{Halt, Limits, Machine};
+use crate::ir::{GroupId, GroupKind, Operand, Program};
+use crate::parse::{self, ParseError};
+use crate::reads::Reads;
+use std::collections::BTreeMap;
+
+/// One file.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Its language.
+    pub version: Version,
+}
+
+/// Why a set is refused: the file, the place and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{}:{}: {code}: {what}", loc.row, loc.col)]
+pub struct LoadError {
+    /// The file.
+    pub file: String,
+    /// The place in it.
+    pub loc: Loc,
+    /// OPA's name of the class.
+    pub code: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A compiled set. Immutable; evaluations share it.
+#[derive(Debug)]
+pub struct Policy {
+    program: Program,
+}
+
+/// A document that decisions ask for.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    group: Option<GroupId>,
+    path: Vec<Value>,
+    /// The path below the rule.
+    rest: Vec<Value>,
+}
+
+impl Policy {
+    /// Compiles a set of files.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the first thing that is wrong.
+    pub fn load(sources: &[Source<'_>]) -> Result<Self, LoadError> {
+        let mut modules = Vec::with_capacity(sources.len());
+        for (index, source) in sources.iter().enumerate() {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let module = parse::module(source.text, index, source.version)
+                .map_err(|error| parse_error(source.name, &error))?;
+            modules.push(module);
+        }
+        let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
+        let names = files.clone();
+        let program = compile::compile(modules, files).map_err(|error| located(&names, &error))?;
+        Ok(Self { program })
+    }
+
+    /// Finds the document at a path below `data`: a rule, or a package whose rules' values it is made of. `None` where
+    /// no rule stands at the path, above it or below it.
+    pub fn entry(&self, path: &[&str]) -> Option<Entry> {
+        let path: Vec<Value> = path.iter().map(|part| Value::from(*part)).collect();
+        let mut node = &self.program.root;
+        for (index, part) in path.iter().enumerate() {
+            node = node.children.get(part)?;
+            if let Some(group) = node.group {
+                let rest = path.get(index.saturating_add(1)..).unwrap_or_default().to_vec();
+                let function = matches!(self.program.groups.get(group)?.kind, GroupKind::Function(_));
+                return if function { None } else { Some(Entry { group: Some(group), path, rest }) };
+            }
+        }
+        Some(Entry { group: None, path, rest: Vec::new() })
+    }
+
+    /// What an entry can read.
+    pub fn reads(&self, entry: &Entry) -> Reads {
+        let mut groups = Vec::new();
+        let path: Vec<Operand> = entry.path.iter().map(|part| Operand::Const(part.clone())).collect();
+        crate::reads::below(&self.program.root, &path, &mut groups);
+        Reads::of(&self.program, &groups)
+    }
+
+    /// The paths of all rules that are no functions, below `data`.
+    pub fn rules(&self) -> impl Iterator<Item = &[Value]> {
+        let documents =
+            self.program.groups.iter().filter(|group| !matches!(group.kind, GroupKind::Function(_)));
+        documents.map(|group| group.path.as_slice())
+    }
+
+    /// The value of an entry; `None` is undefined.
+    ///
+    /// # Errors
+    /// [`Halt`]: why there is no answer.
+    pub fn evaluate(
+        &self,
+        entry: &Entry,
+        data: &Value,
+        input: Option<Value>,
+        context: &mut Context,
+        limits: Limits,
+    ) -> Result<Option<Value>, Halt> {
+        let mut machine = Machine::new(&self.program, data.clone(), input, context, limits);
+        let value = match entry.group {
+            Some(group) => machine.group_value(group)?,
+            None => machine.document(&entry.path)?,
+        };
+        if let (true, Some(halt)) = (limits.strict_builtin_errors, machine.first_error.take()) {
+            return Err(halt);
+        }
+        Ok(value.and_then(|value| entry.rest.iter().try_fold(value, |at, key| at.get(key).cloned())))
+    }
+
+    /// The solutions of a query: for each, its variables by name.
+    ///
+    /// # Errors
+    /// [`QueryError`]: the query is refused, or its evaluation ended without an answer.
+    pub fn query(
+        &mut self,
+        text: &str,
+        data: Value,
+        input: Option<Value>,
+        context: &mut Context,
+        limits: Limits,
+    ) -> Result<Vec<BTreeMap<Str, Value>>, QueryError> {
+        let body = parse::query(text, u16::MAX)
+            .map_err(|error| QueryError::Refused(parse_error("query", &error)))?;
+        let query = compile::compile_query(body, &mut self.program)
+            .map_err(|error| QueryError::Refused(located(&self.program.files, &error)))?;
+        let mut machine = Machine::new(&self.program, data, input, context, limits);
+        let frame = machine.open(query.slots);
+        let mut rows = Vec::new();
+        machine.body(frame, &query.body, &mut |machine| {
+            let value = |(name, slot): &(Str, u32)| {
+                machine.slot(frame, *slot).map(|value| (name.clone(), value.clone()))
+            };
+            rows.push(query.outputs.iter().filter_map(value).collect());
+            Ok(crate::eval::Flow::More)
+        })?;
+        match machine.first_error {
+            Some(halt) if limits.strict_builtin_errors => Err(halt.into()),
+            _ => Ok(rows),
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// It is no query.
+    #[error(transparent)]
+    Refused(#[from] LoadError),
+    /// Its evaluation ended.
+    #[error(transparent)]
+    Halted(#[from] Halt),
+}
+
+fn parse_error(file: &str, error: &ParseError) -> LoadError {
+    LoadError { file: file.to_owned(), loc: error.loc, code: "rego_parse_error", what: error.what.clone() }
+}
+
+fn located(files: &[Str], error: &CompileError) -> LoadError {
+    let file = files.get(usize::from(error.loc.module)).map_or("query", |name| name.as_ref());
+    LoadError { file: file.to_owned(), loc: error.loc, code: error.code, what: error.what.clone() }
+}
