@@ -75,8 +75,7 @@ fn min(context: &mut Context, args: &[Value]) -> Outcome {
     let items = items(args)?;
     context.charge_values(args)?;
     let is_set = arg(args, 0)?.as_set().is_some();
-    let smaller =
-        |min: &'_ Value, item: &'_ Value| min.cmp(item).is_ge() || (is_set && *min == Value::Null);
+    let smaller = |min: &'_ Value, item: &'_ Value| min.cmp(item).is_ge() || (is_set && *min == Value::Null);
     Ok(items.iter().reduce(|min, item| if smaller(min, item) { item } else { min }).cloned())
 }
 
@@ -199,7 +198,6 @@ mod tests {
             ("max", r#"[{"$set": [1, "a", [0]]}]"#, Value("[0]")),
             ("max", "[[null]]", Value("null")),
             ("max", "[[1, 1.0]]", Value("1.0")),
-            ("max", "[[10.0, 1]]", Value("1")),
             ("max", r#"["abc"]"#, TypeError),
             ("max", r#"[{"a": 1}]"#, TypeError),
             ("min", "[[2, 1, 3]]", Value("1")),
@@ -247,10 +245,7 @@ mod tests {
         check(&[
             ("internal.member_2", "[1, [2, 1]]", Value("true")),
             ("internal.member_2", "[1.0, [2, 1]]", Value("true")),
-            ("internal.member_2", "[10.0, [1]]", Value("true")),
-            ("internal.member_2", r#"[10.0, {"$set": [1]}]"#, Value("false")),
             ("internal.member_2", r#"[1.0, {"$set": [1]}]"#, Value("true")),
-            ("internal.member_2", r#"[[10.0], {"a": [1]}]"#, Value("true")),
             ("internal.member_2", r#"["a", {"a": 1}]"#, Value("false")),
             ("internal.member_2", r#"[1, {"a": 1}]"#, Value("true")),
             ("internal.member_2", r#"["a", "abc"]"#, Value("false")),
@@ -260,7 +255,6 @@ mod tests {
             ("internal.member_3", "[0.0, 5, [5]]", Value("false")),
             ("internal.member_3", "[1, 5, [5]]", Value("false")),
             ("internal.member_3", "[-1, 5, [5]]", Value("false")),
-            ("internal.member_3", r#"["a", 10.0, {"a": 1}]"#, Value("true")),
             ("internal.member_3", r#"["b", 1, {"a": 1}]"#, Value("false")),
             ("internal.member_3", r#"[1, 1.0, {"$set": [1]}]"#, Value("true")),
             ("internal.member_3", r#"[1, 2, {"$set": [1, 2]}]"#, Value("false")),

@@ -184,8 +184,6 @@ mod tests {
             ("minus", "[1.5, 0.25]", Value("1.25")),
             ("minus", r#"[{"$set": [1, 2, 3]}, {"$set": [2.0]}]"#, Value(r#"{"$set": [1, 3]}"#)),
             ("minus", r#"[{"$set": [1]}, {"$set": [1]}]"#, Value(r#"{"$set": []}"#)),
-            ("minus", r#"[{"$set": [10.0]}, {"$set": [1]}]"#, Value(r#"{"$set": []}"#)),
-            ("minus", r#"[{"$set": [10.0, 2]}, {"$set": [1]}]"#, Value(r#"{"$set": [10.0, 2]}"#)),
             ("minus", r#"[{"$set": []}, {"$set": [1]}]"#, Value(r#"{"$set": []}"#)),
             ("minus", r#"[{"$set": [1]}, 1]"#, TypeError),
             ("minus", r#"[1, {"$set": [1]}]"#, TypeError),
@@ -309,10 +307,6 @@ mod tests {
     fn values_compare_as_in_opa() {
         check(&[
             ("equal", "[1, 1.0]", Value("true")),
-            ("equal", "[10.0, 1]", Value("true")),
-            ("equal", "[[10.0, 1], [1, 10.0]]", Value("true")),
-            ("equal", r#"[{"a": 20.0}, {"a": 2}]"#, Value("true")),
-            ("equal", r#"[{"$set": [10.0]}, {"$set": [1]}]"#, Value("true")),
             ("equal", r#"["1", 1]"#, Value("false")),
             ("equal", "[null, false]", Value("false")),
             ("equal", "[[1, 2], [1, 2, 3]]", Value("false")),
@@ -331,7 +325,6 @@ mod tests {
             ("lt", r#"[{"a": 2}, {"a": 1, "b": 1}]"#, Value("false")),
             ("lt", r#"[{"$set": [1, 3]}, {"$set": [2]}]"#, Value("true")),
             ("lt", r#"["ﬀ", "😀"]"#, Value("true")),
-            ("lte", "[100.0, 1]", Value("true")),
             ("lte", "[2, 1]", Value("false")),
             ("gt", "[1e400, 1e399]", Value("true")),
             ("gt", "[-1e400, 1]", Value("false")),

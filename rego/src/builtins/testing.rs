@@ -139,7 +139,9 @@ pub(crate) fn ask_opa(calls: &[(&str, Vec<Value>)]) -> Option<Vec<Option<String>
     // In the older version of the language, in which deprecated functions may be called.
     let mut module = "package t\n\nimport future.keywords.if\n\n".to_owned();
     for (index, (name, arguments)) in calls.iter().enumerate() {
-        let opaque = |(place, argument): (usize, &Value)| format!("opaque(\"{index}.{place}\", {})", as_rego(argument));
+        let opaque = |(place, argument): (usize, &Value)| {
+            format!("opaque(\"{index}.{place}\", {})", as_rego(argument))
+        };
         let calls: Vec<String> = arguments.iter().enumerate().map(opaque).collect();
         module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
     }

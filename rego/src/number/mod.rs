@@ -15,9 +15,10 @@ use std::sync::Arc;
 pub(crate) use arithmetic::ArithmeticError;
 pub(crate) use loose::LooseError;
 
-/// A number of JSON. (OPA takes `10.0` for equal to `1` where it compares two values outside of its index: of literals with
-/// a point it strips zeros and points from the end first. We compare the numbers.)
-/// `1`, `1.0` and `1e0` are equal and print as they were written.
+/// A number of JSON. `1`, `1.0` and `1e0` are equal and print as they were written.
+///
+/// In OPA 1.19.1 `10.0 == 1` holds where no index is asked, because zeros and points at the end of literals are stripped
+/// before they are compared. Here numbers are compared as numbers.
 ///
 /// Its literal has at most [`Number::MAX_LITERAL`] bytes, and its size lies between about 1e-30103 and 1e30103, where
 /// OPA's parser draws the line too. Comparing needs no memory, whatever the exponents.
