@@ -69,13 +69,16 @@ pub(crate) fn check(rows: &[Row]) {
     opa_agrees(rows);
 }
 
-/// Makes calls that nobody has thought about, and asks real OPA about them all. What we refuse as a whole it is not asked.
-pub(crate) fn agree(calls: &[(&'static str, String)]) {
+/// Makes calls that nobody has thought about, and asks real OPA about them all; of what we refuse as a whole it is not
+/// asked. Says how many calls had a result.
+pub(crate) fn agree(calls: &[(&'static str, String)]) -> usize {
+    let mut kept = context();
     let rows: Vec<Row> = calls
         .iter()
         .map(|(name, args)| {
             let Value::Array(arguments) = value(args) else { panic!("{name}: {args} is no array") };
-            let want = match (lookup(name).unwrap().call)(&mut context(), &arguments) {
+            kept.steps_left = context().steps_left;
+            let want = match (lookup(name).unwrap().call)(&mut kept, &arguments) {
                 Ok(Some(got)) => Want::Value(tag(&got).to_json().leak()),
                 Ok(None) => Want::Undefined,
                 Err(BuiltinError::Type(_)) => Want::TypeError,
@@ -85,7 +88,8 @@ pub(crate) fn agree(calls: &[(&'static str, String)]) {
             (*name, &*args.clone().leak(), want)
         })
         .collect();
-    check(&rows);
+    opa_agrees(&rows);
+    rows.iter().filter(|(_, _, want)| matches!(want, Want::Value(_))).count()
 }
 
 /// A value as [`value`] reads it.
@@ -109,6 +113,16 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % sides
+    }
+
+    /// A number below a limit.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.roll(u64::try_from(limit).unwrap())).unwrap()
+    }
+
+    /// One of these.
+    pub(crate) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
     }
 
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
