@@ -15,6 +15,7 @@ mod graph;
 mod json;
 mod jwt;
 mod objects;
+mod pki;
 mod regexes;
 mod schema;
 mod semver;
