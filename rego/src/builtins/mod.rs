@@ -19,6 +19,7 @@ mod meter;
 mod objects;
 #[cfg(test)]
 mod random_calls;
+mod pki;
 mod regexes;
 mod schema;
 mod semver;
