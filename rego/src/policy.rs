@@ -79,8 +79,13 @@ impl Policy {
             node = node.children.get(part)?;
             if let Some(group) = node.group {
                 let rest = path.get(index.saturating_add(1)..).unwrap_or_default().to_vec();
-                let function = matches!(self.program.groups.get(group)?.kind, GroupKind::Function(_));
-                return if function { None } else { Some(Entry { group: Some(group), path, rest }) };
+                let fits = match self.program.groups.get(group)?.kind {
+                    GroupKind::Function(_) => false,
+                    // What a complete rule's value holds is not known before it is evaluated.
+                    GroupKind::Complete => rest.is_empty(),
+                    GroupKind::Set | GroupKind::Object => true,
+                };
+                return if fits { Some(Entry { group: Some(group), path, rest }) } else { None };
             }
         }
         Some(Entry { group: None, path, rest: Vec::new() })

@@ -17,9 +17,9 @@ mod json;
 mod jwt;
 mod meter;
 mod objects;
+mod pki;
 #[cfg(test)]
 mod random_calls;
-mod pki;
 mod regexes;
 mod schema;
 mod semver;

@@ -43,7 +43,7 @@ pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Progr
     let is_function = |name: &[Str]| functions.contains(name) || is_builtin(name);
     let exports = exported(&modules);
     for module in &mut modules {
-        let globals = globals(module, &exports);
+        let globals = globals(module, &exports)?;
         for rule in &mut module.rules {
             Resolver::new(&globals, &mut names, &is_function).rule(rule)?;
         }
@@ -135,7 +135,7 @@ fn exported(modules: &[Module]) -> BTreeMap<Vec<Str>, BTreeSet<Str>> {
     exports
 }
 
-fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Globals {
+fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Result<Globals, CompileError> {
     let mut globals = Globals::default();
     let below_data = |rest: &[Str]| -> Vec<Str> {
         std::iter::once(Str::from("data")).chain(rest.iter().cloned()).collect()
@@ -149,10 +149,14 @@ fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Glob
             continue;
         }
         if let Some(name) = import.alias.as_ref().or(import.path.last()) {
+            if matches!(name.as_ref(), "input" | "data") && import.path != [name.clone()] {
+                let what = format!("the import shadows {name}; import it under another name");
+                return Err(CompileError::new(import.loc, what));
+            }
             globals.names.insert(name.clone(), import.path.clone());
         }
     }
-    globals
+    Ok(globals)
 }
 
 /// A group before it is lowered.
