@@ -81,8 +81,7 @@ fn opa_agrees(rows: &[Row]) {
     }
     // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
     module.push_str("opaque(x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
-    let folder =
-        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
+    let folder = std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
