@@ -239,9 +239,14 @@ impl<'a> Lowerer<'a> {
             TermKind::Array(items) => Operand::Array(self.operands(items)?),
             TermKind::Set(items) => Operand::Set(self.operands(items)?),
             TermKind::Object(members) => {
-                let members =
-                    members.iter().map(|(key, value)| Ok((self.operand(key)?, self.operand(value)?)));
-                Operand::Object(members.collect::<Lowered<_>>()?)
+                // Of equal keys the last one counts, variables included.
+                let last = |(index, (key, _)): &(usize, &(Term, Term))| {
+                    let later = members.get(index.saturating_add(1)..).unwrap_or_default();
+                    !later.iter().any(|(other, _)| same_key(key, other))
+                };
+                let kept = members.iter().enumerate().filter(last);
+                let lowered = kept.map(|(_, (key, value))| Ok((self.operand(key)?, self.operand(value)?)));
+                Operand::Object(lowered.collect::<Lowered<_>>()?)
             }
             TermKind::Ref(parts) => self.reference(parts, term.loc)?,
             TermKind::ArrayComprehension(head, body) => {

@@ -75,7 +75,7 @@ impl<'p> Machine<'p> {
                 return Ok(super::machine::Flow::More);
             }
         }
-        let memory = Memory::default();
+        let memory = Memory::layer();
         let mut held = Some((inner_state, memory));
         self.swap(&mut held);
         let outcome = self.one(frame, inner, &mut |machine| {
