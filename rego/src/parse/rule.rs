@@ -124,7 +124,8 @@ impl Parser<'_> {
         if let [Term { kind: TermKind::Var(name), .. }] = head.reference.as_slice()
             && is_keyword_of_v1(name)
         {
-            let what = format!("`{name}` is a keyword and cannot be a rule's name");
+            let mend = if head.key.is_some() { "; an operator needs space before a bracket" } else { "" };
+            let what = format!("`{name}` is a keyword and cannot be a rule's name{mend}");
             self.refuse_in_v1(error(head.loc, what))?;
         }
         if head.key.is_some() && !contains {
