@@ -1,7 +1,7 @@
 //! Real OPA and this parser take and refuse the same texts, and make the same of those that they take.
 use super::sources::SOURCES;
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 /// How many texts are tried in one version.
@@ -13,7 +13,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("the target of `with` must be", "the tree has names only; OPA takes variables and numbers"),
     ("a rule's name cannot go on behind its parameters", "OPA's compiler panics"),
     ("the name of a package must be", "`_` would be a package that cannot be named"),
-    ("a call of a builtin function", "OPA refuses it as well; see `refused_by_opa`"),
+    ("a rule's name must begin with a name", "OPA's compiler panics"),
     ("experimental", "not supported"),
     ("the keywords that can be imported are", "OPA imports all keywords at `future.keywords.in.x`"),
     ("nest at most", "OPA nests deeper"),
@@ -181,23 +181,22 @@ fn run(arguments: &[&str], version: Version, path: &std::path::Path) -> serde_js
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text)))
 }
 
-/// Which of the texts OPA's parser refuses, all in one run. A text that is certainly wrong keeps it from compiling them.
-fn refused_by_opa(texts: &[String], version: Version, name: &str) -> BTreeSet<usize> {
+/// What OPA's parser says about the texts that it refuses, all in one run. A text that is certainly wrong keeps it from
+/// compiling them.
+fn refused_by_opa(texts: &[String], version: Version, name: &str) -> BTreeMap<usize, String> {
     let folder = Folder::new(name);
     for (index, text) in texts.iter().map(String::as_str).chain(["wrong"]).enumerate() {
         std::fs::write(folder.0.join(format!("{index}.rego")), text).unwrap();
     }
     let result = run(&["check", "--format", "json"], version, &folder.0);
-    let file = |error: &serde_json::Value| {
-        // Which builtins we have is not the parser's matter.
-        if error["message"].as_str()?.contains("conflicts with built-in function") {
-            return None;
-        }
-        let path = error.pointer("/location/file")?.as_str()?;
-        std::path::Path::new(path).file_stem()?.to_str()?.parse::<usize>().ok()
-    };
-    let refused: BTreeSet<usize> = result["errors"].as_array().unwrap().iter().filter_map(file).collect();
-    assert!(refused.contains(&texts.len()), "OPA did not report what is certainly wrong: {result}");
+    let mut refused = BTreeMap::<usize, String>::new();
+    for error in result["errors"].as_array().unwrap() {
+        let path =
+            std::path::Path::new(error.pointer("/location/file").and_then(|file| file.as_str()).unwrap());
+        let index = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        *refused.entry(index).or_default() += error["message"].as_str().unwrap();
+    }
+    assert!(refused.contains_key(&texts.len()), "OPA did not report what is certainly wrong: {result}");
     refused
 }
 
@@ -225,15 +224,17 @@ pub(super) fn agree(texts: &[String], version: Version, name: &str) {
     let mut wrong = Vec::new();
     let mut taken = Vec::new();
     for (index, text) in texts.iter().enumerate() {
-        match (module(text, 0, version), refused.contains(&index)) {
-            (Ok(_), true) => wrong.push(format!("OPA refuses\n{text}")),
-            (Err(error), false)
+        match (module(text, 0, version), refused.get(&index)) {
+            // Which builtins we have is not the parser's matter.
+            (Ok(_), Some(why)) if why.contains("conflicts with built-in function") => {}
+            (Ok(_), Some(why)) => wrong.push(format!("OPA refuses: {why}\n{text}")),
+            (Err(error), None)
                 if !REFUSED.iter().any(|(part, _)| error.what.contains(part))
                     && !is_skipped_brace(text, version) =>
             {
                 wrong.push(format!("OPA takes, we say {error}\n{text}"));
             }
-            (Ok(_), false) => taken.push(text),
+            (Ok(_), None) => taken.push(text),
             _ => {}
         }
     }
