@@ -40,6 +40,18 @@ impl Known<'_> {
         None
     }
 
+    /// Whether constant parts of a path lead to where no rule and no package stands, nor below it.
+    pub(crate) fn leaves_the_rules(&self, path: &[Value]) -> bool {
+        let mut node = self.root;
+        for part in path {
+            match node.children.get(part) {
+                Some(child) => node = child,
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// The function of a full name `data.…`.
     pub(crate) fn function(&self, name: &[Str]) -> Option<(GroupId, usize)> {
         let (first, rest) = name.split_first()?;
@@ -294,6 +306,7 @@ impl<'a> Lowerer<'a> {
                     .collect();
                 match self.known.group(&constants) {
                     Some((group, consumed)) => RefHead::Group(group, consumed),
+                    None if self.known.leaves_the_rules(&constants) => RefHead::Base,
                     None => RefHead::Data,
                 }
             }

@@ -25,6 +25,10 @@ impl Overrides {
         !self.data.is_empty()
     }
 
+    pub(crate) fn has_mocks(&self) -> bool {
+        !self.mocks.is_empty()
+    }
+
     /// Whether the rules at this path are hidden.
     pub(crate) fn covers(&self, path: &[Value]) -> bool {
         self.data.iter().any(|hidden| path.starts_with(hidden))
