@@ -1,7 +1,7 @@
 //! Values: what input, data and answers are made of. Cheap to clone, ordered as OPA orders them.
+mod compare;
 pub(crate) mod json;
 pub(crate) mod notation;
-mod compare;
 mod object;
 mod set;
 
