@@ -174,7 +174,10 @@ fn opa_agrees(rows: &[Row], part: &str) {
 fn as_rego(value: &Value) -> String {
     let all = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match value {
-        Value::String(text) => serde_json::Value::from(text.as_ref()).to_string(),
+        // A module may not hold the mark of a byte order, not even in a string.
+        Value::String(text) => {
+            serde_json::Value::from(text.as_ref()).to_string().replace('\u{feff}', "\\ufeff")
+        }
         Value::Array(items) => format!("[{}]", all(&mut items.iter().map(as_rego))),
         Value::Set(items) if !items.is_empty() => format!("{{{}}}", all(&mut items.iter().map(as_rego))),
         Value::Object(members) => {

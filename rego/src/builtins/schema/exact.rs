@@ -1,6 +1,7 @@
 //! Numbers as schemas compare them: exactly, and, where values are compared, as the double next to them.
 use super::Fault;
 use crate::builtins::decimal::Decimal;
+use crate::value::json::json_double;
 use crate::{Number, Value};
 use num_bigint::{BigInt, BigUint, Sign};
 use std::cmp::Ordering;
@@ -120,11 +121,7 @@ fn double(number: &Number) -> Result<String, Fault> {
     let double = literal.parse::<f64>().ok().filter(|double| double.is_finite());
     let double =
         double.ok_or_else(|| Fault::refused(format!("the number {literal} is too large for a schema")))?;
-    if double != 0.0 && !(1e-6..1e21).contains(&double.abs()) {
-        let shown = format!("{double:e}");
-        return Ok(if shown.contains("e-") { shown } else { shown.replacen('e', "e+", 1) });
-    }
-    Ok(double.to_string())
+    Ok(json_double(double))
 }
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ pub(super) struct Place<'a> {
 pub(super) const ROOT: Place<'static> = Place { name: "(Root)", parent: None };
 
 impl Place<'_> {
+    /// How long the path is, at most.
+    pub(super) fn length(&self) -> usize {
+        let before = self.parent.map_or(0, |parent| parent.length().saturating_add(1));
+        before.saturating_add(self.name.len())
+    }
+
     /// The path without the root, but for the root itself.
     pub(super) fn field(&self) -> String {
         match self.parent {

@@ -60,9 +60,10 @@ impl<'a> Validator<'a> {
         Ok(())
     }
 
-    /// Charges for an error before it is written down.
+    /// Charges for an error, of which the path is the part that may be long.
     fn add(&mut self, report: &mut Report, kind: &'static str, place: &Place<'_>, text: String) -> Step {
-        self.context.charge_bytes(text.len())?;
+        let length = place.length().saturating_add(text.len());
+        self.context.charge_bytes(length.saturating_mul(2))?;
         self.context.charge(8)?;
         report.add(kind, place, text);
         Ok(())
