@@ -26,8 +26,12 @@ pub enum Entry {
 pub struct PdpLimits {
     /// The engine's safety timer. A decision that it stops is a deny named `policy.timeout`.
     pub timeout: Duration,
-    /// Keys at the root of the data: the interpreter copies the root for every decision.
-    pub data_root_keys_max: usize,
+    /// Steps that a Rego decision may take: about the expressions that it evaluates. The same question takes the same
+    /// steps wherever it is asked; one too many is a deny named `policy.budget`.
+    pub steps_max: u64,
+    /// Whether an error of a Rego builtin (`startswith` of a number) ends the decision with `policy.error`. OPA takes
+    /// the call for undefined instead, and so do we unless told otherwise.
+    pub strict_builtin_errors: bool,
     /// Cedar entities that are not workloads: they are copied for every new caller.
     pub cedar_shared_entities_max: usize,
 }
@@ -36,7 +40,8 @@ impl Default for PdpLimits {
     fn default() -> Self {
         Self {
             timeout: Duration::from_millis(10),
-            data_root_keys_max: 1024,
+            steps_max: 200_000,
+            strict_builtin_errors: false,
             cedar_shared_entities_max: 10_000,
         }
     }
@@ -124,7 +129,7 @@ impl Pdp {
     /// only the parts that are built on demand are looked for (headers, query and claims); the others are always there.
     pub fn reads(&self) -> Vec<String> {
         match &self.policies {
-            Policies::Rego(rego) => rego.reads().summary(),
+            Policies::Rego(rego) => rego.reads(),
             Policies::Cedar(cedar) => cedar.reads(),
         }
     }

@@ -38,6 +38,7 @@ pub struct LoadError {
 #[derive(Debug)]
 pub struct Policy {
     program: Program,
+    packages: Vec<Vec<Str>>,
 }
 
 /// A document that decisions ask for.
@@ -62,10 +63,11 @@ impl Policy {
                 .map_err(|error| parse_error(source.name, &error))?;
             modules.push(module);
         }
+        let packages = modules.iter().map(|module| module.package.clone()).collect();
         let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
         let names = files.clone();
         let program = compile::compile(modules, files).map_err(|error| located(&names, &error))?;
-        Ok(Self { program })
+        Ok(Self { program, packages })
     }
 
     /// Finds the document at a path below `data`: a rule, or a package whose rules' values it is made of. `None` where
@@ -77,11 +79,27 @@ impl Policy {
             node = node.children.get(part)?;
             if let Some(group) = node.group {
                 let rest = path.get(index.saturating_add(1)..).unwrap_or_default().to_vec();
-                let function = matches!(self.program.groups.get(group)?.kind, GroupKind::Function(_));
-                return if function { None } else { Some(Entry { group: Some(group), path, rest }) };
+                let fits = match self.program.groups.get(group)?.kind {
+                    GroupKind::Function(_) => false,
+                    // What a complete rule's value holds is not known before it is evaluated.
+                    GroupKind::Complete => rest.is_empty(),
+                    GroupKind::Set | GroupKind::Object => true,
+                };
+                return if fits { Some(Entry { group: Some(group), path, rest }) } else { None };
             }
         }
         Some(Entry { group: None, path, rest: Vec::new() })
+    }
+
+    /// The packages of the files, in the order in which they were given.
+    pub fn packages(&self) -> &[Vec<Str>] {
+        &self.packages
+    }
+
+    /// A place in words: `file:row:column`.
+    pub fn place(&self, loc: Loc) -> String {
+        let file = self.program.files.get(usize::from(loc.module)).map_or("query", |name| name.as_ref());
+        format!("{file}:{}:{}", loc.row, loc.col)
     }
 
     /// What an entry can read.
@@ -148,7 +166,7 @@ impl Policy {
             rows.push(query.outputs.iter().filter_map(value).collect());
             Ok(crate::eval::Flow::More)
         })?;
-        match machine.first_error {
+        match machine.first_error.take() {
             Some(halt) if limits.strict_builtin_errors => Err(halt.into()),
             _ => Ok(rows),
         }

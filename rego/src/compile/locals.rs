@@ -3,7 +3,7 @@
 use super::build::{Names, call, is_assignment, is_fresh};
 use super::error::CompileError;
 use super::{safety, vars};
-use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind, With};
+use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, TemplatePart, Term, TermKind, Version, With};
 use std::collections::BTreeMap;
 
 /// How a name came to be known in a scope.
@@ -23,13 +23,14 @@ struct Scope {
 pub(crate) struct Locals<'a> {
     names: &'a mut Names,
     scopes: Vec<Scope>,
+    version: Version,
 }
 
 type Done = Result<(), CompileError>;
 
 impl<'a> Locals<'a> {
-    pub(crate) fn new(names: &'a mut Names) -> Self {
-        Self { names, scopes: Vec::new() }
+    pub(crate) fn new(names: &'a mut Names, version: Version) -> Self {
+        Self { names, scopes: Vec::new(), version }
     }
 
     pub(crate) fn rule(&mut self, rule: &mut Rule) -> Done {
@@ -183,6 +184,7 @@ impl<'a> Locals<'a> {
                     return Err(CompileError::new(loc, "cannot assign vars inside negated expression"));
                 }
                 if let [target, value] = call.args.as_mut_slice() {
+                    self.refuse_shadowing(target)?;
                     self.term(value)?;
                     for with in &mut expr.with {
                         self.term(&mut with.value)?;
@@ -225,6 +227,18 @@ impl<'a> Locals<'a> {
         }
         equation.loc = loc;
         Ok(equation)
+    }
+
+    fn refuse_shadowing(&self, target: &Term) -> Done {
+        match &target.kind {
+            TermKind::Var(name)
+                if self.version == Version::V1 && matches!(name.as_ref(), "input" | "data") =>
+            {
+                let what = format!("variables must not shadow {name} (use a different variable name)");
+                Err(CompileError::new(target.loc, what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The left side of `:=`.

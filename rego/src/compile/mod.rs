@@ -14,7 +14,7 @@ mod tree;
 mod vars;
 
 use crate::Value;
-use crate::ast::{Body, Call, Loc, Module, Rule, Str};
+use crate::ast::{Body, Call, Loc, Module, Rule, Str, Version};
 use crate::builtins;
 use crate::ir::{Definition, Group, GroupKind, Node, Operand, Program, Stmt};
 use build::Names;
@@ -43,7 +43,7 @@ pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Progr
     let is_function = |name: &[Str]| functions.contains(name) || is_builtin(name);
     let exports = exported(&modules);
     for module in &mut modules {
-        let globals = globals(module, &exports);
+        let globals = globals(module, &exports)?;
         for rule in &mut module.rules {
             Resolver::new(&globals, &mut names, &is_function).rule(rule)?;
         }
@@ -51,7 +51,8 @@ pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Progr
     let (root, groups) = groups(&modules)?;
     for module in &mut modules {
         for rule in &mut module.rules {
-            locals::Locals::new(&mut names).rule(rule)?;
+            refuse_shadowing_rule(module.version, rule)?;
+            locals::Locals::new(&mut names, module.version).rule(rule)?;
             expand::Expander::new(&mut names).rule(rule);
         }
     }
@@ -79,7 +80,7 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     let known = Known { root: &program.root, kinds: &kinds };
     let is_function = |name: &[Str]| known.function(name).is_some() || is_builtin(name);
     Resolver::new(&globals, &mut names, &is_function).query(&mut body);
-    let shown = locals::Locals::new(&mut names).query(&mut body)?;
+    let shown = locals::Locals::new(&mut names, Version::V1).query(&mut body)?;
     expand::Expander::new(&mut names).body(&mut body);
     let arity = |call: &Call| known.arity(call);
     functions::refuse_unknown(&body, &arity)?;
@@ -100,6 +101,16 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
         }
     }
     Ok(Query { body, slots: lowerer.slots(), outputs })
+}
+
+fn refuse_shadowing_rule(version: Version, rule: &Rule) -> Result<(), CompileError> {
+    match build::head_var(&rule.head.reference) {
+        Some(name) if version == Version::V1 && matches!(name.as_ref(), "input" | "data") => {
+            let what = format!("rules must not shadow {name} (use a different rule name)");
+            Err(CompileError::new(rule.loc, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_builtin(name: &[Str]) -> bool {
@@ -135,7 +146,7 @@ fn exported(modules: &[Module]) -> BTreeMap<Vec<Str>, BTreeSet<Str>> {
     exports
 }
 
-fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Globals {
+fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Result<Globals, CompileError> {
     let mut globals = Globals::default();
     let below_data = |rest: &[Str]| -> Vec<Str> {
         std::iter::once(Str::from("data")).chain(rest.iter().cloned()).collect()
@@ -149,10 +160,17 @@ fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Glob
             continue;
         }
         if let Some(name) = import.alias.as_ref().or(import.path.last()) {
+            if name.as_ref() == "_" {
+                continue;
+            }
+            if matches!(name.as_ref(), "input" | "data") && import.path != [name.clone()] {
+                let what = format!("the import shadows {name}; import it under another name");
+                return Err(CompileError::new(import.loc, what));
+            }
             globals.names.insert(name.clone(), import.path.clone());
         }
     }
-    globals
+    Ok(globals)
 }
 
 /// A group before it is lowered.

@@ -1,5 +1,6 @@
 //! A rule may not depend on itself.
 use super::error::CompileError;
+use crate::ast::Loc;
 use crate::ir::{
     Change, Definition, GroupId, Operand, Program, RefHead, Reference, Replacement, Stmt, StmtKind, Target,
 };
@@ -57,6 +58,9 @@ fn visit(
         }
         return Err(CompileError { loc, code: "rego_recursion_error", what });
     }
+    if path.len() > DEPTH_MAX {
+        return Err(too_deep(loc));
+    }
     path.push(group);
     let mut depth = 0_usize;
     for next in edges.get(group).into_iter().flatten() {
@@ -64,15 +68,19 @@ fn visit(
     }
     path.pop();
     if depth > DEPTH_MAX {
-        return Err(CompileError::new(
-            loc,
-            format!("rules depend on rules more than {DEPTH_MAX} deep; flatten them"),
-        ));
+        return Err(too_deep(loc));
     }
     if let Some(slot) = depths.get_mut(group) {
         *slot = Some(depth);
     }
     Ok(depth)
+}
+
+fn too_deep(loc: Loc) -> CompileError {
+    CompileError::new(
+        loc,
+        format!("rules depend on rules more than {DEPTH_MAX} deep; let fewer build on each other"),
+    )
 }
 
 /// The groups that something refers to.
@@ -163,7 +171,7 @@ impl Found<'_> {
                 below(&self.program.root, &reference.path, &mut found);
                 self.groups.extend(found);
             }
-            RefHead::Input | RefHead::Slot(_) => {}
+            RefHead::Input | RefHead::Base | RefHead::Slot(_) => {}
         }
     }
 }

@@ -17,6 +17,9 @@ pub(crate) use loose::LooseError;
 
 /// A number of JSON. `1`, `1.0` and `1e0` are equal and print as they were written.
 ///
+/// In OPA 1.19.1 `10.0 == 1` holds where no index is asked, because zeros and points at the end of literals are stripped
+/// before they are compared. Here numbers are compared as numbers.
+///
 /// Its literal has at most [`Number::MAX_LITERAL`] bytes, and its size lies between about 1e-30103 and 1e30103, where
 /// OPA's parser draws the line too. Comparing needs no memory, whatever the exponents.
 #[derive(Clone)]
@@ -62,49 +65,6 @@ impl Number {
         match &self.0 {
             Repr::Int(_) => true,
             Repr::Real(real) => real.is_integer(),
-        }
-    }
-
-    /// How the operators `==`, `!=`, `<`, `<=`, `>` and `>=` order two numbers.
-    ///
-    /// As `Ord`, but for an oddity of OPA: of literals with a point it strips zeros and points from the end before it
-    /// looks whether they are the same, so that `10.0 == 1` and `1.5e10 == 1.5e1`. That is no order, so sets, objects
-    /// and `sort` keep to `Ord`, as OPA's do by their hashes.
-    pub fn compare(&self, other: &Self) -> Ordering {
-        let exact = self.cmp(other);
-        if exact != Ordering::Equal && self.is_taken_for(other) { Ordering::Equal } else { exact }
-    }
-
-    fn is_taken_for(&self, other: &Self) -> bool {
-        let (a, b) = (self.stripped(), other.stripped());
-        if a.is_none() && b.is_none() {
-            return false;
-        }
-        let both_fractions = [a, b].iter().all(|text| text.is_some_and(|text| text.contains('.')));
-        let same = match (a, b) {
-            (Some(a), Some(b)) => a == b,
-            (Some(a), None) => other.is_written(a),
-            (None, Some(b)) => self.is_written(b),
-            (None, None) => false,
-        };
-        same || both_fractions && self.as_f64().is_finite() && self.as_f64() == other.as_f64()
-    }
-
-    /// The literal without zeros and points at its end, if it has a point and any of them.
-    fn stripped(&self) -> Option<&str> {
-        match &self.0 {
-            Repr::Real(real) if real.text().contains('.') => {
-                let stripped = real.text().trim_end_matches(['.', '0']);
-                (stripped.len() < real.text().len()).then_some(stripped)
-            }
-            _ => None,
-        }
-    }
-
-    fn is_written(&self, text: &str) -> bool {
-        match &self.0 {
-            Repr::Int(int) => canonical_int(text) == Some(*int),
-            Repr::Real(real) => real.text() == text,
         }
     }
 

@@ -1,5 +1,4 @@
 //! Values: what input, data and answers are made of. Cheap to clone, ordered as OPA orders them.
-mod compare;
 pub(crate) mod json;
 pub(crate) mod notation;
 mod object;
@@ -85,6 +84,17 @@ impl Value {
     /// An object's member by its name.
     pub fn member(&self, name: &str) -> Option<&Value> {
         self.as_object().and_then(|object| object.member(name))
+    }
+
+    /// Both documents in one: of two that are objects the members of both, else the first.
+    pub fn merged(&self, other: &Self) -> Self {
+        let (Self::Object(left), Self::Object(right)) = (self, other) else { return self.clone() };
+        let both = right.iter().map(|(key, value)| match left.get(key) {
+            Some(have) => (key.clone(), have.merged(value)),
+            None => (key.clone(), value.clone()),
+        });
+        let only_left = left.iter().filter(|(key, _)| right.get(key).is_none()).cloned();
+        Self::object(both.chain(only_left))
     }
 
     /// An array of these items.

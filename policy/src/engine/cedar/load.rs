@@ -52,7 +52,7 @@ fn refuse_misshapen(place: &str, source: &str) -> Result<(), LoadError> {
     shape::refuse_misshapen(source, shape::Language::Cedar).map_err(|found| LoadError::Refused {
         place: format!("{place}:{}", found.line),
         what: found.what.to_owned(),
-        mend: "split it into several policies, or use groups and sets",
+        mend: "split it into several policies, or use groups and sets".to_owned(),
     })
 }
 
@@ -75,7 +75,7 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
             return Err(LoadError::Refused {
                 place,
                 what,
-                mend: "write a policy for each principal or resource",
+                mend: "write a policy for each principal or resource".to_owned(),
             });
         }
         let mut in_order: Vec<&Policy> = set.policies().collect();

@@ -3,13 +3,12 @@
 //! The plugin's shape is a protobuf walked by reflection: camelCase names, fields that are empty or zero are absent.
 //! It is built directly, without JSON text, and only what the policy can read. Two fields differ on purpose: `path`
 //! and `parsed_path` come from the canonical path, and a body is either whole or declared truncated.
-use super::reads::Reads;
+use super::keys::Keys;
 use super::value;
 use crate::document::{self, DocumentLimits};
 use crate::engine::url;
 use crate::query::{Body, Http, Query};
-use regorus::Value;
-use std::collections::BTreeMap;
+use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
 
 /// The deepest JSON body that a policy gets to see.
@@ -32,10 +31,17 @@ pub(super) enum InputError {
     Claims(#[from] value::NotRepresentable),
 }
 
-/// Which costly parts a policy reads.
+/// Which parts of the input a policy can read. What it cannot read is not built: it would find nothing there that it
+/// could look at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
-    headers: bool,
+    source: bool,
+    destination: bool,
+    time: bool,
+    session: bool,
+    version: bool,
+    principal: bool,
+    http: HttpParts,
     pub(super) body: bool,
     parsed_body: bool,
     truncated_body: bool,
@@ -43,50 +49,77 @@ pub(super) struct Parts {
     parsed_query: bool,
     claims: bool,
     transaction: bool,
+    postern: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HttpParts {
+    any: bool,
+    headers: bool,
+    id: bool,
+    method: bool,
+    scheme: bool,
+    host: bool,
+    protocol: bool,
+    path: bool,
+    size: bool,
 }
 
 impl Parts {
-    #[cfg(test)]
-    pub(super) fn everything() -> Self {
-        Self {
-            headers: true,
-            body: true,
-            parsed_body: true,
-            truncated_body: true,
-            parsed_path: true,
-            parsed_query: true,
-            claims: true,
-            transaction: true,
-        }
-    }
-
     pub(super) fn of(reads: &Reads) -> Self {
-        let http = |field| reads.touches(&["attributes", "request", "http", field]);
-        let parsed_body = reads.touches(&["parsed_body"]) || reads.touches(&["truncated_body"]);
+        let at = |path: &[&str]| reads.touches(path);
+        let http = |field| at(&["attributes", "request", "http", field]);
+        let parsed_body = at(&["parsed_body"]) || at(&["truncated_body"]);
+        // A policy that takes the whole input does not ask for this field: it does not know that there is one.
+        let truncated_body = reads
+            .input
+            .iter()
+            .any(|path| path.first().is_some_and(|first| first.as_ref() == "truncated_body"));
         Self {
-            headers: http("headers"),
+            source: at(&["attributes", "source"]),
+            destination: at(&["attributes", "destination"]),
+            time: at(&["attributes", "request", "time"]),
+            session: at(&["attributes", "tlsSession"]),
+            version: at(&["version"]),
+            principal: at(&["source_principal"]),
+            http: HttpParts {
+                any: at(&["attributes", "request", "http"]),
+                headers: http("headers"),
+                id: http("id"),
+                method: http("method"),
+                scheme: http("scheme"),
+                host: http("host"),
+                protocol: http("protocol"),
+                path: http("path"),
+                size: http("size"),
+            },
             body: parsed_body || http("body") || http("rawBody"),
             parsed_body,
-            truncated_body: reads.names("truncated_body"),
-            parsed_path: reads.touches(&["parsed_path"]),
-            parsed_query: reads.touches(&["parsed_query"]),
-            claims: reads.touches(&["claims"]),
-            transaction: reads.touches(&["transaction"]),
+            truncated_body,
+            parsed_path: at(&["parsed_path"]),
+            parsed_query: at(&["parsed_query"]),
+            claims: at(&["claims"]),
+            transaction: at(&["transaction"]),
+            postern: at(&["postern"]),
         }
     }
 }
 
 /// An object under construction.
 #[derive(Default)]
-struct Members(BTreeMap<Value, Value>);
+struct Members(Vec<(Value, Value)>);
 
 impl Members {
-    fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(Value::from(name), value.into());
+    fn with_room() -> Self {
+        Self(Vec::with_capacity(12))
+    }
+
+    fn put(&mut self, name: &Value, value: impl Into<Value>) {
+        self.0.push((name.clone(), value.into()));
     }
 
     /// As protobuf reflection does: an empty string is absent.
-    fn put_text(&mut self, name: &str, text: &str) {
+    fn put_text(&mut self, name: &Value, text: &str) {
         if !text.is_empty() {
             self.put(name, text);
         }
@@ -95,168 +128,205 @@ impl Members {
 
 impl From<Members> for Value {
     fn from(members: Members) -> Self {
-        Self::from(members.0)
+        Self::object(members.0)
     }
 }
 
-/// Builds the input of one decision.
-pub(super) fn build(query: &Query<'_>, parts: Parts) -> Result<Value, InputError> {
-    let mut input = Members::default();
-    input.put("attributes", attributes(query, parts));
-    let mut version = Members::default();
-    version.put("ext_authz", "v3");
-    version.put("encoding", "protojson");
-    input.put("version", version);
-    input.put("postern", postern(query)?);
-    if let Some(id) = query.source.spiffe_id {
-        input.put_text("source_principal", id);
+/// One worker's maker of inputs.
+#[derive(Debug)]
+pub(super) struct Builder {
+    keys: Keys,
+    parts: Parts,
+}
+
+impl Builder {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { keys: Keys::new(), parts }
     }
-    if let (Some(claims), true) = (query.claims, parts.claims) {
-        input.put("claims", value::of_members(claims)?);
-    }
-    if let (Some(transaction), true) = (query.transaction, parts.transaction) {
-        input.put("transaction", value::of_members(transaction)?);
-    }
-    if let Some(http) = &query.http {
-        // A rule about the content would find nothing to object to in a body that nobody read.
-        if parts.body && !parts.truncated_body && matches!(http.body, Body::Stream) {
-            return Err(InputError::Streamed);
+
+    /// Builds the input of one decision.
+    pub(super) fn build(&self, query: &Query<'_>) -> Result<Value, InputError> {
+        let (keys, parts) = (&self.keys, &self.parts);
+        let mut input = Members::with_room();
+        input.put(&keys.attributes, self.attributes(query));
+        if parts.version {
+            let mut version = Members::default();
+            version.put(&keys.encoding, keys.protojson.clone());
+            version.put(&keys.ext_authz, keys.v3.clone());
+            input.put(&keys.version, version);
         }
-        if parts.parsed_path {
-            input.put("parsed_path", strings(url::path_segments(http.path).map_err(InputError::Path)?));
+        if parts.postern {
+            input.put(&keys.postern, self.postern(query)?);
         }
-        if parts.parsed_query {
-            input.put("parsed_query", pairs(http.query.unwrap_or(""))?);
+        if let (Some(id), true) = (query.source.spiffe_id, parts.principal) {
+            input.put_text(&keys.source_principal, id);
         }
-        if parts.parsed_body {
-            let (parsed, truncated) = parsed_body(http)?;
-            input.put("parsed_body", parsed);
-            input.put("truncated_body", truncated);
+        if let (Some(claims), true) = (query.claims, parts.claims) {
+            input.put(&keys.claims, value::of_members(claims)?);
         }
-    }
-    Ok(input.into())
-}
-
-fn attributes(query: &Query<'_>, parts: Parts) -> Value {
-    let mut source = Members::default();
-    source.put("address", address(query.source.address));
-    source.put_text("principal", query.source.spiffe_id.unwrap_or(""));
-    let mut destination = Members::default();
-    destination.put("address", address(query.destination));
-    let mut request = Members::default();
-    request.put("time", time(query.now_ns));
-    if let Some(http) = &query.http {
-        request.put("http", request_http(query.action, http, parts));
-    }
-    let mut attributes = Members::default();
-    attributes.put("source", source);
-    attributes.put("destination", destination);
-    attributes.put("request", request);
-    if let Some(sni) = query.source.sni {
-        let mut session = Members::default();
-        session.put_text("sni", sni);
-        attributes.put("tlsSession", session);
-    }
-    attributes.into()
-}
-
-fn address(address: SocketAddr) -> Value {
-    let mut socket = Members::default();
-    socket.put("address", address.ip().to_string());
-    if address.port() != 0 {
-        socket.put("portValue", u32::from(address.port()));
-    }
-    let mut outer = Members::default();
-    outer.put("socketAddress", socket);
-    outer.into()
-}
-
-fn time(now_ns: u64) -> Value {
-    const NS_PER_S: u64 = 1_000_000_000;
-    let mut time = Members::default();
-    for (name, part) in [("seconds", now_ns / NS_PER_S), ("nanos", now_ns % NS_PER_S)] {
-        if part != 0 {
-            time.put(name, part);
+        if let (Some(transaction), true) = (query.transaction, parts.transaction) {
+            input.put(&keys.transaction, value::of_members(transaction)?);
         }
-    }
-    time.into()
-}
-
-fn request_http(method: &str, http: &Http<'_>, parts: Parts) -> Value {
-    let path = match http.query {
-        Some(query) => format!("{}?{query}", http.path),
-        None => http.path.to_owned(),
-    };
-    let mut members = Members::default();
-    if parts.headers {
-        members.put("headers", headers(method, http, &path));
-    }
-    members.put_text("id", http.id);
-    members.put_text("method", method);
-    members.put_text("scheme", http.scheme);
-    members.put_text("host", http.authority);
-    members.put_text("protocol", http.protocol);
-    members.put("path", path);
-    if http.size != 0 {
-        members.put("size", http.size);
-    }
-    if let (Body::Whole(bytes), true) = (http.body, parts.body) {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => members.put_text("body", text),
-            Err(_) => members
-                .put("rawBody", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)),
+        if let Some(http) = &query.http {
+            // A rule about the content would find nothing to object to in a body that nobody read.
+            if parts.body && !parts.truncated_body && matches!(http.body, Body::Stream) {
+                return Err(InputError::Streamed);
+            }
+            if parts.parsed_path {
+                let segments = url::path_segments(http.path).map_err(InputError::Path)?;
+                input.put(&keys.parsed_path, strings(segments));
+            }
+            if parts.parsed_query {
+                input.put(&keys.parsed_query, pairs(http.query.unwrap_or(""))?);
+            }
+            if parts.parsed_body {
+                let (parsed, truncated) = parsed_body(http)?;
+                input.put(&keys.parsed_body, parsed);
+                input.put(&keys.truncated_body, truncated);
+            }
         }
+        Ok(input.into())
     }
-    members.into()
-}
 
-/// Fields by name with the pseudo-fields of HTTP/2.
-fn headers(method: &str, http: &Http<'_>, path: &str) -> Value {
-    let pseudo =
-        [(":authority", http.authority), (":method", method), (":path", path), (":scheme", http.scheme)];
-    let mut members = Members::default();
-    for (name, value) in http.joined_headers() {
-        members.put(&name, value);
+    fn attributes(&self, query: &Query<'_>) -> Value {
+        let (keys, parts) = (&self.keys, &self.parts);
+        let mut attributes = Members::default();
+        if parts.destination {
+            let mut destination = Members::default();
+            destination.put(&keys.address, self.address(query.destination));
+            attributes.put(&keys.destination, destination);
+        }
+        let mut request = Members::default();
+        if let (Some(http), true) = (&query.http, parts.http.any) {
+            request.put(&keys.http, self.http(query.action, http));
+        }
+        if parts.time {
+            request.put(&keys.time, self.time(query.now_ns));
+        }
+        attributes.put(&keys.request, request);
+        if parts.source {
+            let mut source = Members::default();
+            source.put(&keys.address, self.address(query.source.address));
+            source.put_text(&keys.principal, query.source.spiffe_id.unwrap_or(""));
+            attributes.put(&keys.source, source);
+        }
+        if let (Some(sni), true) = (query.source.sni, parts.session) {
+            let mut session = Members::default();
+            session.put_text(&keys.sni, sni);
+            attributes.put(&keys.tls_session, session);
+        }
+        attributes.into()
     }
-    for (name, value) in pseudo {
-        members.put(name, value);
-    }
-    members.into()
-}
 
-fn postern(query: &Query<'_>) -> Result<Value, InputError> {
-    let mut members = Members::default();
-    members.put_text("action", query.action);
-    members.put_text("route", query.route);
-    members.put_text("service", query.service);
-    members.put_text("spiffe_id", query.source.spiffe_id.unwrap_or(""));
-    members.put_text("trust_domain", query.source.trust_domain.unwrap_or(""));
-    members.put_text("certificate_serial", query.source.certificate_serial.unwrap_or(""));
-    if let Some(issuer) = query.token_issuer {
-        members.put_text("token_issuer", issuer.issuer);
-        members.put_text("token_trust_domain", issuer.trust_domain.unwrap_or(""));
+    fn address(&self, address: SocketAddr) -> Value {
+        let mut socket = Members::default();
+        socket.put(&self.keys.address, address.ip().to_string());
+        if address.port() != 0 {
+            socket.put(&self.keys.port_value, i64::from(address.port()));
+        }
+        let mut outer = Members::default();
+        outer.put(&self.keys.socket_address, socket);
+        outer.into()
     }
-    members.put("now_ns", query.now_ns);
-    if let Some(token) = &query.workload_token {
-        let mut workload = Members::default();
-        workload.put_text("spiffe_id", token.spiffe_id);
-        workload.put_text("trust_domain", token.trust_domain);
-        workload.put("claims", value::of_members(token.claims)?);
-        members.put("workload_token", workload);
+
+    fn time(&self, now_ns: u64) -> Value {
+        const NS_PER_S: u64 = 1_000_000_000;
+        let mut time = Members::default();
+        for (name, part) in [(&self.keys.nanos, now_ns % NS_PER_S), (&self.keys.seconds, now_ns / NS_PER_S)] {
+            if part != 0 {
+                time.put(name, i64::try_from(part).unwrap_or(i64::MAX));
+            }
+        }
+        time.into()
     }
-    Ok(members.into())
+
+    fn http(&self, method: &str, http: &Http<'_>) -> Value {
+        let (keys, parts) = (&self.keys, &self.parts.http);
+        let path = match (http.query, parts.path || parts.headers) {
+            (Some(query), true) => Value::from(format!("{}?{query}", http.path)),
+            (None, true) => Value::from(http.path),
+            (_, false) => Value::Null,
+        };
+        let mut members = Members::with_room();
+        if let (Body::Whole(bytes), true) = (http.body, self.parts.body) {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => members.put_text(&keys.body, text),
+                Err(_) => {
+                    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes);
+                    members.put(&keys.raw_body, text);
+                }
+            }
+        }
+        if parts.headers {
+            members.put(&keys.headers, self.headers(method, http, &path));
+        }
+        let texts = [
+            (&keys.host, http.authority, parts.host),
+            (&keys.id, http.id, parts.id),
+            (&keys.method, method, parts.method),
+            (&keys.protocol, http.protocol, parts.protocol),
+            (&keys.scheme, http.scheme, parts.scheme),
+        ];
+        for (name, text, read) in texts {
+            if read {
+                members.put_text(name, text);
+            }
+        }
+        if parts.path {
+            members.put(&keys.path, path);
+        }
+        if http.size != 0 && parts.size {
+            members.put(&keys.size, http.size);
+        }
+        members.into()
+    }
+
+    /// Fields by name with the pseudo-fields of HTTP/2.
+    fn headers(&self, method: &str, http: &Http<'_>, path: &Value) -> Value {
+        let keys = &self.keys;
+        let mut members = Members::with_room();
+        for (name, value) in http.joined_headers() {
+            members.0.push((Value::from(name), Value::from(value)));
+        }
+        members.put(&keys.authority, http.authority);
+        members.put(&keys.pseudo_method, method);
+        members.put(&keys.pseudo_path, path.clone());
+        members.put(&keys.pseudo_scheme, http.scheme);
+        members.into()
+    }
+
+    fn postern(&self, query: &Query<'_>) -> Result<Value, InputError> {
+        let keys = &self.keys;
+        let mut members = Members::with_room();
+        members.put_text(&keys.action, query.action);
+        members.put_text(&keys.route, query.route);
+        members.put_text(&keys.service, query.service);
+        members.put_text(&keys.spiffe_id, query.source.spiffe_id.unwrap_or(""));
+        members.put_text(&keys.trust_domain, query.source.trust_domain.unwrap_or(""));
+        members.put_text(&keys.certificate_serial, query.source.certificate_serial.unwrap_or(""));
+        if let Some(issuer) = query.token_issuer {
+            members.put_text(&keys.token_issuer, issuer.issuer);
+            members.put_text(&keys.token_trust_domain, issuer.trust_domain.unwrap_or(""));
+        }
+        members.put(&keys.now_ns, i64::try_from(query.now_ns).unwrap_or(i64::MAX));
+        if let Some(token) = &query.workload_token {
+            let mut workload = Members::default();
+            workload.put(&keys.claims, value::of_members(token.claims)?);
+            workload.put_text(&keys.spiffe_id, token.spiffe_id);
+            workload.put_text(&keys.trust_domain, token.trust_domain);
+            members.put(&keys.workload_token, workload);
+        }
+        Ok(members.into())
+    }
 }
 
 fn strings(items: Vec<String>) -> Value {
-    Value::from(items.into_iter().map(Value::from).collect::<Vec<_>>())
+    Value::array(items.into_iter().map(Value::from))
 }
 
 fn pairs(text: &str) -> Result<Value, InputError> {
-    let mut members = Members::default();
-    for (name, values) in url::query_values(text).map_err(InputError::Query)? {
-        members.put(&name, strings(values));
-    }
-    Ok(members.into())
+    let values = url::query_values(text).map_err(InputError::Query)?;
+    Ok(Value::object(values.into_iter().map(|(name, values)| (Value::from(name), strings(values)))))
 }
 
 /// The parsed body and whether it is truncated, by content type as in the plugin.

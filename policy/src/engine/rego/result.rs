@@ -5,7 +5,7 @@
 use crate::engine::{Answer, NoAnswer};
 use crate::header::{self, FIELDS_MAX};
 use crate::verdict::{Decision, MESSAGE_BYTES_MAX, Obligations, PolicyId, truncated};
-use regorus::Value;
+use postern_rego::Value;
 
 /// The most names in `reasons`.
 const REASONS_MAX: usize = 32;
@@ -15,7 +15,6 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Reads the value of the entry point.
 pub(super) fn answer(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
     match value {
-        Value::Undefined => Err(NoAnswer::Undefined),
         Value::Bool(allowed) => Ok(Answer {
             decision: decision(*allowed),
             reasons: vec![PolicyId::new(entry)],
@@ -42,12 +41,11 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Set(_) => "a set",
         Value::Object(_) => "an object",
-        Value::Undefined => "nothing",
     }
 }
 
 fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
-    value.as_object().ok().and_then(|members| members.get(&Value::from(name)))
+    value.member(name)
 }
 
 fn object(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
@@ -100,8 +98,9 @@ fn string(value: &Value) -> Option<&str> {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_object().is_ok_and(|members| members.is_empty())
-        || value.as_array().is_ok_and(|items| items.first().is_none())
+    value.as_object().is_some_and(|members| members.is_empty())
+        || value.as_array().is_some_and(|items| items.is_empty())
+        || value.as_set().is_some_and(|items| items.is_empty())
 }
 
 fn obligation<T>(what: String) -> Result<T, NoAnswer> {
@@ -111,13 +110,8 @@ fn obligation<T>(what: String) -> Result<T, NoAnswer> {
 fn items(value: &Value) -> Option<Vec<&Value>> {
     match value {
         Value::Array(items) => Some(items.iter().collect()),
-        Value::Set(items) => Some(items.iter_sorted().collect()),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Object(_)
-        | Value::Undefined => None,
+        Value::Set(items) => Some(items.iter().collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
     }
 }
 
@@ -147,10 +141,10 @@ fn fields_of(what: &str, value: &Value) -> Result<Vec<(String, String)>, NoAnswe
 }
 
 fn take_fields(what: &str, value: &Value, fields: &mut Vec<(String, String)>) -> Result<(), NoAnswer> {
-    let Ok(members) = value.as_object() else {
+    let Some(members) = value.as_object() else {
         return obligation(format!("`{what}` is {}, not an object of header fields", kind(value)));
     };
-    for (name, value) in members.iter_sorted() {
+    for (name, value) in members {
         let Value::String(name) = name else {
             return obligation(format!("`{what}` has a name that is {}", kind(name)));
         };
@@ -195,8 +189,8 @@ fn body(value: &Value) -> Result<String, NoAnswer> {
 }
 
 fn status(value: &Value) -> Result<u16, NoAnswer> {
-    match value.as_u16() {
-        Ok(status) if (400..600).contains(&status) => Ok(status),
-        Ok(_) | Err(_) => obligation("`http_status` of a deny is no whole number from 400 to 599".to_owned()),
+    match value.as_i64().and_then(|status| u16::try_from(status).ok()) {
+        Some(status) if (400..600).contains(&status) => Ok(status),
+        Some(_) | None => obligation("`http_status` of a deny is no whole number from 400 to 599".to_owned()),
     }
 }

@@ -108,21 +108,47 @@ fn only_a_true_boolean_or_an_object_that_says_so_allows() {
 }
 
 #[test]
-fn errors_deny_with_their_own_code() {
-    check(r#"allow if not startswith(5, "x")"#, "policy.error");
-    check("allow if 1 / 0 == 1", "policy.error");
+fn an_error_of_a_builtin_is_an_undefined_call_as_in_opa_unless_errors_are_strict() {
+    let strict = |rules: &str, want: &str| {
+        let limits = PdpLimits { strict_builtin_errors: true, ..limits() };
+        let source = format!("package t\n{rules}\n");
+        let entry = Entry::Rego { path: "t/allow".to_owned() };
+        let pdp = Pdp::load(&[("b", bundle(&[("t.rego", &source)]))], &entry, &limits).unwrap();
+        let headers = fields(&[]);
+        assert_eq!(decide(&pdp, &get("/", None, &headers, Body::NotRead)).code, want, "{rules}");
+    };
+    for (rules, lax) in [
+        ("allow if not startswith(input.attributes.request.time.seconds, \"x\")", "policy.allowed"),
+        ("allow if 1 / 0 == 1", "policy.undefined"),
+        ("allow if regex.match(\"(\", \"x\")", "policy.undefined"),
+    ] {
+        check(rules, lax);
+        strict(rules, "policy.error");
+    }
+    strict("allow if 1 / 1 == 1", "policy.allowed");
+}
+
+#[test]
+fn what_costs_too_much_is_a_deny_of_its_own_name() {
     check("allow if count(numbers.range(1, 1000000000)) > 1", "policy.budget");
     check("allow if count(numbers.range(1, 100)) == 100", "policy.allowed");
     check("allow if count(numbers.range_step(1, 100, 10)) == 10", "policy.allowed");
-    check("allow if bits.lsh(1, 100000) > 1", "policy.budget");
-    check(r#"allow if regex.match("(", "x")"#, "policy.error");
-    check("allow if allow2\nallow2 if allow3\nallow3 if allow2", "policy.error");
+    check("allow if bits.lsh(1, 100000000) > 1", "policy.budget");
+    check(
+        "allow if { some i in numbers.range(1, 9000); some j in numbers.range(1, 9000); i * j < 0 }",
+        "policy.budget",
+    );
+    check(
+        "default allow := false\nallow if not slow\nslow if { some i in numbers.range(1, 9000); some j in numbers.range(1, 9000); i * j < 0 }",
+        "policy.budget",
+    );
 }
 
 #[test]
 fn a_decision_that_takes_too_long_is_stopped() {
     let rules = "package t\nallow if { some i in numbers.range(1, 9000); some j in numbers.range(1, 9000); i * j < 0 }\n";
-    let limits = PdpLimits { timeout: Duration::from_millis(20), ..PdpLimits::default() };
+    let limits =
+        PdpLimits { timeout: Duration::from_millis(20), steps_max: u64::MAX, ..PdpLimits::default() };
     let entry = Entry::Rego { path: "t/allow".to_owned() };
     let pdp = Pdp::load(&[("b", bundle(&[("t.rego", rules)]))], &entry, &limits).unwrap();
     let headers = fields(&[]);
@@ -296,32 +322,45 @@ fn negation_over_an_undefined_operand_is_undefined_as_in_opa() {
 }
 
 #[test]
-fn what_would_not_mean_what_opa_means_is_refused_with_its_line() {
-    check_refused("allow if http.send({})", "b/t.rego:2: builtin `http.send` is refused");
-    check_refused("\nallow if rand.intn(\"x\", 2) == 1", "b/t.rego:3");
+fn what_opa_refuses_or_a_decision_must_not_do_is_refused_with_its_place() {
+    check_refused("allow if http.send({})", "b/t.rego:2:10: the builtin http.send is refused");
+    check_refused("\nallow if rand.intn(\"x\", 2) == 1", "`rand.intn` is refused");
     check_refused("allow if opa.runtime().env", "refused");
     check_refused("allow if uuid.rfc4122(\"x\")", "refused");
-    check_refused("allow if io.jwt.decode(\"x\")", "`io.jwt.decode` is not known");
-    check_refused("allow if nosuch(1)", "`nosuch` is not known");
-    check_refused("allow if data.other.f(1)", "`data.other.f` is not known");
-    check_refused("allow if { [p, v] := walk(input); p == v }", "write `walk(value, [path, found])`");
-    check_refused("allow if { glob.match(\"*\", [], \"x\", r); r }", "takes 3 arguments and gets 4");
-    check_refused("allow if f(1)\nf(x) := f(x)", "calls itself");
-    check_refused("allow if f(1)\nf(x) := g(x)\ng(x) := data.t.f(x)", "calls itself");
-    check_refused("allow if not f(data.x[_])\nf(x) if x", "iterates with `_`");
-    check_refused("allow if { some i; not f(data.x[i]) }\nf(x) if x", "b/t.rego:2: a variable is declared");
-    check_refused("allow if not f(x)\nf(x) if x", "x");
-    check_refused("deny if usr == \"mallory\"\nallow if not deny", "usr");
-    check_refused("import future.keywords.not\nallow if not input.x", "experimental keyword `not`");
-    check_refused("import data.t.fake as input\nallow if input.x\nfake := {\"x\": true}", "shadows `input`");
-    check_refused("import data.t.input\nallow if input.x", "shadows `input`");
-    check_refused("import input.x as data\nallow if data.y", "shadows `data`");
-    check_refused("allow if { input := {\"x\": 1}; input.x == 1 }", "input");
+    check_refused("allow if io.jwt.encode_sign({}, {}, {})", "refused");
+    check_refused("allow if nosuch(1)", "undefined function nosuch");
+    check_refused("allow if data.other.f(1)", "undefined function data.other.f");
+    check_refused("allow if count(1, 2, 3)", "takes 1 arguments, got 3");
+    check_refused("allow if f(1)\nf(x) := f(x)", "b/t.rego:3:1: rule is recursive");
+    check_refused("allow if f(1)\nf(x) := g(x)\ng(x) := data.t.f(x)", "recursive");
+    check_refused("allow if allow2\nallow2 if allow3\nallow3 if allow2", "recursive");
+    check_refused("allow if { not data.x[i] == 1 }", "b/t.rego:2:12: var i is unsafe");
+    check_refused("allow if not f(x)\nf(x) if x", "var x is unsafe");
+    check_refused("deny if usr == \"mallory\"\nallow if not deny", "var usr is unsafe");
+    check_refused("allow if { some i; input.x == 1 }", "declared var i unused");
+    check_refused("import future.keywords.not\nallow if not input.x", "experimental");
+    check_refused("import data.t.fake as input\nallow if input.x\nfake := {\"x\": true}", "input");
+    check_refused("import data.t.input\nallow if input.x", "input");
+    check_refused("import input.x as data\nallow if data.y", "data");
     check_refused("allow if f(1)\nf(input) if input == 1", "input");
     check_refused("input := 1\nallow if input == 1", "input");
-    check_refused("allow if {", "b/t.rego");
-    check_refused("allow if $\"x\"", "b/t.rego");
+    check_refused("allow if {", "b/t.rego:3:1");
+    check_refused("allow if true\nallow contains 1", "conflicting rules data.t.allow found");
     check_refused(&format!("allow if {}1{}", "(".repeat(5000), ")".repeat(5000)), "b/t.rego");
+}
+
+#[test]
+fn what_policies_in_the_wild_are_written_with_runs() {
+    for rules in [
+        "allow if { [p, v] := walk(input); p == [\"version\", \"ext_authz\"]; v == \"v3\" }",
+        "allow if { glob.match(\"*\", [], \"x\", r); r }",
+        "allow if $\"{input.postern.route}/{input.nothing}\" == \"accounts/<undefined>\"",
+        "allow if not f(data.x[_])\nf(x) if x\ndefault_x := 1",
+        "allow if { x := {\"if\": 1}; x.if == 1 }",
+        "allow if { input.postern.route in {\"accounts\", \"other\"} }",
+    ] {
+        check(rules, if rules.contains("data.x") { "policy.undefined" } else { "policy.allowed" });
+    }
 }
 
 #[test]
@@ -359,9 +398,9 @@ fn rules_that_build_on_each_other_without_end_are_refused() {
             (1..length).map(|n| format!("r{n} if r{}\nf{n}(x) := f{}(x)\n", n + 1, n + 1)).collect();
         format!("allow if {{ r1; f1(1) }}\n{rules}r{length} := true\nf{length}(x) := x\n")
     };
-    check(&chain(40), "policy.allowed");
-    check_refused(&chain(60), "leads through more than");
-    check_refused(&chain(5000), "leads through more than");
+    check(&chain(98), "policy.allowed");
+    check_refused(&chain(160), "more than 100 deep");
+    check_refused(&chain(5000), "more than 100 deep");
 }
 
 #[test]
@@ -441,12 +480,6 @@ fn bundles_are_whole_or_refused() {
     let outside = [(".manifest", r#"{"roots": ["u"]}"#), ("t.rego", "package t\nallow := true")];
     refused(&[("a", bundle(&outside))], "outside the bundle's roots");
     refused(&[("a", bundle(&[("s.rego", "package system.x\nallow := true")]))], "outside the bundle's roots");
-    let wide: String = (0..2000).map(|n| format!("\"k{n}\": 1,")).collect();
-    let wide = format!("{{{}}}", wide.trim_end_matches(','));
-    refused(
-        &[("a", bundle(&[("t.rego", "package t\nallow := true"), ("data.json", &wide)]))],
-        "keys at its root",
-    );
     let with_data = |data: &str| bundle(&[("t.rego", "package t\nallow := true"), ("data.json", data)]);
     refused(&[("a", with_data(r#"{"t": {"allow": false}}"#))], "where bundle `a` has data");
     refused(&[("a", with_data(r#"{"t": 1}"#))], "where bundle `a` has data");
@@ -494,11 +527,4 @@ fn builtins_that_are_ours_mean_what_opa_means() {
     ] {
         check(&format!("allow if {rule}"), "policy.allowed");
     }
-}
-
-/// The cases about negation that no public suite covers, when the machine has them.
-#[test]
-fn a_module_keeps_its_lines_when_its_negations_are_guarded() {
-    let rules = "default allow := false\nallow if {\n  not startswith(input.path, \"/admin\")\n}\nbad := http_send(1)";
-    check_refused(rules, "b/t.rego:6");
 }
