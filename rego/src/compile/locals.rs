@@ -177,6 +177,7 @@ impl<'a> Locals<'a> {
                     *key = Some((self.names.fresh(), loc));
                 }
                 self.body(body)?;
+                self.unused(&vars::of_body(body, vars::ALL), loc)?;
                 self.scopes.pop();
             }
             ExprKind::Call(call) if is_assignment(call) => {
