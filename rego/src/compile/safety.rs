@@ -13,15 +13,19 @@ pub(crate) type Arity<'a> = &'a dyn Fn(&Call) -> Option<usize>;
 pub(crate) struct Orderer<'a> {
     arity: Arity<'a>,
     unsafe_vars: BTreeMap<Str, Loc>,
+    refused: Option<CompileError>,
 }
 
 impl<'a> Orderer<'a> {
     pub(crate) fn new(arity: Arity<'a>) -> Self {
-        Self { arity, unsafe_vars: BTreeMap::new() }
+        Self { arity, unsafe_vars: BTreeMap::new(), refused: None }
     }
 
     /// The first unsafe variable that was found.
     pub(crate) fn finish(self, shown: &dyn Fn(&Str) -> Str) -> Result<(), CompileError> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         let mut found: Vec<_> = self.unsafe_vars.into_iter().collect();
         found.sort_by_key(|(_, loc)| *loc);
         match found.first() {
@@ -43,35 +47,28 @@ impl<'a> Orderer<'a> {
         let mut waiting: Vec<(Expr, Vars)> = Vec::with_capacity(body.len());
         for expr in std::mem::take(body) {
             let open = vars::of_expr(&expr, SAFETY).into_iter().filter(|name| !safe.contains(name)).collect();
+            self.refuse_closures_in_brackets(&expr, &body_vars, globals);
             waiting.push((expr, open));
         }
         let mut ordered: Vec<Expr> = Vec::with_capacity(waiting.len());
         loop {
             let before = ordered.len();
             let mut still = Vec::new();
-            for (expr, mut open) in waiting {
+            for (expr, open) in waiting {
                 let outputs = self.outputs(&expr, &safe);
-                let mut closed_over = Vars::new();
-                vars::closures_of_expr(&expr, &mut closed_over);
-                let missing: Vars = closed_over
-                    .into_iter()
-                    .filter(|name| body_vars.contains(name) && !globals.contains(name))
-                    .collect();
-                if !missing.is_empty() {
-                    if missing == outputs {
-                        // The expression closes over what it binds itself.
-                        still.push((expr, open));
-                        continue;
-                    }
-                    open = missing;
-                }
-                open.retain(|name| !outputs.contains(name) && !safe.contains(name));
-                if open.is_empty() {
-                    safe.extend(outputs);
-                    ordered.push(expr);
-                } else {
+                let missing = closed_over(&expr, &body_vars, globals);
+                let known = |name: &&Str| outputs.contains(*name) || safe.contains(*name);
+                // An expression that closes over what it binds itself has no place.
+                let itself = !missing.is_empty() && missing == outputs;
+                let waits_for = if missing.is_empty() { &open } else { &missing };
+                if itself || !waits_for.iter().all(|name| known(&name)) {
                     still.push((expr, open));
+                    continue;
                 }
+                // Of an expression that closes over variables OPA looks at those alone, and evaluates it too early.
+                self.note(open.iter().filter(|name| !known(name)).cloned(), expr.loc);
+                safe.extend(outputs);
+                ordered.push(expr);
             }
             waiting = still;
             if ordered.len() == before {
@@ -79,7 +76,12 @@ impl<'a> Orderer<'a> {
             }
         }
         for (expr, open) in &waiting {
-            self.note(open.iter().cloned(), expr.loc);
+            let missing = closed_over(expr, &body_vars, globals);
+            let mut names: Vec<&Str> = open.union(&missing).filter(|name| !safe.contains(*name)).collect();
+            if names.is_empty() {
+                names.extend(&missing);
+            }
+            self.note(names.into_iter().cloned(), expr.loc);
         }
         let mut known = globals.clone();
         for expr in &mut ordered {
@@ -87,6 +89,25 @@ impl<'a> Orderer<'a> {
             vars::in_expr(expr, SAFETY, &mut known);
         }
         *body = ordered;
+    }
+
+    /// OPA takes the variables that a comprehension in brackets closes over for bound by the reference, and leaves out
+    /// the expression or evaluates it too early.
+    fn refuse_closures_in_brackets(&mut self, expr: &Expr, body_vars: &Vars, globals: &Vars) {
+        let mut closed_over = Vars::new();
+        match &expr.kind {
+            _ if expr.negated => {}
+            ExprKind::Term(term) => vars::closures_in_brackets(term, &mut closed_over),
+            ExprKind::Call(call) => {
+                call.args.iter().for_each(|term| vars::closures_in_brackets(term, &mut closed_over));
+            }
+            _ => {}
+        }
+        if closed_over.iter().any(|name| body_vars.contains(name) && !globals.contains(name)) {
+            let what = "a comprehension in brackets uses variables of the body around it: give it a name before (`name := \
+                        [… | …]`), and write the name in the brackets";
+            self.refused.get_or_insert_with(|| CompileError::new(expr.loc, what));
+        }
     }
 
     /// The variables that an expression gives values to when `safe` have theirs.
@@ -185,6 +206,14 @@ impl<'a> Orderer<'a> {
     }
 }
 
+/// The variables of the body that comprehensions and bodies of `every` in an expression use.
+fn closed_over(expr: &Expr, body_vars: &Vars, globals: &Vars) -> Vars {
+    let mut names = Vars::new();
+    vars::closures_of_expr(expr, &mut names);
+    names.retain(|name| body_vars.contains(name) && !globals.contains(name));
+    names
+}
+
 /// What references in a term bind by going through what they lead to.
 fn ref_outputs(term: &Term, safe: &Vars, outputs: &mut Vars) {
     if let TermKind::Ref(parts) = &term.kind {
@@ -240,8 +269,11 @@ impl Unifier<'_> {
     }
 
     fn unify(&mut self, a: &Term, b: &Term) {
-        use TermKind::{Array, Object, Ref, Var};
+        use TermKind::{Array, Object, Ref, Set, Var};
         match (&a.kind, &b.kind) {
+            // What is a part of itself has no value; OPA finds one.
+            (Var(name), Array(_) | Object(_) | Set(_)) if vars::of_term(b, SAFETY).contains(name) => {}
+            (Array(_) | Object(_) | Set(_), Var(name)) if vars::of_term(a, SAFETY).contains(name) => {}
             (Var(left), Var(right)) => {
                 if self.is_safe(right) {
                     self.mark(left);
