@@ -1,5 +1,6 @@
 //! From modules to a [`Program`], by the passes of OPA's compiler in their order: names, local variables, nested calls,
 //! safety, hoisting, then the compiled form.
+mod attempts;
 mod build;
 mod dynamics;
 mod error;
@@ -263,6 +264,11 @@ fn lower_group(
         }
     }
     let one_constant = one_constant(&definitions);
+    if one_constant {
+        let order = attempts::order(&definitions);
+        let mut waiting: Vec<Option<Definition>> = definitions.into_iter().map(Some).collect();
+        definitions = order.into_iter().filter_map(|index| waiting.get_mut(index)?.take()).collect();
+    }
     let index = crate::eval::index::Index::of(&definitions);
     Ok(Group { path: gathered.path.clone(), kind: gathered.kind, definitions, default, index, one_constant })
 }
