@@ -88,13 +88,7 @@ impl<'p> Machine<'p> {
             }
             RefHead::Base if !self.overrides.has_data() => {
                 let data = self.data.clone();
-                let constants = |part: &Operand| matches!(part, Operand::Const(_));
-                let known = reference.path.iter().take_while(|part| constants(part)).count();
-                let (known, rest) = reference.path.split_at(known);
-                match self.stored_below(frame, &data, known)? {
-                    Some(value) => self.each_below(frame, &value, rest, take),
-                    None => Ok(Flow::More),
-                }
+                self.each_found::<true>(frame, &data, &reference.path, take)
             }
             RefHead::Data | RefHead::Base | RefHead::Group(..) => {
                 let way = Way { node: Some(&self.program.root), path: Vec::new() };
@@ -111,14 +105,25 @@ impl<'p> Machine<'p> {
         path: &'p [Operand],
         take: Take<'_, 'p>,
     ) -> Run {
+        self.each_found::<false>(frame, from, path, take)
+    }
+
+    /// Goes down as from any value, or as OPA's store finds the parts of a path.
+    fn each_found<const STORED: bool>(
+        &mut self,
+        frame: usize,
+        from: &Value,
+        path: &'p [Operand],
+        take: Take<'_, 'p>,
+    ) -> Run {
         let mut at = from;
         for (index, part) in path.iter().enumerate() {
             if !self.is_ground(frame, part) {
                 let rest = path.get(index.saturating_add(1)..).unwrap_or_default();
-                return self.each_key(frame, at, part, rest, take);
+                return self.each_key::<STORED>(frame, at, part, rest, take);
             }
             let Some(key) = self.value(frame, part)? else { return Ok(Flow::More) };
-            match at.get(&key) {
+            match if STORED { stored_at(at, &key) } else { at.get(&key) } {
                 Some(next) => at = next,
                 None => return Ok(Flow::More),
             }
@@ -126,7 +131,7 @@ impl<'p> Machine<'p> {
         take(self, at)
     }
 
-    fn each_key(
+    fn each_key<const STORED: bool>(
         &mut self,
         frame: usize,
         of: &Value,
@@ -138,7 +143,7 @@ impl<'p> Machine<'p> {
         each_member(of, &mut |key, member| {
             let mark = self.trail.len();
             outcome = match self.tick(Loc::default()).and_then(|()| self.matches(frame, part, &key)) {
-                Ok(true) => self.each_below(frame, member, rest, take),
+                Ok(true) => self.each_found::<STORED>(frame, member, rest, take),
                 Ok(false) => Ok(Flow::More),
                 Err(halt) => Err(halt),
             };
