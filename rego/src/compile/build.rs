@@ -1,16 +1,31 @@
 //! Small makers of syntax, and the maker of fresh names.
 use crate::ast::{Call, Expr, ExprKind, Loc, Str, Term, TermKind, With};
+use std::collections::BTreeMap;
 
 /// Makes names that no source can spell.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     next: u32,
+    /// What the source calls them, for messages.
+    sources: BTreeMap<Str, Str>,
 }
 
 impl Names {
     pub(crate) fn fresh(&mut self) -> Str {
         self.next = self.next.saturating_add(1);
         Str::from(format!("{PREFIX}{}", self.next))
+    }
+
+    /// A name for what the source calls so.
+    pub(crate) fn fresh_for(&mut self, source: &Str) -> Str {
+        let fresh = self.fresh();
+        self.sources.insert(fresh.clone(), source.clone());
+        fresh
+    }
+
+    /// What the source calls it.
+    pub(crate) fn source(&self, name: &Str) -> Str {
+        self.sources.get(name).unwrap_or(name).clone()
     }
 }
 

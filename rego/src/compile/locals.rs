@@ -94,7 +94,7 @@ impl<'a> Locals<'a> {
     }
 
     fn insert(&mut self, name: Str, seen: Seen) -> Str {
-        let fresh = self.names.fresh();
+        let fresh = self.names.fresh_for(&name);
         if let Some(scope) = self.scopes.last_mut() {
             scope.names.insert(name, (fresh.clone(), seen));
         }
@@ -221,7 +221,7 @@ impl<'a> Locals<'a> {
             kind => vec![Term { kind, loc: domain.loc }, key],
         };
         let mut equation = call("eq", vec![value, Term { kind: TermKind::Ref(parts), loc }], loc);
-        for name in safety::outputs_of_equation(&equation, &known) {
+        for name in safety::outputs_of_equation(&equation, &known, &vars::Vars::new()) {
             if !is_fresh(&name) {
                 self.declare(&name, Seen::Declared, loc)?;
             }

@@ -230,7 +230,7 @@ fn settle_rule(rule: &mut Rule, known: &Known<'_>, names: &mut Names) -> Result<
     let open: vars::Vars =
         heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
     orderer.note(open, rule.loc);
-    orderer.finish(&|name| name.clone())?;
+    orderer.finish(&|name| names.source(name))?;
     dynamics::Hoister::new(names).body(&mut rule.body);
     match &mut rule.otherwise {
         Some(rule) => settle_rule(rule, known, names),

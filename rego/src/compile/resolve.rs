@@ -145,7 +145,7 @@ impl<'a> Resolver<'a> {
             TermKind::Null | TermKind::Bool(_) | TermKind::Number(_) | TermKind::String(_) => {}
             TermKind::Var(name) => {
                 if name.as_ref() == "_" {
-                    *name = self.names.fresh();
+                    *name = self.names.fresh_for(name);
                 } else if let Some(path) = self.global(name) {
                     term.kind = TermKind::Ref(reference(&path, loc));
                 }
