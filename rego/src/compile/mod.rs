@@ -263,7 +263,14 @@ fn lower_group(
             definitions.push(definition);
         }
     }
-    let one_constant = one_constant(&definitions);
+    // A name of two parts is a member of an object to v0, and of those all definitions are looked at.
+    let member = |at: &RuleAt| {
+        let module = modules.get(at.module)?;
+        let rule = module.rules.get(at.rule)?;
+        Some(module.version == Version::V0 && rule.head.args.is_none() && rule.head.reference.len() == 2)
+    };
+    let one_constant =
+        one_constant(&definitions) && !gathered.rules.iter().any(|at| member(at).unwrap_or(false));
     if one_constant {
         let order = attempts::order(&definitions);
         let mut waiting: Vec<Option<Definition>> = definitions.into_iter().map(Some).collect();
