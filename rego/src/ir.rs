@@ -129,6 +129,8 @@ pub(crate) enum Mocked {
 pub(crate) enum Replacement {
     Value(Operand),
     Function(Target),
+    /// A rule's value: what it is where the function is called.
+    Rule(GroupId),
 }
 
 /// A term.

@@ -111,6 +111,7 @@ impl Walk<'_> {
                         Change::Input(_, value) | Change::Data(_, value) => self.operand(value, aliases),
                         Change::Mock(_, Replacement::Value(value)) => self.operand(value, aliases),
                         Change::Mock(_, Replacement::Function(target)) => self.target(*target),
+                        Change::Mock(_, Replacement::Rule(group)) => self.open.push(*group),
                     }
                 }
                 self.stmt(inner, aliases);
@@ -216,7 +217,7 @@ fn count_stmt(stmt: &Stmt, uses: &mut BTreeMap<u32, usize>) {
                     Change::Input(_, value)
                     | Change::Data(_, value)
                     | Change::Mock(_, Replacement::Value(value)) => count(value, uses),
-                    Change::Mock(_, Replacement::Function(_)) => {}
+                    Change::Mock(_, Replacement::Function(_) | Replacement::Rule(_)) => {}
                 }
             }
             count_stmt(inner, uses);

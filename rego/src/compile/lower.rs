@@ -75,6 +75,15 @@ impl Known<'_> {
         }
     }
 
+    /// The rule of a full name `data.…` that is no function.
+    pub(crate) fn rule(&self, name: &[Str]) -> Option<GroupId> {
+        let (first, rest) = name.split_first()?;
+        let path: Vec<Value> = rest.iter().map(|part| Value::String(part.clone())).collect();
+        let (group, consumed) = self.group(&path).filter(|_| first.as_ref() == "data")?;
+        let function = matches!(self.kinds.get(group), Some(GroupKind::Function(_)) | None);
+        if function || consumed != path.len() { None } else { Some(group) }
+    }
+
     /// How many arguments the function of a call takes.
     pub(crate) fn arity(&self, call: &Call) -> Option<usize> {
         if is_equation(call) {
@@ -217,7 +226,10 @@ impl<'a> Lowerer<'a> {
         let replacement = match &with.value.kind {
             TermKind::Call(call) if call.function.first().is_some_and(|first| first.as_ref() == MOCK) => {
                 let name = call.function.get(1..).unwrap_or_default();
-                Replacement::Function(self.target(name, call.loc)?.0)
+                match self.known.rule(name) {
+                    Some(group) => Replacement::Rule(group),
+                    None => Replacement::Function(self.target(name, call.loc)?.0),
+                }
             }
             _ => Replacement::Value(self.operand(&with.value)?),
         };
@@ -236,7 +248,16 @@ impl<'a> Lowerer<'a> {
         };
         match with.target.split_first() {
             Some((first, rest)) if first.as_ref() == "input" => Ok(Change::Input(values(rest), value)),
-            Some((first, rest)) if first.as_ref() == "data" => Ok(Change::Data(values(rest), value)),
+            Some((first, rest)) if first.as_ref() == "data" => {
+                let path: Box<[Value]> = values(rest);
+                match self.known.group(&path) {
+                    Some((_, consumed)) if consumed < path.len() => {
+                        let what = "a part of a rule's value cannot be replaced; replace the rule";
+                        Err(CompileError::new(with.loc, what))
+                    }
+                    _ => Ok(Change::Data(path, value)),
+                }
+            }
             _ => Err(CompileError::of_type(
                 with.loc,
                 "with keyword target must reference existing input, data, or a function",

@@ -40,13 +40,15 @@ pub(crate) struct Query {
 /// The first [`CompileError`]: where, what, and where it is known how to mend it.
 pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Program, CompileError> {
     let mut names = Names::default();
-    let functions = function_names(&modules);
+    let functions = rule_names(&modules, true);
+    let rules = rule_names(&modules, false);
     let is_function = |name: &[Str]| functions.contains(name) || is_builtin(name);
+    let is_rule = |name: &[Str]| rules.contains(name);
     let exports = exported(&modules);
     for module in &mut modules {
         let globals = globals(module, &exports)?;
         for rule in &mut module.rules {
-            Resolver::new(&globals, &mut names, &is_function).rule(rule)?;
+            Resolver::new(&globals, &mut names, &is_function, &is_rule).rule(rule)?;
         }
     }
     let (root, groups) = groups(&modules)?;
@@ -80,7 +82,8 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     let kinds: Vec<GroupKind> = program.groups.iter().map(|group| group.kind).collect();
     let known = Known { root: &program.root, kinds: &kinds };
     let is_function = |name: &[Str]| known.function(name).is_some() || is_builtin(name);
-    Resolver::new(&globals, &mut names, &is_function).query(&mut body);
+    let is_rule = |name: &[Str]| known.rule(name).is_some();
+    Resolver::new(&globals, &mut names, &is_function, &is_rule).query(&mut body);
     let shown = locals::Locals::new(&mut names, Version::V1).query(&mut body)?;
     expand::Expander::new(&mut names).body(&mut body);
     let arity = |call: &Call| known.arity(call);
@@ -118,11 +121,11 @@ fn is_builtin(name: &[Str]) -> bool {
     builtins::lookup(&name.join(".")).is_some()
 }
 
-/// The full names of all functions.
-fn function_names(modules: &[Module]) -> BTreeSet<Vec<Str>> {
+/// The full names of all functions, or of all other rules.
+fn rule_names(modules: &[Module], functions: bool) -> BTreeSet<Vec<Str>> {
     let mut names = BTreeSet::new();
     for module in modules {
-        for rule in module.rules.iter().filter(|rule| rule.head.args.is_some()) {
+        for rule in module.rules.iter().filter(|rule| rule.head.args.is_some() == functions) {
             names.insert(full_name(&module.package, rule));
         }
     }

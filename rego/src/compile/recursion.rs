@@ -140,6 +140,9 @@ impl Found<'_> {
             }
             Change::Input(_, value) | Change::Mock(_, Replacement::Value(value)) => self.operand(value),
             Change::Mock(_, Replacement::Function(target)) => self.target(*target),
+            Change::Mock(_, Replacement::Rule(group)) => {
+                self.groups.insert(*group);
+            }
         }
     }
 

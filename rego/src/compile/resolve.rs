@@ -18,6 +18,8 @@ pub(crate) struct Resolver<'a> {
     names: &'a mut Names,
     /// Whether a full name is that of a function.
     is_function: &'a dyn Fn(&[Str]) -> bool,
+    /// Whether it is that of another rule.
+    is_rule: &'a dyn Fn(&[Str]) -> bool,
     /// Variables that hide global names, by scope.
     hidden: Vec<BTreeSet<Str>>,
 }
@@ -27,8 +29,9 @@ impl<'a> Resolver<'a> {
         globals: &'a Globals,
         names: &'a mut Names,
         is_function: &'a dyn Fn(&[Str]) -> bool,
+        is_rule: &'a dyn Fn(&[Str]) -> bool,
     ) -> Self {
-        Self { globals, names, is_function, hidden: Vec::new() }
+        Self { globals, names, is_function, is_rule, hidden: Vec::new() }
     }
 
     pub(crate) fn rule(&mut self, rule: &mut Rule) -> Result<(), CompileError> {
@@ -94,12 +97,14 @@ impl<'a> Resolver<'a> {
                 with.target.splice(0..1, path);
             }
             self.term(&mut with.value);
-            self.function_value(&mut with.value);
+            let replaces_function = (self.is_function)(&with.target);
+            self.function_value(&mut with.value, replaces_function);
         }
     }
 
-    /// A function as the value of a `with` is told from every other term here, while names are still names.
-    fn function_value(&self, term: &mut Term) {
+    /// A function as the value of a `with` is told from every other term here, while names are still names; and a rule
+    /// that replaces a function.
+    fn function_value(&self, term: &mut Term, replaces_function: bool) {
         let parts = match &term.kind {
             TermKind::Var(name) => vec![name.clone()],
             TermKind::Ref(parts) => {
@@ -113,7 +118,7 @@ impl<'a> Resolver<'a> {
             _ => return,
         };
         let hidden = parts.first().is_some_and(|first| self.hidden.iter().any(|scope| scope.contains(first)));
-        if !hidden && (self.is_function)(&parts) {
+        if !hidden && ((self.is_function)(&parts) || replaces_function && (self.is_rule)(&parts)) {
             let function = std::iter::once(Str::from(MOCK)).chain(parts).collect();
             term.kind = TermKind::Call(Box::new(Call { function, args: Vec::new(), loc: term.loc }));
         }

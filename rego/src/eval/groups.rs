@@ -189,6 +189,12 @@ impl<'p> Machine<'p> {
         if let Some(mock) = self.overrides.mock(target) {
             return match mock {
                 super::with::Mock::Value(value) => Ok(Some(value)),
+                // As in OPA, which looks at the rule only where the call has an output.
+                super::with::Mock::Rule(_) if no_output => Ok(Some(Value::Bool(true))),
+                super::with::Mock::Rule(group) => {
+                    let path = &self.group(group)?.path;
+                    if self.overrides.covers(path) { Ok(self.base(path)) } else { self.group_value(group) }
+                }
                 super::with::Mock::Function(target) => {
                     let mocks = self.overrides.suspend_mocks();
                     let outcome = self.apply(target, args, loc, no_output);

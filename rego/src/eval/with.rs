@@ -3,13 +3,14 @@ use super::groups::mocked;
 use super::machine::{Halt, Machine, Memory, Run};
 use super::step::Then;
 use crate::Value;
-use crate::ir::{Change, Mocked, Replacement, Stmt, StmtKind, Target};
+use crate::ir::{Change, GroupId, Mocked, Replacement, Stmt, StmtKind, Target};
 
 /// What stands in the place of a function.
 #[derive(Clone, Debug)]
 pub(crate) enum Mock {
     Value(Value),
     Function(Target),
+    Rule(GroupId),
 }
 
 /// What is replaced at the moment.
@@ -120,6 +121,9 @@ impl<'p> Machine<'p> {
             Change::Mock(what, Replacement::Value(operand)) => {
                 let Some(value) = self.value(frame, operand)? else { return Ok(false) };
                 state.overrides.mocks.push((*what, Mock::Value(value)));
+            }
+            Change::Mock(what, Replacement::Rule(group)) => {
+                state.overrides.mocks.push((*what, Mock::Rule(*group)));
             }
             Change::Mock(what, Replacement::Function(target)) => {
                 state.overrides.mocks.push((*what, Mock::Function(*target)));
