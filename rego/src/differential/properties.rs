@@ -6,7 +6,7 @@ use crate::builtins::testing::Dice;
 use crate::{Policy, Reads, Value};
 
 /// As many as a run takes in a few seconds.
-const CASES: u64 = 400;
+const CASES: u64 = 250;
 
 /// What is done for a document and an input.
 type Check<'a> = &'a mut dyn FnMut(&Case, &Policy, &[String], Option<&str>);

@@ -296,3 +296,32 @@ fn all_definitions_of_a_member_are_looked_at_in_v0() {
         &[(both, "{}", "{}", Want::Error), (longer, "{}", "{}", Want::Value("true"))],
     );
 }
+
+#[test]
+fn a_rule_in_the_place_of_a_function_is_looked_at_where_the_function_is_called() {
+    let row = |body: &str, want| {
+        let rules = "f(x) := x\nv := 7\nu := 1 if input.zz\nc := 1\nc := 2\nb := [1, 2]\ns contains 1";
+        let module: &'static str = format!("package t\n{rules}\np := x if {{ {body} }}").leak();
+        (module, r#"{"cfg": 3}"#, r#"{"n": 2}"#, want)
+    };
+    check(&[
+        row("x := f(1) with f as v", Want::Value("7")),
+        row("x := f(1) with f as data.t.b", Want::Value("[1,2]")),
+        row("x := f(1) with f as s", Want::Value("[1]")),
+        row("x := f(1) with f as u", Want::Undefined),
+        row("x := f(1) with f as input.n", Want::Value("2")),
+        row("x := f(1) with f as data.cfg", Want::Value("3")),
+        row("x := 1; true with f as u", Want::Value("1")),
+        row("x := 1; true with f as c", Want::Value("1")),
+        row("x := f(1) with f as c", Want::Error),
+        row("x := 1; true with count as u", Want::Value("1")),
+        row("x := 1; f(1) with f as u", Want::Value("1")),
+        row("x := 1; not f(1) with f as u", Want::Undefined),
+        row("x := f(1) with f as v with data.t.v as 8", Want::Value("8")),
+        row("x := f(1) with data.t.v as 8 with f as v", Want::Value("8")),
+        row("x := count([1]) with count as v", Want::Value("7")),
+        row("x := 1; f(1) > 6 with f as v", Want::Value("1")),
+        row("x := 1; v.b with data.t.v.b as 2", Want::Refused),
+        row("x := 1; s.b with data.t.s.b as 2", Want::Refused),
+    ]);
+}
