@@ -179,7 +179,7 @@ impl Shed {
         let mut provided = Provided::new();
         for (variable, inside) in &tool.provides {
             let program = folder.join(inside);
-            if !program.is_file() {
+            if !program.exists() {
                 bail!("`{}` is missing; remove `{}` to get it anew", program.display(), folder.display());
             }
             provided.push((variable.clone(), program));
