@@ -121,6 +121,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`Halt`]: why there is no answer.
+    #[expect(clippy::too_many_arguments, reason = "what an evaluation is made of")]
     pub fn evaluate(
         &self,
         entry: &Entry,
@@ -144,6 +145,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`QueryError`]: the query is refused, or its evaluation ended without an answer.
+    #[expect(clippy::too_many_arguments, reason = "what an evaluation is made of")]
     pub fn query(
         &mut self,
         text: &str,

@@ -203,7 +203,7 @@ fn count_stmt(stmt: &Stmt, uses: &mut BTreeMap<u32, usize>) {
             count(b, uses);
         }
         StmtKind::Call { args, output, .. } => {
-            args.iter().chain(output).for_each(|operand| count(operand, uses))
+            args.iter().chain(output).for_each(|operand| count(operand, uses));
         }
         StmtKind::Not(inner) => count_stmt(inner, uses),
         StmtKind::Every { domain, body, .. } => {
@@ -260,7 +260,7 @@ pub(crate) fn below(node: &Node, path: &[Operand], groups: &mut Vec<GroupId>) {
         }
         Some((_, rest)) => node.children.values().for_each(|child| below(child, rest, groups)),
         None => {
-            node.children.values().filter(|child| !child.hidden).for_each(|child| below(child, &[], groups))
+            node.children.values().filter(|child| !child.hidden).for_each(|child| below(child, &[], groups));
         }
     }
 }

@@ -254,22 +254,13 @@ impl Unifier<'_> {
             }
             (Var(name), Array(_) | Object(_)) => self.unify_all(name, b),
             (Array(_) | Object(_), Var(name)) => self.unify_all(name, a),
-            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark(name);
-                }
+            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) if is_ref_safe(parts, self.safe) => {
+                self.mark(name);
             }
+            (Var(_), Ref(_)) | (Ref(_), Var(_)) => {}
             (Var(name), _) | (_, Var(name)) => self.mark(name),
-            (Ref(parts), Array(_) | Object(_)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark_all(b);
-                }
-            }
-            (Array(_) | Object(_), Ref(parts)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark_all(a);
-                }
-            }
+            (Ref(parts), Array(_) | Object(_)) if is_ref_safe(parts, self.safe) => self.mark_all(b),
+            (Array(_) | Object(_), Ref(parts)) if is_ref_safe(parts, self.safe) => self.mark_all(a),
             (TermKind::ArrayComprehension(..), Array(_)) | (TermKind::ObjectComprehension(..), Object(_)) => {
                 self.mark_all(b);
             }

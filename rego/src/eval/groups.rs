@@ -184,14 +184,13 @@ impl<'p> Machine<'p> {
         target: Target,
         args: Vec<Value>,
         loc: Loc,
-        no_output: bool,
     ) -> Result<Option<Value>, Halt> {
         if let Some(mock) = self.overrides.mock(target) {
             return match mock {
                 super::with::Mock::Value(value) => Ok(Some(value)),
                 super::with::Mock::Function(target) => {
                     let mocks = self.overrides.suspend_mocks();
-                    let outcome = self.apply(target, args, loc, no_output);
+                    let outcome = self.apply(target, args, loc);
                     self.overrides.restore_mocks(mocks);
                     outcome
                 }
@@ -201,7 +200,7 @@ impl<'p> Machine<'p> {
             Target::Builtin(builtin) => match (builtin.call)(self.context, &args) {
                 Ok(result) => Ok(result),
                 Err(error) => {
-                    self.builtin_failed(builtin.name, error, loc)?;
+                    self.builtin_failed(builtin.name, &error, loc)?;
                     Ok(None)
                 }
             },
