@@ -77,7 +77,9 @@ impl<'p> Machine<'p> {
         match &stmt.kind {
             StmtKind::Holds(operand) => self.holds(frame, operand),
             StmtKind::Unify(a, b) => self.equation(frame, a, b),
-            StmtKind::Call { target, args, output } => self.call((frame, stmt.loc), *target, args, output.as_ref()),
+            StmtKind::Call { target, args, output } => {
+                self.call((frame, stmt.loc), *target, args, output.as_ref())
+            }
             StmtKind::Not(inner) => {
                 let mut found = false;
                 self.one(frame, inner, &mut |_| {

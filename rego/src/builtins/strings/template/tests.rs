@@ -143,6 +143,12 @@ fn functions_compute() {
         ("{{slice .name 0 9}}", Want::Failed),
         ("{{slice .s 0 6}}", Want::Budget),
         ("{{slice .l 0 9}}", Want::Budget),
+    ]);
+}
+
+#[test]
+fn functions_print() {
+    renders(&[
         (
             "{{print .n .n}} {{print 1 2}} {{print 1 \"a\" 2}} {{print .nil 1}} {{print}}|{{println .n 1 \"x\"}}",
             text("4242 1 2 1a2 <nil> 1 |42 1 x\n"),
