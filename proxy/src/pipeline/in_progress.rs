@@ -100,8 +100,8 @@ impl Progress {
             self.end(End::Revoked, Refusal::TokenExpired);
         } else if self.terms.workload_until.is_some_and(|until| is_over(until, in_force.now)) {
             self.end(End::Revoked, Refusal::TokenWitTime);
-        } else if self.is_invalid(now, in_force) {
-            self.end(End::Revoked, Refusal::UpstreamIdentity);
+        } else if let Some(refusal) = self.is_invalid(now, in_force) {
+            self.end(End::Revoked, refusal);
         } else if now.saturating_duration_since(self.moved_at()) >= self.terms.idle_timeout {
             let refusal = match self.waits_for.get() {
                 Side::Upstream => Refusal::UpstreamTimeout,
@@ -119,20 +119,22 @@ impl Progress {
         }
     }
 
-    /// Whether its upstream is not whom it has to be, and the grace for that is over.
-    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> bool {
-        let Some(proof) = &self.terms.proof else { return false };
-        let on_invalid = match proof.check(in_force.snapshot, in_force.now) {
-            Ok(()) => return false,
-            Err(Invalid::Expired) => self.terms.validity.on_peer_expiry,
-            Err(Invalid::Distrusted) => self.terms.validity.on_trust_change,
+    /// Why its upstream is not whom it has to be, where that is so and the grace for it is over.
+    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> Option<Refusal> {
+        let invalid = self.terms.proof.as_ref()?.check(in_force.snapshot, in_force.now).err()?;
+        let validity = &self.terms.validity;
+        let (on_invalid, refusal) = match invalid {
+            Invalid::Expired => (validity.on_peer_expiry, Refusal::UpstreamIdentity),
+            Invalid::Distrusted => (validity.on_trust_change, Refusal::UpstreamIdentity),
+            Invalid::RevocationUnknown => (validity.on_trust_change, Refusal::UpstreamRevocationUnknown),
         };
         let since = self.invalid_since.get().unwrap_or(now);
         self.invalid_since.set(Some(since));
-        match on_invalid {
+        let is_over = match on_invalid {
             OnInvalid::Close => true,
-            OnInvalid::Drain => now.saturating_duration_since(since) >= self.terms.validity.grace,
-        }
+            OnInvalid::Drain => now.saturating_duration_since(since) >= validity.grace,
+        };
+        is_over.then_some(refusal)
     }
 
     fn end(&self, end: End, refusal: Refusal) {

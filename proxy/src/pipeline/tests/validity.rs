@@ -24,6 +24,12 @@ enum Event {
     BundleGoes,
     /// Another trust domain gets one.
     AnotherComes,
+    /// The revocation list of the caller's trust domain, which was there before it connected, expires.
+    ListExpires,
+    /// One that came while the connection was open expires.
+    NewListExpires,
+    /// The list expires and the next one is there.
+    ListRenewed,
 }
 
 impl Event {
@@ -38,7 +44,25 @@ impl Event {
                     .publish(|next| next.trust = Arc::new(next.trust.followed_by(Default::default())));
             }
             Self::AnotherComes => world.add_trust_domain("other.org"),
+            Self::ListExpires => world.clock.advance(Duration::from_secs(61)),
+            Self::NewListExpires => {
+                world.list_revoked("example.org");
+                world.clock.advance(Duration::from_secs(61));
+            }
+            Self::ListRenewed => {
+                world.clock.advance(Duration::from_secs(50));
+                world.list_revoked("example.org");
+                world.clock.advance(Duration::from_secs(11));
+            }
         }
+    }
+
+    /// What is there before the caller connects.
+    fn prepare(self, world: World) -> World {
+        if matches!(self, Self::ListExpires | Self::ListRenewed) {
+            world.list_revoked("example.org");
+        }
+        world
     }
 }
 
@@ -49,9 +73,10 @@ fn world(terms: &str, event: Event) -> World {
         ("retry:", "timeout: 1h, retry:"),
     ];
     let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
-    World::configured(Some(ALLOW), &changes)
+    let world = World::configured(Some(ALLOW), &changes)
         .with_upstream(silent())
-        .with_caller_ttl(Duration::from_secs(lives))
+        .with_caller_ttl(Duration::from_secs(lives));
+    event.prepare(world)
 }
 
 fn get() -> Request<CallerBody> {
@@ -116,6 +141,32 @@ fn requests_in_progress_end_when_trust_is_taken_back() {
 }
 
 #[test]
+fn requests_in_progress_end_when_the_list_that_their_callers_need_expires() {
+    let unknown = "peer.revocation_unknown";
+    check("", Event::ListExpires, (0, unknown, unknown));
+    check("", Event::NewListExpires, (0, unknown, unknown));
+    check(", on_trust_change: drain, grace: 7s", Event::ListExpires, (7, unknown, unknown));
+    check("", Event::ListRenewed, (200, "", ""));
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_the_list_that_its_caller_needs_expires() {
+    let world = Event::ListExpires.prepare(World::new(Some(ALLOW)));
+    let (took, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        world.clock.advance(Duration::from_secs(59));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+        world.clock.advance(Duration::from_secs(1));
+        let began = Instant::now();
+        assert_eq!(conversation.read_to_end().await, 0);
+        began.elapsed().as_secs()
+    });
+    assert!(took <= 1, "{took}");
+    assert_eq!(reason(&records, "conn"), "peer.revocation_unknown");
+}
+
+#[test]
 fn an_idle_connection_is_closed_shortly_before_its_callers_svid_expires() {
     let (took, records) = World::new(Some(ALLOW)).run(async |world, caller| {
         let mut conversation = caller.shake_hands().await;
@@ -138,7 +189,7 @@ fn an_idle_connection_is_closed_shortly_before_its_callers_svid_expires() {
 fn refused(event: Event, (status, code): (u16, &str)) {
     let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
     let world = World::new(Some(ALLOW)).with_caller_ttl(Duration::from_secs(lives));
-    let (found, records) = world.run(async |world, caller| {
+    let (found, records) = event.prepare(world).run(async |world, caller| {
         let mut caller = caller.speak_http2().await;
         assert_eq!(caller.send_request(get()).await.unwrap().status(), 200);
         event.happen(world);
@@ -155,6 +206,8 @@ fn no_further_request_is_served_when_either_side_is_believed_no_more() {
     refused(Event::BundleGoes, (401, "peer.untrusted"));
     refused(Event::OwnExpires, (503, "conn.own_identity"));
     refused(Event::OwnWithdrawn, (503, "conn.own_identity"));
+    refused(Event::ListExpires, (401, "peer.revocation_unknown"));
+    refused(Event::NewListExpires, (401, "peer.revocation_unknown"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::Request;
 use postern_identity::tls::{self, AcceptedTrustDomains, ExpectedPeers, Material};
 use postern_identity::token::Issuer;
-use postern_identity::{SpiffeId, TrustBundles, X509Svid};
+use postern_identity::{RevocationList, RevocationMode, SpiffeId, TrustBundles, X509Svid};
 use postern_policy::bundle::archive_of;
 use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
 use std::cell::{Cell, RefCell};
@@ -236,6 +236,19 @@ impl World {
         self.shared.publish(|next| {
             let mut bundles = (*next.trust.bundles).clone();
             bundles.insert(other.bundle().unwrap());
+            next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
+        });
+    }
+
+    /// Demands a revocation list of a trust domain's certificates, and brings one that is good for a minute from now.
+    pub(super) fn list_revoked(&self, name: &str) {
+        let others = self.others.borrow();
+        let ca = others.iter().find(|ca| ca.trust_domain().as_str() == name).unwrap_or(&self.ca);
+        let list = RevocationList::from_der(&ca.revocation_list(&[], self.clock.unix_time())).unwrap();
+        let bundle = ca.bundle().unwrap().with_revocation(vec![list], RevocationMode::Hard).unwrap();
+        self.shared.publish(|next| {
+            let mut bundles = (*next.trust.bundles).clone();
+            bundles.insert(bundle);
             next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
         });
     }
