@@ -156,6 +156,13 @@ impl KeySet {
         self.keys.iter().map(|key| &key.thumbprint)
     }
 
+    /// Whether it still has the key that verified a token, under the name that the token calls it by.
+    #[must_use]
+    pub fn has_key(&self, thumbprint_sha256: &[u8; 32], key_id: Option<&str>) -> bool {
+        let is_named = |key: &Key| key_id.is_none() || key.id.as_deref() == key_id;
+        self.keys.iter().any(|key| key.thumbprint == *thumbprint_sha256 && is_named(key))
+    }
+
     fn parse_from(document: &[u8], origin: Origin) -> Result<(Self, usize), KeySetError> {
         if document.len() > KEY_SET_BYTES_MAX {
             return Err(KeySetError::TooLarge(document.len()));

@@ -1,7 +1,6 @@
 //! A caller is believed for as long as its SVID is valid and its trust domain vouches for it, and not a moment longer;
 //! so are we by it.
 use super::peers::{CallerBody, silent};
-use super::tokens::TestIssuer;
 use super::world::World;
 use super::{ALLOW, GET, text};
 use http::Request;
@@ -208,38 +207,4 @@ fn no_further_request_is_served_when_either_side_is_believed_no_more() {
     refused(Event::OwnWithdrawn, (503, "conn.own_identity"));
     refused(Event::ListExpires, (401, "peer.revocation_unknown"));
     refused(Event::NewListExpires, (401, "peer.revocation_unknown"));
-}
-
-#[test]
-fn an_answer_ends_with_the_token_that_permitted_it() {
-    let endless = super::peers::h2c(async |_| {
-        let parts = futures_util::stream::unfold((), async |()| {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            Some((Ok::<_, std::convert::Infallible>(hyper::body::Frame::data("tick".into())), ()))
-        });
-        Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
-    });
-    let issuers = "tokens: [{ issuer: https://idp.test, audiences: [app], algorithms: [ES256], keys: { file: /nowhere } }]\npolicy:";
-    let changes = [("policy:", issuers), ("upstream: calls }", "upstream: calls, tokens: required }")];
-    let issuer = TestIssuer::new();
-    let token = issuer.token(&serde_json::json!({"sub": "alice", "exp": super::world::BEGINNING_S + 300}));
-    let (ended, records) =
-        World::configured(Some(ALLOW), &changes).with_upstream(endless).run(async |world, caller| {
-            issuer.accepted_by(world);
-            let mut caller = caller.speak_http2().await;
-            let request =
-                Request::get("https://a.test/calls/x").header("authorization", format!("Bearer {token}"));
-            let body = Empty::new().map_err(|never| match never {}).boxed();
-            let answer = caller.send_request(request.body(body).unwrap()).await.unwrap();
-            assert_eq!(answer.status(), 200);
-            let mut reading = tokio::task::spawn_local(answer.into_body().collect());
-            world.clock.advance(Duration::from_secs(299));
-            let early = tokio::time::timeout(Duration::from_secs(30), &mut reading).await;
-            assert!(early.is_err(), "it is still valid, as far as clocks may be apart");
-            world.clock.advance(Duration::from_secs(122));
-            tokio::time::timeout(Duration::from_secs(30), reading).await.unwrap().unwrap().is_err()
-        });
-    assert!(ended, "the stream was reset");
-    let outcome = records.iter().find(|record| record["kind"] == "outcome").unwrap();
-    assert_eq!((text(outcome, "end"), text(outcome, "reason")), ("revoked", "token.expired"));
 }
