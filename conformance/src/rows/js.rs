@@ -1,5 +1,7 @@
 //! JWT-SVIDs.
 
+mod federated;
+
 use postern_identity::token::{Algorithm, Claims, KeySet, Profile};
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::kit::token::{
     NOW_S, Refused, access, authority, base64url, generic, signer, stranger, svid, terms,
 };
 use crate::{Row, row};
+use federated::{Served, Token};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = header();
@@ -170,6 +173,18 @@ fn keys() -> Vec<Row> {
         row("JS-09", "keys of the subject's domain", "Workload_API §6.3, Bundle §4.2.2")
             .accepts("use jwt-svid", move || some(&bundle(&[authority(es256(), "k1")])))
             .accepts("a token that they signed", || svid().verify())
+            .accepts("a federated domain's", || federated::ask(Token::Theirs, Served::Bundle))
+            .accepts("ours beside one", || federated::ask(Token::Ours, Served::Bundle))
+            .accepts("ours beside one without a bundle", || federated::ask(Token::Ours, Served::Nonsense))
+            .refuses("ours by a federated domain's key", "token.key_unknown", || {
+                federated::ask(Token::OursByTheirKey, Served::Bundle)
+            })
+            .refuses("a federated domain's by our key", "token.key_unknown", || {
+                federated::ask(Token::TheirsByOurKey, Served::Bundle)
+            })
+            .refuses("a federated domain's without its bundle", "keys.unavailable", || {
+                federated::ask(Token::Theirs, Served::Nonsense)
+            })
             .refuses("a subject of another domain", "token.claims", || {
                 let mut token = svid().claim("iss", Value::Null);
                 token.issuer = terms(Profile::JwtSvid("other.org".parse().unwrap()), &[Algorithm::Es256]);
