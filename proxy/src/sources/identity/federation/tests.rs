@@ -1,7 +1,7 @@
 //! What needs no endpoint; the rest is in `conformance/`, with real ones.
 
 use postern_identity::tls::Material;
-use postern_identity::{TrustBundles, UnixTime, X509Svid};
+use postern_identity::{RevocationMode, Role, TrustBundles, UnixTime, X509Svid, verify_chain};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -184,6 +184,31 @@ async fn kept_under(revocation: RevocationRule, document: &str) -> Federated {
     running.abort();
     let FederationUpdate::Kept(brought) = update else { panic!("{update:?}") };
     brought
+}
+
+#[tokio::test]
+async fn nobody_of_another_trust_domain_is_believed_where_lists_are_demanded_that_no_endpoint_serves() {
+    let now = SystemClock::new().unix_time();
+    let ca = Ca::new("friend.org".parse().unwrap(), now).unwrap();
+    let der = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, ca.bundle_der());
+    let document = format!(r#"{{"keys":[{{"use":"x509-svid","kty":"EC","x5c":["{der}"]}}]}}"#);
+    let id = "spiffe://friend.org/web".parse().unwrap();
+    let chain = [ca.issue(&id, Duration::from_secs(60), now).unwrap().chain_der().clone()];
+    let hard = RevocationRule::Everywhere(RevocationMode::Hard);
+    let soft = RevocationRule::Everywhere(RevocationMode::Soft);
+    for (rule, expected) in [
+        (hard, Some("tls.chain.revocation_unknown")),
+        (soft, None),
+        (RevocationRule::Everywhere(RevocationMode::Off), None),
+        (RevocationRule::WhereListed, None),
+    ] {
+        let mut trust = TrustBundles::default();
+        trust.insert(TrustBundle::clone(&kept_under(rule, &document).await.bundle));
+        for role in [Role::Client, Role::Server] {
+            let refused = verify_chain(&chain, &trust, role, now).err().map(|error| error.code());
+            assert_eq!(refused, expected, "{rule:?} {role:?}");
+        }
+    }
 }
 
 #[tokio::test]
