@@ -136,14 +136,22 @@ fn an_answer_ends_with_the_token_that_permitted_it_and_with_the_key_that_signed_
 }
 
 #[test]
-fn an_answer_ends_with_the_key_of_its_transaction_token() {
-    let issuer = TestIssuer::new();
-    let world = World::new(Some(ALLOW));
-    issuer.transactions_accepted_by(&world);
-    let token = issuer.transaction_token(&json!({}));
-    let expected = (Some("token.key_withdrawn"), (401, "token.key_unknown"));
-    let headers = [("txn-token", token.as_str())];
-    check(world, &headers, |world| Event::TakenBack.happen(world, &issuer), expected);
+fn an_answer_ends_with_the_key_of_its_transaction_token_while_that_token_lives() {
+    // It lives for a minute, and ends nothing by being over; nor does its key when it goes after that.
+    for (seconds, expected) in [
+        (0, (Some("token.key_withdrawn"), (401, "token.key_unknown"))),
+        (61, (None, (401, "token.key_unknown"))),
+    ] {
+        let issuer = TestIssuer::new();
+        let world = World::new(Some(ALLOW));
+        issuer.transactions_accepted_by(&world);
+        let token = issuer.transaction_token(&json!({}));
+        let happen = |world: &World| {
+            world.clock.advance(Duration::from_secs(seconds));
+            Event::TakenBack.happen(world, &issuer);
+        };
+        check(world, &[("txn-token", token.as_str())], happen, expected);
+    }
 }
 
 #[test]
