@@ -54,7 +54,7 @@ struct Scenario {
 const CPU: (&str, &str) = ("cpu_us_per_request", "CPU µs/request");
 const PER_SECOND: (&str, &str) = ("requests_per_second", "requests/s");
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "HTTP/1.1, 64 connections, closed loop",
         arguments: &["load", "--connections", "64"],
@@ -73,6 +73,11 @@ const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "a new connection with full handshake for every request, 16 in flight",
         arguments: &["load", "--connections", "16", "--requests-per-connection", "1"],
+        figures: &[CPU, PER_SECOND],
+    },
+    Scenario {
+        name: "a new connection for every request, 16 in flight, by callers that resume where they are given a ticket",
+        arguments: &["load", "--connections", "16", "--requests-per-connection", "1", "--resume"],
         figures: &[CPU, PER_SECOND],
     },
     Scenario {
