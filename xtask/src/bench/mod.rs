@@ -30,6 +30,8 @@ pub struct Options {
     /// Measured seconds of a scenario.
     pub seconds: f64,
     pub figures: Figures,
+    /// A part of the names of the scenarios to measure; all of them, when there is none.
+    pub only: Option<String>,
     /// Where the table goes, between its markers; standard output alone, when there is none.
     pub document: Option<PathBuf>,
 }
@@ -90,6 +92,9 @@ const SCENARIOS: [Scenario; 6] = [
         ],
     },
 ];
+
+/// What is measured without a proxy.
+const TOKENS: &str = "a JWT-SVID, ES256, in one thread";
 
 /// One measured figure: scenario, peer, member, one value a round.
 #[derive(Debug)]
@@ -230,7 +235,8 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
     let _upstream: Guard = peers::upstream(ground)?;
     let mut rows: Vec<Row> = Vec::new();
     let seconds = options.seconds.to_string();
-    for scenario in &SCENARIOS {
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    for scenario in SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {
         for round in 0..options.rounds {
             // Processes are fresh in every round, so that none profits from what another left behind.
             let mut peers = peers::all(ground)?;
@@ -257,11 +263,15 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
             }
         }
     }
-    let mut costs = Vec::new();
-    for _ in 0..options.rounds {
-        costs.push(token_cost(ground)?);
+    let mut table = report::ratios(&rows, options);
+    if is_wanted(TOKENS) {
+        let costs = (0..options.rounds).map(|_| token_cost(ground)).collect::<Result<Vec<_>>>()?;
+        table += &report::tokens(&costs);
     }
-    Ok(report::ratios(&rows, options) + &report::tokens(&costs))
+    if rows.is_empty() && !is_wanted(TOKENS) {
+        bail!("nothing has that in its title");
+    }
+    Ok(table)
 }
 
 /// Nanoseconds for a token that is verified, and for one that is remembered, on the proxy's core.
