@@ -114,7 +114,7 @@ fn claims() -> Vec<Row> {
             .accepts("past within the leeway", with_claim("exp", json!(NOW_S - 4)))
             .refuses("past", "token.expired", with_claim("exp", json!(NOW_S - 5)))
             .refuses("none", "`exp`", with_claim("exp", Value::Null)),
-        row("JS-11", "nbf, iat, jti hold when there", "JWT-SVID §3, RFC 7519 §4.1")
+        row("JS-11", "nbf, iat, iss, jti hold when there", "JWT-SVID §3, RFC 7519 §4.1")
             .accepts("all three", || {
                 let then = json!(NOW_S - 1);
                 svid().claim("nbf", then.clone()).claim("iat", then).claim("jti", json!("1")).verify()
@@ -122,6 +122,7 @@ fn claims() -> Vec<Row> {
             .refuses("nbf to come", "token.not_yet_valid", with_claim("nbf", json!(NOW_S + 6)))
             .refuses("iat to come", "token.not_yet_valid", with_claim("iat", json!(NOW_S + 6)))
             .refuses("nbf as text", "token.claims", with_claim("nbf", json!("0")))
+            .refuses("iss as a number", "token.claims", with_claim("iss", json!(1)))
             .refuses("jti as a number", "token.claims", with_claim("jti", json!(1))),
         row("JS-12", "a bearer token that no log holds", "JWT-SVID §5.2 (S) (O)")
             .accepts("the token without its scheme", || svid().verify())

@@ -234,7 +234,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         return;
     };
     let (source, local) = (accepted.source, accepted.local);
-    let securing = secure(accepted.io, &listener, &worker.shared);
+    let securing = secure(accepted.io, &listener, &worker);
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
     match Box::pin(securing).await {

@@ -2,6 +2,7 @@
 use super::peers::{CallerBody, played};
 use super::world::{Upstream, World};
 use super::{ALLOW, GET, only, text};
+use crate::clock::Clock as _;
 use crate::upstream::LocalExecutor;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -35,14 +36,17 @@ fn world_of(protocol: &str, mutual: &str, actual: &str) -> (World, Rc<Cell<usize
 fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
     let made = Rc::new(Cell::new(0));
     let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
+    let clock = Arc::clone(&world.clock);
     let upstream = played(move |_, stream| {
         counter.set(counter.get() + 1);
-        let (config, proven) = tls.connection().unwrap();
+        let (config, proven) = tls.connection();
+        let clock = Arc::clone(&clock);
         async move {
             let Ok(stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
                 return;
             };
-            let caller = proven.get().unwrap().0.spiffe_id.to_string();
+            let chain = stream.get_ref().1.peer_certificates().unwrap();
+            let caller = proven.peer(chain, clock.unix_time()).unwrap().0.spiffe_id.to_string();
             let name = stream.get_ref().1.server_name().unwrap_or("(none)").to_owned();
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
