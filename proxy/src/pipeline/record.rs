@@ -121,8 +121,8 @@ impl Exchange {
         let (trace_id, span_id) = (self.trace.trace_id.to_bytes(), self.trace.server_span.to_bytes());
         let path_raw_sha256 = self.path_raw_sha256;
         let route = self.route.clone();
-        let claims = self.claims.clone();
-        let workload = self.workload.clone();
+        let claims = self.credentials.claims.clone();
+        let workload = self.credentials.workload.clone();
         let evaluated = self.evaluation.as_ref().map(|e| (std::sync::Arc::clone(&e.policy), e.eval_ns));
         let pdp = evaluated.as_ref().map(|(policy, _)| &policy.pdp);
         let digest = evaluated.as_ref().map(|(policy, _)| policy.sha256);

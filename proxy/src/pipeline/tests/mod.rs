@@ -1,6 +1,7 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
 mod bodies;
 mod identity_headers;
+mod key_changes;
 mod limits;
 mod peers;
 mod proofs;
