@@ -3,7 +3,7 @@ use super::machine::{Flow, Halt, HaltCode, Key, Machine, Remembered, key_of};
 use super::partial::Partial;
 use crate::Value;
 use crate::ast::Loc;
-use crate::ir::{Definition, Group, GroupId, GroupKind, Mocked, Operand, Target};
+use crate::ir::{Definition, Group, GroupId, GroupKind, Mocked, Target};
 
 impl<'p> Machine<'p> {
     fn group(&self, group: GroupId) -> Result<&'p Group, Halt> {
@@ -50,7 +50,7 @@ impl<'p> Machine<'p> {
 
     fn complete(&mut self, group: &'p Group) -> Result<Option<Value>, Halt> {
         let mut found: Option<Value> = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             self.branches(definition, &[], &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -91,6 +91,7 @@ impl<'p> Machine<'p> {
     ) -> Result<bool, Halt> {
         let mark = self.trail.len();
         let frame = self.open(definition.slots);
+        self.entered(definition);
         let mut defined = false;
         let outcome = self.definition_in(frame, definition, args, &mut |value| {
             defined = true;
@@ -105,6 +106,7 @@ impl<'p> Machine<'p> {
                 }
             }
         });
+        self.left(frame);
         self.close(frame, mark);
         outcome?;
         Ok(defined)
@@ -123,7 +125,10 @@ impl<'p> Machine<'p> {
             }
         }
         self.body(frame, &definition.body, &mut |machine| match machine.value(frame, &definition.value)? {
-            Some(value) => found(value),
+            Some(value) => {
+                machine.held(definition);
+                found(value)
+            }
             None => Ok(Flow::More),
         })?;
         Ok(())
@@ -131,11 +136,13 @@ impl<'p> Machine<'p> {
 
     fn partial(&mut self, group: &'p Group, member: Option<&Value>) -> Result<Value, Halt> {
         let mut partial = Partial::new(group.kind == GroupKind::Set);
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             let mark = self.trail.len();
             let frame = self.open(definition.slots);
+            self.entered(definition);
             let outcome = self.partial_definition(frame, definition, member, &mut partial);
+            self.left(frame);
             self.close(frame, mark);
             outcome?;
         }
@@ -169,6 +176,7 @@ impl<'p> Machine<'p> {
                 None => machine.value(frame, &definition.value)?,
             };
             let Some(leaf) = leaf else { return Ok(Flow::More) };
+            machine.held(definition);
             partial.add(&path, leaf, definition.key.is_some()).map_err(|message| Halt {
                 code: HaltCode::Conflict,
                 message,
@@ -208,6 +216,7 @@ impl<'p> Machine<'p> {
                 }
             },
             Target::Walk => Ok(None),
+            Target::Tell(told) => self.tell(told, &args).map(Some),
             Target::Function(group) => self.function(group, args),
         }
     }
@@ -220,7 +229,7 @@ impl<'p> Machine<'p> {
         }
         let group = self.group(id)?;
         let mut found = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &args);
+        let candidates = self.candidates(group, &args);
         for definition in candidates.of(&group.definitions) {
             self.function_branches(definition, &args, &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -259,6 +268,7 @@ pub(crate) fn mocked(target: Target) -> Mocked {
     match target {
         Target::Builtin(builtin) => Mocked::Builtin(builtin.name),
         Target::Walk => Mocked::Builtin("walk"),
+        Target::Tell(_) => Mocked::Builtin("print"),
         Target::Function(group) => Mocked::Function(group),
     }
 }
