@@ -187,6 +187,8 @@ pub(crate) enum RefHead {
     Input,
     /// From `data`.
     Data,
+    /// From `data`, to where no rule stands: what is there is data alone.
+    Base,
     /// From `data`; the first parts of the path name this group.
     Group(GroupId, usize),
     Slot(u32),

@@ -179,7 +179,7 @@ impl Policy {
             rows.push(query.outputs.iter().filter_map(value).collect());
             Ok(crate::eval::Flow::More)
         })?;
-        match machine.first_error {
+        match machine.first_error.take() {
             Some(halt) if limits.strict_builtin_errors => Err(halt.into()),
             _ => Ok(rows),
         }

@@ -170,6 +170,7 @@ impl Walk<'_> {
             }
             RefHead::Group(group, _) => self.open.push(group),
             RefHead::Data => below(&self.program.root, &reference.path, &mut self.open),
+            RefHead::Base => {}
         }
     }
 }

@@ -33,7 +33,7 @@ fn failed(why: &str) -> BuiltinError {
 fn parse_certificates(context: &mut Context, args: &[Value]) -> Outcome {
     let found = Certificate::in_text(context, text(args, 0)?)?;
     let found = found.ok_or_else(|| failed("the certificates cannot be read"))?;
-    Ok(Some(Value::array(found.iter().map(|certificate| certificate.to_value(true)))))
+    values(context, &found, true).map(Some)
 }
 
 fn parse_and_verify(context: &mut Context, args: &[Value]) -> Outcome {
@@ -67,9 +67,13 @@ fn verified(
         None => None,
     };
     let valid = chain.is_some();
-    let chain = chain.unwrap_or_default();
-    let chain = Value::array(chain.iter().map(|certificate| certificate.to_value(strings)));
+    let chain = values(context, &chain.unwrap_or_default(), strings)?;
     Ok(Some(Value::array([Value::Bool(valid), chain])))
+}
+
+fn values(context: &mut Context, found: &[Certificate], strings: bool) -> Result<Value, BuiltinError> {
+    let values = found.iter().map(|certificate| certificate.to_value(context, strings));
+    Ok(Value::Array(values.collect::<Result<_, _>>()?))
 }
 
 /// The usages of OPA's options, by Go's numbers from 0 on.
@@ -144,7 +148,7 @@ fn parse_certificate_request(context: &mut Context, args: &[Value]) -> Outcome {
         return Err(refused());
     }
     let der = block.map_or_else(|| bytes.clone(), |block| block.bytes);
-    certificate::request(&der).map(Some).ok_or_else(refused)
+    certificate::request(context, &der)?.map(Some).ok_or_else(refused)
 }
 
 /// Despite its name it takes a private key of any kind, as a JWK.
@@ -191,7 +195,7 @@ fn parse_keypair(context: &mut Context, args: &[Value]) -> Outcome {
         ("SupportedSignatureAlgorithms", Value::Null),
         ("OCSPStaple", Value::Null),
         ("SignedCertificateTimestamps", Value::Null),
-        ("Leaf", leaf.to_value(false)),
+        ("Leaf", leaf.to_value(context, false)?),
     ])))
 }
 
@@ -208,12 +212,7 @@ fn blocks_or_der(input: &str, prefix: &str, label: &str) -> Result<Vec<Labelled>
     if !decoded.starts_with(prefix.as_bytes()) {
         return Ok(vec![(label.as_bytes().to_vec(), decoded)]);
     }
-    let (mut rest, mut found) = (decoded.as_slice(), Vec::new());
-    while let Some(block) = pem::decode(rest) {
-        found.push((block.label.to_vec(), block.bytes));
-        rest = block.rest;
-    }
-    Ok(found)
+    Ok(pem::blocks(&decoded).map(|block| (block.label.to_vec(), block.bytes)).collect())
 }
 
 /// A key in whichever of the three forms.
@@ -225,4 +224,77 @@ fn private_key(context: &mut Context, der: &[u8]) -> Result<PrivateKey, BuiltinE
         }
     }
     Ok(PrivateKey::of_sec1(None, der)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Value;
+    use crate::builtins::pki::der;
+    use crate::builtins::pki::testing::{check_cases, text};
+    use crate::builtins::testing::context;
+    use crate::builtins::{BuiltinError, lookup};
+    use base64::Engine as _;
+
+    #[test]
+    fn certificates_requests_and_keys_are_read_and_verified_as_opa_does() {
+        check_cases(include_str!("pki/cases/certificates.json"));
+    }
+
+    #[test]
+    fn a_chain_is_judged_at_the_moment_of_the_decision() {
+        let arguments = [Value::from(["c.root", "c.inter", "c.leaf"].map(text).concat())];
+        let verify = lookup("crypto.x509.parse_and_verify_certificates").unwrap();
+        for (seconds, valid) in
+            [(1_577_836_799, false), (1_577_836_800, true), (2_524_607_999, true), (2_524_608_000, false)]
+        {
+            let mut context = context();
+            context.now_ns = seconds * 1_000_000_000;
+            let outcome = (verify.call)(&mut context, &arguments).unwrap().unwrap();
+            assert_eq!(outcome.as_array().unwrap()[0], Value::Bool(valid), "at {seconds}");
+        }
+    }
+
+    #[test]
+    fn what_costs_more_than_the_decision_may_ends_it() {
+        let many = text("c.root").repeat(2_000);
+        let oid = [vec![0x2a], vec![0x81; 1 << 19], vec![1]].concat();
+        let policy = der::write(der::SEQUENCE, &der::write(der::OID, &oid));
+        let large = with_policies(&der::write(der::SEQUENCE, &policy));
+        let large = base64::engine::general_purpose::STANDARD.encode(large);
+        for (name, text) in [
+            ("crypto.x509.parse_certificates", many.as_str()),
+            ("crypto.x509.parse_certificates", large.as_str()),
+            ("crypto.x509.parse_and_verify_certificates", many.as_str()),
+            ("crypto.x509.parse_certificate_request", many.as_str()),
+            ("crypto.parse_private_keys", many.as_str()),
+            ("crypto.x509.parse_rsa_private_key", many.as_str()),
+        ] {
+            let mut context = context();
+            context.steps_left = 200_000;
+            let outcome = (lookup(name).unwrap().call)(&mut context, &[Value::from(text.repeat(8))]);
+            assert!(matches!(outcome, Err(BuiltinError::Budget(_))), "{name}: {}", outcome.is_ok());
+        }
+    }
+
+    /// A certificate that can be read, with these policies.
+    fn with_policies(policies: &[u8]) -> Vec<u8> {
+        let extension =
+            [der::write(der::OID, &[0x55, 0x1d, 0x20]), der::write(der::OCTET_STRING, policies)].concat();
+        let extensions = der::write(der::SEQUENCE, &der::write(der::SEQUENCE, &extension));
+        let algorithm = der::write(der::SEQUENCE, &der::write(der::OID, &[0x2b, 0x65, 0x70]));
+        let time = der::write(der::UTC_TIME, b"200101000000Z");
+        let key = [algorithm.clone(), der::write(der::BIT_STRING, &[0; 33])].concat();
+        let inner = [
+            der::write(der::constructed(0), &der::write_unsigned(&[2])),
+            der::write_unsigned(&[1]),
+            algorithm.clone(),
+            der::write(der::SEQUENCE, &[]),
+            der::write(der::SEQUENCE, &[time.clone(), time].concat()),
+            der::write(der::SEQUENCE, &[]),
+            der::write(der::SEQUENCE, &key),
+            der::write(der::constructed(3), &extensions),
+        ];
+        let inner = der::write(der::SEQUENCE, &inner.concat());
+        der::write(der::SEQUENCE, &[inner, algorithm, der::write(der::BIT_STRING, &[0])].concat())
+    }
 }

@@ -1,5 +1,7 @@
 //! JSON Web Tokens (RFC 7519) in the compact form: decoding, verification, and signing.
 mod sign;
+#[cfg(test)]
+mod tests;
 mod token;
 mod verify;
 

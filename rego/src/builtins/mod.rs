@@ -94,6 +94,7 @@ pub struct Context {
     pub runtime: Value,
     /// Compiled patterns (regular expressions, globs, schemas) by group and text; bounded.
     pub patterns: Patterns,
+    pub(crate) scratch: crate::eval::Scratch,
 }
 
 /// Compiled patterns, kept over decisions, at most [`Patterns::MAX`]; a full cache is emptied.
@@ -129,7 +130,25 @@ impl Patterns {
     }
 }
 
+impl Default for Context {
+    fn default() -> Self {
+        Self::new(0, 0)
+    }
+}
+
 impl Context {
+    /// A context at a moment, with a seed, without steps: an evaluation sets them.
+    pub fn new(now_ns: u64, seed: u64) -> Self {
+        Self {
+            now_ns,
+            steps_left: 0,
+            seed,
+            runtime: Value::Object(crate::Object::default()),
+            patterns: Patterns::default(),
+            scratch: crate::eval::Scratch::default(),
+        }
+    }
+
     /// Takes steps from the budget.
     ///
     /// # Errors

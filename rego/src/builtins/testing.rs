@@ -22,13 +22,7 @@ pub(crate) enum Want {
 pub(crate) type Row = (&'static str, &'static str, Want);
 
 pub(crate) fn context() -> Context {
-    Context {
-        now_ns: 1_700_000_000_000_000_000,
-        steps_left: 1_000_000,
-        seed: 1,
-        runtime: Value::object([]),
-        patterns: Patterns::default(),
-    }
+    Context { steps_left: 1_000_000, ..Context::new(1_700_000_000_000_000_000, 1) }
 }
 
 /// Reads a value in JSON, in which `{"$set": […]}` is a set.

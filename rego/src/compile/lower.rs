@@ -42,6 +42,18 @@ impl Known<'_> {
         None
     }
 
+    /// Whether constant parts of a path lead to where no rule and no package stands, nor below it.
+    pub(crate) fn leaves_the_rules(&self, path: &[Value]) -> bool {
+        let mut node = self.root;
+        for part in path {
+            match node.children.get(part) {
+                Some(child) => node = child,
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// The function of a full name `data.…`.
     pub(crate) fn function(&self, name: &[Str]) -> Option<(GroupId, usize)> {
         let (first, rest) = name.split_first()?;
@@ -254,9 +266,14 @@ impl<'a> Lowerer<'a> {
             TermKind::Array(items) => Operand::Array(self.operands(items)?),
             TermKind::Set(items) => Operand::Set(self.operands(items)?),
             TermKind::Object(members) => {
-                let members =
-                    members.iter().map(|(key, value)| Ok((self.operand(key)?, self.operand(value)?)));
-                Operand::Object(members.collect::<Lowered<_>>()?)
+                // Of equal keys the last one counts, variables included.
+                let last = |(index, (key, _)): &(usize, &(Term, Term))| {
+                    let later = members.get(index.saturating_add(1)..).unwrap_or_default();
+                    !later.iter().any(|(other, _)| same_key(key, other))
+                };
+                let kept = members.iter().enumerate().filter(last);
+                let lowered = kept.map(|(_, (key, value))| Ok((self.operand(key)?, self.operand(value)?)));
+                Operand::Object(lowered.collect::<Lowered<_>>()?)
             }
             TermKind::Ref(parts) => self.reference(parts, term.loc)?,
             TermKind::ArrayComprehension(head, body) => {
@@ -304,6 +321,7 @@ impl<'a> Lowerer<'a> {
                     .collect();
                 match self.known.group(&constants) {
                     Some((group, consumed)) => RefHead::Group(group, consumed),
+                    None if self.known.leaves_the_rules(&constants) => RefHead::Base,
                     None => RefHead::Data,
                 }
             }

@@ -186,6 +186,9 @@ fn globals(module: &Module, exports: &BTreeMap<Vec<Str>, BTreeSet<Str>>) -> Resu
             continue;
         }
         if let Some(name) = import.alias.as_ref().or(import.path.last()) {
+            if name.as_ref() == "_" {
+                continue;
+            }
             if matches!(name.as_ref(), "input" | "data") && import.path != [name.clone()] {
                 let what = format!("the import shadows {name}; import it under another name");
                 return Err(CompileError::new(import.loc, what));

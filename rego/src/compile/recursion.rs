@@ -171,7 +171,7 @@ impl Found<'_> {
                 below(&self.program.root, &reference.path, &mut found);
                 self.groups.extend(found);
             }
-            RefHead::Input | RefHead::Slot(_) => {}
+            RefHead::Input | RefHead::Base | RefHead::Slot(_) => {}
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Rules: the value of one, a member of one, a call of one; each is remembered for the rest of the evaluation.
-use super::machine::{Flow, Halt, HaltCode, Key, Machine, Remembered, key_of};
+use super::machine::{Flow, Halt, HaltCode, Key, Machine, key_of};
 use super::partial::Partial;
 use crate::Value;
 use crate::ast::Loc;
@@ -17,8 +17,7 @@ impl<'p> Machine<'p> {
 
     /// The whole value of a rule that is no function.
     pub(crate) fn group_value(&mut self, id: GroupId) -> Result<Option<Value>, Halt> {
-        let key = Remembered::Whole(id);
-        if let Some(value) = self.remembered(&key) {
+        if let Some(value) = self.remembered_whole(id) {
             return Ok(value);
         }
         let group = self.group(id)?;
@@ -27,18 +26,17 @@ impl<'p> Machine<'p> {
             GroupKind::Complete => self.complete(group)?,
             GroupKind::Set | GroupKind::Object => Some(self.partial(group, None)?),
         };
-        self.remember(key, value.clone(), Vec::new());
+        self.remember_whole(id, value.clone());
         Ok(value)
     }
 
     /// A partial rule's value as far as it concerns one key: only the definitions that can give this key are evaluated,
     /// with the key known to them.
     pub(crate) fn group_member(&mut self, id: GroupId, member: &Value) -> Result<Option<Value>, Halt> {
-        let whole = self.remembered(&Remembered::Whole(id));
-        if let Some(value) = whole {
+        if let Some(value) = self.remembered_whole(id) {
             return Ok(value);
         }
-        let key = Remembered::Of(id, vec![key_of(member)]);
+        let key = (id, vec![key_of(member)]);
         if let Some(value) = self.remembered(&key) {
             return Ok(value);
         }
@@ -223,7 +221,7 @@ impl<'p> Machine<'p> {
 
     fn function(&mut self, id: GroupId, args: Vec<Value>) -> Result<Option<Value>, Halt> {
         let keys: Vec<Key> = args.iter().map(key_of).collect();
-        let key = Remembered::Of(id, keys);
+        let key = (id, keys);
         if let Some(value) = self.remembered(&key) {
             return Ok(value);
         }

@@ -212,7 +212,7 @@ fn field_of(operand: &Operand, fields: &BTreeMap<u32, Field>) -> Option<Field> {
             let mut field = match reference.head {
                 RefHead::Input => Field { argument: None, path: Vec::new() },
                 RefHead::Slot(slot) => fields.get(&slot)?.clone(),
-                RefHead::Data | RefHead::Group(..) => return None,
+                RefHead::Data | RefHead::Base | RefHead::Group(..) => return None,
             };
             for part in &reference.path {
                 let Operand::Const(key) = part else { return None };

@@ -57,14 +57,6 @@ pub(crate) enum Flow {
 
 pub(crate) type Run = Result<Flow, Halt>;
 
-/// What the values of rules are remembered by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Remembered {
-    Whole(GroupId),
-    /// A member of a partial rule, or a call of a function.
-    Of(GroupId, Vec<Key>),
-}
-
 /// A value as a key: small ones by themselves, others by where they are kept (what is remembered keeps them there).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
@@ -72,10 +64,37 @@ pub(crate) enum Key {
     At(usize),
 }
 
-/// A layer of what is remembered: each `with` opens one.
+/// What is remembered of members of partial rules and calls of functions: the value, and what the keys' places hold.
+type Remembered = HashMap<(GroupId, Vec<Key>), (Option<Value>, Vec<Value>)>;
+
+/// A layer of what is remembered of one evaluation: each `with` opens one.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    pub(crate) values: HashMap<Remembered, (Option<Value>, Vec<Value>)>,
+    /// The values of whole rules, each with the evaluation that it belongs to: a layer that is used again need not be
+    /// emptied.
+    whole: Vec<(u64, Option<Value>)>,
+    of: Remembered,
+    evaluation: u64,
+}
+
+impl Memory {
+    fn renew(&mut self) {
+        self.evaluation = self.evaluation.saturating_add(1);
+        self.of.clear();
+    }
+
+    /// A layer for a `with`, with nothing in it.
+    pub(crate) fn layer() -> Self {
+        Self { evaluation: 1, ..Self::default() }
+    }
+}
+
+/// What evaluations leave behind for the next one to fill again, so that it need not ask for memory.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    slots: Vec<Option<Value>>,
+    trail: Vec<usize>,
+    memory: Memory,
 }
 
 /// One evaluation.
@@ -111,14 +130,18 @@ impl<'p> Machine<'p> {
         limits: Limits,
     ) -> Self {
         context.steps_left = limits.steps;
+        let Scratch { mut slots, mut trail, mut memory } = std::mem::take(&mut context.scratch);
+        slots.clear();
+        trail.clear();
+        memory.renew();
         Self {
             program,
             data,
             replaced: None,
             input,
-            slots: Vec::with_capacity(64),
-            trail: Vec::with_capacity(64),
-            memory: vec![Memory::default()],
+            slots,
+            trail,
+            memory: vec![memory],
             overrides: Overrides::default(),
             context,
             limits,
@@ -193,15 +216,46 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    pub(crate) fn remembered(&self, key: &Remembered) -> Option<Option<Value>> {
-        self.memory.last().and_then(|memory| memory.values.get(key)).map(|(value, _)| value.clone())
+    /// The remembered value of a whole rule.
+    pub(crate) fn remembered_whole(&self, group: GroupId) -> Option<Option<Value>> {
+        let memory = self.memory.last()?;
+        let (evaluation, value) = memory.whole.get(group)?;
+        if *evaluation == memory.evaluation { Some(value.clone()) } else { None }
     }
 
-    /// Remembers a value; `kept` are what the key's places stand for.
-    pub(crate) fn remember(&mut self, key: Remembered, value: Option<Value>, kept: Vec<Value>) {
+    pub(crate) fn remember_whole(&mut self, group: GroupId, value: Option<Value>) {
+        let groups = self.program.groups.len();
         if let Some(memory) = self.memory.last_mut() {
-            memory.values.insert(key, (value, kept));
+            if memory.whole.len() < groups {
+                memory.whole.resize(groups, (0, None));
+            }
+            if let Some(place) = memory.whole.get_mut(group) {
+                *place = (memory.evaluation, value);
+            }
         }
+    }
+
+    /// The remembered value of a member or a call.
+    pub(crate) fn remembered(&self, key: &(GroupId, Vec<Key>)) -> Option<Option<Value>> {
+        self.memory.last().and_then(|memory| memory.of.get(key)).map(|(value, _)| value.clone())
+    }
+
+    /// Remembers a value; `kept` are what the key's places hold.
+    pub(crate) fn remember(&mut self, key: (GroupId, Vec<Key>), value: Option<Value>, kept: Vec<Value>) {
+        if let Some(memory) = self.memory.last_mut() {
+            memory.of.insert(key, (value, kept));
+        }
+    }
+}
+
+impl Drop for Machine<'_> {
+    fn drop(&mut self) {
+        let memory = self.memory.drain(..).next().unwrap_or_default();
+        self.context.scratch = Scratch {
+            slots: std::mem::take(&mut self.slots),
+            trail: std::mem::take(&mut self.trail),
+            memory,
+        };
     }
 }
 
@@ -214,6 +268,8 @@ pub(crate) fn key_of(value: &Value) -> Key {
         Value::String(text) => at(text.as_ptr().cast()),
         Value::Array(items) if items.is_empty() => Key::Small(value.clone()),
         Value::Array(items) => at(items.as_ptr().cast()),
+        Value::Object(object) if object.is_empty() => Key::Small(value.clone()),
+        Value::Set(set) if set.is_empty() => Key::Small(value.clone()),
         Value::Object(object) => at(std::ptr::from_ref(object.iter().as_slice()).cast()),
         Value::Set(set) => at(std::ptr::from_ref(set.iter().as_slice()).cast()),
     }

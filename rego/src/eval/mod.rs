@@ -12,5 +12,5 @@ mod terms;
 mod with;
 
 pub(crate) use machine::Flow;
-pub(crate) use machine::Machine;
 pub use machine::{Halt, HaltCode, Limits};
+pub(crate) use machine::{Machine, Scratch};

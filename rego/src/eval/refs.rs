@@ -34,7 +34,13 @@ impl<'p> Machine<'p> {
                 Some(value) => self.descend(frame, &value, &reference.path),
                 None => Ok(None),
             },
-            RefHead::Data | RefHead::Group(..) => {
+            RefHead::Base if !self.overrides.has_data() => self.stored(frame, &reference.path),
+            RefHead::Group(group, consumed) if !self.overrides.has_data() => {
+                let rest = reference.path.get(consumed..).unwrap_or_default();
+                let Some(value) = self.group_before(frame, group, rest)? else { return Ok(None) };
+                self.descend(frame, &value, rest)
+            }
+            RefHead::Data | RefHead::Base | RefHead::Group(..) => {
                 let mut found = None;
                 self.each(frame, reference, &mut |_, value| {
                     found = Some(value.clone());
@@ -80,7 +86,17 @@ impl<'p> Machine<'p> {
                 let rest = reference.path.get(consumed..).unwrap_or_default();
                 self.each_of_group(frame, group, rest, reference.loc, take)
             }
-            RefHead::Data | RefHead::Group(..) => {
+            RefHead::Base if !self.overrides.has_data() => {
+                let data = self.data.clone();
+                let constants = |part: &Operand| matches!(part, Operand::Const(_));
+                let known = reference.path.iter().take_while(|part| constants(part)).count();
+                let (known, rest) = reference.path.split_at(known);
+                match self.stored_below(frame, &data, known)? {
+                    Some(value) => self.each_below(frame, &value, rest, take),
+                    None => Ok(Flow::More),
+                }
+            }
+            RefHead::Data | RefHead::Base | RefHead::Group(..) => {
                 let way = Way { node: Some(&self.program.root), path: Vec::new() };
                 self.each_of_data(frame, way, &reference.path, reference.loc, take)
             }
@@ -280,20 +296,59 @@ impl<'p> Machine<'p> {
         loc: Loc,
         take: Take<'_, 'p>,
     ) -> Run {
-        let kind = self.program.groups.get(group).map(|group| group.kind);
-        let value = match (kind, rest.first()) {
-            (Some(GroupKind::Function(_)) | None, _) => None,
-            (Some(GroupKind::Set | GroupKind::Object), Some(first)) if self.is_ground(frame, first) => {
-                let Some(key) = self.value(frame, first)? else { return Ok(Flow::More) };
-                self.group_member(group, &key)?
-            }
-            _ => self.group_value(group)?,
-        };
+        let value = self.group_before(frame, group, rest)?;
         self.tick(loc)?;
         match value {
             Some(value) => self.each_below(frame, &value, rest, take),
             None => Ok(Flow::More),
         }
+    }
+
+    /// The value of a rule, as far as the parts behind its name need it.
+    fn group_before(
+        &mut self,
+        frame: usize,
+        group: usize,
+        rest: &'p [Operand],
+    ) -> Result<Option<Value>, Halt> {
+        let kind = self.program.groups.get(group).map(|group| group.kind);
+        match (kind, rest.first()) {
+            (Some(GroupKind::Function(_)) | None, _) => Ok(None),
+            (Some(GroupKind::Set | GroupKind::Object), Some(first)) if self.is_ground(frame, first) => {
+                match self.value(frame, first)? {
+                    Some(key) => self.group_member(group, &key),
+                    None => Ok(None),
+                }
+            }
+            _ => self.group_value(group),
+        }
+    }
+
+    /// What stands in the data at a path whose parts have values, where no rule stands.
+    fn stored(&mut self, frame: usize, path: &'p [Operand]) -> Result<Option<Value>, Halt> {
+        let data = self.data.clone();
+        self.stored_below(frame, &data, path)
+    }
+
+    fn stored_below(
+        &mut self,
+        frame: usize,
+        from: &Value,
+        path: &'p [Operand],
+    ) -> Result<Option<Value>, Halt> {
+        let mut at = from;
+        for part in path {
+            let next = match part {
+                Operand::Const(key) => stored_at(at, key),
+                Operand::Slot(slot) => self.slot(frame, *slot).and_then(|key| stored_at(at, key)),
+                other => self.value(frame, other)?.and_then(|key| stored_at(at, &key)),
+            };
+            match next {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at.clone()))
     }
 
     /// The pairs of path and value of `walk`.

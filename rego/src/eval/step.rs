@@ -1,6 +1,7 @@
 //! Statements, one after the other.
 use super::machine::{Flow, Halt, Machine, Run};
 use crate::Value;
+use crate::builtins::Builtin;
 use crate::ir::{Operand, Reference, Stmt, StmtKind, Target};
 
 /// What a statement comes to.
@@ -191,6 +192,9 @@ impl<'p> Machine<'p> {
         args: &'p [Operand],
         output: Option<&'p Operand>,
     ) -> Result<Step<'p>, Halt> {
+        if let (Target::Builtin(builtin), false) = (target, self.overrides.has_mocks()) {
+            return self.call_builtin(frame, stmt, builtin, args, output);
+        }
         let mut values = Vec::with_capacity(args.len());
         for argument in args {
             match self.value(frame, argument)? {
@@ -207,13 +211,54 @@ impl<'p> Machine<'p> {
         let Some(result) = self.apply(target, values, stmt.loc, output.is_none())? else {
             return Ok(Step::Fails);
         };
+        self.returned(frame, output, &result)
+    }
+
+    /// Most calls are of builtins with a few arguments: these need no memory for them.
+    fn call_builtin(
+        &mut self,
+        frame: usize,
+        stmt: &'p Stmt,
+        builtin: &'static Builtin,
+        args: &'p [Operand],
+        output: Option<&'p Operand>,
+    ) -> Result<Step<'p>, Halt> {
+        let mut few: [Value; FEW] = [const { Value::Null }; FEW];
+        let mut many = Vec::new();
+        for (index, argument) in args.iter().enumerate() {
+            let Some(value) = self.value(frame, argument)? else { return Ok(Step::Fails) };
+            match few.get_mut(index) {
+                Some(place) if args.len() <= FEW => *place = value,
+                _ => many.push(value),
+            }
+        }
+        let values = if args.len() <= FEW { few.get(..args.len()).unwrap_or_default() } else { &many };
+        match (builtin.call)(self.context, values) {
+            Ok(Some(result)) => self.returned(frame, output, &result),
+            Ok(None) => Ok(Step::Fails),
+            Err(error) => {
+                self.builtin_failed(builtin.name, error, stmt.loc)?;
+                Ok(Step::Fails)
+            }
+        }
+    }
+
+    fn returned(
+        &mut self,
+        frame: usize,
+        output: Option<&'p Operand>,
+        result: &Value,
+    ) -> Result<Step<'p>, Halt> {
         let holds = match output {
-            None => result != Value::Bool(false),
-            Some(pattern) => self.matches(frame, pattern, &result)?,
+            None => *result != Value::Bool(false),
+            Some(pattern) => self.matches(frame, pattern, result)?,
         };
         Ok(if holds { Step::Holds } else { Step::Fails })
     }
 }
+
+/// Arguments that a call has at most without asking for memory.
+const FEW: usize = 4;
 
 /// Goes through the members of a collection until one is refused; `None` for what is no collection.
 pub(crate) fn each_member(domain: &Value, visit: &mut dyn FnMut(Value, &Value) -> bool) -> Option<bool> {

@@ -25,6 +25,10 @@ impl Overrides {
         !self.data.is_empty()
     }
 
+    pub(crate) fn has_mocks(&self) -> bool {
+        !self.mocks.is_empty()
+    }
+
     /// Whether the rules at this path are hidden.
     pub(crate) fn covers(&self, path: &[Value]) -> bool {
         self.data.iter().any(|hidden| path.starts_with(hidden))
@@ -75,7 +79,7 @@ impl<'p> Machine<'p> {
                 return Ok(super::machine::Flow::More);
             }
         }
-        let memory = Memory::default();
+        let memory = Memory::layer();
         let mut held = Some((inner_state, memory));
         self.swap(&mut held);
         let outcome = self.one(frame, inner, &mut |machine| {

@@ -23,19 +23,19 @@ impl Parser<'_> {
     pub(super) fn bar(&mut self, head: Term, end: Kind) -> Result<Bar> {
         let bar = self.loc();
         self.advance();
-        let name = self.keyword_as_name();
+        self.keyword_as_name();
         let literal_only = matches!(
             self.kind(),
             Kind::Keyword(Keyword::Not | Keyword::Some | Keyword::Every)
                 | Kind::RightBrace
                 | Kind::RightBracket
         );
-        if name || literal_only {
+        if literal_only {
             return Ok(Bar::Comprehension(head, self.body(end)?));
         }
         let loc = self.loc();
         let chain = self.chain(None)?;
-        self.height += 1;
+        self.higher()?;
         if self.kind() == Kind::Comma {
             return self.bar_with_comma(head, bar, chain, (loc, end));
         }
@@ -44,7 +44,7 @@ impl Parser<'_> {
             return Ok(Bar::List(vec![join(chain.after_bar(head, bar).fold(), members)]));
         }
         let first = join(chain.fold(), members);
-        let first = self.literal_from(first, loc)?;
+        let first = self.literal_from(first, false, loc)?;
         Ok(Bar::Comprehension(head, self.body_after(first, end)?))
     }
 
@@ -63,7 +63,7 @@ impl Parser<'_> {
         let at = self.loc();
         self.advance();
         let mut members = vec![(at, self.chain(None)?.fold())];
-        self.height += 1;
+        self.higher()?;
         if self.at(Keyword::In) {
             members.extend(self.members_apart()?);
         }
@@ -75,7 +75,7 @@ impl Parser<'_> {
         if let Some((at, collection)) = members.next() {
             first = call(&["internal", "member_3"], at, vec![first, second, collection]);
         }
-        let first = self.literal_from(join(first, members.collect()), loc)?;
+        let first = self.literal_from(join(first, members.collect()), false, loc)?;
         Ok(Bar::Comprehension(head, self.body_after(first, end)?))
     }
 
@@ -92,7 +92,7 @@ impl Parser<'_> {
             let loc = self.loc();
             self.advance();
             members.push((loc, self.chain(None)?.fold()));
-            self.height += 1;
+            self.higher()?;
         }
     }
 }

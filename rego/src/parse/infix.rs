@@ -1,7 +1,7 @@
 //! Infix operators. A chain of operands and operators is read flat and made a tree afterwards, so that a comprehension's
 //! `|` that turns out to be a union can still be put before a chain that is read already.
 use super::lex::{Infix, Keyword, Kind};
-use super::{Parser, Result, error};
+use super::{MAX_DEPTH, Parser, Result, error};
 use crate::ast::{Call, Loc, Term, TermKind};
 
 /// Operands with the operators between them, all of those that bind closer than `in`.
@@ -85,8 +85,12 @@ pub(super) fn call(function: &[&str], loc: Loc, args: Vec<Term>) -> Term {
 impl Parser<'_> {
     /// A term with all operators but `=` and `:=`. With `pair`, `k, v in xs` may stand without parentheses.
     pub(super) fn infix(&mut self, pair: bool) -> Result<Term> {
+        let outer = std::mem::take(&mut self.height);
         let left = self.chain(None)?.fold();
-        self.infix_after(left, pair)
+        let term = self.infix_after(left, pair)?;
+        let inner = self.height;
+        self.height = outer.max(inner);
+        if inner > MAX_DEPTH { Err(self.too_deep()) } else { Ok(term) }
     }
 
     /// Goes on after a chain.
@@ -109,7 +113,7 @@ impl Parser<'_> {
         let loc = self.loc();
         self.advance();
         let collection = self.chain(None)?.fold();
-        self.height += 1;
+        self.higher()?;
         Ok(call(&["internal", "member_3"], loc, vec![key, value, collection]))
     }
 
@@ -126,7 +130,7 @@ impl Parser<'_> {
             let loc = self.loc();
             self.advance();
             let collection = self.chain(None)?.fold();
-            self.height += 1;
+            self.higher()?;
             left = call(&["internal", "member_2"], loc, vec![left, collection]);
             any = true;
         }
@@ -143,7 +147,7 @@ impl Parser<'_> {
             let loc = self.loc();
             self.advance();
             rest.push((operator, loc, self.term()?));
-            if rest.len() > super::MAX_DEPTH {
+            if rest.len() > MAX_DEPTH {
                 return Err(self.too_deep());
             }
         }

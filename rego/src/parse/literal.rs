@@ -2,40 +2,36 @@
 use super::lex::{Keyword, Kind};
 use super::term::{constant_parts, is_root};
 use super::{Parser, Result, error};
-use crate::ast::{Call, Expr, ExprKind, Loc, Str, Term, TermKind, With};
+use crate::ast::{Body, Call, Expr, ExprKind, Loc, Str, Term, TermKind, With};
 
 impl Parser<'_> {
+    /// What is done with terms that were read stands in functions of its own, here and in all that nests: frames count.
     pub(super) fn literal(&mut self) -> Result<Expr> {
         let loc = self.loc();
         let name = self.keyword_as_name();
-        let negated = !name && self.kind() == Kind::Keyword(Keyword::Not);
-        if negated {
-            self.advance();
+        let negated = !name && self.accept(Kind::Keyword(Keyword::Not));
+        match self.kind() {
+            Kind::Keyword(Keyword::Some | Keyword::Every) if negated => {
+                Err(self.unexpected("an expression after `not` (name a rule for it, and negate that)"))
+            }
+            Kind::Keyword(Keyword::Some) => self.some(loc),
+            Kind::Keyword(Keyword::Every) => self.every(loc),
+            _ => {
+                let left = self.infix(true)?;
+                self.literal_from(left, negated, loc)
+            }
         }
-        let kind =
-            match self.kind() {
-                Kind::Keyword(word @ (Keyword::Some | Keyword::Every)) if !negated => {
-                    if word == Keyword::Some { self.some()? } else { self.every()? }
-                }
-                Kind::Keyword(Keyword::Some | Keyword::Every) => {
-                    return Err(
-                        self.unexpected("an expression after `not` (name a rule for it, and negate that)")
-                    );
-                }
-                _ => {
-                    let left = self.infix(true)?;
-                    self.expression(left)?
-                }
-            };
-        let with = if matches!(kind, ExprKind::Some(_)) { Vec::new() } else { self.with()? };
-        Ok(Expr { kind, negated, with, loc })
     }
 
     /// Goes on after the term that an expression begins with.
-    pub(super) fn literal_from(&mut self, left: Term, loc: Loc) -> Result<Expr> {
+    pub(super) fn literal_from(&mut self, left: Term, negated: bool, loc: Loc) -> Result<Expr> {
         let kind = self.expression(left)?;
-        let with = self.with()?;
-        Ok(Expr { kind, negated: false, with, loc })
+        self.literal_with(kind, negated, loc)
+    }
+
+    fn literal_with(&mut self, kind: ExprKind, negated: bool, loc: Loc) -> Result<Expr> {
+        let with = if self.at(Keyword::With) { self.with()? } else { Vec::new() };
+        Ok(Expr { kind, negated, with, loc })
     }
 
     fn expression(&mut self, left: Term) -> Result<ExprKind> {
@@ -56,28 +52,36 @@ impl Parser<'_> {
     }
 
     /// `some x, y` or `some k, v in xs`.
-    fn some(&mut self) -> Result<ExprKind> {
+    fn some(&mut self, loc: Loc) -> Result<Expr> {
         self.advance();
         let start = self.mark();
+        if let Some(names) = self.some_names() {
+            return Ok(Expr { kind: ExprKind::Some(names), negated: false, with: Vec::new(), loc });
+        }
+        self.reset(start);
+        let term = self.infix(true)?;
+        self.some_in(term, loc)
+    }
+
+    fn some_in(&mut self, term: Term, loc: Loc) -> Result<Expr> {
+        let at = term.loc;
+        let (key, value, domain) = membership(term).ok_or_else(|| {
+            error(at, "`some` must be followed by variables, or by `x in xs` or `k, v in xs`")
+        })?;
+        self.literal_with(ExprKind::SomeIn { key, value, domain }, false, loc)
+    }
+
+    /// Variables, if nothing follows them that makes them something else.
+    fn some_names(&mut self) -> Option<Vec<(Str, Loc)>> {
         let mut names: Vec<(Str, Loc)> = Vec::new();
         while self.kind() == Kind::Word {
             names.push((self.word().into(), self.loc()));
             self.advance();
-            if self.kind() != Kind::Comma {
-                if !self.some_goes_on(names.len()) {
-                    return Ok(ExprKind::Some(names));
-                }
-                break;
+            if !self.accept(Kind::Comma) {
+                return (!self.some_goes_on(names.len())).then_some(names);
             }
-            self.advance();
         }
-        self.reset(start);
-        let term = self.infix(true)?;
-        let loc = term.loc;
-        let (key, value, domain) = membership(term).ok_or_else(|| {
-            error(loc, "`some` must be followed by variables, or by `x in xs` or `k, v in xs`")
-        })?;
-        Ok(ExprKind::SomeIn { key, value, domain })
+        None
     }
 
     /// Whether what follows the last of some names makes them no mere variables.
@@ -91,47 +95,60 @@ impl Parser<'_> {
     }
 
     /// `every k, v in xs { … }`.
-    fn every(&mut self) -> Result<ExprKind> {
+    fn every(&mut self, loc: Loc) -> Result<Expr> {
         self.advance();
-        let loc = self.loc();
+        let at = self.loc();
         let term = self.infix(true)?;
-        let (key, value, domain) = membership(term)
-            .ok_or_else(|| error(loc, "`every` must be followed by `x in xs { … }` or `k, v in xs { … }`"))?;
+        if self.kind() != Kind::LeftBrace {
+            return Err(match membership(term) {
+                Some(_) => self.unexpected("`{` and what must hold for `every` element"),
+                None => error(at, EVERY),
+            });
+        }
+        let outer = self.enter()?;
+        let body = self.block();
+        self.leave(outer, 1)?;
+        self.every_in(term, body?, (at, loc))
+    }
+
+    fn every_in(&mut self, term: Term, body: Body, (at, loc): (Loc, Loc)) -> Result<Expr> {
+        let (key, value, domain) = membership(term).ok_or_else(|| error(at, EVERY))?;
         let key = key.map(|key| variable(&key, "key")).transpose()?;
         let value = variable(&value, "value")?;
-        if self.kind() != Kind::LeftBrace {
-            return Err(self.unexpected("`{` and what must hold for `every` element"));
-        }
-        let body = self.nested(Self::block)?;
-        Ok(ExprKind::Every { key, value, domain, body })
+        self.literal_with(ExprKind::Every { key, value, domain, body }, false, loc)
     }
 
     /// `with target as value`, any number of times.
     fn with(&mut self) -> Result<Vec<With>> {
         let mut all = Vec::new();
-        while self.at(Keyword::With) {
-            self.advance();
-            if self.kind() != Kind::Word {
-                return Err(self.unexpected(
-                    "what `with` replaces: `input`, a part of `input` or `data`, or a function",
-                ));
-            }
-            let loc = self.loc();
-            let target = match self.term()? {
-                Term { kind: TermKind::Var(name), .. } => Some(vec![name]),
-                Term { kind: TermKind::Ref(parts), .. } => constant_parts(&parts),
-                _ => None,
-            };
-            let target = target.ok_or_else(|| {
-                error(loc, "the target of `with` must be a name, with names or strings after it")
-            })?;
-            if !self.at(Keyword::As) {
-                return Err(self.unexpected("`as` and the value that `with` puts in the target's place"));
-            }
-            self.advance();
-            all.push(With { target, value: self.infix(true)?, loc });
+        while self.accept(Kind::Keyword(Keyword::With)) {
+            let (target, loc) = self.target()?;
+            self.expect(
+                Kind::Keyword(Keyword::As),
+                "`as` and the value that `with` puts in the target's place",
+            )?;
+            let value = self.infix(true)?;
+            all.push(With { target, value, loc });
         }
         Ok(all)
+    }
+
+    fn target(&mut self) -> Result<(Vec<Str>, Loc)> {
+        if self.kind() != Kind::Word {
+            return Err(
+                self.unexpected("what `with` replaces: `input`, a part of `input` or `data`, or a function")
+            );
+        }
+        let loc = self.loc();
+        let target = match self.term()? {
+            Term { kind: TermKind::Var(name), .. } => Some(vec![name]),
+            Term { kind: TermKind::Ref(parts), .. } => constant_parts(&parts),
+            _ => None,
+        };
+        let target = target.ok_or_else(|| {
+            error(loc, "the target of `with` must be a name, with names or strings after it")
+        })?;
+        Ok((target, loc))
     }
 }
 
@@ -155,3 +172,5 @@ fn variable(term: &Term, what: &str) -> Result<(Str, Loc)> {
         _ => Err(error(term.loc, format!("the {what} of `every` must be a variable"))),
     }
 }
+
+const EVERY: &str = "`every` must be followed by `x in xs { … }` or `k, v in xs { … }`";

@@ -31,8 +31,12 @@ pub struct ParseError {
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// How deep terms and bodies may nest. A chain of operators or of `else` branches nests as well, once for each.
+/// How deep the tree may be. A chain of operators or of `else` branches makes it deeper by its length.
 pub const MAX_DEPTH: usize = 500;
+
+/// How deep brackets and bodies may nest, which is how deep the parser itself goes: a thread's stack of 2 MiB must be
+/// enough for a build without optimisation.
+pub const MAX_NESTING: usize = 100;
 
 /// Reads a file. `module` is put into every [`Loc`].
 ///
@@ -52,17 +56,19 @@ pub fn query(text: &str, module: u16) -> Result<Body> {
     Parser::new(text, module, Version::V1, &tokens).query()
 }
 
-/// Which of the keywords that a module has to import are known.
+/// Which of the words are keywords that are not so everywhere.
 #[derive(Clone, Copy, Debug, Default)]
-struct Imported {
+struct Known {
     contains: bool,
     every: bool,
     r#if: bool,
     r#in: bool,
+    not: bool,
 }
 
-impl Imported {
-    const ALL: Self = Self { contains: true, every: true, r#if: true, r#in: true };
+impl Known {
+    const V0: Self = Self { contains: false, every: false, r#if: false, r#in: false, not: true };
+    const V1: Self = Self { contains: true, every: true, r#if: true, r#in: true, not: true };
 }
 
 struct Parser<'t> {
@@ -78,7 +84,7 @@ struct Parser<'t> {
     strict: bool,
     /// What is wrong in a module of [`Version::V0`] if it turns out to import `rego.v1`.
     unless_v0: Option<ParseError>,
-    imported: Imported,
+    known: Known,
     /// How deep the parser is.
     depth: usize,
     /// How deep the deepest of the terms is that were read within the one that is being read.
@@ -107,7 +113,7 @@ impl<'t> Parser<'t> {
             base,
             strict,
             unless_v0: None,
-            imported: if strict { Imported::ALL } else { Imported::default() },
+            known: if strict { Known::V1 } else { Known::V0 },
             depth: 0,
             height: 0,
             copied: 0,
@@ -200,42 +206,51 @@ impl<'t> Parser<'t> {
             "else" => Keyword::Else,
             "false" => Keyword::False,
             "import" => Keyword::Import,
-            "not" => Keyword::Not,
             "null" => Keyword::Null,
             "package" => Keyword::Package,
             "some" => Keyword::Some,
             "true" => Keyword::True,
             "with" => Keyword::With,
-            "contains" if self.imported.contains => Keyword::Contains,
-            "every" if self.imported.every => Keyword::Every,
-            "if" if self.imported.r#if => Keyword::If,
-            "in" if self.imported.r#in => Keyword::In,
+            "contains" if self.known.contains => Keyword::Contains,
+            "every" if self.known.every => Keyword::Every,
+            "if" if self.known.r#if => Keyword::If,
+            "in" if self.known.r#in => Keyword::In,
+            "not" if self.known.not => Keyword::Not,
             _ => return,
         };
         self.current.kind = Kind::Keyword(keyword);
     }
 
-    /// Reads something that may hold others of its kind, at most [`MAX_DEPTH`] within each other.
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.too_deep());
+    /// Begins something that may hold others of its kind. What this gives back is for [`Self::leave`].
+    ///
+    /// These two stand around a call instead of taking it as a closure, since every frame counts where texts nest.
+    fn enter(&mut self) -> Result<usize> {
+        if self.depth >= MAX_NESTING {
+            return Err(error(
+                self.loc(),
+                format!("brackets and bodies may nest at most {MAX_NESTING} deep"),
+            ));
         }
         self.depth += 1;
-        let outer = std::mem::take(&mut self.height);
-        let result = read(self);
+        Ok(std::mem::take(&mut self.height))
+    }
+
+    /// Ends it, and adds its own `height` to that of the highest thing in it.
+    fn leave(&mut self, outer: usize, height: usize) -> Result<()> {
         self.depth -= 1;
-        self.height = outer.max(self.height + 1);
-        if result.is_ok() && self.height > MAX_DEPTH {
-            return Err(self.too_deep());
-        }
-        result
+        let inner = self.height + height;
+        self.height = outer.max(inner);
+        if inner > MAX_DEPTH { Err(self.too_deep()) } else { Ok(()) }
+    }
+
+    /// One operator more over what was read.
+    fn higher(&mut self) -> Result<()> {
+        self.height += 1;
+        if self.height > MAX_DEPTH { Err(self.too_deep()) } else { Ok(()) }
     }
 
     fn too_deep(&self) -> ParseError {
-        error(
-            self.loc(),
-            format!("terms and bodies may nest at most {MAX_DEPTH} deep, each operator counted"),
-        )
+        error(self.loc(), format!("a term may be at most {MAX_DEPTH} deep, each of its operators counted"))
     }
 
     /// What [`Version::V1`] refuses and [`Version::V0`] takes.
@@ -251,28 +266,44 @@ impl<'t> Parser<'t> {
     fn unexpected(&self, expected: &str) -> ParseError {
         let found = match self.kind() {
             Kind::Illegal(why) => return error(self.loc(), why),
-            Kind::End => "the end of the text".to_owned(),
-            Kind::String | Kind::RawString => "a string".to_owned(),
-            Kind::Template { .. } => "a template string".to_owned(),
+            Kind::End => "end of the text".to_owned(),
+            Kind::String | Kind::RawString => "string".to_owned(),
+            Kind::Template { .. } => "template string".to_owned(),
             Kind::Keyword(_) => format!("keyword `{}`", self.word()),
             _ => {
                 let text: String = self.word().chars().take(40).collect();
                 format!("`{text}`")
             }
         };
-        let mend = match (self.kind(), self.word()) {
-            (Kind::Word, word @ ("contains" | "every" | "if" | "in")) => {
-                format!(" (`import rego.v1` makes `{word}` a keyword)")
+        error(self.loc(), format!("unexpected {found}: expected {expected}{}", self.mend()))
+    }
+
+    /// What may have been meant, if the current word, or the one before it in its line, would be a keyword elsewhere.
+    fn mend(&self) -> String {
+        let before =
+            self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).filter(|_| !self.current.fresh);
+        let words = [Some(&self.current), before].into_iter().flatten();
+        words
+            .filter(|token| token.kind == Kind::Word)
+            .find_map(|token| self.mend_word(self.text_of(token)))
+            .unwrap_or_default()
+    }
+
+    fn mend_word(&self, word: &str) -> Option<String> {
+        let known = match word {
+            "contains" => self.known.contains,
+            "every" => self.known.every,
+            "if" => self.known.r#if,
+            "in" => self.known.r#in,
+            "and" | "or" => {
+                let instead = module::instead(word);
+                return Some(format!(
+                    " (`{word}` as an operator is experimental and not supported; {instead})"
+                ));
             }
-            (Kind::Word, word @ ("and" | "or")) => {
-                format!(
-                    " (`{word}` as an operator is experimental and not supported; {})",
-                    module::instead(word)
-                )
-            }
-            _ => String::new(),
+            _ => return None,
         };
-        error(self.loc(), format!("unexpected {found}: expected {expected}{mend}"))
+        (!known).then(|| format!(" (`import rego.v1` makes `{word}` a keyword)"))
     }
 }
 

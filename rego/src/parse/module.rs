@@ -3,7 +3,7 @@ use super::head::truth;
 use super::lex::{Infix, Keyword, Kind};
 use super::rule::true_expr;
 use super::term::constant_parts;
-use super::{Imported, Parser, Result, error};
+use super::{Known, Parser, Result, error};
 use crate::ast::{Call, Expr, ExprKind, Head, Import, Loc, Module, Rule, Str, Term, TermKind, Version};
 
 /// The words that are keywords in every version.
@@ -68,10 +68,10 @@ impl Parser<'_> {
 
     fn import(&mut self) -> Result<Import> {
         let loc = self.loc();
-        // The words that are imported are no keywords in the path, nor is what follows it directly.
-        let imported = std::mem::take(&mut self.imported);
+        // What can be imported is no keyword in the path, nor is the word that follows it directly.
+        let known = std::mem::take(&mut self.known);
         let term = self.path("what to import: a part of `data` or `input`")?;
-        self.imported = imported;
+        self.known = known;
         let path = constant_path(&term)
             .ok_or_else(|| error(term.loc, "an import must be a name, with names or strings after it"))?;
         let first = path.first().cloned().unwrap_or_default();
@@ -122,7 +122,7 @@ impl Parser<'_> {
             if import.alias.is_some() {
                 return Err(error(loc, "`rego.v1` cannot be imported under another name"));
             }
-            self.imported = Imported::ALL;
+            self.known = Known::V1;
             self.strict = true;
         }
         Ok(())
@@ -137,11 +137,11 @@ impl Parser<'_> {
             return Err(error(loc, "keywords cannot be imported under another name"));
         }
         match path.get(2..).unwrap_or_default() {
-            [] => self.imported = Imported::ALL,
-            ["contains"] => self.imported.contains = true,
-            ["every"] => (self.imported.every, self.imported.r#in) = (true, true),
-            ["if"] => self.imported.r#if = true,
-            ["in"] => self.imported.r#in = true,
+            [] => self.known = Known::V1,
+            ["contains"] => self.known.contains = true,
+            ["every"] => (self.known.every, self.known.r#in) = (true, true),
+            ["if"] => self.known.r#if = true,
+            ["in"] => self.known.r#in = true,
             [word @ ("and" | "or" | "not")] => {
                 let what = format!(
                     "the keyword `{word}` of `future.keywords` is experimental and not supported; {}",
@@ -162,7 +162,9 @@ impl Parser<'_> {
     fn rule_without_body(&mut self) -> Result<Rule> {
         let expr = self.literal()?;
         if self.kind() == Kind::Semicolon {
-            return Err(self.unexpected("the next rule: a rule without a body is one expression"));
+            return Err(
+                self.unexpected("a new line and the next rule: a rule without a body is one expression")
+            );
         }
         let loc = expr.loc;
         let what = match &expr.kind {
@@ -186,11 +188,15 @@ impl Parser<'_> {
                 return self.head_of_reference(reference, loc);
             }
             ExprKind::Call(call) => call,
-            _ => {
-                let what =
-                    "this cannot be a rule: write `name := value`, `name if …` or `name contains member`";
-                return Err(error(loc, what));
+            ExprKind::Term(Term { kind: TermKind::Var(name), .. }) => {
+                // The word behind it says more about what was meant.
+                if self.kind() == Kind::Word && !self.current.fresh {
+                    return Err(self.unexpected("`:=` and a value, or the rule's body"));
+                }
+                let mend = self.mend_word(&name).unwrap_or_default();
+                return Err(error(loc, format!("{NO_RULE}{mend}")));
             }
+            _ => return Err(error(loc, NO_RULE)),
         };
         let Call { function, args, loc: at } = call;
         match function.as_slice() {
@@ -204,7 +210,7 @@ impl Parser<'_> {
                 Ok(Head { reference, args, key: None, value: Some(value), assign, loc })
             }
             function if is_builtin(function) => {
-                Err(error(loc, "this cannot be a rule: it is a call of a builtin function or an operator"))
+                Err(error(loc, "this cannot be a rule, being a call of a builtin function or an operator"))
             }
             _ if args.is_empty() => Err(error(loc, "a function without a value must have parameters")),
             _ => {
@@ -304,3 +310,5 @@ pub(super) fn instead(word: &str) -> &'static str {
         _ => "write a rule for what is negated, and `not` before its name, instead",
     }
 }
+
+const NO_RULE: &str = "this cannot be a rule: write `name := value`, `name if …` or `name contains member`";

@@ -4,6 +4,7 @@ use super::lex::{Keyword, Kind};
 use super::term::is_root;
 use super::{MAX_DEPTH, ParseError, Parser, Result, error};
 use crate::ast::{Body, Expr, ExprKind, Head, Loc, Rule, Term, TermKind};
+use std::collections::HashSet;
 
 /// How many tokens of heads may be copied in one module, to bound what a short text unfolds to.
 const MAX_COPIED: usize = 1 << 20;
@@ -41,16 +42,15 @@ impl Parser<'_> {
                 format!("the value of a default rule must be constant: it contains {what}"),
             ));
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for arg in head.args.iter().flatten() {
             match &arg.kind {
                 TermKind::Var(name) if !is_root(arg) => {
-                    if &**name != "_" && seen.contains(&&**name) {
+                    if &**name != "_" && !seen.insert(name) {
                         let what =
                             format!("a parameter of a default function must not be repeated: `{name}`");
                         return Err(error(arg.loc, what));
                     }
-                    seen.push(name);
                 }
                 _ => return Err(error(arg.loc, "the parameters of a default function must be variables")),
             }
@@ -124,7 +124,8 @@ impl Parser<'_> {
         if let [Term { kind: TermKind::Var(name), .. }] = head.reference.as_slice()
             && is_keyword_of_v1(name)
         {
-            let what = format!("`{name}` is a keyword and cannot be a rule's name");
+            let mend = if head.key.is_some() { "; an operator needs space before a bracket" } else { "" };
+            let what = format!("`{name}` is a keyword and cannot be a rule's name{mend}");
             self.refuse_in_v1(error(head.loc, what))?;
         }
         if head.key.is_some() && !contains {

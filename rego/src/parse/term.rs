@@ -8,7 +8,10 @@ use crate::ast::{Call, Loc, Str, Term, TermKind};
 impl Parser<'_> {
     /// A term without infix operators around it.
     pub(super) fn term(&mut self) -> Result<Term> {
-        self.nested(Self::term_here)
+        let outer = self.enter()?;
+        let term = self.term_here();
+        self.leave(outer, 1)?;
+        term
     }
 
     fn term_here(&mut self) -> Result<Term> {
@@ -54,7 +57,7 @@ impl Parser<'_> {
         let name = self.loc();
         let kind = self.var();
         let term = self.reference(Term { kind, loc: name })?;
-        self.height += 1;
+        self.higher()?;
         let zero = Term { kind: TermKind::Number(crate::Number::from(0_i64)), loc };
         Ok(call(&["minus"], loc, vec![zero, term]))
     }

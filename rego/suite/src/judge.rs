@@ -1,6 +1,6 @@
 //! One case: load, ask, compare.
 use crate::Case;
-use postern_rego::builtins::{Context, Patterns};
+use postern_rego::builtins::Context;
 use postern_rego::{HaltCode, Limits, Policy, QueryError, Source, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,16 +24,8 @@ pub fn judge(case: &Case) -> Outcome {
 }
 
 fn context() -> Context {
-    Context {
-        now_ns: u64::try_from(
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos()),
-        )
-        .unwrap_or(0),
-        steps_left: 0,
-        seed: 1,
-        runtime: Value::object([]),
-        patterns: Patterns::default(),
-    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Context::new(u64::try_from(now.as_nanos()).unwrap_or(0), 1)
 }
 
 fn of_json(json: &serde_json::Value) -> Value {

@@ -15,7 +15,7 @@ use crate::pdp::PdpLimits;
 use crate::verdict::truncated;
 use crate::{LoadError, Query};
 use postern_rego::ast::Version;
-use postern_rego::builtins::{Context, Patterns};
+use postern_rego::builtins::Context;
 use postern_rego::{Entry, HaltCode, Limits, Object, Policy, Reads, Source, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -73,14 +73,11 @@ impl RegoPolicies {
     }
 
     pub(crate) fn evaluator(&self) -> RegoEvaluator {
-        let context = Context {
-            now_ns: 0,
-            steps_left: 0,
-            seed: 0,
-            runtime: Value::Object(Object::default()),
-            patterns: Patterns::default(),
-        };
-        RegoEvaluator { set: Arc::clone(&self.set), context, builder: input::Builder::new(self.set.parts) }
+        RegoEvaluator {
+            set: Arc::clone(&self.set),
+            context: Context::default(),
+            builder: input::Builder::new(self.set.parts),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Certificates as Go's `crypto/x509` reads them: the same are refused, and the same is said of the others.
 use super::der::{self, Reader};
 use super::extensions::{Extension, Extensions};
-use super::keys::{self, PublicKey, object};
+use super::keys::{self, PublicKey, decimals, object};
 use super::text::{self, list, signed};
 use super::time::Time;
 use super::{base64, pem};
@@ -66,13 +66,12 @@ impl Certificate {
         if !decoded.starts_with(b"-----BEGIN") {
             return Self::all(context, &decoded);
         }
-        let (mut rest, mut bytes) = (decoded.as_slice(), Vec::new());
-        while let Some(block) = pem::decode(rest) {
+        let mut bytes = Vec::new();
+        for block in pem::blocks(&decoded) {
             if block.label != b"CERTIFICATE" {
                 return Ok(None);
             }
             bytes.extend(block.bytes);
-            rest = block.rest;
         }
         Self::all(context, &bytes)
     }
@@ -127,7 +126,15 @@ impl Certificate {
     }
 
     /// As Go writes it; `strings` also has the URIs as strings, which OPA adds in most places.
-    pub(crate) fn to_value(&self, strings: bool) -> Value {
+    ///
+    /// # Errors
+    /// [`BuiltinError::Budget`]: its numbers are so long that their decimals cost too much.
+    pub(crate) fn to_value(&self, context: &mut Context, strings: bool) -> Result<Value, BuiltinError> {
+        context.charge(self.key.decimals())?;
+        context.charge(decimals(self.serial.bits()))?;
+        for oid in self.extensions.large_oids() {
+            context.charge(decimals(u64::try_from(oid.len()).unwrap_or(u64::MAX).saturating_mul(7)))?;
+        }
         let bytes = |bytes: &[u8]| text::bytes(Some(bytes));
         let mut members = vec![
             ("Raw", bytes(&self.raw)),
@@ -151,7 +158,7 @@ impl Certificate {
             let uris = self.extensions.names.uris.iter().map(|uri| Value::from(uri.text())).collect();
             members.push(("URIStrings", list(uris)));
         }
-        Value::object(members.into_iter().map(|(name, value)| (Value::from(name), value)))
+        Ok(Value::object(members.into_iter().map(|(name, value)| (Value::from(name), value))))
     }
 }
 
@@ -245,58 +252,98 @@ fn pss(parameters: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads a request for a certificate and writes it as Go does.
-pub(crate) fn request(bytes: &[u8]) -> Option<Value> {
-    let mut whole = Reader::new(bytes);
-    let mut outer = whole.read(der::SEQUENCE).filter(|_| whole.is_empty())?;
-    let info = outer.element(der::SEQUENCE)?;
-    let (oid, parameters) = keys::algorithm(outer.read(der::SEQUENCE)?)?;
-    let signature = outer.bit_string()?.right_aligned();
-    let mut inner = Reader::new(info.body);
-    let version = inner.int64(der::INTEGER)?;
-    let subject = inner.any()?.full;
-    let key_info = inner.element(der::SEQUENCE)?;
-    let mut raw_attributes = inner.read(der::constructed(0))?;
-    let (mut attributes, mut extensions) = (Vec::new(), Vec::<Extension>::new());
-    while !raw_attributes.is_empty() {
-        let element = raw_attributes.any()?.full;
-        attributes.extend(attribute(element));
-        if let Some(values) = extension_request(element) {
-            let mut requested = Extension::list(values)?;
-            for (index, extension) in requested.iter().enumerate() {
-                let before = extensions.iter().chain(requested.iter().take(index));
-                if before.into_iter().any(|other| other.oid == extension.oid) {
+/// Reads a request for a certificate and writes it as Go does; `None` if it is none.
+///
+/// # Errors
+/// [`BuiltinError::Budget`]: its key is so long that its decimals cost too much.
+pub(crate) fn request(context: &mut Context, bytes: &[u8]) -> Result<Option<Value>, BuiltinError> {
+    let Some(request) = Request::parse(bytes) else { return Ok(None) };
+    context.charge(request.key.decimals())?;
+    Ok(Some(request.to_value()))
+}
+
+struct Request<'a> {
+    raw: &'a [u8],
+    info: &'a [u8],
+    key_info: &'a [u8],
+    raw_subject: &'a [u8],
+    version: i64,
+    signature: Vec<u8>,
+    algorithm: Algorithm,
+    key: PublicKey,
+    subject: Value,
+    attributes: Vec<Value>,
+    extensions: Vec<Extension>,
+    names: super::extensions::Names,
+}
+
+impl<'a> Request<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut whole = Reader::new(bytes);
+        let mut outer = whole.read(der::SEQUENCE).filter(|_| whole.is_empty())?;
+        let info = outer.element(der::SEQUENCE)?;
+        let (oid, parameters) = keys::algorithm(outer.read(der::SEQUENCE)?)?;
+        let signature = outer.bit_string()?.right_aligned();
+        let mut inner = Reader::new(info.body);
+        let version = inner.int64(der::INTEGER)?;
+        let subject = inner.any()?.full;
+        let key_info = inner.element(der::SEQUENCE)?;
+        let mut raw_attributes = inner.read(der::constructed(0))?;
+        let (mut attributes, mut extensions) = (Vec::new(), Vec::new());
+        let mut seen = std::collections::HashSet::new();
+        while !raw_attributes.is_empty() {
+            let element = raw_attributes.any()?.full;
+            attributes.extend(attribute(element));
+            if let Some(values) = extension_request(element) {
+                let mut requested = Extension::list(values)?;
+                if !requested.iter().all(|extension| seen.insert(extension.oid.clone())) {
                     return None;
                 }
+                extensions.append(&mut requested);
             }
-            extensions.append(&mut requested);
         }
+        let mut names = super::extensions::Names::default();
+        for extension in extensions.iter().filter(|extension| extension.oid == [2, 5, 29, 17]) {
+            names = super::extensions::Names::read(&extension.value)?;
+        }
+        Some(Self {
+            raw: bytes,
+            info: info.full,
+            key_info: key_info.full,
+            raw_subject: subject,
+            version,
+            signature,
+            algorithm: Algorithm::of(&oid, parameters),
+            key: public_key(key_info.body)?,
+            subject: text::loose_name(subject)?,
+            attributes,
+            extensions,
+            names,
+        })
     }
-    let mut names = super::extensions::Names::default();
-    for extension in extensions.iter().filter(|extension| extension.oid == [2, 5, 29, 17]) {
-        names = super::extensions::Names::read(&extension.value)?;
+
+    fn to_value(&self) -> Value {
+        let bytes = |bytes: &[u8]| text::bytes(Some(bytes));
+        object([
+            ("Raw", bytes(self.raw)),
+            ("RawTBSCertificateRequest", bytes(self.info)),
+            ("RawSubjectPublicKeyInfo", bytes(self.key_info)),
+            ("RawSubject", bytes(self.raw_subject)),
+            ("Version", Value::from(self.version)),
+            ("Signature", bytes(&self.signature)),
+            ("SignatureAlgorithm", Value::from(self.algorithm.number())),
+            ("PublicKeyAlgorithm", Value::from(algorithm_number(&self.key))),
+            ("PublicKey", self.key.to_value()),
+            ("Subject", self.subject.clone()),
+            ("Attributes", list(self.attributes.clone())),
+            ("Extensions", list(self.extensions.iter().map(Extension::to_value).collect())),
+            ("ExtraExtensions", Value::Null),
+            ("DNSNames", self.names.dns_value()),
+            ("EmailAddresses", self.names.emails_value()),
+            ("IPAddresses", self.names.ips_value()),
+            ("URIs", self.names.uris_value()),
+        ])
     }
-    let key = public_key(key_info.body)?;
-    let bytes_of = |bytes: &[u8]| text::bytes(Some(bytes));
-    Some(object([
-        ("Raw", bytes_of(bytes)),
-        ("RawTBSCertificateRequest", bytes_of(info.full)),
-        ("RawSubjectPublicKeyInfo", bytes_of(key_info.full)),
-        ("RawSubject", bytes_of(subject)),
-        ("Version", Value::from(version)),
-        ("Signature", bytes_of(&signature)),
-        ("SignatureAlgorithm", Value::from(Algorithm::of(&oid, parameters).number())),
-        ("PublicKeyAlgorithm", Value::from(algorithm_number(&key))),
-        ("PublicKey", key.to_value()),
-        ("Subject", text::loose_name(subject)?),
-        ("Attributes", list(attributes)),
-        ("Extensions", list(extensions.iter().map(Extension::to_value).collect())),
-        ("ExtraExtensions", Value::Null),
-        ("DNSNames", names.dns_value()),
-        ("EmailAddresses", names.emails_value()),
-        ("IPAddresses", names.ips_value()),
-        ("URIs", names.uris_value()),
-    ]))
 }
 
 /// An attribute whose values are sequences of types and values; others are left out.

@@ -253,6 +253,12 @@ impl Extensions {
         Some(handled)
     }
 
+    /// The contents of the object identifiers whose numbers may be of any size.
+    pub(crate) fn large_oids(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let mappings = self.mappings.iter().flat_map(|(issuer, subject)| [issuer, subject]);
+        self.policies.iter().flatten().chain(mappings)
+    }
+
     /// The members of a certificate that come of its extensions.
     pub(crate) fn members(&self) -> Vec<(&'static str, Value)> {
         let oids = |oids: &[Vec<u32>]| list(oids.iter().map(|oid| text::oid_value(oid)).collect());

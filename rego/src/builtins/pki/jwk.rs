@@ -3,6 +3,7 @@ use super::base64;
 use super::json::Json;
 use super::keys::{Curve, PublicKey, RsaPublic};
 use super::private::{PrivateKey, Refused, RsaPrivate};
+use super::signature::{EC_STEPS, rsa_steps};
 use crate::builtins::{BuiltinError, Context};
 use num_bigint::BigUint;
 
@@ -54,7 +55,7 @@ fn failed(why: &str) -> BuiltinError {
 
 fn key(context: &mut Context, json: &Json) -> Result<Jwk, BuiltinError> {
     let Json::Object(members) = json else { return Err(failed("a JWK is no object")) };
-    context.charge(super::signature::EC_STEPS)?;
+    context.charge(EC_STEPS)?;
     let refused = || failed("a JWK cannot be read");
     let (kty, private) = kind(members).ok_or_else(refused)?;
     let mut read = Members { kty, ..Members::default() };
@@ -62,7 +63,7 @@ fn key(context: &mut Context, json: &Json) -> Result<Jwk, BuiltinError> {
         read.take(context, name, value)?;
     }
     let material = match (kty, private) {
-        ("RSA", _) => read.rsa(private)?,
+        ("RSA", _) => read.rsa(context, private)?,
         ("EC", _) => read.ec(private)?,
         ("OKP", _) => read.okp(private).ok_or_else(refused)?,
         _ => Material::Secret(read.k.filter(|k| !k.is_empty()).ok_or_else(refused)?),
@@ -146,7 +147,7 @@ impl Members {
         Ok(())
     }
 
-    fn rsa(&self, private: bool) -> Result<Material, BuiltinError> {
+    fn rsa(&self, context: &mut Context, private: bool) -> Result<Material, BuiltinError> {
         let refused = || failed("an RSA key of a JWK cannot be read");
         let (Some(n), Some(e)) = (&self.n, &self.e) else { return Err(refused()) };
         let (n, e) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
@@ -164,6 +165,7 @@ impl Members {
             .map(|given| Some(BigUint::from_bytes_be(given.as_ref()?)))
             .collect();
         let primes = vec![BigUint::from_bytes_be(p), BigUint::from_bytes_be(q)];
+        context.charge(rsa_steps([d, p, q].into_iter().map(Vec::len).sum::<usize>().saturating_mul(2)))?;
         let d = BigUint::from_bytes_be(d);
         Ok(match RsaPrivate::new(public.clone(), d, primes, &given.unwrap_or_default()) {
             Some(key) => Material::Private(PrivateKey::Rsa(key)),

@@ -60,6 +60,9 @@ impl Curve {
 
 /// The provider does not know P-224: y² = x³ - 3x + b (FIPS 186-4, D.1.2.2).
 fn p224_holds(coordinates: &[u8]) -> bool {
+    if coordinates.len() != 56 {
+        return false;
+    }
     let number = |hex: &[u8]| BigUint::parse_bytes(hex, 16).unwrap_or_default();
     let p = number(b"ffffffffffffffffffffffffffffffff000000000000000000000001");
     let b = number(b"b4050a850c04b3abf54132565044b0b7d7bfd8ba270b39432355ffb4");
@@ -67,7 +70,7 @@ fn p224_holds(coordinates: &[u8]) -> bool {
     let (x, y) = (BigUint::from_bytes_be(x), BigUint::from_bytes_be(y));
     let three = BigUint::from(3_u8);
     let right = x.modpow(&three, &p) + (&p - &three) * &x + b;
-    coordinates.len() == 56 && x < p && y < p && y.modpow(&BigUint::from(2_u8), &p) == right % &p
+    x < p && y < p && y.modpow(&BigUint::from(2_u8), &p) == right % &p
 }
 
 /// A public RSA key, whose numbers need not make sense.
@@ -137,6 +140,17 @@ impl PublicKey {
         reader.is_empty().then_some(key)
     }
 
+    /// About the work of writing its numbers in decimals, in steps.
+    pub(crate) fn decimals(&self) -> usize {
+        match self {
+            Self::Rsa(key) => decimals(key.n.bits()),
+            Self::Dsa { p, q, g, y } => [p, q, g, y]
+                .into_iter()
+                .fold(0, |steps, number| steps.saturating_add(decimals(number.bits()))),
+            Self::Ec { .. } | Self::Ed25519(_) | Self::X25519(_) | Self::Unknown => 1,
+        }
+    }
+
     /// As Go writes it.
     pub(crate) fn to_value(&self) -> Value {
         match self {
@@ -163,6 +177,12 @@ pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
 /// A whole number of any size.
 pub(crate) fn number(number: &BigUint) -> Value {
     Number::parse(&number.to_string()).map_or(Value::Null, Value::Number)
+}
+
+/// About the work of writing a number of this many bits in decimals, in steps: it grows with the square.
+pub(crate) fn decimals(bits: u64) -> usize {
+    let words = usize::try_from(bits / 64).unwrap_or(usize::MAX);
+    words.saturating_mul(words).saturating_div(64)
 }
 
 /// The coordinates of a point.

@@ -14,6 +14,8 @@ pub(crate) mod pem;
 mod policies;
 pub(crate) mod private;
 pub(crate) mod signature;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod text;
 pub(crate) mod time;
 pub(crate) mod url;

@@ -144,12 +144,9 @@ pub(crate) fn hold(context: &mut Context, chain: &[&Certificate]) -> Result<bool
     if chain.len() < 2 || !chain.iter().any(asks) {
         return Ok(true);
     }
-    for one in chain {
-        let policies = one.extensions.policies.as_ref().map_or(0, Vec::len);
-        let work =
-            policies.saturating_add(one.extensions.mappings.len()).saturating_mul(policies.saturating_add(8));
-        context.charge_items(work.saturating_mul(chain.len()))?;
-    }
+    let sizes = chain.iter().map(|one| one.extensions.large_oids().count());
+    let size = sizes.fold(8_usize, usize::saturating_add);
+    context.charge_items(size.saturating_mul(size))?;
     Ok(satisfied(chain).is_some())
 }
 

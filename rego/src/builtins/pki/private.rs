@@ -52,10 +52,8 @@ impl From<Refused> for BuiltinError {
 pub(crate) fn in_text(context: &mut Context, text: &str) -> Result<Vec<PrivateKey>, BuiltinError> {
     context.charge_bytes(text.len().saturating_mul(2))?;
     let decoded = base64::standard(text.as_bytes());
-    let mut rest = decoded.as_deref().unwrap_or(text.as_bytes());
     let mut found = Vec::new();
-    while let Some(block) = pem::decode(rest) {
-        rest = block.rest;
+    for block in pem::blocks(decoded.as_deref().unwrap_or(text.as_bytes())) {
         context.charge(signature::EC_STEPS)?;
         found.push(match block.label {
             b"RSA PRIVATE KEY" => PrivateKey::of_pkcs1(context, &block.bytes)?,
