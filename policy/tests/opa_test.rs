@@ -60,7 +60,8 @@ fn told_by_opa(results: &Value) -> Told {
 fn within(results: Option<&Value>, prefix: &str, parts: &mut BTreeMap<String, bool>) {
     for (name, result) in results.and_then(Value::as_object).into_iter().flatten() {
         let name = format!("{prefix}{name}");
-        let inner = result.get("sub_results").filter(|inner| inner.as_object().is_some_and(|all| !all.is_empty()));
+        let inner =
+            result.get("sub_results").filter(|inner| inner.as_object().is_some_and(|all| !all.is_empty()));
         match inner {
             Some(inner) => within(Some(inner), &format!("{name}/"), parts),
             None => drop(parts.insert(name, result.get("fail").is_none())),
@@ -86,16 +87,40 @@ const POLICY: (&str, &str) = (
 
 #[test]
 fn tests_come_out_as_opa_says() {
-    check(&[POLICY, ("a_test.rego", "package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1, 3]}\ntest_two if a.allow with input as {\"x\": 2}\ntest_two if not a.allow with input as {}\ntodo_test_three if false\ntest_err if { {k: v | some k in [1, 1]; some v in [1, 2]} }\ntest_num := 3\ntest_null := null\ntest_set contains 1\ntest_helper if a.helper(1) == 2\n")]);
-    check(&[POLICY, ("a_test.rego", "package a\ntest_same_package if helper(2) == 3\ntest_mock if allow with input as {\"method\": \"GET\", \"path\": \"q\"} with startswith as true\ntest_mock_data if { data.thing == 1 with data.thing as 1 }\ntest_function(x) if x == 1\ndefault test_default := false\ntest_default if true\n")]);
-    check(&[("t.rego", "package t.u\nmytest_a if true\nx.test_b if true\nx.test_c.d if true\ntodo_test_d if true\ntest_else := false if { input.a } else := true\ntest_chained if { false } { true }\n")]);
-    check(&[("t.rego", "package t\nimport rego.v1\ntest_conflict := true\nf(x) := 1\nf(x) := 2 if x > 1\ntest_calls if f(2) == 1\ntest_builtin_error if to_number(\"x\") == 1\ntest_not_error if not to_number(\"x\")\n")]);
+    check(&[
+        POLICY,
+        (
+            "a_test.rego",
+            "package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1, 3]}\ntest_two if a.allow with input as {\"x\": 2}\ntest_two if not a.allow with input as {}\ntodo_test_three if false\ntest_err if { {k: v | some k in [1, 1]; some v in [1, 2]} }\ntest_num := 3\ntest_null := null\ntest_set contains 1\ntest_helper if a.helper(1) == 2\n",
+        ),
+    ]);
+    check(&[
+        POLICY,
+        (
+            "a_test.rego",
+            "package a\ntest_same_package if helper(2) == 3\ntest_mock if allow with input as {\"method\": \"GET\", \"path\": \"q\"} with startswith as true\ntest_mock_data if { data.thing == 1 with data.thing as 1 }\ntest_function(x) if x == 1\ndefault test_default := false\ntest_default if true\n",
+        ),
+    ]);
+    check(&[(
+        "t.rego",
+        "package t.u\nmytest_a if true\nx.test_b if true\nx.test_c.d if true\ntodo_test_d if true\ntest_else := false if { input.a } else := true\ntest_chained if { false } { true }\n",
+    )]);
+    check(&[(
+        "t.rego",
+        "package t\nimport rego.v1\ntest_conflict := true\nf(x) := 1\nf(x) := 2 if x > 1\ntest_calls if f(2) == 1\ntest_builtin_error if to_number(\"x\") == 1\ntest_not_error if not to_number(\"x\")\n",
+    )]);
 }
 
 #[test]
 fn cases_within_a_test_come_out_as_opa_says() {
-    check(&[("t.rego", "package t\ntest_cases[tc.note] if {\n\tsome tc in [{\"note\": \"good\", \"n\": 1}, {\"note\": \"bad\", \"n\": 2}]\n\ttc.n == 1\n}\ntest_named[note] if {\n\tsome note, tc in {\"a\": {\"n\": 1}, \"b\": {\"n\": 2}}\n\tx := tc.n + 1\n\tx == 2\n}\ntest_all[tc.note] if {\n\tsome tc in [{\"note\": \"good\"}]\n}\ntest_none[x] if { some x in [] }\n")]);
-    check(&[("t.rego", "package t\ntest_deep[group.name][tc] if {\n\tsome group in [{\"name\": \"g\", \"cases\": {\"one\": 1, \"two\": 2}}, {\"name\": \"h\", \"cases\": {\"three\": 1}}]\n\tsome tc, n in group.cases\n\tn == 1\n}\ntest_value[x] := y if {\n\tsome x in [\"yes\", \"no\"]\n\ty := x == \"yes\"\n}\n")]);
+    check(&[(
+        "t.rego",
+        "package t\ntest_cases[tc.note] if {\n\tsome tc in [{\"note\": \"good\", \"n\": 1}, {\"note\": \"bad\", \"n\": 2}]\n\ttc.n == 1\n}\ntest_named[note] if {\n\tsome note, tc in {\"a\": {\"n\": 1}, \"b\": {\"n\": 2}}\n\tx := tc.n + 1\n\tx == 2\n}\ntest_all[tc.note] if {\n\tsome tc in [{\"note\": \"good\"}]\n}\ntest_none[x] if { some x in [] }\n",
+    )]);
+    check(&[(
+        "t.rego",
+        "package t\ntest_deep[group.name][tc] if {\n\tsome group in [{\"name\": \"g\", \"cases\": {\"one\": 1, \"two\": 2}}, {\"name\": \"h\", \"cases\": {\"three\": 1}}]\n\tsome tc, n in group.cases\n\tn == 1\n}\ntest_value[x] := y if {\n\tsome x in [\"yes\", \"no\"]\n\ty := x == \"yes\"\n}\n",
+    )]);
 }
 
 #[test]
@@ -106,19 +131,38 @@ fn the_rows_that_are_reached_are_those_that_opa_says() {
         let report = json(&ours(&files, true));
         let rows = |of: &Value, file: &str, kind: &str| -> BTreeSet<u64> {
             let spans = of.get("files").and_then(|files| files.get(file)).and_then(|file| file.get(kind));
-            let row = |span: &Value, end: &str| span.pointer(&format!("/{end}/row")).unwrap().as_u64().unwrap();
-            spans.and_then(Value::as_array).into_iter().flatten().flat_map(|span| row(span, "start")..=row(span, "end")).collect()
+            let row =
+                |span: &Value, end: &str| span.pointer(&format!("/{end}/row")).unwrap().as_u64().unwrap();
+            spans
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .flat_map(|span| row(span, "start")..=row(span, "end"))
+                .collect()
         };
         let ours = report.get("coverage").unwrap();
-        for (file, kind) in [("a.rego", "covered"), ("a.rego", "not_covered"), ("a_test.rego", "covered"), ("a_test.rego", "not_covered")] {
+        for (file, kind) in [
+            ("a.rego", "covered"),
+            ("a.rego", "not_covered"),
+            ("a_test.rego", "covered"),
+            ("a_test.rego", "not_covered"),
+        ] {
             let named = format!("./{file}");
             assert_eq!(rows(ours, &named, kind), rows(&theirs, file, kind), "{kind} of {file} by {test}");
         }
         let share = |of: &Value| of.get("coverage").and_then(Value::as_f64).unwrap();
         assert!((share(ours) - share(&theirs)).abs() < 1e-9, "{test}");
     };
-    check("package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1, 3], \"method\": \"GET\"}\n");
-    check("package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1], \"method\": \"GET\", \"path\": \"/x\"}\ntest_two if a.helper(1) == 2\n");
-    check("package a_test\nimport data.a\ntest_low if a.level == \"low\" with input as {\"n\": 3}\ntest_names if a.names == {\"b\"}\n");
-    check("package a_test\nimport data.a\ntest_get if {\n\ta.allow with input as {\n\t\t\"method\": \"GET\",\n\t\t\"path\": \"/x\",\n\t}\n\tevery n in a.names { n == \"b\" }\n\tcount([m | some m in a.names; m != \"b\"]) == 0\n}\n");
+    check(
+        "package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1, 3], \"method\": \"GET\"}\n",
+    );
+    check(
+        "package a_test\nimport data.a\ntest_one if a.allow with input as {\"x\": 1, \"ys\": [1], \"method\": \"GET\", \"path\": \"/x\"}\ntest_two if a.helper(1) == 2\n",
+    );
+    check(
+        "package a_test\nimport data.a\ntest_low if a.level == \"low\" with input as {\"n\": 3}\ntest_names if a.names == {\"b\"}\n",
+    );
+    check(
+        "package a_test\nimport data.a\ntest_get if {\n\ta.allow with input as {\n\t\t\"method\": \"GET\",\n\t\t\"path\": \"/x\",\n\t}\n\tevery n in a.names { n == \"b\" }\n\tcount([m | some m in a.names; m != \"b\"]) == 0\n}\n",
+    );
 }

@@ -14,7 +14,6 @@ pub(super) fn share(files: &[FileCoverage]) -> (usize, usize, f64) {
     (covered, not_covered, percent(covered, not_covered))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "numbers of lines")]
 fn percent(covered: usize, not_covered: usize) -> f64 {
     let all = covered.saturating_add(not_covered);
     if all == 0 { 0.0 } else { 100.0 * (covered as f64) / (all as f64) }
@@ -25,7 +24,11 @@ pub(super) fn plain(files: &[FileCoverage], out: &mut String) {
     for file in files {
         let (covered, not_covered) = (file.covered_lines(), file.not_covered_lines());
         let share = percent(covered, not_covered);
-        out.push_str(&format!("{share:6.1} %  {}  ({covered} of {} lines)\n", file.file, covered + not_covered));
+        out.push_str(&format!(
+            "{share:6.1} %  {}  ({covered} of {} lines)\n",
+            file.file,
+            covered + not_covered
+        ));
         for row in file.not_covered_rows() {
             out.push_str(&format!("          not covered: {}:{row}\n", file.file));
         }

@@ -89,7 +89,9 @@ impl Inquiry<'_> {
             Question::Entry(path) => {
                 let examined = examined()?;
                 let entry = examined.entry(path).ok_or_else(|| {
-                    EvalError::Question(format!("no rule stands at `{path}`; write it as `package/path/rule`"))
+                    EvalError::Question(format!(
+                        "no rule stands at `{path}`; write it as `package/path/rule`"
+                    ))
                 })?;
                 self.watched(&examined, &entry, Some(path))
             }
@@ -239,7 +241,8 @@ impl Answer {
 
     /// As one JSON document.
     pub fn json(&self, explain: bool) -> Value {
-        let mut told = json!({"defined": self.value.is_some() || self.verdict.is_some(), "value": self.value});
+        let mut told =
+            json!({"defined": self.value.is_some() || self.verdict.is_some(), "value": self.value});
         if let (Some(verdict), Some(told)) = (&self.verdict, told.as_object_mut()) {
             let allowed = verdict.decision == Decision::Allow;
             let reasons: Vec<&str> = verdict.reasons.iter().map(|id| id.as_str()).collect();
@@ -257,7 +260,10 @@ impl Answer {
                 told.insert("printed".to_owned(), self.printed.as_str().into());
             }
             if explain {
-                told.insert("attempts".to_owned(), self.attempts.iter().take(ATTEMPTS_MAX).map(attempt_json).collect());
+                told.insert(
+                    "attempts".to_owned(),
+                    self.attempts.iter().take(ATTEMPTS_MAX).map(attempt_json).collect(),
+                );
             }
         }
         told
@@ -292,7 +298,9 @@ pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
         let outcome = match (attempt.held, &attempt.unmet) {
             (true, _) if attempt.is_default => "its default".to_owned(),
             (true, _) => "holds".to_owned(),
-            (false, Some(_)) => format!("does not hold: {} of {} conditions met", attempt.met, attempt.conditions),
+            (false, Some(_)) => {
+                format!("does not hold: {} of {} conditions met", attempt.met, attempt.conditions)
+            }
             (false, None) => "does not apply to its arguments".to_owned(),
         };
         out.push_str(&format!("{indent}{}  {}  {outcome}\n", attempt.rule, attempt.place));
@@ -309,7 +317,10 @@ pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
     if let Some(nearest) = nearest(attempts)
         && let Some(unmet) = &nearest.unmet
     {
-        out.push_str(&format!("\nnearest: {} at {} but for {}  {}\n", nearest.rule, nearest.place, unmet.place, unmet.text));
+        out.push_str(&format!(
+            "\nnearest: {} at {} but for {}  {}\n",
+            nearest.rule, nearest.place, unmet.place, unmet.text
+        ));
     }
 }
 

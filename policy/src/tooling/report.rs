@@ -15,7 +15,10 @@ pub fn plain(report: &Report, verbose: bool) -> String {
         }
         result.messages.iter().for_each(|message| out.push_str(&format!("         {message}\n")));
         if let Some(unmet) = explain::nearest(&result.attempts).and_then(|nearest| nearest.unmet.as_ref()) {
-            out.push_str(&format!("         first condition that does not hold: {}  {}\n", unmet.place, unmet.text));
+            out.push_str(&format!(
+                "         first condition that does not hold: {}  {}\n",
+                unmet.place, unmet.text
+            ));
             for (name, value) in &unmet.values {
                 let value = value.as_ref().map_or_else(|| "undefined".to_owned(), ToString::to_string);
                 let value: String = value.chars().take(160).collect();
@@ -150,7 +153,8 @@ fn xml(text: &str) -> String {
 
 /// SARIF 2.1.0: what failed, each at its place.
 pub fn sarif(report: &Report) -> Value {
-    let failed = report.results.iter().filter(|result| matches!(result.outcome, Outcome::Failed | Outcome::Errored));
+    let failed =
+        report.results.iter().filter(|result| matches!(result.outcome, Outcome::Failed | Outcome::Errored));
     let results: Vec<Value> = failed
         .map(|result| {
             let why = why(result);

@@ -20,7 +20,10 @@ macro_rules! rego {
             files: &[
                 ("bundle/.manifest", include_str!(concat!("templates/rego-", $name, "/manifest.json"))),
                 ("bundle/policy.rego", include_str!(concat!("templates/rego-", $name, "/policy.rego"))),
-                ("bundle/policy_test.rego", include_str!(concat!("templates/rego-", $name, "/policy_test.rego"))),
+                (
+                    "bundle/policy_test.rego",
+                    include_str!(concat!("templates/rego-", $name, "/policy_test.rego")),
+                ),
                 ("bundle/data.json", include_str!(concat!("templates/rego-", $name, "/data.json"))),
                 ("cases.yaml", include_str!(concat!("templates/rego-", $name, "/cases.yaml"))),
             ],
@@ -63,9 +66,13 @@ impl Template {
     /// The files of a policy of this name: where each stands in its folder, and its text.
     pub fn files(&self, name: &str) -> Vec<(&'static str, String)> {
         let filled = |text: &str| text.replace("@NAME@", name);
-        let mut files: Vec<(&str, String)> = self.files.iter().map(|(path, text)| (*path, filled(text))).collect();
+        let mut files: Vec<(&str, String)> =
+            self.files.iter().map(|(path, text)| (*path, filled(text))).collect();
         let (sources, rules) = match self.language {
-            "rego" => ("`.manifest`, `policy.rego`, `data.json`, and `policy_test.rego`, which `bundle build` leaves out", " and the `test_` rules"),
+            "rego" => (
+                "`.manifest`, `policy.rego`, `data.json`, and `policy_test.rego`, which `bundle build` leaves out",
+                " and the `test_` rules",
+            ),
             _ => ("`.manifest`, `policy.cedar`, `entities.json`", ""),
         };
         let readme = include_str!("templates/README.md.in")

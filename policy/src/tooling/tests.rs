@@ -8,7 +8,8 @@ fn files(files: Files<'_>) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn suite(of: Files<'_>, table: Option<&str>) -> Suite {
-    let table = table.map(|text| ("cases.yaml".to_owned(), Table::read("cases.yaml", text.as_bytes()).unwrap()));
+    let table =
+        table.map(|text| ("cases.yaml".to_owned(), Table::read("cases.yaml", text.as_bytes()).unwrap()));
     let none = |_: &str| Err(CasesError { file: "other".to_owned(), what: "is not there".to_owned() });
     let cases = table.as_ref().map_or_else(Vec::new, |(_, table)| table.all_cases(&none).unwrap());
     Suite { root: "b".to_owned(), files: files(of), table, cases }
@@ -27,8 +28,10 @@ fn check(of: Files<'_>, table: Option<&str>, want: &[&str]) -> Report {
     report
 }
 
-const POLICY: (&str, &str) =
-    ("p.rego", "package p\ndefault allow := false\nallow if input.attributes.request.http.method == \"GET\"\n");
+const POLICY: (&str, &str) = (
+    "p.rego",
+    "package p\ndefault allow := false\nallow if input.attributes.request.http.method == \"GET\"\n",
+);
 
 fn table(case: &str) -> String {
     format!("decision: {{ rego: p/allow }}\ncases:\n  - {{ name: it, who: spiffe://e.org/w, {case} }}\n")
@@ -114,7 +117,10 @@ fn what_is_no_bundle_or_no_policy_is_refused_with_the_place() {
 
 #[test]
 fn tests_are_no_part_of_what_decides() {
-    let mocks = ("p_test.rego", "package p\nallow if input.attributes.request.http.method == \"PUT\"\ntest_it if allow with input.attributes.request.http.method as \"PUT\"\n");
+    let mocks = (
+        "p_test.rego",
+        "package p\nallow if input.attributes.request.http.method == \"PUT\"\ntest_it if allow with input.attributes.request.http.method as \"PUT\"\n",
+    );
     check(&[POLICY, mocks], Some(&table("do: PUT /, expect: deny")), &["data.p.test_it pass", "it pass"]);
 }
 
@@ -193,7 +199,10 @@ fn reports_are_what_their_formats_say() {
         assert!(xml.contains(want), "{want} is not in {xml}");
     }
     let told = sarif(&report);
-    assert_eq!(told.pointer("/runs/0/results/0/locations/0/physicalLocation/region/startLine"), Some(&2.into()));
+    assert_eq!(
+        told.pointer("/runs/0/results/0/locations/0/physicalLocation/region/startLine"),
+        Some(&2.into())
+    );
     let told = json(&report);
     assert_eq!(told.pointer("/tests/0/outcome"), Some(&"fail".into()));
     assert!(plain(&report, false).ends_with("0 passed, 1 failed, 1 skipped\n"), "{}", plain(&report, false));
@@ -214,14 +223,18 @@ fn every_template_passes_its_own_tests() {
         assert!(report.passed(), "{place}: {}", plain(&report, false));
         assert!(report.results.len() >= 2, "{place}");
         assert!(all.iter().all(|(_, text)| !text.contains('@') || !text.contains("@NAME@")), "{place}");
-        let readme = all.iter().find(|(path, _)| *path == "README.md").map(|(_, text)| text.as_str()).unwrap();
+        let readme =
+            all.iter().find(|(path, _)| *path == "README.md").map(|(_, text)| text.as_str()).unwrap();
         assert!(readme.starts_with("# my-policy\n"), "{readme}");
     }
 }
 
 /// What is answered to a question over one policy.
 fn asked(question: Question<'_>, input: &str) -> Result<Answer, EvalError> {
-    let files = files(&[("p.rego", "package p\nallow if {\n\tinput.x == 1\n\tinput.y == \"b\"\n\tprint(\"both\")\n}\nnames := [\"a\", \"b\"]\n")]);
+    let files = files(&[(
+        "p.rego",
+        "package p\nallow if {\n\tinput.x == 1\n\tinput.y == \"b\"\n\tprint(\"both\")\n}\nnames := [\"a\", \"b\"]\n",
+    )]);
     let input = Some(input.as_bytes());
     Inquiry { root: "b", files: &files, question, input, request: None, now_ns: NOW_NS }.answer()
 }
@@ -278,7 +291,9 @@ fn a_refusal_is_explained_by_the_condition_that_came_nearest() {
     let told = answer.json(true);
     assert_eq!(told.pointer("/attempts/0/unmet/place"), Some(&"b/p.rego:4:2".into()));
     assert_eq!(told.pointer("/attempts/0/unmet/values/0/value"), Some(&"c".into()));
-    assert!(asked(Question::Entry("p/allow"), r#"{"x": 1, "y": "b"}"#).unwrap().plain(false).contains("both"));
+    assert!(
+        asked(Question::Entry("p/allow"), r#"{"x": 1, "y": "b"}"#).unwrap().plain(false).contains("both")
+    );
 }
 
 #[test]

@@ -81,7 +81,11 @@ impl Known<'_> {
             return Some(arity);
         }
         let name = name.join(".");
-        if matches!(name.as_str(), "walk" | PRINT | CASE) { Some(1) } else { builtins::lookup(&name).map(|builtin| builtin.arity) }
+        if matches!(name.as_str(), "walk" | PRINT | CASE) {
+            Some(1)
+        } else {
+            builtins::lookup(&name).map(|builtin| builtin.arity)
+        }
     }
 }
 

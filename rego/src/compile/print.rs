@@ -103,10 +103,7 @@ fn in_term(term: &mut Term, names: &mut Names, purpose: Purpose) {
                 }
             }
         }
-        TermKind::Null
-        | TermKind::Bool(_)
-        | TermKind::Number(_)
-        | TermKind::String(_)
-        | TermKind::Var(_) => {}
+        TermKind::Null | TermKind::Bool(_) | TermKind::Number(_) | TermKind::String(_) | TermKind::Var(_) => {
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What an evaluation tells to whoever watches it. Where nobody does, nothing of this costs anything.
 use super::index::Candidates;
-use super::machine::{Halt, HaltCode, Machine, Remembered};
+use super::machine::{Halt, HaltCode, Machine};
 use crate::Value;
 use crate::ast::{Loc, Str};
 use crate::compile::name_in_source;
@@ -159,9 +159,9 @@ impl<'p> Machine<'p> {
         let (from, rest) = match reference.head {
             RefHead::Input => (self.input.clone()?, path.as_slice()),
             RefHead::Slot(slot) => (self.slot(frame, slot)?.clone(), path.as_slice()),
-            RefHead::Data => (self.base(&path)?, [].as_slice()),
+            RefHead::Data | RefHead::Base => (self.base(&path)?, [].as_slice()),
             RefHead::Group(group, consumed) => {
-                let whole = self.remembered(&Remembered::Whole(group))??;
+                let whole = self.remembered_whole(group)??;
                 (whole, path.get(consumed..)?)
             }
         };

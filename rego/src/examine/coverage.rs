@@ -1,7 +1,7 @@
 //! Which lines were reached, as `opa test --coverage` tells it: an expression is covered when it was evaluated, a head
 //! when its definition held.
-use super::extent::Lines;
 use super::Watched;
+use super::extent::Lines;
 use crate::ast::Loc;
 use crate::policy::{Policy, Source};
 use std::collections::BTreeSet;

@@ -23,7 +23,8 @@ impl<'t> Lines<'t> {
         let mut end = Position { row: loc.row, col: loc.col };
         let mut row = loc.row;
         while let Some(line) = self.line(row) {
-            let from = if row == loc.row { usize::try_from(loc.col).unwrap_or(1).saturating_sub(1) } else { 0 };
+            let from =
+                if row == loc.row { usize::try_from(loc.col).unwrap_or(1).saturating_sub(1) } else { 0 };
             if row > loc.row && scan.may_end() && !begins_with_operator(line) {
                 break;
             }
@@ -44,8 +45,13 @@ impl<'t> Lines<'t> {
         let mut text = String::new();
         for row in loc.row..=end.row {
             let Some(line) = self.line(row) else { break };
-            let from = if row == loc.row { usize::try_from(loc.col).unwrap_or(1).saturating_sub(1) } else { 0 };
-            let to = if row == end.row { usize::try_from(end.col).unwrap_or(1).saturating_sub(1) } else { usize::MAX };
+            let from =
+                if row == loc.row { usize::try_from(loc.col).unwrap_or(1).saturating_sub(1) } else { 0 };
+            let to = if row == end.row {
+                usize::try_from(end.col).unwrap_or(1).saturating_sub(1)
+            } else {
+                usize::MAX
+            };
             let part: String = line.chars().skip(from).take(to.saturating_sub(from)).collect();
             if !text.is_empty() {
                 text.push(' ');
@@ -106,7 +112,11 @@ impl Scan {
             }
             last = Some(at);
             self.goes_on = "=<>+-*/%&|:!.".contains(char)
-                || (word_ends(&chars, at) && matches!(word_before(&chars, at).as_str(), "in" | "with" | "as" | "not" | "every" | "some"));
+                || (word_ends(&chars, at)
+                    && matches!(
+                        word_before(&chars, at).as_str(),
+                        "in" | "with" | "as" | "not" | "every" | "some"
+                    ));
         }
         (last, false)
     }
@@ -155,12 +165,22 @@ mod tests {
     #[test]
     fn an_expression_ends_where_the_next_begins() {
         check("\tinput.x == 1\n\tinput.y\n", (1, 2), false, "input.x == 1");
-        check("\tstartswith(input.path,\n\t\t\"/x\")\n\ttrue", (1, 2), false, "startswith(input.path, \"/x\")");
+        check(
+            "\tstartswith(input.path,\n\t\t\"/x\")\n\ttrue",
+            (1, 2),
+            false,
+            "startswith(input.path, \"/x\")",
+        );
         check("a; b", (1, 1), false, "a");
         check("p if { a }", (1, 8), false, "a");
         check("x == \"a;}\" # no\ny", (1, 1), false, "x == \"a;}\"");
         check("r == `a\nb`\ny", (1, 1), false, "r == `a b`");
-        check("f(x) with input as {\"a\": 1}\n  with data.b as 2\nc", (1, 1), false, "f(x) with input as {\"a\": 1} with data.b as 2");
+        check(
+            "f(x) with input as {\"a\": 1}\n  with data.b as 2\nc",
+            (1, 1),
+            false,
+            "f(x) with input as {\"a\": 1} with data.b as 2",
+        );
         check("a ==\n  b\nc", (1, 1), false, "a == b");
         check("a\n  == b\nc", (1, 1), false, "a == b");
         check("[x | some x in xs; x > 1]", (1, 20), false, "x > 1");

@@ -2,9 +2,9 @@
 //! tried and where each came to its end, and the rules that are its tests.
 mod coverage;
 mod extent;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use coverage::{Coverage, FileCoverage, Position, Span};
 pub use told::{Attempt, Unmet};
@@ -64,10 +64,7 @@ impl Policy {
         self.program.tests.iter().map(|test| TestRule {
             path: test.path.clone(),
             loc: test.loc,
-            todo: test
-                .path
-                .last()
-                .is_some_and(|name| name.starts_with(crate::compile::TODO_PREFIX)),
+            todo: test.path.last().is_some_and(|name| name.starts_with(crate::compile::TODO_PREFIX)),
             by_case: test.by_case,
         })
     }

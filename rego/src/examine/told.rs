@@ -193,7 +193,7 @@ fn term(definition: &Definition, program: &Program, operand: &Operand, depth: us
 fn reference_text(definition: &Definition, program: &Program, reference: &Reference, depth: usize) -> String {
     let mut text = match reference.head {
         RefHead::Input => "input".to_owned(),
-        RefHead::Data | RefHead::Group(..) => "data".to_owned(),
+        RefHead::Data | RefHead::Base | RefHead::Group(..) => "data".to_owned(),
         RefHead::Slot(slot) => term(definition, program, &Operand::Slot(slot), depth),
     };
     for part in &reference.path {
@@ -225,7 +225,8 @@ fn made_of(definition: &Definition, program: &Program, slot: u32, depth: usize) 
         match &stmt.kind {
             StmtKind::Unify(a, b) if is_it(a) => return term(definition, program, b, depth),
             StmtKind::Call { target, args, output: Some(output) } if is_it(output) => {
-                let args: Vec<String> = args.iter().map(|arg| term(definition, program, arg, depth)).collect();
+                let args: Vec<String> =
+                    args.iter().map(|arg| term(definition, program, arg, depth)).collect();
                 return format!("{}({})", target_name(program, *target), args.join(", "));
             }
             _ => {}

@@ -7,8 +7,8 @@ use crate::pdp::PdpLimits;
 use crate::tooling::{Case, with_query};
 use crate::verdict::truncated;
 use postern_rego::ast::{Loc, Version};
-use postern_rego::builtins::{Context, Patterns};
-use postern_rego::{Entry, Limits, Object, Policy, QueryError, Source, TestRule, Value, Watch, Watched};
+use postern_rego::builtins::Context;
+use postern_rego::{Entry, Limits, Policy, QueryError, Source, TestRule, Value, Watch, Watched};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -115,11 +115,7 @@ fn sources(files: &[(String, String, Version)]) -> Vec<Source<'_>> {
 }
 
 fn context(now_ns: u64) -> Context {
-    Context {
-        now_ns,
-        steps_left: 0,
-        seed: 0,
-        runtime: Value::Object(Object::default()),
-        patterns: Patterns::default(),
-    }
+    let mut context = Context::default();
+    context.now_ns = now_ns;
+    context
 }

@@ -67,7 +67,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
         return Ok(true);
     }
     writeln!(out, "{:>10} {:>10}  nanoseconds a decision", "median", "99 %")?;
-    for (name, figures) in rows.iter().map(|(name, figures)| (name.as_str(), figures)).chain([("all", &total)]) {
+    for (name, figures) in
+        rows.iter().map(|(name, figures)| (name.as_str(), figures)).chain([("all", &total)])
+    {
         writeln!(out, "{:>10} {:>10}  {name}", figures.median_ns, figures.p99_ns)?;
     }
     writeln!(
@@ -92,12 +94,7 @@ fn told(name: &str, figures: &Figures) -> serde_json::Value {
     })
 }
 
-fn measure(
-    pdp: &Pdp,
-    case: &postern_policy::tooling::Case,
-    now_ns: u64,
-    clock: &SystemClock,
-) -> Vec<u64> {
+fn measure(pdp: &Pdp, case: &postern_policy::tooling::Case, now_ns: u64, clock: &SystemClock) -> Vec<u64> {
     let mut scratch = Scratch::default();
     let mut decide = || drop(std::hint::black_box(verdict(pdp, &mut scratch, case, now_ns)));
     let end = clock.monotonic_ns().saturating_add(CASE_NS_MAX);

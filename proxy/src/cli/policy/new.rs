@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     };
     let name = args.folder.file_name().and_then(|name| name.to_str()).filter(|name| is_plain(name));
     let Some(name) = name else {
-        let what = "a policy's name is made of letters, digits, `-`, `_` and `.`, and begins with none of these";
+        let what =
+            "a policy's name is made of letters, digits, `-`, `_` and `.`, and begins with none of these";
         return Err(CommandError::Other(what.to_owned()));
     };
     if fs::symlink_metadata(&args.folder).is_ok() {
