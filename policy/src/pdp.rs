@@ -39,8 +39,8 @@ pub struct PdpLimits {
 impl Default for PdpLimits {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_millis(10),
-            steps_max: 200_000,
+            timeout: Duration::from_millis(50),
+            steps_max: 100_000,
             strict_builtin_errors: false,
             cedar_shared_entities_max: 10_000,
         }

@@ -35,7 +35,12 @@ impl Terms {
             files_max: config.limits.files_max,
             ..BundleLimits::default()
         };
-        let pdp_limits = PdpLimits { timeout: config.decision_timeout, ..PdpLimits::default() };
+        let pdp_limits = PdpLimits {
+            timeout: config.decision_timeout,
+            steps_max: u64::try_from(config.decision_steps_max).unwrap_or(u64::MAX),
+            strict_builtin_errors: config.strict_builtin_errors,
+            ..PdpLimits::default()
+        };
         Self { signers, bundle_limits, entry, pdp_limits }
     }
 

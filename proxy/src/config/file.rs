@@ -28,8 +28,8 @@ pub use self::operations::{
     SigningKeyFile, StatusFile, TelemetryFile,
 };
 pub use self::policy::{
-    BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile, DirectoryFile, HttpBundleFile,
-    PolicyFile, UnsignedFile,
+    BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
+    DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,

@@ -55,7 +55,7 @@ rules! { DURATIONS: Duration {
     DIRECTORY_POLL_INTERVAL = duration("policy.bundles.<name>.source.directory.poll_interval", SECOND, 100 * MS, HOUR);
     LONG_POLL = duration("policy.bundles.<name>.source.http.long_poll", 0, 0, 10 * MINUTE);
     HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
-    DECISION_TIMEOUT = duration("policy.decision_timeout", 10 * MS, MS, SECOND);
+    DECISION_TIMEOUT = duration("policy.decision_timeout", 50 * MS, MS, SECOND);
     HANDSHAKE_TIMEOUT = duration("listeners.<name>.limits.handshake_timeout", 5 * SECOND, 100 * MS, MINUTE);
     HEADER_TIMEOUT = duration("listeners.<name>.limits.header_timeout", 10 * SECOND, 100 * MS, 5 * MINUTE);
     POLICY_BODY_TIMEOUT = duration("listeners.<name>.limits.policy_body_timeout", 5 * SECOND, 100 * MS, 5 * MINUTE);
@@ -87,6 +87,7 @@ rules! { SIZES: u64 {
 } }
 
 rules! { COUNTS: u64 {
+    DECISION_STEPS_MAX = number("policy.decision_steps_max", 100_000, 1000, 100_000_000);
     FILES_MAX = number("policy.limits.files_max", 10_000, 1, 1_000_000);
     CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
     HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);

@@ -257,6 +257,10 @@ pub struct PolicyConfig {
     pub last_good_directory: PathBuf,
     /// Safety net for one evaluation; reaching it denies. 1 ms to 1 s.
     pub decision_timeout: Duration,
+    /// Steps that one Rego decision may take. 1,000 to 100,000,000.
+    pub decision_steps_max: usize,
+    /// Whether an error of a Rego builtin ends the decision as a deny; else the call is undefined, as in OPA.
+    pub strict_builtin_errors: bool,
 }
 
 /// One policy bundle.

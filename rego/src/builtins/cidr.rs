@@ -40,6 +40,11 @@ impl Address {
     }
 }
 
+/// Whether a text is an address of either family.
+pub(super) fn is_address(text: &str) -> bool {
+    Address::parse(text).is_some()
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.v4() {

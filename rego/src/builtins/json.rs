@@ -1,6 +1,7 @@
 //! The `json` builtins: JSON and YAML as text, and objects taken apart by paths.
 mod patch;
 mod paths;
+mod yaml;
 
 use super::{Builtin, BuiltinError, Context, Outcome, arg, object, operand, text};
 use crate::Value;
@@ -15,6 +16,9 @@ pub(super) const TABLE: &[Builtin] = &[
     Builtin::pure("json.patch", 2, patch::patch),
     Builtin::pure("json.remove", 2, paths::remove),
     Builtin::pure("json.unmarshal", 1, unmarshal),
+    Builtin::pure("yaml.is_valid", 1, yaml::is_valid),
+    Builtin::pure("yaml.marshal", 1, yaml::marshal),
+    Builtin::pure("yaml.unmarshal", 1, yaml::unmarshal),
 ];
 
 /// How deep a value may nest that a builtin goes into: as deep as input may, and as a policy may put it into.

@@ -211,6 +211,11 @@ fn read(context: &mut Context, layout: &str, value: &str) -> Outcome {
     }
 }
 
+/// Whether a text is a time in a layout.
+pub(super) fn fits(layout: &str, text: &str) -> bool {
+    parse::parse(layout, text).is_some()
+}
+
 fn parse_duration_ns(context: &mut Context, args: &[Value]) -> Outcome {
     let text = text(args, 0)?;
     context.charge_bytes(text.len().saturating_mul(16))?;

@@ -136,6 +136,15 @@ fn must_be_escaped(c: char) -> bool {
     matches!(c, '\0'..='\u{1f}' | '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
 }
 
+/// A double as Go's `encoding/json` prints it.
+pub(crate) fn json_double(double: f64) -> String {
+    if double != 0.0 && !(1e-6..1e21).contains(&double.abs()) {
+        let shown = format!("{double:e}");
+        return if shown.contains("e-") { shown } else { shown.replacen('e', "e+", 1) };
+    }
+    double.to_string()
+}
+
 /// Writing to a string does not fail.
 fn push(out: &mut String, shown: impl std::fmt::Display) {
     if write!(out, "{shown}").is_err() {

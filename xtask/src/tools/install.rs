@@ -54,6 +54,14 @@ impl Job<'_> {
         let said: Downloaded =
             serde_json::from_slice(&output.stdout).context("go said nothing we understand")?;
         let source = said.dir.with_context(|| format!("`{at}` cannot be downloaded: {}", said.error))?;
+        for kept in &recipe.keeps {
+            let from = Path::new(&source).join(kept);
+            let name = from.file_name().with_context(|| format!("`{kept}` names no folder"))?;
+            copy_writable(&from, &self.into.join(name))?;
+        }
+        if recipe.packages.is_empty() {
+            return Ok(());
+        }
         let work = self.into.join(".build");
         copy_writable(Path::new(&source), &work)?;
         for without in &recipe.without {

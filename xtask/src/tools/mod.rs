@@ -75,8 +75,12 @@ enum From {
 #[serde(deny_unknown_fields)]
 struct GoRecipe {
     module: String,
-    /// Folders inside the module; `.` is its root.
+    /// Programs: folders inside the module; `.` is its root.
+    #[serde(default)]
     packages: Vec<String>,
+    /// Folders of the module that are kept as they are, under their last name.
+    #[serde(default)]
+    keeps: Vec<String>,
     #[serde(default)]
     cgo: bool,
     go_at_least: String,
@@ -232,7 +236,7 @@ fn already_set(tool: &Tool) -> Option<Provided> {
     }
     let named = |variable: &String| {
         let path = PathBuf::from(std::env::var_os(variable)?);
-        path.is_file().then(|| (variable.clone(), path))
+        path.exists().then(|| (variable.clone(), path))
     };
     tool.provides.keys().map(named).collect()
 }

@@ -24,6 +24,24 @@ pub struct PolicyFile {
     /// Safety net for one evaluation; reaching it denies.
     #[serde(default)]
     pub decision_timeout: Option<String>,
+    /// Steps that one Rego decision may take: about the expressions that it evaluates. One too many denies, at the same place
+    /// on every machine.
+    #[serde(default)]
+    pub decision_steps_max: Option<u64>,
+    /// What an error of a Rego builtin means, for instance of `startswith` on a number. Default `undefined`, as in OPA.
+    #[serde(default)]
+    pub builtin_errors: Option<BuiltinErrorsFile>,
+}
+
+/// What an error of a Rego builtin means.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BuiltinErrorsFile {
+    /// The call is undefined: its rule does not hold, and `not` of it does.
+    Undefined,
+    /// The decision ends as a deny, `policy.error`.
+    Deny,
 }
 
 /// One policy bundle.

@@ -3,7 +3,8 @@
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    BundleFile, BundleLimitsFile, BundleSourceFile, DecisionFile, HttpBundleFile, PolicyFile, UnsignedFile,
+    BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, DecisionFile, HttpBundleFile,
+    PolicyFile, UnsignedFile,
 };
 use crate::config::places::member;
 use crate::config::rules;
@@ -19,12 +20,16 @@ pub(super) fn policy(context: &mut Context<'_>, file: &PolicyFile) -> Result<Pol
     let last_good = context.file("policy.last_good_directory", last_good, FileKind::OwnDirectory);
     let decision_timeout =
         context.duration("policy.decision_timeout", file.decision_timeout.as_ref(), &rules::DECISION_TIMEOUT);
+    let decision_steps_max =
+        context.count("policy.decision_steps_max", file.decision_steps_max, &rules::DECISION_STEPS_MAX);
     Ok(PolicyConfig {
         bundles: bundles?,
         decision: decision?,
         limits,
         last_good_directory: last_good?,
         decision_timeout,
+        decision_steps_max,
+        strict_builtin_errors: matches!(file.builtin_errors, Some(BuiltinErrorsFile::Deny)),
     })
 }
 

@@ -1,5 +1,5 @@
 //! Rows of the `glob` builtins.
-use crate::builtins::testing::{Dice, Want, agrees, check};
+use crate::builtins::testing::{Dice, Want, agree, check};
 use serde_json::json;
 
 /// Checks rows of a glob, its delimiters, a subject, and whether it matches.
@@ -191,7 +191,7 @@ fn random_calls(seed: u64, globs: usize) -> Vec<(&'static str, String)> {
 #[test]
 fn random_globs_match_what_they_match_for_opa() {
     let calls = random_calls(17, 600);
-    assert!(agrees(&calls) > 2300);
+    assert!(agree(&calls) > 2300);
 }
 
 #[test]
@@ -210,5 +210,5 @@ fn random_texts_are_globs_where_they_are_to_opa() {
         ));
         calls.push(("glob.quote_meta", json!([pattern]).to_string()));
     }
-    agrees(&calls);
+    agree(&calls);
 }

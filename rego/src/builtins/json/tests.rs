@@ -1,4 +1,4 @@
-use super::super::testing::{Row, Want, check};
+use super::super::testing::{Dice, Row, Want, agree, check};
 
 const OPTIONS: &str = "json.marshal_with_options";
 
@@ -289,4 +289,176 @@ fn a_patch_that_grows_without_end_ends_the_decision() {
         r#"{"op": "copy", "from": "", "path": "/a"}, {"op": "copy", "from": "", "path": "/b"}, "#.repeat(40);
     let args = format!("[{{}}, [{}]]", copies.trim_end_matches(", ")).leak();
     check(&[patch(args, Want::Budget)]);
+}
+
+/// A value of any kind, with strings that are hard to write.
+fn value(dice: &mut Dice, depth: u64) -> crate::Value {
+    let text = |dice: &mut Dice| {
+        let pieces = [
+            "a", "B", "1", "0", "10", ":", " ", "-", "#", "\n", "'", "\"", "\\", "é", "😀", "\u{1}", "\t",
+            "yes", "null", ".", ",", "[", "{", "~", "<", "&", "\u{2028}", "\u{7f}", "_", "e", "+", "?", "|",
+            "%", "@", "!", "*", ">", "=", "\u{feff}", "\u{fffd}",
+        ];
+        (0..dice.roll(5)).map(|_| *dice.pick(&pieces)).collect::<String>()
+    };
+    match dice.roll(if depth == 0 { 5 } else { 8 }) {
+        0 => crate::Value::from(dice.roll(2) == 0),
+        1 => {
+            let literals = [
+                "0",
+                "-1",
+                "1.0",
+                "1.50",
+                "1e3",
+                "1E-7",
+                "123456789012345678901234567890",
+                "0.1",
+                "1e21",
+                "-0.0",
+                "9007199254740993",
+            ];
+            crate::Value::Number(crate::Number::parse(dice.pick::<&str>(&literals)).unwrap())
+        }
+        2 => crate::Value::Null,
+        3 | 4 => crate::Value::from(text(dice)),
+        5 => crate::Value::array((0..dice.roll(4)).map(|_| value(dice, depth - 1)).collect::<Vec<_>>()),
+        _ => crate::Value::object(
+            (0..dice.roll(5))
+                .map(|_| (crate::Value::from(text(dice)), value(dice, depth - 1)))
+                .collect::<Vec<_>>(),
+        ),
+    }
+}
+
+#[test]
+fn opa_agrees_on_what_becomes_of_values() {
+    let mut dice = Dice(7);
+    let mut calls = Vec::new();
+    for _ in 0..150 {
+        let value = value(&mut dice, 3);
+        let json = value.to_json();
+        let text = crate::Value::from(json.as_str()).to_json();
+        calls.push(("yaml.marshal", format!("[{json}]")));
+        calls.push(("json.marshal", format!("[{json}]")));
+        calls.push((
+            "json.marshal_with_options",
+            format!("[{json}, {{\"indent\": \" \", \"prefix\": \"<\"}}]"),
+        ));
+        calls.push(("json.unmarshal", format!("[{text}]")));
+        calls.push(("yaml.unmarshal", format!("[{text}]")));
+    }
+    agree(&calls);
+}
+
+#[test]
+fn opa_agrees_on_text_that_may_be_json() {
+    let pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"a\"",
+        "\"b\"",
+        "1",
+        "-1",
+        "0",
+        "01",
+        "1.5",
+        "1e3",
+        "1e",
+        ".",
+        "true",
+        "null",
+        "nul",
+        " ",
+        "\n",
+        "\"",
+        "\\",
+        "\\u0041",
+        "\\ud83d",
+        "\\ude00",
+        "\\n",
+        "\\x",
+        "\"\\u12\"",
+        "é",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\t",
+        "'",
+        "//",
+    ];
+    let mut dice = Dice(8);
+    let mut calls = Vec::new();
+    for _ in 0..500 {
+        let text: String = match dice.roll(3) {
+            0 => (0..dice.roll(9)).map(|_| *dice.pick(&pieces)).collect(),
+            _ => {
+                // A text that is JSON, with one piece put in or taken out.
+                let mut text: Vec<char> = value(&mut dice, 3).to_json().chars().collect();
+                let at = usize::try_from(dice.roll(text.len() as u64 + 1)).unwrap();
+                if dice.roll(2) == 0 && at < text.len() {
+                    text.remove(at);
+                    text.into_iter().collect()
+                } else {
+                    let (before, after) = text.split_at(at);
+                    format!(
+                        "{}{}{}",
+                        before.iter().collect::<String>(),
+                        dice.pick(&pieces),
+                        after.iter().collect::<String>()
+                    )
+                }
+            }
+        };
+        let text = crate::Value::from(text).to_json();
+        calls.push(("json.unmarshal", format!("[{text}]")));
+        calls.push(("json.is_valid", format!("[{text}]")));
+    }
+    agree(&calls);
+}
+
+/// Patches that were not written for their documents.
+#[test]
+fn opa_agrees_on_patches_filters_and_removals() {
+    let mut dice = Dice(9);
+    let mut calls = Vec::new();
+    let path = |dice: &mut Dice| {
+        let known = [
+            "/a", "/b", "/a/0", "/a/1", "/a/1/b", "/b/0", "/b/a", "/a/-", "/0", "/1", "/1/a", "/1/a/0",
+            "/b/0/a", "/3/b/0/c",
+        ];
+        if dice.roll(5) > 0 {
+            return (*dice.pick(&known)).to_owned();
+        }
+        let segment = |dice: &mut Dice| *dice.pick(&["a", "b", "0", "1", "2", "-", "c", "", "00"]);
+        (0..dice.roll(4)).map(|_| format!("/{}", segment(dice))).collect::<String>()
+    };
+    let documents = [
+        r#"{"a": [1, {"b": 2}, [3, 4]], "b": {"a": {"c": 5}, "0": 6}}"#,
+        r#"[[1, 2, 3], {"a": [4, 5]}, "x", {"a": 1, "b": [{"c": 2}]}]"#,
+        r#"{"a": {"$set": ["a", "b", "0"]}, "b": [{"a": 1}, {"a": 2}, {"a": 3}]}"#,
+    ];
+    for _ in 0..300 {
+        let document = *dice.pick(&documents);
+        let operations: Vec<String> = (0..1 + dice.roll(4))
+            .map(|_| {
+                let op = *dice.pick(&[
+                    "add", "add", "add", "remove", "remove", "replace", "replace", "move", "copy", "test",
+                ]);
+                let value = *dice.pick(&["1", "{\"a\": [7]}", "[8, 9]", "\"a\"", "2"]);
+                format!(
+                    "{{\"op\": \"{op}\", \"path\": \"{}\", \"from\": \"{}\", \"value\": {value}}}",
+                    path(&mut dice),
+                    path(&mut dice)
+                )
+            })
+            .collect();
+        calls.push(("json.patch", format!("[{document}, [{}]]", operations.join(", "))));
+        let paths: Vec<String> = (0..dice.roll(4)).map(|_| format!("\"{}\"", path(&mut dice))).collect();
+        calls.push(("json.filter", format!("[{document}, [{}]]", paths.join(", "))));
+        calls.push(("json.remove", format!("[{document}, [{}]]", paths.join(", "))));
+    }
+    agree(&calls);
 }

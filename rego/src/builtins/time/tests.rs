@@ -132,6 +132,7 @@ fn dates_are_moved_and_compared() {
         add("[0, 0, 0, 137438953473]", Want::Budget),
         add("[0, 137438953472, -137438953472, 137438953472]", Want::Failed),
         add("[0, 1.5, 0, 0]", Want::TypeError),
+        add("[0, 1.0, 0, 0]", Want::TypeError),
         add(r#"[0, 0, "1", 0]"#, Want::TypeError),
         diff("[1670006453141828752, 1670006514141828752]", Want::Value("[0, 0, 0, 0, 1, 1]")),
         diff(r#"[[60000000000, "UTC"], [0, "Asia/Shanghai"]]"#, Want::Value("[0, 0, 0, 0, 1, 0]")),
@@ -139,12 +140,6 @@ fn dates_are_moved_and_compared() {
         diff("[1078012800000000000, 1109635200000000000]", Want::Value("[1, 0, 1, 0, 0, 0]")),
         diff("[0, null]", Want::TypeError),
     ]);
-}
-
-#[test]
-fn a_number_with_a_point_is_no_integer() {
-    // Apart, because OPA would take a `1` of another row for the same.
-    check(&[("time.add_date", "[0, 1.0, 0, 0]", Want::TypeError)]);
 }
 
 #[test]
@@ -268,6 +263,8 @@ fn opa_agrees_on_what_is_written_and_reads_it_back() {
     for _ in 0..500 {
         let (layout, zone, at) = (layout(&mut dice), *dice.pick(ZONES), moment(&mut dice));
         calls.push(("time.format", format!("[[{at}, \"{zone}\", \"{layout}\"]]")));
+        // Without a year nothing lies within the years that nanoseconds reach.
+        let layout = if dice.roll(4) == 0 { layout } else { format!("2006 {layout}") };
         let time = crate::Value::array([at.into(), zone.into(), layout.as_str().into()]);
         let written = super::Time::read(&time).unwrap().moment().unwrap();
         let mut text = layout::format(&written, &layout);
