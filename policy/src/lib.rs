@@ -17,6 +17,7 @@ mod pdp;
 mod query;
 #[cfg(test)]
 mod testing;
+pub mod tooling;
 mod verdict;
 
 pub use bundle::{

@@ -4,6 +4,7 @@ pub mod ast;
 pub mod builtins;
 mod compile;
 mod eval;
+mod examine;
 mod ir;
 mod number;
 pub mod parse;
@@ -13,6 +14,7 @@ mod value;
 
 pub use compile::CompileError;
 pub use eval::{Halt, HaltCode, Limits};
+pub use examine::{Attempt, Coverage, FileCoverage, Position, Span, TestRule, Unmet, Watch, Watched};
 pub use number::Number;
 pub use policy::{Entry, LoadError, Policy, QueryError, Source};
 pub use reads::Reads;

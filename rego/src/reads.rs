@@ -125,7 +125,7 @@ impl Walk<'_> {
                     self.reads.nondeterministic.insert(builtin.name);
                 }
             }
-            Target::Walk => {}
+            Target::Walk | Target::Tell(_) => {}
             Target::Function(group) => self.open.push(group),
         }
     }

@@ -12,6 +12,12 @@ impl Names {
         self.next = self.next.saturating_add(1);
         Str::from(format!("{PREFIX}{}", self.next))
     }
+
+    /// A fresh name for a variable of the source, which it still tells.
+    pub(crate) fn fresh_for(&mut self, name: &str) -> Str {
+        self.next = self.next.saturating_add(1);
+        Str::from(format!("{PREFIX}{} {name}", self.next))
+    }
 }
 
 /// What fresh names begin with.
@@ -20,6 +26,12 @@ const PREFIX: &str = "#";
 /// Whether the name is one of ours.
 pub(crate) fn is_fresh(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// The name in the source of a variable; `None` for one that only the compiler knows.
+pub(crate) fn name_in_source(name: &str) -> Option<&str> {
+    let of_source = if is_fresh(name) { name.split_once(' ').map(|(_, name)| name) } else { Some(name) };
+    of_source.filter(|name| !is_fresh(name) && *name != "_")
 }
 
 pub(crate) fn var(name: &Str, loc: Loc) -> Term {

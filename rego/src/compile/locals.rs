@@ -94,7 +94,7 @@ impl<'a> Locals<'a> {
     }
 
     fn insert(&mut self, name: Str, seen: Seen) -> Str {
-        let fresh = self.names.fresh();
+        let fresh = self.names.fresh_for(&name);
         if let Some(scope) = self.scopes.last_mut() {
             scope.names.insert(name, (fresh.clone(), seen));
         }

@@ -48,7 +48,7 @@ impl<'p> Machine<'p> {
 
     fn complete(&mut self, group: &'p Group) -> Result<Option<Value>, Halt> {
         let mut found: Option<Value> = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             self.branches(definition, &[], &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -89,6 +89,7 @@ impl<'p> Machine<'p> {
     ) -> Result<bool, Halt> {
         let mark = self.trail.len();
         let frame = self.open(definition.slots);
+        self.entered(definition);
         let mut defined = false;
         let outcome = self.definition_in(frame, definition, args, &mut |value| {
             defined = true;
@@ -103,6 +104,7 @@ impl<'p> Machine<'p> {
                 }
             }
         });
+        self.left(frame);
         self.close(frame, mark);
         outcome?;
         Ok(defined)
@@ -121,7 +123,10 @@ impl<'p> Machine<'p> {
             }
         }
         self.body(frame, &definition.body, &mut |machine| match machine.value(frame, &definition.value)? {
-            Some(value) => found(value),
+            Some(value) => {
+                machine.held(definition);
+                found(value)
+            }
             None => Ok(Flow::More),
         })?;
         Ok(())
@@ -129,11 +134,13 @@ impl<'p> Machine<'p> {
 
     fn partial(&mut self, group: &'p Group, member: Option<&Value>) -> Result<Value, Halt> {
         let mut partial = Partial::new(group.kind == GroupKind::Set);
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             let mark = self.trail.len();
             let frame = self.open(definition.slots);
+            self.entered(definition);
             let outcome = self.partial_definition(frame, definition, member, &mut partial);
+            self.left(frame);
             self.close(frame, mark);
             outcome?;
         }
@@ -167,6 +174,7 @@ impl<'p> Machine<'p> {
                 None => machine.value(frame, &definition.value)?,
             };
             let Some(leaf) = leaf else { return Ok(Flow::More) };
+            machine.held(definition);
             partial.add(&path, leaf, definition.key.is_some()).map_err(|message| Halt {
                 code: HaltCode::Conflict,
                 message,
@@ -205,6 +213,7 @@ impl<'p> Machine<'p> {
                 }
             },
             Target::Walk => Ok(None),
+            Target::Tell(told) => self.tell(told, &args).map(Some),
             Target::Function(group) => self.function(group, args),
         }
     }
@@ -217,7 +226,7 @@ impl<'p> Machine<'p> {
         }
         let group = self.group(id)?;
         let mut found = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &args);
+        let candidates = self.candidates(group, &args);
         for definition in candidates.of(&group.definitions) {
             self.function_branches(definition, &args, &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -256,6 +265,7 @@ pub(crate) fn mocked(target: Target) -> Mocked {
     match target {
         Target::Builtin(builtin) => Mocked::Builtin(builtin.name),
         Target::Walk => Mocked::Builtin("walk"),
+        Target::Tell(_) => Mocked::Builtin("print"),
         Target::Function(group) => Mocked::Function(group),
     }
 }

@@ -1,4 +1,5 @@
 //! What one evaluation holds.
+use super::observe::Observer;
 use super::with::Overrides;
 use crate::Value;
 use crate::ast::Loc;
@@ -112,8 +113,8 @@ pub(crate) struct Machine<'p> {
     pub(crate) limits: Limits,
     /// The first error of a builtin that made a call undefined.
     pub(crate) first_error: Option<Halt>,
-    /// Statements that were evaluated, by number, when asked for.
-    pub(crate) coverage: Option<Vec<bool>>,
+    /// Who watches, if anybody does.
+    pub(crate) observer: Option<Box<Observer<'p>>>,
     until_clock: u32,
 }
 
@@ -145,7 +146,7 @@ impl<'p> Machine<'p> {
             context,
             limits,
             first_error: None,
-            coverage: None,
+            observer: None,
             until_clock: CLOCK_INTERVAL,
         }
     }

@@ -42,10 +42,8 @@ impl<'p> Machine<'p> {
     fn walk_body(&mut self, frame: usize, mut body: &'p [Stmt], then: Then<'_, 'p>) -> Run {
         while let Some((stmt, rest)) = body.split_first() {
             self.tick(stmt.loc)?;
-            if let Some(coverage) = &mut self.coverage
-                && let Some(seen) = coverage.get_mut(usize::try_from(stmt.number).unwrap_or(usize::MAX))
-            {
-                *seen = true;
+            if self.observer.is_some() {
+                self.reached(frame, stmt);
             }
             match self.step(frame, stmt)? {
                 Step::Holds => body = rest,

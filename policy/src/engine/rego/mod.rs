@@ -1,6 +1,7 @@
 //! Rego by our own engine, `postern-rego`: this is where bundles become a policy set, a query becomes an input and a value
 //! becomes an answer.
 mod check;
+pub(crate) mod examine;
 mod input;
 mod keys;
 mod result;
