@@ -1,6 +1,7 @@
 //! The engines. A new one: a folder here, a variant of [`crate::Engine`], and its cases.
 pub(crate) mod cedar;
 mod error;
+mod multipart;
 pub(crate) mod rego;
 mod shape;
 mod url;
@@ -17,6 +18,7 @@ pub(crate) struct Answer {
     pub(crate) reasons: Vec<PolicyId>,
     pub(crate) message: Option<String>,
     pub(crate) obligations: Obligations,
+    pub(crate) metadata: Option<String>,
 }
 
 /// Why there is no answer: always a deny.

@@ -203,5 +203,7 @@ fn mutations(verdict: &Verdict, telling: &Telling) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
-    removed.chain(set).chain(telling.mutations()).collect()
+    let query_set = duties.query_set.iter().map(|(name, _)| format!("set query {name}"));
+    let query_removed = duties.query_remove.iter().map(|name| format!("remove query {name}"));
+    removed.chain(set).chain(query_set).chain(query_removed).chain(telling.mutations()).collect()
 }

@@ -3,16 +3,13 @@
 //! The plugin's shape is a protobuf walked by reflection: camelCase names, fields that are empty or zero are absent.
 //! It is built directly, without JSON text, and only what the policy can read. Two fields differ on purpose: `path`
 //! and `parsed_path` come from the canonical path, and a body is either whole or declared truncated.
+use super::body::parsed_body;
 use super::keys::Keys;
 use super::value;
-use crate::document::{self, DocumentLimits};
 use crate::engine::url;
 use crate::query::{Body, Http, Query};
 use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
-
-/// The deepest JSON body that a policy gets to see.
-const BODY_LIMITS: DocumentLimits = DocumentLimits { depth_max: 32, values_max: 100_000 };
 
 /// Why there is no input: the request is one that the policy cannot judge, so it is denied.
 #[derive(Debug, thiserror::Error)]
@@ -324,37 +321,8 @@ fn strings(items: Vec<String>) -> Value {
     Value::array(items.into_iter().map(Value::from))
 }
 
-fn pairs(text: &str) -> Result<Value, InputError> {
+/// Name to values.
+pub(super) fn pairs(text: &str) -> Result<Value, InputError> {
     let values = url::query_values(text).map_err(InputError::Query)?;
     Ok(Value::object(values.into_iter().map(|(name, values)| (Value::from(name), strings(values)))))
-}
-
-/// The parsed body and whether it is truncated, by content type as in the plugin.
-fn parsed_body(http: &Http<'_>) -> Result<(Value, bool), InputError> {
-    let bytes = match http.body {
-        Body::NotRead => return Ok((Value::Null, false)),
-        Body::Stream => return Ok((Value::Null, true)),
-        Body::Whole(bytes) => bytes,
-    };
-    let content_type = http.headers.get("content-type").unwrap_or("");
-    if bytes.is_empty() {
-        return Ok((Value::Null, false));
-    }
-    if content_type.contains("application/json") {
-        let document =
-            document::parse(bytes, BODY_LIMITS).map_err(|error| InputError::Body(error.to_string()))?;
-        let parsed = value::of_document(&document).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((parsed, false));
-    }
-    if content_type.contains("application/x-www-form-urlencoded") {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| InputError::Body("the form is not UTF-8".to_owned()))?;
-        let form = pairs(text).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((form, false));
-    }
-    if content_type.contains("multipart/form-data") {
-        // Null would let a rule about the content pass unseen.
-        return Err(InputError::Body("multipart bodies are not parsed for policies".to_owned()));
-    }
-    Ok((Value::Null, false))
 }

@@ -1,5 +1,6 @@
 //! Rego by our own engine, `postern-rego`: this is where bundles become a policy set, a query becomes an input and a value
 //! becomes an answer.
+mod body;
 mod check;
 mod input;
 mod keys;

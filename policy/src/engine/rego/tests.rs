@@ -394,12 +394,17 @@ fn an_object_carries_obligations_and_reasons() {
     let verdict = |object: &str| decide(&policy(&format!("allow := {object}")), &query);
     let allow = verdict(
         r#"{"allowed": true, "headers": {"X-User": "web"}, "request_headers_to_remove": ["Cookie"],
-            "response_headers_to_add": [{"x-a": ["1", "2"]}], "reasons": ["p1", "p2"]}"#,
+            "response_headers_to_add": [{"x-a": ["1", "2"]}], "reasons": ["p1", "p2"],
+            "query_parameters_to_set": {"a": "b%20c", "m": ["1", "2"], "none": []}, "query_parameters_to_remove": ["d"],
+            "dynamic_metadata": {"tier": {"of": [1, true]}}, "http_status": "unread", "body": 1, "anything": "else"}"#,
     );
     assert_eq!(allow.code, "policy.allowed", "{allow:?}");
     assert_eq!(allow.obligations.request_headers_set, fields(&[("x-user", "web")]));
     assert_eq!(allow.obligations.request_headers_remove, ["cookie"]);
     assert_eq!(allow.obligations.response_headers_set, fields(&[("x-a", "1"), ("x-a", "2")]));
+    assert_eq!(allow.obligations.query_set, fields(&[("a", "b%20c"), ("m", "2")]));
+    assert_eq!(allow.obligations.query_remove, ["d"]);
+    assert_eq!(allow.metadata.as_deref(), Some(r#"{"tier":{"of":[1,true]}}"#));
     assert_eq!(allow.reasons.iter().map(|r| r.as_str()).collect::<Vec<_>>(), ["p1", "p2"]);
     let deny = verdict(
         r#"{"allowed": false, "headers": {"x-why": "no"}, "http_status": 404, "body": "nothing here", "reason": "no!"}"#,
@@ -418,12 +423,35 @@ fn an_object_carries_obligations_and_reasons() {
         r#""headers": "x""#,
         r#""request_headers_to_remove": "x""#,
         r#""request_headers_to_remove": ["host"]"#,
-        r#""query_parameters_to_set": {"a": "b"}"#,
+        r#""query_parameters_to_set": "a=b""#,
+        r#""query_parameters_to_set": ["a"]"#,
+        r#""query_parameters_to_set": {"a": 1}"#,
+        r#""query_parameters_to_set": {"a": ["1", 2]}"#,
+        r#""query_parameters_to_set": {"a": "1&admin=1"}"#,
+        r#""query_parameters_to_remove": {"a": "b"}"#,
+        r#""query_parameters_to_remove": [1]"#,
+        r#""response_headers_to_add": true"#,
+        r#""headers": [["x", "1"]]"#,
+        r#""dynamic_metadata": "x""#,
+        r#""dynamic_metadata": {"x": concat("", [x | some _ in numbers.range(1, 5000); x := "y"])}"#,
     ] {
         assert_eq!(verdict(&format!(r#"{{"allowed": true, {bad}}}"#)).code, "policy.obligation", "{bad}");
     }
-    for bad in [r#""http_status": 200"#, r#""http_status": "403""#, r#""body": 1"#] {
+    for bad in [
+        r#""http_status": "403""#,
+        r#""http_status": 100"#,
+        r#""http_status": 418"#,
+        r#""http_status": 403.5"#,
+        r#""http_status": 65936"#,
+        r#""body": 1"#,
+        r#""headers": {"x": null}"#,
+        r#""dynamic_metadata": ["x"]"#,
+    ] {
         assert_eq!(verdict(&format!(r#"{{"allowed": false, {bad}}}"#)).code, "policy.obligation", "{bad}");
+    }
+    for status in [200, 204, 302, 401, 429, 503] {
+        let deny = verdict(&format!(r#"{{"allowed": false, "http_status": {status}}}"#));
+        assert_eq!((deny.code, deny.obligations.deny_status), ("policy.denied", Some(status)));
     }
 }
 
