@@ -17,7 +17,7 @@ pub struct Verdict {
     /// Allow or deny.
     pub decision: Decision,
     /// Why in one word: `policy.allowed`, `policy.denied`, or what went wrong, always a deny:
-    /// `policy.undefined`, `policy.result_type`, `policy.obligation`, `policy.error`, `policy.budget`,
+    /// `policy.input`, `policy.undefined`, `policy.result_type`, `policy.obligation`, `policy.error`, `policy.budget`,
     /// `policy.timeout`, `policy.engine_panic`.
     pub code: &'static str,
     /// The policies that determined it.
@@ -70,15 +70,15 @@ pub(crate) fn truncated(mut text: String) -> String {
 pub struct Obligations {
     /// On allow: fields to set on the request before it is forwarded, each replacing what was there.
     pub request_headers_set: Vec<(String, String)>,
-    /// On allow: fields to remove from the request before it is forwarded.
+    /// On allow: fields to remove from the request before it is forwarded, after the others have been set.
     pub request_headers_remove: Vec<String>,
     /// On allow: parameters to set in the query, each replacing those of its name. They are spelled as they are to
     /// stand there, and no name stands here twice.
     pub query_set: Vec<(String, String)>,
     /// On allow: parameters to remove from the query, after the others have been set.
     pub query_remove: Vec<String>,
-    /// On allow: fields to set on the response to the caller.
-    pub response_headers_set: Vec<(String, String)>,
+    /// On allow: fields to add to the response to the caller, beside those of their names that it has.
+    pub response_headers_add: Vec<(String, String)>,
     /// On deny: the status instead of 403: a final one, 200 to 599.
     pub deny_status: Option<u16>,
     /// On deny: the body instead of the problem document, at most 16 KiB.

@@ -130,6 +130,7 @@ fn decide(pdp: &Pdp, case: &Case, now_ns: u64) -> Verdict {
             certificate_serial: None,
         },
         destination: "127.0.0.1:8443".parse().unwrap(),
+        destination_principal: None,
         http,
         claims: case.claims.as_ref(),
         transaction: None,

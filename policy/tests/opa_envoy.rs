@@ -70,7 +70,7 @@ fn tally(list: &str, judge: impl Fn(&Value) -> (Outcome, String)) {
 fn judged(got: &str, want: &str, verdict: &dyn std::fmt::Debug) -> (Outcome, String) {
     let outcome = match got {
         _ if got == want => Outcome::Passed,
-        "policy.error" | "policy.obligation" | "policy.result_type" => Outcome::Refused,
+        "policy.input" | "policy.error" | "policy.obligation" | "policy.result_type" => Outcome::Refused,
         _ => Outcome::Wrong,
     };
     (outcome, format!("{verdict:?}"))
@@ -126,6 +126,7 @@ fn decide(pdp: &Pdp, request: &Value) -> Verdict {
             certificate_serial: None,
         },
         destination: "127.0.0.1:2".parse().unwrap(),
+        destination_principal: None,
         http: Some(Http {
             id: text(&http, "/id"),
             scheme: "https",
@@ -180,7 +181,7 @@ fn lacking(case: &Value, verdict: &Verdict) -> Option<&'static str> {
             "request_headers_to_remove",
             same_names("request_headers_to_remove", &duties.request_headers_remove),
         ),
-        ("response_headers_to_add", same_pairs("response_headers_to_add", &duties.response_headers_set)),
+        ("response_headers_to_add", same_pairs("response_headers_to_add", &duties.response_headers_add)),
         ("query_parameters_to_set", same_pairs("query_parameters_to_set", &duties.query_set)),
         ("query_parameters_to_remove", same_names("query_parameters_to_remove", &duties.query_remove)),
         (
@@ -232,7 +233,7 @@ fn bodies_are_parsed_as_the_plugin_parses_them() {
             None => "package t\nallow if not input.parsed_body".to_owned(),
         };
         let verdict = decide(&load(&rule, "t/allow").unwrap(), case.get("check_request").unwrap());
-        let want = if case.get("error").is_some() { "policy.error" } else { "policy.allowed" };
+        let want = if case.get("error").is_some() { "policy.input" } else { "policy.allowed" };
         judged(verdict.code, want, &verdict)
     });
 }

@@ -31,6 +31,8 @@ pub(crate) enum NoAnswer {
     #[error("{0}")]
     Obligation(String),
     #[error("{0}")]
+    Input(String),
+    #[error("{0}")]
     Engine(String),
     #[error("{0}")]
     Budget(String),
@@ -44,6 +46,7 @@ impl NoAnswer {
             Self::Undefined => "policy.undefined",
             Self::ResultType(_) => "policy.result_type",
             Self::Obligation(_) => "policy.obligation",
+            Self::Input(_) => "policy.input",
             Self::Engine(_) => "policy.error",
             Self::Budget(_) => "policy.budget",
             Self::Timeout => "policy.timeout",

@@ -12,7 +12,7 @@ pub(super) struct Duties {
     request_set: HeaderMap,
     /// The target with the query that policy wants.
     target: Option<Uri>,
-    response_set: HeaderMap,
+    response_add: HeaderMap,
 }
 
 /// Why a demand cannot be met.
@@ -56,7 +56,7 @@ impl Duties {
             request_remove: remove.collect::<Result<_, _>>()?,
             request_set: headers(&demands.request_headers_set)?,
             target: is_edited.then(|| request.target_with(set, removed, limits)).transpose()?,
-            response_set: headers(&demands.response_headers_set)?,
+            response_add: headers(&demands.response_headers_add)?,
         })
     }
 
@@ -67,12 +67,12 @@ impl Duties {
 
     /// Does what is owed to the request's headers on their way up; what is owed to the answer is left.
     pub(super) fn apply(self, request: &mut HeaderMap) -> HeaderMap {
+        // Takes the place of what was there.
+        request.extend(self.request_set);
         for name in self.request_remove {
             request.remove(name);
         }
-        // Takes the place of what was there, with all values of a name.
-        request.extend(self.request_set);
-        self.response_set
+        self.response_add
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Sides {
 }
 
 /// What came of a request on one way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fate {
     /// What the caller got.
     pub answer: Answer,

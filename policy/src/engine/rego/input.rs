@@ -6,7 +6,7 @@
 use super::body::parsed_body;
 use super::keys::Keys;
 use super::value;
-use crate::engine::url;
+use crate::engine::{NoAnswer, url};
 use crate::query::{Body, Http, Query};
 use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
@@ -28,6 +28,16 @@ pub(super) enum InputError {
     Claims(#[from] value::NotRepresentable),
 }
 
+impl InputError {
+    /// The plugin answers for what is the caller's fault that it is a bad request; the rest is nobody's here.
+    pub(super) fn into_no_answer(self) -> NoAnswer {
+        match self {
+            Self::Path(_) | Self::Query(_) | Self::Body(_) => NoAnswer::Input(self.to_string()),
+            Self::Streamed | Self::Claims(_) => NoAnswer::Engine(self.to_string()),
+        }
+    }
+}
+
 /// Which parts of the input a policy can read. What it cannot read is not built: it would find nothing there that it
 /// could look at.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +46,8 @@ pub(super) struct Parts {
     destination: bool,
     time: bool,
     session: bool,
+    metadata: bool,
+    route_metadata: bool,
     version: bool,
     principal: bool,
     http: HttpParts,
@@ -77,6 +89,8 @@ impl Parts {
             destination: at(&["attributes", "destination"]),
             time: at(&["attributes", "request", "time"]),
             session: at(&["attributes", "tlsSession"]),
+            metadata: at(&["attributes", "metadataContext"]),
+            route_metadata: at(&["attributes", "routeMetadataContext"]),
             version: at(&["version"]),
             principal: at(&["source_principal"]),
             http: HttpParts {
@@ -191,7 +205,16 @@ impl Builder {
         if parts.destination {
             let mut destination = Members::default();
             destination.put(&keys.address, self.address(query.destination));
+            destination.put_text(&keys.principal, query.destination_principal.unwrap_or(""));
             attributes.put(&keys.destination, destination);
+        }
+        // Envoy's filters have nothing to say here, and the plugin gives that as an object without members.
+        for (name, read) in
+            [(&keys.metadata_context, parts.metadata), (&keys.route_metadata_context, parts.route_metadata)]
+        {
+            if read {
+                attributes.put(name, Members::default());
+            }
         }
         let mut request = Members::default();
         if let (Some(http), true) = (&query.http, parts.http.any) {

@@ -99,7 +99,7 @@ impl fmt::Debug for RegoEvaluator {
 
 impl RegoEvaluator {
     pub(crate) fn decide(&mut self, query: &Query<'_>) -> Result<Answer, NoAnswer> {
-        let input = self.builder.build(query).map_err(|error| NoAnswer::Engine(error.to_string()))?;
+        let input = self.builder.build(query).map_err(|error| error.into_no_answer())?;
         let limits = &self.set.limits;
         #[expect(clippy::disallowed_methods, reason = "the engine's own safety timer")]
         let deadline = Instant::now().checked_add(limits.timeout);

@@ -82,8 +82,8 @@ fn of_allow(value: &Value) -> Result<Obligations, NoAnswer> {
         member(value, what).map_or(Ok(Vec::new()), |names| names_of(what, names, check))
     };
     Ok(Obligations {
-        request_headers_set: fields("headers")?,
-        response_headers_set: fields("response_headers_to_add")?,
+        request_headers_set: last_of_each(fields("headers")?),
+        response_headers_add: fields("response_headers_to_add")?,
         request_headers_remove: names("request_headers_to_remove", |name| {
             header::checked_name(name).map_err(|error| error.to_string())
         })?,
@@ -128,6 +128,18 @@ fn reasons(value: &Value) -> Result<Vec<PolicyId>, NoAnswer> {
         reasons.push(PolicyId::new(name));
     }
     Ok(reasons)
+}
+
+/// Of several values of a field the last counts, as it does where Envoy sets them.
+fn last_of_each(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut kept: Vec<(String, String)> = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        match kept.iter_mut().find(|(have, _)| *have == name) {
+            Some((_, last)) => *last = value,
+            None => kept.push((name, value)),
+        }
+    }
+    kept
 }
 
 /// An object of name to value or values, or a list of such objects.

@@ -44,6 +44,7 @@ fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body
             certificate_serial: Some("0a"),
         },
         destination: "10.0.0.8:8443".parse().unwrap(),
+        destination_principal: None,
         http: Some(Http {
             id: "01J",
             scheme: "https",
@@ -170,9 +171,9 @@ fn bodies_are_parsed_only_when_they_are_read() {
         assert_eq!(decide(pdp, &get("/", None, headers, body)).code, want, "{body:?}");
     };
     check(&reading, &json, Body::Whole(br#"{"amount": 5}"#), "policy.allowed");
-    check(&reading, &json, Body::Whole(br#"{"amount": 6, "amount": 5}"#), "policy.error");
-    check(&reading, &json, Body::Whole(b"{"), "policy.error");
-    check(&reading, &json, Body::Whole("[".repeat(100).as_bytes()), "policy.error");
+    check(&reading, &json, Body::Whole(br#"{"amount": 6, "amount": 5}"#), "policy.input");
+    check(&reading, &json, Body::Whole(b"{"), "policy.input");
+    check(&reading, &json, Body::Whole("[".repeat(100).as_bytes()), "policy.input");
     check(&reading, &json, Body::Whole(b""), "policy.undefined");
     check(&reading, &form, Body::Whole(b"amount=5"), "policy.undefined");
     check(&reading, &form, Body::Stream, "policy.allowed");
@@ -393,7 +394,7 @@ fn an_object_carries_obligations_and_reasons() {
     let query = get("/", None, &headers, Body::NotRead);
     let verdict = |object: &str| decide(&policy(&format!("allow := {object}")), &query);
     let allow = verdict(
-        r#"{"allowed": true, "headers": {"X-User": "web"}, "request_headers_to_remove": ["Cookie"],
+        r#"{"allowed": true, "headers": [{"X-User": ["a", "b"]}, {"x-user": "web"}], "request_headers_to_remove": ["Cookie"],
             "response_headers_to_add": [{"x-a": ["1", "2"]}], "reasons": ["p1", "p2"],
             "query_parameters_to_set": {"a": "b%20c", "m": ["1", "2"], "none": []}, "query_parameters_to_remove": ["d"],
             "dynamic_metadata": {"tier": {"of": [1, true]}}, "http_status": "unread", "body": 1, "anything": "else"}"#,
@@ -401,7 +402,7 @@ fn an_object_carries_obligations_and_reasons() {
     assert_eq!(allow.code, "policy.allowed", "{allow:?}");
     assert_eq!(allow.obligations.request_headers_set, fields(&[("x-user", "web")]));
     assert_eq!(allow.obligations.request_headers_remove, ["cookie"]);
-    assert_eq!(allow.obligations.response_headers_set, fields(&[("x-a", "1"), ("x-a", "2")]));
+    assert_eq!(allow.obligations.response_headers_add, fields(&[("x-a", "1"), ("x-a", "2")]));
     assert_eq!(allow.obligations.query_set, fields(&[("a", "b%20c"), ("m", "2")]));
     assert_eq!(allow.obligations.query_remove, ["d"]);
     assert_eq!(allow.metadata.as_deref(), Some(r#"{"tier":{"of":[1,true]}}"#));

@@ -145,14 +145,14 @@ fn a_policys_obligations_are_met_on_the_way_up_and_down() {
     assert_eq!(seen.borrow()[0].headers()["x-tenant"], "7");
     assert!(!seen.borrow()[0].headers().contains_key("x-secret"));
     let mutations = &only(&records, "decision")["mutations"];
-    assert_eq!(mutations, &serde_json::json!(["remove x-secret", "set x-tenant"]));
+    assert_eq!(mutations, &serde_json::json!(["set x-tenant", "remove x-secret"]));
 }
 
 #[test]
 fn a_query_that_policy_edits_is_forwarded_and_recorded() {
     let policy = |set: &str| {
         format!(
-            "package authz\nimport rego.v1\ndecision := {{\"allowed\": true, \"query_parameters_to_set\": {set}, \"query_parameters_to_remove\": [\"token\"]}}"
+            "package authz\nimport rego.v1\ndecision := {{\"allowed\": true, \"dynamic_metadata\": {{\"tier\": 1}}, \"query_parameters_to_set\": {set}, \"query_parameters_to_remove\": [\"token\"]}}"
         )
     };
     let request = "GET /api/x?token=1&q=%20&%74oken=2 HTTP/1.1\nHost: a.test\n\n";
@@ -162,6 +162,7 @@ fn a_query_that_policy_edits_is_forwarded_and_recorded() {
     assert_eq!(seen.borrow()[0].uri().to_string(), "/api/x?q=%20&as=web");
     let record = only(&records, "decision");
     assert_eq!(record["mutations"], serde_json::json!(["set query as", "remove query token"]));
+    assert_eq!(text(record, "metadata"), r#"{"tier":1}"#);
     // A target that no caller could have asked for is not forwarded for policy's sake.
     let long = format!("{{name: \"{}\" | some name in [\"a\", \"b\", \"c\", \"d\"]}}", "x".repeat(4096));
     check(Some(&policy(&long)), request, (403, "deny", "policy.obligation"));

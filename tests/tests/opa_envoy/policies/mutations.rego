@@ -48,3 +48,7 @@ changes := {
 }
 
 changes := {"query_parameters_to_remove": ["only"]} if path == "query-gone"
+
+changes := {"response_headers_to_add": {"set-cookie": ["a=1", "b=2"], "vary": "x-user"}} if path == "cookies"
+
+changes := {"query_parameters_to_set": {"q": "a%20b+c"}} if path == "query-encoded"
