@@ -16,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/rego"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	text "strings"
@@ -111,5 +112,6 @@ func main() {
 	}
 	grpcServer := grpc.NewServer()
 	auth.RegisterAuthorizationServer(grpcServer, &server{query: query})
+	reflection.Register(grpcServer)
 	log.Fatal(grpcServer.Serve(listener))
 }

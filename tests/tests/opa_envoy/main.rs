@@ -3,6 +3,7 @@
 //! what is listed here with its reason.
 
 mod compare;
+mod plugin_cases;
 mod sides;
 
 use bytes::Bytes;
@@ -53,6 +54,10 @@ impl Case {
 
     const fn post(self, body: &'static str) -> Self {
         Self { method: "POST", body, ..self }
+    }
+
+    const fn by(self, method: &'static str) -> Self {
+        Self { method, ..self }
     }
 
     /// Forwarded by us in this spelling of its path: the one that was decided on.
@@ -130,6 +135,15 @@ fn denies_are_worded_as_behind_envoy() {
     let cases = [
         get("/open"),
         get("/unknown"),
+        get("/open").by("HEAD"),
+        get("/open").by("OPTIONS"),
+        get("/open").by("DELETE"),
+        get("/open").post("x").by("PUT"),
+        get("/open").post("{}").by("PATCH").with(&[JSON]),
+        get("/token").by("HEAD"),
+        get("/json").by("HEAD"),
+        get("/json").post("{}").by("PATCH").with(&[JSON]),
+        get("/preflight").by("OPTIONS").with(&[("origin", "https://app.example.org")]),
         get("/nothing"),
         get("/login"),
         get("/token"),

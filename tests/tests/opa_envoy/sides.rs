@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ impl Sides {
         scene.write_policy(rego);
         let sidecar = scene.start();
         let (asked, envoy) = (port::free(), port::free());
-        let authorizer = authorize(&scene, authorizer, rego, asked);
+        let authorizer =
+            authorize(scene.folder.path(), &authorizer, &Policy { text: rego, path: ENTRY }, asked);
         let upstream = Upstream::start();
         let running = Envoy {
             at: envoy,
@@ -70,17 +71,28 @@ impl Sides {
     }
 }
 
-/// Starts what Envoy asks: the plugin's command line.
-fn authorize(scene: &Scene, program: PathBuf, rego: &str, at: SocketAddr) -> Running {
-    let policy = scene.path("authorizer.rego");
-    fs::write(&policy, rego).expect("the policy is written");
+/// A policy, and where its answer stands.
+pub struct Policy<'a> {
+    pub text: &'a str,
+    pub path: &'a str,
+}
+
+/// Starts what Envoy asks, by the plugin's command line.
+pub fn authorize(folder: &Path, program: &Path, policy: &Policy<'_>, at: SocketAddr) -> Running {
+    let file = folder.join("authorizer.rego");
+    fs::write(&file, policy.text).expect("the policy is written");
     let mut command = Command::new(program);
     command.args(["run", "--server", "--addr", &port::free().to_string()]);
-    for (name, value) in [("addr", at.to_string()), ("path", ENTRY.to_owned())] {
+    let settings = [
+        ("addr", at.to_string()),
+        ("path", policy.path.to_owned()),
+        ("enable-reflection", "true".to_owned()),
+    ];
+    for (name, value) in settings {
         command.arg("--set").arg(format!("plugins.envoy_ext_authz_grpc.{name}={value}"));
     }
-    command.arg(policy);
-    let mut running = Running::start("authorizer", command, scene.folder.path());
+    command.arg(file);
+    let mut running = Running::start("authorizer", command, folder);
     running.wait_for_port(at, START_LIMIT);
     running
 }
