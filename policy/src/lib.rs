@@ -13,6 +13,7 @@ pub mod bundle;
 mod document;
 mod engine;
 mod header;
+mod parameter;
 mod pdp;
 mod query;
 #[cfg(test)]

@@ -161,6 +161,7 @@ impl Pdp {
                 reasons: answer.reasons,
                 message: answer.message,
                 obligations: answer.obligations,
+                metadata: answer.metadata,
                 errors: Vec::new(),
                 revision: self.revision.clone(),
             },

@@ -59,6 +59,7 @@ pub(super) fn decide(
         action: request.method().as_str(),
         source: source(&connection),
         destination: connection.local,
+        destination_principal: Some(connection.own.spiffe_id().as_str()),
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
         transaction: principal.transaction.as_ref().map(|claims| &claims.members),

@@ -53,6 +53,8 @@ pub enum NeededBy {
 enum From {
     /// A Go module, built here.
     Go(GoRecipe),
+    /// A Go program of ours in this folder of `xtask`, with everything that it stands on pinned by its `go.sum`.
+    GoOwn { folder: String, go_at_least: String },
     /// Whatever is inside a Python wheel, and other wheels that it needs, as `package==version`.
     Wheel {
         package: String,
@@ -218,13 +220,23 @@ impl Shed {
 /// By its version, and by what we add to it, if anything.
 fn folder_name(name: &str, tool: &Tool) -> Result<String> {
     let plain = format!("{name}-{}", tool.version);
-    let From::Go(GoRecipe { with: added, .. }) = &tool.from else { return Ok(plain) };
-    if added.is_empty() {
+    let ours = match &tool.from {
+        From::Go(GoRecipe { with: added, .. }) => {
+            added.iter().map(|added| root().join("xtask").join(&added.from)).collect()
+        }
+        From::GoOwn { folder, .. } => install::files(&root().join("xtask").join(folder))?,
+        From::Wheel { .. }
+        | From::Npm { .. }
+        | From::Collector { .. }
+        | From::Cargo { .. }
+        | From::Debian { .. } => Vec::new(),
+    };
+    if ours.is_empty() {
         return Ok(plain);
     }
     let mut hasher = DefaultHasher::new();
-    for added in added {
-        std::fs::read(root().join("xtask").join(&added.from))?.hash(&mut hasher);
+    for file in ours {
+        std::fs::read(file)?.hash(&mut hasher);
     }
     Ok(format!("{plain}-{:x}", hasher.finish()))
 }

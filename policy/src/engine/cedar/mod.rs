@@ -161,6 +161,7 @@ impl CedarEvaluator {
             reasons: determining.iter().map(|id| PolicyId::new(id)).collect(),
             message: message.or_else(|| silent.then(|| "no policy permits this request".to_owned())),
             obligations,
+            metadata: None,
         })
     }
 }

@@ -24,6 +24,7 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
             certificate_serial: Some("0a"),
         },
         destination: "10.0.0.8:8443".parse().unwrap(),
+        destination_principal: None,
         http: (action != "connect").then_some(Http {
             id: "01J",
             scheme: "https",

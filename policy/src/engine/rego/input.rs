@@ -3,16 +3,13 @@
 //! The plugin's shape is a protobuf walked by reflection: camelCase names, fields that are empty or zero are absent.
 //! It is built directly, without JSON text, and only what the policy can read. Two fields differ on purpose: `path`
 //! and `parsed_path` come from the canonical path, and a body is either whole or declared truncated.
+use super::body::parsed_body;
 use super::keys::Keys;
 use super::value;
-use crate::document::{self, DocumentLimits};
-use crate::engine::url;
+use crate::engine::{NoAnswer, url};
 use crate::query::{Body, Http, Query};
 use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
-
-/// The deepest JSON body that a policy gets to see.
-const BODY_LIMITS: DocumentLimits = DocumentLimits { depth_max: 32, values_max: 100_000 };
 
 /// Why there is no input: the request is one that the policy cannot judge, so it is denied.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +28,16 @@ pub(super) enum InputError {
     Claims(#[from] value::NotRepresentable),
 }
 
+impl InputError {
+    /// The plugin answers for what is the caller's fault that it is a bad request; the rest is nobody's here.
+    pub(super) fn into_no_answer(self) -> NoAnswer {
+        match self {
+            Self::Path(_) | Self::Query(_) | Self::Body(_) => NoAnswer::Input(self.to_string()),
+            Self::Streamed | Self::Claims(_) => NoAnswer::Engine(self.to_string()),
+        }
+    }
+}
+
 /// Which parts of the input a policy can read. What it cannot read is not built: it would find nothing there that it
 /// could look at.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +46,8 @@ pub(super) struct Parts {
     destination: bool,
     time: bool,
     session: bool,
+    metadata: bool,
+    route_metadata: bool,
     version: bool,
     principal: bool,
     http: HttpParts,
@@ -80,6 +89,8 @@ impl Parts {
             destination: at(&["attributes", "destination"]),
             time: at(&["attributes", "request", "time"]),
             session: at(&["attributes", "tlsSession"]),
+            metadata: at(&["attributes", "metadataContext"]),
+            route_metadata: at(&["attributes", "routeMetadataContext"]),
             version: at(&["version"]),
             principal: at(&["source_principal"]),
             http: HttpParts {
@@ -194,7 +205,16 @@ impl Builder {
         if parts.destination {
             let mut destination = Members::default();
             destination.put(&keys.address, self.address(query.destination));
+            destination.put_text(&keys.principal, query.destination_principal.unwrap_or(""));
             attributes.put(&keys.destination, destination);
+        }
+        // Envoy's filters have nothing to say here, and the plugin gives that as an object without members.
+        for (name, read) in
+            [(&keys.metadata_context, parts.metadata), (&keys.route_metadata_context, parts.route_metadata)]
+        {
+            if read {
+                attributes.put(name, Members::default());
+            }
         }
         let mut request = Members::default();
         if let (Some(http), true) = (&query.http, parts.http.any) {
@@ -324,37 +344,8 @@ fn strings(items: Vec<String>) -> Value {
     Value::array(items.into_iter().map(Value::from))
 }
 
-fn pairs(text: &str) -> Result<Value, InputError> {
+/// Name to values.
+pub(super) fn pairs(text: &str) -> Result<Value, InputError> {
     let values = url::query_values(text).map_err(InputError::Query)?;
     Ok(Value::object(values.into_iter().map(|(name, values)| (Value::from(name), strings(values)))))
-}
-
-/// The parsed body and whether it is truncated, by content type as in the plugin.
-fn parsed_body(http: &Http<'_>) -> Result<(Value, bool), InputError> {
-    let bytes = match http.body {
-        Body::NotRead => return Ok((Value::Null, false)),
-        Body::Stream => return Ok((Value::Null, true)),
-        Body::Whole(bytes) => bytes,
-    };
-    let content_type = http.headers.get("content-type").unwrap_or("");
-    if bytes.is_empty() {
-        return Ok((Value::Null, false));
-    }
-    if content_type.contains("application/json") {
-        let document =
-            document::parse(bytes, BODY_LIMITS).map_err(|error| InputError::Body(error.to_string()))?;
-        let parsed = value::of_document(&document).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((parsed, false));
-    }
-    if content_type.contains("application/x-www-form-urlencoded") {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| InputError::Body("the form is not UTF-8".to_owned()))?;
-        let form = pairs(text).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((form, false));
-    }
-    if content_type.contains("multipart/form-data") {
-        // Null would let a rule about the content pass unseen.
-        return Err(InputError::Body("multipart bodies are not parsed for policies".to_owned()));
-    }
-    Ok((Value::Null, false))
 }
