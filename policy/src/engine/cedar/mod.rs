@@ -5,6 +5,8 @@ mod entities;
 mod load;
 mod obligations;
 mod request;
+mod scope;
+pub(crate) mod slice;
 #[cfg(test)]
 mod tests;
 
