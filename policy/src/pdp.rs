@@ -28,7 +28,7 @@ pub struct PdpLimits {
     pub timeout: Duration,
     /// Keys at the root of the data: the interpreter copies the root for every decision.
     pub data_root_keys_max: usize,
-    /// Cedar entities that are not workloads: they are copied for every new caller.
+    /// Cedar entities that are not workloads.
     pub cedar_shared_entities_max: usize,
 }
 
@@ -116,12 +116,12 @@ impl Pdp {
     pub fn reads_body(&self) -> bool {
         match &self.policies {
             Policies::Rego(rego) => rego.reads_body(),
-            Policies::Cedar(_) => false,
+            Policies::Cedar(cedar) => cedar.reads_body(),
         }
     }
 
     /// The parts of the input that the policies read, for people: over-approximated from the source. Of Cedar's context
-    /// only the parts that are built on demand are looked for (headers, query and claims); the others are always there.
+    /// only the parts that are built on demand are looked for (headers, query, tokens and body); the others are at hand anyway.
     pub fn reads(&self) -> Vec<String> {
         match &self.policies {
             Policies::Rego(rego) => rego.reads().summary(),

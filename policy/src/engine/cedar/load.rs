@@ -1,8 +1,11 @@
 //! From verified bundles to a validated policy set.
-use super::{CONTRACT_SCHEMA, Mentions, Shared, entities, obligations, request};
+use super::names::Names;
+use super::reads::Reads;
+use super::slice::Slices;
+use super::{CONTRACT_SCHEMA, Shared, entities, obligations};
 use crate::engine::shape;
 use crate::pdp::PdpLimits;
-use crate::verdict::truncated;
+use crate::verdict::{self, truncated};
 use crate::{LoadError, PolicyBundle};
 use cedar_policy::{Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
 use std::collections::BTreeMap;
@@ -14,7 +17,7 @@ fn refused(place: String, what: &dyn std::fmt::Display) -> LoadError {
 
 pub(super) fn load(bundles: &[(&str, &PolicyBundle)], limits: &PdpLimits) -> Result<Shared, LoadError> {
     let schema = schema_of(bundles)?;
-    let (policies, duties) = policies_of(bundles)?;
+    let (policies, mut duties) = policies_of(bundles)?;
     if policies.is_empty() {
         let entry = "cedar".to_owned();
         return Err(LoadError::NoEntry { entry, hint: "a Cedar bundle holds `*.cedar` files".to_owned() });
@@ -24,11 +27,14 @@ pub(super) fn load(bundles: &[(&str, &PolicyBundle)], limits: &PdpLimits) -> Res
         let all: Vec<String> = verdict.validation_errors().take(8).map(ToString::to_string).collect();
         return Err(refused("policies".to_owned(), &all.join("; ")));
     }
-    let names = request::Names::new().map_err(|what| refused("schema".to_owned(), &what))?;
+    let names = Names::new().map_err(|what| refused("schema".to_owned(), &what))?;
     let store = entities::Store::load(bundles, &schema, &names, limits)?;
-    let sources: Vec<&str> =
-        bundles.iter().flat_map(|(_, bundle)| bundle.policies.values().map(String::as_str)).collect();
-    Ok(Shared { mentions: Mentions::of(&sources), policies, schema, store, names, duties })
+    let slices = Slices::new(policies.as_ref()).map_err(|what| refused("policies".to_owned(), &what))?;
+    let mut reads = Reads::default();
+    slices.conditions().for_each(|condition| reads.add(condition));
+    let ids = slices.ids().map(verdict::PolicyId::new).collect();
+    let duties = slices.ids().map(|id| duties.remove(id).unwrap_or_default()).collect();
+    Ok(Shared { slices, schema, store, names, ids, duties, reads })
 }
 
 /// The contract with the bundles' own types beside it; a second definition of one of ours is an error of Cedar's.

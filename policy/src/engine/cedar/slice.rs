@@ -75,9 +75,17 @@ impl Slices {
         Ok(Self { policies, index })
     }
 
-    #[cfg(test)]
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
         self.policies.iter().map(|policy| policy.id.as_str())
+    }
+
+    /// The condition of a policy beyond its scope.
+    pub(super) fn condition(&self, number: usize) -> Option<&Expr> {
+        self.policies.get(number)?.condition.as_deref()
+    }
+
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &Expr> {
+        self.policies.iter().filter_map(|policy| policy.condition.as_deref())
     }
 
     /// The policies whose scope holds: those of which the answer depends on the context.
