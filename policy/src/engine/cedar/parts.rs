@@ -5,6 +5,7 @@ use crate::document::{self, Document, DocumentLimits};
 use crate::engine::{NoAnswer, url};
 use crate::query::{Http, TokenIssuer, WorkloadToken};
 use cedar_policy_core::ast::{Entity, EntityUID, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 type Attributes = Vec<(&'static str, Value)>;
@@ -24,13 +25,16 @@ fn set(texts: &[String]) -> Value {
 pub(super) fn headers(http: &Http<'_>, names: &Names, wanted: &Tags) -> Entity {
     let mut fields: BTreeMap<String, String> = BTreeMap::new();
     http.headers.for_each(&mut |name, value| {
-        let name = name.to_ascii_lowercase();
+        let name: Cow<'_, str> = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => name.to_ascii_lowercase().into(),
+            false => name.into(),
+        };
         if wanted.want(&name) {
             let join = |have: &mut String| {
                 have.push(',');
                 have.push_str(value);
             };
-            fields.entry(name).and_modify(join).or_insert_with(|| value.to_owned());
+            fields.entry(name.into_owned()).and_modify(join).or_insert_with(|| value.to_owned());
         }
     });
     tagged(&names.headers, Vec::new(), fields.into_iter().map(|(name, value)| (name, Value::from(value))))
