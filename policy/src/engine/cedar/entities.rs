@@ -182,6 +182,7 @@ fn completed(text: &str) -> Result<String, String> {
     let Document::Array(entities) = &mut document else {
         return Err(format!("it is {}, not an array of entities", document.kind()));
     };
+    super::bounds::refuse_nested(entities)?;
     for entity in entities {
         let Document::Object(members) = entity else { continue };
         let Some(id) = workload_id(members).map(str::to_owned) else { continue };

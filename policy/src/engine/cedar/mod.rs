@@ -2,10 +2,12 @@
 //! it at load, and requests are built to it; any evaluation error denies (Cedar itself would skip an erring `forbid`,
 //! which turns an error into an allow). A decision evaluates the policies that are about the request ([`slice`]), and
 //! of the request it builds what these read ([`reads`]).
+mod bounds;
 mod entities;
 #[cfg(test)]
 mod linear_tests;
-mod load;
+mod links;
+pub(crate) mod load;
 mod names;
 mod obligations;
 mod parts;

@@ -4,6 +4,7 @@
 //! Exact, because a scope that does not hold makes a policy false before its condition is looked at, and a scope
 //! cannot err: what the slice leaves out neither determines the answer nor errs. Each policy stands under the one part
 //! of its scope that it shares with the fewest others.
+use super::bounds;
 use super::scope::{Part, Scopes};
 use cedar_policy_core::ast::{
     Effect, EntityType, EntityUID, Expr, Literal, PolicySet, Request, SlotEnv, ValueKind,
@@ -24,6 +25,8 @@ struct Sliced {
     /// Absent where the scope says everything.
     condition: Option<Arc<Expr>>,
     slots: SlotEnv,
+    /// How many parts the condition has, at most, for one evaluation.
+    weight: usize,
 }
 
 /// Where policies stand: lists of their numbers.
@@ -62,13 +65,9 @@ impl Slices {
             let id = policy.id().to_string();
             let scopes = Scopes::of(policy).ok_or_else(|| format!("policy `{id}` has an open slot"))?;
             let condition = policy.non_scope_constraints_arc().cloned();
-            policies.push(Sliced {
-                id,
-                effect: policy.effect(),
-                scopes,
-                condition,
-                slots: policy.env().clone(),
-            });
+            let weight = condition.as_deref().map_or(1, bounds::weight);
+            let slots = policy.env().clone();
+            policies.push(Sliced { id, effect: policy.effect(), scopes, condition, slots, weight });
         }
         policies.sort_by(|a, b| a.id.cmp(&b.id));
         let index = Index::of(&policies);
@@ -82,6 +81,12 @@ impl Slices {
     /// The condition of a policy beyond its scope.
     pub(super) fn condition(&self, number: usize) -> Option<&Expr> {
         self.policies.get(number)?.condition.as_deref()
+    }
+
+    /// What evaluating a slice costs at most, in parts of expressions.
+    pub(super) fn weight(&self, slice: &[usize]) -> usize {
+        let of = |number: &usize| self.policies.get(*number).map_or(0, |policy| policy.weight);
+        slice.iter().map(of).fold(0, usize::saturating_add)
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &Expr> {

@@ -1,6 +1,7 @@
 //! What does not change between the requests of one caller for one action on one route: the policies in question, what
 //! they read, and the entities that they see.
 use super::Shared;
+use super::bounds::WEIGHT_MAX;
 use super::entities::Asked;
 use super::reads::Reads;
 use crate::Query;
@@ -42,6 +43,13 @@ impl View {
         // Membership is all that scopes ask for, so that they need no more than the request's own entities.
         let own = view(&std::collections::HashSet::new())?;
         let slice = shared.slices.slice(&asked.caller, &asked.action, &asked.route, &own);
+        let weight = shared.slices.weight(&slice);
+        if weight > WEIGHT_MAX {
+            return Err(NoAnswer::Budget(format!(
+                "the {} policies about this caller, action and route have {weight} parts, more than {WEIGHT_MAX}",
+                slice.len()
+            )));
+        }
         let mut reads = Reads::default();
         for condition in slice.iter().filter_map(|number| shared.slices.condition(*number)) {
             reads.add(condition);
