@@ -1,11 +1,11 @@
 //! The solver, and one question put to it.
 use crate::report::Environment;
 use crate::strict;
-use cedar_policy::{PolicySet, RequestEnv, Schema};
+use cedar_policy::{Policy, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::err::Error as SymccError;
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{
-    CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env, WellFormedAsserts, never_errors_asserts,
+    CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env, SymEnv, WellFormedAsserts, never_errors_asserts,
 };
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -60,17 +60,18 @@ impl Prover {
         environment: &RequestEnv,
         schema: &Schema,
     ) -> Result<CompiledPolicySet, String> {
+        let symbols = SymEnv::new(schema, environment).map_err(|error| whole(&error))?;
         let mut failing = Vec::new();
-        for policy in policies.policies() {
-            let compiled =
-                CompiledPolicy::compile(policy, environment, schema).map_err(|error| whole(&error))?;
+        for policy in policies.policies().filter(|policy| strict::may_fail(policy)) {
+            let compiled = one(policy, environment, schema, &symbols)?;
             // Not knowing is treated as failing: the guard of one that cannot fail always holds.
             if !self.never_holds(&never_errors_asserts(&compiled)).unwrap_or(false) {
                 failing.push(policy);
             }
         }
         let strict = strict::guarded(policies, &failing)?;
-        CompiledPolicySet::compile(&strict, environment, schema).map_err(|error| whole(&error))
+        CompiledPolicySet::compile_with_custom_symenv(&strict, environment, schema, symbols)
+            .map_err(|error| whole(&error))
     }
 
     /// A request for which all of this holds, if there is one.
@@ -97,6 +98,17 @@ impl Prover {
         let answer = self.runtime.block_on(async { tokio::time::timeout(patience, question).await });
         answer.map_err(|_| "the solver does not answer".to_owned())?.map_err(|error| whole(&*error))
     }
+}
+
+/// One policy compiled. The symbols are those of the environment, made once for all of its policies.
+pub(crate) fn one(
+    policy: &Policy,
+    environment: &RequestEnv,
+    schema: &Schema,
+    symbols: &SymEnv,
+) -> Result<CompiledPolicy, String> {
+    CompiledPolicy::compile_with_custom_symenv(policy, environment, schema, symbols.clone())
+        .map_err(|error| whole(&error))
 }
 
 /// The environment in the words of a report.

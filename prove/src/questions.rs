@@ -1,12 +1,12 @@
 //! The three questions.
-use crate::ask::{Prover, environment};
+use crate::ask::{Prover, environment, one};
 use crate::bundle::{SourceError, content, named};
 use crate::example::Example;
 use crate::report::{Finding, Judged, Report};
 use crate::strict::rewritten;
 use cedar_policy::{Effect, Policy, PolicySet, RequestEnv, Schema, ValidationMode, Validator};
 use cedar_policy_symcc::{
-    CompiledPolicy, CompiledPolicySet, disjoint_asserts, implies_asserts, never_errors_asserts,
+    CompiledPolicySet, SymEnv, disjoint_asserts, implies_asserts, never_errors_asserts,
 };
 use postern_policy::{CedarProgram, CedarSet};
 use std::path::Path;
@@ -123,9 +123,9 @@ impl Prover {
     pub fn errors(&self, program: &CedarProgram) -> Report {
         let schema = program.schema();
         let side = Side::new("policies", program.policies());
-        let judge = |policy: &Policy, of: &RequestEnv| {
+        let judge = |policy: &Policy, of: &RequestEnv, symbols: &Result<SymEnv, String>| {
             let side = side.as_ref().map_err(Clone::clone)?;
-            let compiled = CompiledPolicy::compile(policy, of, schema).map_err(|error| error.to_string())?;
+            let compiled = one(policy, of, schema, symbols.as_ref().map_err(Clone::clone)?)?;
             let Some(found) = self.example(&never_errors_asserts(&compiled))? else {
                 return Ok(Finding::Holds);
             };
@@ -135,8 +135,12 @@ impl Prover {
         };
         let mut findings = Vec::new();
         for of in schema.request_envs() {
+            let symbols = SymEnv::new(schema, &of).map_err(|error| error.to_string());
             let each = program.policies().policies();
-            findings.extend(each.map(|one| judged(Some(one.id().as_ref()), &of, judge(one, &of))));
+            findings.extend(each.map(|policy| {
+                let finding = judge(policy, &of, &symbols);
+                judged(Some(policy.id().as_ref()), &of, finding)
+            }));
         }
         Report { question: "errors", notes: Vec::new(), judged: sorted(findings.into_iter()) }
     }

@@ -3,7 +3,21 @@
 //! `condition || true` is true or fails. With such a guard for every policy that can fail, a permit fails with each of
 //! them, and what fails does not permit. So the solver answers for exactly what the proxy decides.
 use cedar_policy::{Effect, Policy, PolicySet};
-use cedar_policy_core::ast::{Annotations, Expr, StaticPolicy};
+use cedar_policy_core::ast::{Annotations, BinaryOp, Expr, ExprKind, StaticPolicy, UnaryOp};
+
+/// Whether there is anything in a policy that can fail though it is valid: sums, and calls that compute something. Whom
+/// this finds is asked about one by one; whom it does not find cannot fail.
+pub(crate) fn may_fail(policy: &Policy) -> bool {
+    let policy: &cedar_policy_core::ast::Policy = policy.as_ref();
+    policy.non_scope_constraints().into_iter().flat_map(Expr::subexpressions).any(|part| {
+        matches!(
+            part.expr_kind(),
+            ExprKind::BinaryApp { op: BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul, .. }
+                | ExprKind::UnaryApp { op: UnaryOp::Neg, .. }
+                | ExprKind::ExtensionFunctionApp { .. }
+        )
+    })
+}
 
 /// The set with guards against these of its policies.
 pub(crate) fn guarded(policies: &PolicySet, failing: &[&Policy]) -> Result<PolicySet, String> {
