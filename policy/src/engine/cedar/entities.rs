@@ -1,9 +1,10 @@
 //! The bundle's entities, and what the decisions of one caller see of them.
 //!
-//! A view holds the caller, the route, the action, and what the conditions in question can reach from there: what they
-//! name, and what the attributes and tags of such entities name. An entity that nothing reaches can only be asked for by
-//! membership, and that stands with the member. So a decision does not pay for the size of the store.
+//! A view holds what the conditions in question can reach: the request's own entities where they ask about these, what
+//! they name, and what the attributes and tags of such entities name. An entity that nothing reaches can only be asked for
+//! by membership, and that stands with the member. So a decision does not pay for the size of the store.
 use super::names::{Names, OF_A_REQUEST};
+use super::reads::Own;
 use crate::document::{self, Document, DocumentLimits};
 use crate::pdp::PdpLimits;
 use crate::verdict::truncated;
@@ -53,30 +54,35 @@ impl Store {
         &self.0
     }
 
-    /// What conditions that name these entities see.
+    /// What conditions see that name these entities, and ask about these of the request.
     pub(super) fn view(
         &self,
         asked: &Asked,
-        named: &HashSet<EntityUID>,
+        (own, named): (Own, &HashSet<EntityUID>),
         query: &Query<'_>,
         names: &Names,
     ) -> Result<Entities, String> {
-        let caller = self.caller(&asked.caller, query.source.trust_domain.unwrap_or(""), names);
-        let route = self.above(&asked.route, Vec::new(), names.service(query.service));
-        let mut seen = HashMap::from([(asked.caller.clone(), caller), (asked.route.clone(), route)]);
-        let mut next: Vec<EntityUID> = named.iter().chain([&asked.action]).cloned().collect();
+        let own = [(own.principal, &asked.caller), (own.action, &asked.action), (own.resource, &asked.route)];
+        let own = own.into_iter().filter_map(|(read, uid)| read.then_some(uid));
+        let mut next: Vec<EntityUID> = named.iter().chain(own).cloned().collect();
+        let mut seen = HashMap::new();
         while let Some(uid) = next.pop() {
             if seen.contains_key(&uid) {
                 continue;
             }
-            let Some(entity) = self.known(&uid) else { continue };
-            let values = entity.attrs().chain(entity.tags()).map(|(_, value)| value);
-            next.extend(values.flat_map(literals));
-            let entity = if uid.entity_type() == &names.workload {
-                let trust_domain = trust_domain_of(uid.eid().as_ref()).unwrap_or("");
-                self.caller(&uid, trust_domain, names)
+            let known = self.known(&uid);
+            let values = known.into_iter().flat_map(|known| known.attrs().chain(known.tags()));
+            next.extend(values.flat_map(|(_, value)| literals(value)));
+            let entity = if uid == asked.caller {
+                self.caller(&uid, query.source.trust_domain.unwrap_or(""), names)
+            } else if uid == asked.route {
+                self.above(&uid, Vec::new(), names.service(query.service))
             } else {
-                entity.clone()
+                let Some(known) = known else { continue };
+                match trust_domain_of(uid.eid().as_ref()).filter(|_| uid.entity_type() == &names.workload) {
+                    Some(trust_domain) => self.caller(&uid, trust_domain, names),
+                    None => known.clone(),
+                }
             };
             seen.insert(uid, entity);
         }

@@ -95,18 +95,32 @@ pub(super) struct Reads {
     pub(super) tags: Tags,
     /// The entities that are named.
     pub(super) literals: HashSet<EntityUID>,
+    /// Which of the request's own entities are asked about.
+    pub(super) own: Own,
+}
+
+/// The entities of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    pub(super) principal: bool,
+    pub(super) action: bool,
+    pub(super) resource: bool,
+}
+
+impl Own {
+    pub(super) const ALL: Self = Self { principal: true, action: true, resource: true };
 }
 
 impl Default for Reads {
     fn default() -> Self {
-        Self { members: 0, tags: Tags::Named(BTreeSet::new()), literals: HashSet::new() }
+        Self { members: 0, tags: Tags::Named(BTreeSet::new()), literals: HashSet::new(), own: Own::default() }
     }
 }
 
 impl Reads {
     #[cfg(test)]
     pub(super) fn everything() -> Self {
-        Self { members: u32::MAX, tags: Tags::All, literals: HashSet::new() }
+        Self { members: u32::MAX, tags: Tags::All, literals: HashSet::new(), own: Own::ALL }
     }
 
     pub(super) fn has(&self, member: Member) -> bool {
@@ -125,6 +139,12 @@ impl Reads {
                     contexts = contexts.saturating_add(1);
                     None
                 }
+                ExprKind::Var(own) => {
+                    self.own.principal |= *own == Var::Principal;
+                    self.own.action |= *own == Var::Action;
+                    self.own.resource |= *own == Var::Resource;
+                    None
+                }
                 ExprKind::BinaryApp { op: BinaryOp::GetTag | BinaryOp::HasTag, arg2, .. } => {
                     self.add_tag(arg2);
                     None
@@ -134,7 +154,6 @@ impl Reads {
                     None
                 }
                 ExprKind::Lit(_)
-                | ExprKind::Var(_)
                 | ExprKind::Slot(_)
                 | ExprKind::Unknown(_)
                 | ExprKind::If { .. }

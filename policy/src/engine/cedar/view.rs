@@ -3,13 +3,13 @@
 use super::Shared;
 use super::bounds::WEIGHT_MAX;
 use super::entities::Asked;
-use super::reads::Reads;
+use super::reads::{Own, Reads};
 use crate::Query;
 use crate::engine::NoAnswer;
 use cedar_policy_core::ast::{Context, EntityUID, EntityUIDEntry, Request, RequestSchema as _};
 use cedar_policy_core::entities::Entities;
 use cedar_policy_core::validator::ValidatorSchema;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The most views that an evaluator keeps.
 const VIEWS_MAX: usize = 1024;
@@ -39,9 +39,9 @@ impl View {
         schema
             .validate_scope_variables(Some(&asked.caller), Some(&asked.action), Some(&asked.route))
             .map_err(|error| NoAnswer::Engine(error.to_string()))?;
-        let view = |named: &_| shared.store.view(&asked, named, query, names).map_err(NoAnswer::Engine);
+        let view = |of: (Own, &_)| shared.store.view(&asked, of, query, names).map_err(NoAnswer::Engine);
         // Membership is all that scopes ask for, so that they need no more than the request's own entities.
-        let own = view(&std::collections::HashSet::new())?;
+        let own = view((Own::ALL, &HashSet::new()))?;
         let slice = shared.slices.slice(&asked.caller, &asked.action, &asked.route, &own);
         let weight = shared.slices.weight(&slice);
         if weight > WEIGHT_MAX {
@@ -54,7 +54,7 @@ impl View {
         for condition in slice.iter().filter_map(|number| shared.slices.condition(*number)) {
             reads.add(condition);
         }
-        let entities = if reads.literals.is_empty() { own } else { view(&reads.literals)? };
+        let entities = view((reads.own, &reads.literals))?;
         let entry = |uid: EntityUID| EntityUIDEntry::known(uid, None);
         let (principal, action, resource) = (entry(asked.caller), entry(asked.action), entry(asked.route));
         Ok(Self { slice, reads, entities, principal, action, resource })

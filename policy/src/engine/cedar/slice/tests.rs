@@ -128,7 +128,7 @@ fn check(policies: &str, entities: &str, (p, a, r): (usize, usize, usize), n: i6
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_answer_is_that_of_the_walk_over_all_policies(
