@@ -27,6 +27,8 @@ pub use bundle::{
 };
 pub use engine::LoadError;
 pub use engine::cedar::CONTRACT_SCHEMA as CEDAR_CONTRACT_SCHEMA;
+pub use engine::cedar::load::CedarProgram;
+pub use engine::cedar::slice::{CedarAnswer, CedarSet};
 pub use pdp::{Engine, Entry, Pdp, PdpLimits, Scratch};
 pub use query::{Body, Headers, Http, NoHeaders, Query, Source, TokenIssuer, WorkloadToken};
 pub use verdict::{Decision, Obligations, PolicyId, Revision, Verdict};

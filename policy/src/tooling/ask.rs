@@ -38,6 +38,7 @@ pub fn with_query<T>(case: &Case, now_ns: u64, ask: impl FnOnce(&Query<'_>) -> T
             certificate_serial: None,
         },
         destination: DESTINATION,
+        destination_principal: None,
         http,
         claims: case.claims.as_ref(),
         transaction: case.transaction.as_ref(),
