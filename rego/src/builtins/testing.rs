@@ -75,13 +75,16 @@ fn opa_agrees(rows: &[Row]) {
     for (index, (name, args, want)) in rows.iter().enumerate() {
         if !matches!(want, Want::Budget) {
             let Value::Array(arguments) = value(args) else { continue };
-            let calls: Vec<String> = arguments.iter().map(|argument| format!("opaque({argument})")).collect();
+            // The place makes each call another one: OPA would answer `f(1.0)` by what it remembers of `f(1)`.
+            let call = |(place, argument)| format!("opaque(\"{index}.{place}\", {})", as_rego(argument));
+            let calls: Vec<String> = arguments.iter().enumerate().map(call).collect();
             module.push_str(&format!("r{index} := {name}({})\n", calls.join(", ")));
         }
     }
     // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
-    module.push_str("opaque(x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
-    let folder = std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
+    module.push_str("opaque(_, x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
+    let folder =
+        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), rows.as_ptr()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
@@ -107,6 +110,21 @@ fn opa_agrees(rows: &[Row]) {
             Want::Budget => continue,
         };
         assert_eq!(expected, answer, "OPA does not agree on {name}{args}");
+    }
+}
+
+/// As OPA reads it in a module: strings are JSON's.
+fn as_rego(value: &Value) -> String {
+    let all = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
+    match value {
+        Value::String(text) => serde_json::Value::from(text.as_ref()).to_string(),
+        Value::Array(items) => format!("[{}]", all(&mut items.iter().map(as_rego))),
+        Value::Set(items) if !items.is_empty() => format!("{{{}}}", all(&mut items.iter().map(as_rego))),
+        Value::Object(members) => {
+            let member = |(k, v): &(Value, Value)| format!("{}: {}", as_rego(k), as_rego(v));
+            format!("{{{}}}", all(&mut members.iter().map(member)))
+        }
+        other => other.to_string(),
     }
 }
 
