@@ -1,4 +1,0 @@
-//! The `sprintf` builtins.
-use super::Builtin;
-
-pub(super) const TABLE: &[Builtin] = &[];
