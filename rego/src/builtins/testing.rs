@@ -69,6 +69,53 @@ pub(crate) fn check(rows: &[Row]) {
     opa_agrees(rows);
 }
 
+/// Checks that real OPA answers these calls as we do, whatever that is: a builtin's name and its arguments as a JSON
+/// array. Says how many calls had a result.
+pub(crate) fn agrees(calls: &[(&'static str, String)]) -> usize {
+    let mut kept = context();
+    let rows: Vec<Row> = calls
+        .iter()
+        .map(|(name, args)| {
+            // The rows live as long as the test.
+            let args: &'static str = args.clone().leak();
+            let Value::Array(arguments) = value(args) else { panic!("{name}: {args} is no array") };
+            let builtin = lookup(name).unwrap_or_else(|| panic!("there is no builtin `{name}`"));
+            kept.steps_left = context().steps_left;
+            let want = match (builtin.call)(&mut kept, &arguments) {
+                Ok(Some(got)) => Want::Value(as_rego(&got).leak()),
+                Ok(None) => Want::Undefined,
+                Err(BuiltinError::Type(_)) => Want::TypeError,
+                Err(BuiltinError::Failed(_)) => Want::Failed,
+                Err(BuiltinError::Budget(_)) => Want::Budget,
+            };
+            (*name, args, want)
+        })
+        .collect();
+    opa_agrees(&rows);
+    rows.iter().filter(|(_, _, want)| matches!(want, Want::Value(_))).count()
+}
+
+/// Numbers that look random, always the same.
+#[derive(Debug)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// A number below a limit.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+    }
+
+    /// One of these.
+    pub(crate) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}
+
 fn opa_agrees(rows: &[Row]) {
     let Some(opa) = std::env::var_os("POSTERN_OPA") else { return };
     let mut module = "package t\n\n".to_owned();

@@ -1,4 +1,0 @@
-//! The `regexes` builtins.
-use super::Builtin;
-
-pub(super) const TABLE: &[Builtin] = &[];
