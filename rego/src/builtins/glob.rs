@@ -1,4 +1,0 @@
-//! The `glob` builtins.
-use super::Builtin;
-
-pub(super) const TABLE: &[Builtin] = &[];
