@@ -220,13 +220,13 @@ fn parsed(text: &str) -> Result<Uri, Refusal> {
         if rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
             return Err(Refusal::Invalid("first path segment in URL cannot contain colon"));
         }
-    } else if !uri.scheme.is_empty() || !rest.starts_with("///") {
-        if let Some(authority) = rest.strip_prefix("//") {
-            let end = authority.find('/').unwrap_or(authority.len());
-            let (authority, after) = authority.split_at_checked(end).unwrap_or((authority, ""));
-            uri.host = authority_of(authority)?;
-            path = after;
-        }
+    }
+    let may_have_authority = !uri.scheme.is_empty() || !rest.starts_with("///");
+    if let Some(authority) = rest.strip_prefix("//").filter(|_| may_have_authority) {
+        let end = authority.find('/').unwrap_or(authority.len());
+        let (authority, after) = authority.split_at_checked(end).unwrap_or((authority, ""));
+        uri.host = authority_of(authority)?;
+        path = after;
     }
     uri.path = unescaped(path, Part::Path)?;
     let canonical = escaped(&uri.path, Part::Path) == path || path == "*";

@@ -99,10 +99,10 @@ fn tree(mut matchers: Vec<Matcher>, depth: usize) -> Result<Matcher, BuiltinErro
     let below = depth.saturating_add(1);
     let mut longest: Option<(usize, usize)> = None;
     for (index, matcher) in matchers.iter().enumerate() {
-        if let Some(length) = matcher.len() {
-            if longest.is_none_or(|(_, most)| length >= most) {
-                longest = Some((index, length));
-            }
+        if let Some(length) = matcher.len()
+            && longest.is_none_or(|(_, most)| length >= most)
+        {
+            longest = Some((index, length));
         }
     }
     let at = longest.map_or(0, |(index, _)| index);

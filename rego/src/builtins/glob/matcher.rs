@@ -116,6 +116,17 @@ fn runes(bytes: &[u8]) -> impl Iterator<Item = (usize, u32)> {
     })
 }
 
+/// Where each character begins, and where the last one ends, counted from an offset.
+fn begins(bytes: &[u8], offset: usize) -> Vec<usize> {
+    runes(bytes).map(|(at, _)| at).chain([bytes.len()]).map(|at| at.saturating_add(offset)).collect()
+}
+
+/// The offset, and where each character ends if it is written again.
+fn ends(bytes: &[u8], offset: usize) -> Vec<usize> {
+    let after = runes(bytes).map(|(at, rune)| at.saturating_add(written(rune)).saturating_add(offset));
+    [offset].into_iter().chain(after).collect()
+}
+
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     if needle.is_empty() {
         return Some(0);
@@ -303,13 +314,6 @@ impl Matcher {
         meter.spend(text.len().saturating_add(1).saturating_mul(self.cost().saturating_add(2)))?;
         let first = |fits: &dyn Fn(u32) -> bool| {
             runes(text).find(|(_, rune)| fits(*rune)).map(|(at, rune)| (at, vec![written(rune)]))
-        };
-        let begins = |text: &[u8], offset: usize| -> Vec<usize> {
-            runes(text).map(|(at, _)| at).chain([text.len()]).map(|at| at.saturating_add(offset)).collect()
-        };
-        let ends = |text: &[u8], offset: usize| -> Vec<usize> {
-            let after = runes(text).map(|(at, rune)| at.saturating_add(written(rune)).saturating_add(offset));
-            [offset].into_iter().chain(after).collect()
         };
         Ok(match self {
             Self::Nothing => Some((0, vec![0])),

@@ -130,6 +130,9 @@ fn set(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Vec<
     Ok(merged)
 }
 
+/// What is left of two patterns.
+type Pair<'t> = (&'t [Token], &'t [Token]);
+
 struct Search<'c> {
     meter: Meter<'c>,
     depth: usize,
@@ -161,7 +164,7 @@ impl Search<'_> {
         &mut self,
         left: &'t [Token],
         right: &'t [Token],
-    ) -> Result<Option<(&'t [Token], &'t [Token])>, BuiltinError> {
+    ) -> Result<Option<Pair<'t>>, BuiltinError> {
         let plain =
             |(left, right): &(&Token, &Token)| left.times == Times::Once && right.times == Times::Once;
         let mut begin = 0usize;
@@ -236,10 +239,11 @@ impl Search<'_> {
         let Some((star, after)) = starred.split_first() else { return Ok(false) };
         let mut rest = other;
         while let Some((token, following)) = rest.split_first() {
-            if let Some(next) = after.first() {
-                if self.meet(token, next)? && self.plain(after, rest)? {
-                    return Ok(true);
-                }
+            if let Some(next) = after.first()
+                && self.meet(token, next)?
+                && self.plain(after, rest)?
+            {
+                return Ok(true);
             }
             if !self.meet(token, star)? {
                 return Ok(false);

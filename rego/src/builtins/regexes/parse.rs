@@ -117,10 +117,10 @@ fn concatenated(pieces: Vec<Piece>) -> Result<Piece, String> {
 }
 
 fn joined(mut pieces: Vec<Piece>, between: &str, level: Level) -> Result<Piece, String> {
-    if pieces.len() == 1 {
-        if let Some(piece) = pieces.pop() {
-            return Ok(piece);
-        }
+    if pieces.len() == 1
+        && let Some(piece) = pieces.pop()
+    {
+        return Ok(piece);
     }
     let bars = u64::try_from(pieces.len()).unwrap_or(u64::MAX).saturating_sub(1);
     let mut whole = Piece {
@@ -218,7 +218,7 @@ impl<'a> Parser<'a> {
             '[' => {
                 let (class, rest) = class::bracketed(self.rest, self.flags.fold)?;
                 self.rest = rest;
-                self.class(class);
+                self.class(&class);
             }
             '\\' => return self.escape(),
             _ => {
@@ -256,7 +256,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn class(&mut self, class: Class) {
+    fn class(&mut self, class: &Class) {
         let weight = class.weight();
         let source = class.source();
         self.push(Piece::atom(if self.flags.fold { format!("(?i:{source})") } else { source }, weight));
@@ -414,7 +414,7 @@ impl<'a> Parser<'a> {
         let mut class = Class::new(self.flags.fold);
         if let Some(rest) = class::escaped_group(self.rest, &mut class)? {
             self.rest = rest;
-            self.class(class);
+            self.class(&class);
             return Ok(());
         }
         let (code, rest) = class::escaped_character(self.rest)?;

@@ -170,6 +170,12 @@ fn what_go_refuses_is_refused_and_what_it_takes_is_taken() {
         ("((a{10}){10}){11,}", "", None),
         ("(?:(?:a{1000}){0}){1000}", "", Some(true)),
         ("(?:a*{0,}){1000}", "", None),
+    ]);
+}
+
+#[test]
+fn escapes_and_groups_are_those_of_go() {
+    matches(&[
         (r"\", "", None),
         (r"^\Qa.b\E$", "a.b", Some(true)),
         (r"^\Qa.b\E$", "axb", Some(false)),

@@ -224,14 +224,12 @@ impl<'m, 'c> Writer<'m, 'c> {
         let sign = self.sign(negative);
         let length = digits.len().saturating_add(1);
         // With zeros on the left the sign stands before them.
-        if (self.flags.plus || !sign.is_empty()) && self.flags.zero && !self.flags.minus {
-            if let Some(zeros) =
-                self.flags.width.and_then(|width| width.checked_sub(length)).filter(|n| *n > 0)
-            {
-                self.text(sign)?;
-                self.repeated('0', zeros)?;
-                return self.text(&digits);
-            }
+        let zero_padded = !sign.is_empty() && self.flags.zero && !self.flags.minus;
+        let missing = self.flags.width.unwrap_or(0).saturating_sub(length);
+        if zero_padded && missing > 0 {
+            self.text(sign)?;
+            self.repeated('0', missing)?;
+            return self.text(&digits);
         }
         self.padded(&format!("{sign}{digits}"), true)
     }

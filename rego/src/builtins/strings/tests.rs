@@ -206,7 +206,7 @@ fn what_would_be_too_long_ends_the_decision() {
     for (name, args) in [
         ("replace", vec![long.clone(), Value::from("a"), long.clone()]),
         ("concat", vec![long.clone(), Value::array(vec![Value::from(""); 1000])]),
-        ("strings.replace_n", vec![Value::object([(Value::from("a"), long.clone())]), long.clone()]),
+        ("strings.replace_n", vec![Value::object([(Value::from("a"), long.clone())]), long]),
     ] {
         let answer = (lookup(name).unwrap().call)(&mut context(), &args);
         assert!(matches!(answer, Err(BuiltinError::Budget(_))), "{name}");
