@@ -31,6 +31,8 @@ mod units;
 mod uri;
 mod uuid;
 
+pub use strings::template_unsupported;
+
 use crate::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

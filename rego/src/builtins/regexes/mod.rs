@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::strings::int;
 use super::{Builtin, BuiltinError, Context, Outcome, arg, text};
 use crate::Value;
+pub(super) use expand::of_a_name;
 use regex::{Captures, Regex, RegexBuilder};
 use std::sync::Arc;
 
