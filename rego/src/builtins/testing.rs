@@ -164,7 +164,10 @@ fn opa_agrees(rows: &[Row]) {
 fn as_rego(value: &Value) -> String {
     let all = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match value {
-        Value::String(text) => serde_json::Value::from(text.as_ref()).to_string(),
+        // A byte-order mark may not stand in a module.
+        Value::String(text) => {
+            serde_json::Value::from(text.as_ref()).to_string().replace('\u{feff}', "\\ufeff")
+        }
         Value::Array(items) => format!("[{}]", all(&mut items.iter().map(as_rego))),
         Value::Set(items) if !items.is_empty() => format!("{{{}}}", all(&mut items.iter().map(as_rego))),
         Value::Object(members) => {
