@@ -37,6 +37,8 @@ mod weight;
 
 pub use strings::template_unsupported;
 
+pub use strings::template_unsupported;
+
 use crate::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

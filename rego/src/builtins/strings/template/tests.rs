@@ -1,6 +1,6 @@
 //! Rows of `strings.render_template`.
 use super::template_unsupported;
-use crate::builtins::testing::{Want, check};
+use crate::builtins::testing::{Dice, Want, agree, check};
 use serde_json::json;
 
 const DATA: &str = r#"{"s": "a<b>\"é", "n": 42, "f": 1.50, "t": true, "no": false, "nil": null, "l": [1, "x", null, [true]],
@@ -125,6 +125,12 @@ fn functions_compute() {
         ("{{eq}}", Want::Failed),
         ("{{ne 1 2 3}}", Want::Failed),
         ("{{eq (index .s 0) 97}} {{lt (index .s 0) 98}}", text("true true")),
+    ]);
+}
+
+#[test]
+fn functions_take_data_apart_and_print_it() {
+    renders(&[
         ("{{len .s}} {{len .n}} {{len .l}} {{len .m}}", text("7 2 4 2")),
         ("{{len .t}}", Want::Failed),
         ("{{len .missing}}", Want::Failed),
@@ -299,4 +305,75 @@ fn what_opa_renders_and_we_do_not_is_said_before() {
     assert!(template_unsupported(&parens).is_some());
     assert_eq!(template_unsupported("{{.name}}"), None);
     renders(&[("{{range 1000000000}}x{{end}}", Want::Budget)]);
+}
+
+#[test]
+fn random_templates_render_what_they_render_for_opa() {
+    const WORDS: &[&str] = &[
+        ".",
+        ".n",
+        ".s",
+        ".l",
+        ".m.a",
+        ".m",
+        ".nil",
+        ".missing",
+        "$",
+        "$.name",
+        "1",
+        "2.5",
+        "\"a\"",
+        "true",
+        "nil",
+        "'x'",
+        "print",
+        "printf \"%v\"",
+        "len",
+        "index .l",
+        "eq",
+        "lt",
+        "not",
+        "and",
+        "or",
+        "html",
+        "slice",
+        "ne",
+        "println",
+        "printf \"%d|%s\"",
+    ];
+    fn pipeline(dice: &mut Dice) -> String {
+        let mut out = String::new();
+        for place in 0..=dice.below(4).saturating_sub(1) {
+            out.push_str(if place > 0 { dice.one(&[" ", " ", " | ", "|"]) } else { "" });
+            if dice.below(6) == 0 {
+                out.push_str(&format!("({})", pipeline(dice)));
+            } else {
+                out.push_str(dice.one(WORDS));
+            }
+        }
+        out
+    }
+    fn template(dice: &mut Dice, depth: usize) -> String {
+        let mut out = String::new();
+        for _ in 0..=dice.below(3).saturating_sub(1) {
+            let pipeline = pipeline(dice);
+            let inner = if dice.below(3) > depth { template(dice, depth + 1) } else { "-".to_owned() };
+            out.push_str(&match dice.below(if depth < 3 { 9 } else { 4 }) {
+                0..=3 => format!("{{{{{pipeline}}}}}"),
+                4 => format!("{{{{if {pipeline}}}}}{inner}{{{{else}}}}e{{{{end}}}}"),
+                5 => format!(" {{{{- with {pipeline} -}}}} {inner}{{{{end}}}}"),
+                6 => format!("{{{{range {pipeline}}}}}{inner}{{{{else}}}}none{{{{end}}}}"),
+                7 => format!("{{{{range $i, $e := .l}}}}{{{{$i}}}}={{{{$e}}}}{inner}{{{{end}}}}"),
+                _ => format!("{{{{$v := {pipeline}}}}}[{{{{$v}}}}]"),
+            });
+        }
+        out
+    }
+    let data: serde_json::Value = serde_json::from_str(DATA).unwrap();
+
+    let mut dice = Dice(37);
+    let calls: Vec<_> = (0..600)
+        .map(|_| ("strings.render_template", json!([template(&mut dice, 0), data]).to_string()))
+        .collect();
+    assert!(agree(&calls) > 100);
 }
