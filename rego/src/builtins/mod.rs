@@ -35,9 +35,7 @@ mod uri;
 mod uuid;
 mod weight;
 
-pub use strings::template_unsupported;
-
-pub use strings::template_unsupported;
+pub(crate) use strings::template_unsupported;
 
 use crate::Value;
 use std::collections::HashMap;

@@ -92,7 +92,7 @@ fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
 }
 
 fn refuse_misshapen(place: &str, source: &str) -> Result<(), LoadError> {
-    shape::refuse_misshapen(source, shape::Language::Cedar).map_err(|found| LoadError::Refused {
+    shape::refuse_misshapen(source).map_err(|found| LoadError::Refused {
         place: format!("{place}:{}", found.line),
         what: found.what.to_owned(),
         mend: "split it into several policies, or use groups and sets".to_owned(),

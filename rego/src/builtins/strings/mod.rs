@@ -11,7 +11,7 @@ use crate::Value;
 use num_bigint::BigInt;
 
 pub(super) use case::lower;
-pub use template::template_unsupported;
+pub(crate) use template::template_unsupported;
 
 pub(super) const TABLE: &[Builtin] = &[
     Builtin::pure("concat", 2, concat),

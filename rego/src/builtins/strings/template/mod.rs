@@ -36,7 +36,7 @@ fn wrong(why: impl Into<String>) -> Fault {
 
 /// What the text of a `strings.render_template` has that OPA would render and we do not. The compiler refuses literals of
 /// which this says something; at run time such a template ends the decision.
-pub fn template_unsupported(text: &str) -> Option<String> {
+pub(crate) fn template_unsupported(text: &str) -> Option<String> {
     match parse::parse(text) {
         Err(Fault::Unsupported(why)) => Some(why),
         Ok(_) | Err(Fault::Wrong(_)) => None,
