@@ -115,12 +115,16 @@ fn an_error_in_any_policy_denies() {
 }
 
 #[test]
-fn an_unknown_method_and_a_caller_without_identity_are_denied() {
+fn an_unknown_method_an_impossible_name_and_a_caller_without_identity_are_denied() {
     let pdp = load(&[("p.cedar", "permit (principal, action, resource);")]).unwrap();
     let headers = Vec::new();
     let mut odd = query(WEB, "BREW", "/", &headers);
     assert_eq!(decide(&pdp, &odd).code, "policy.error");
     odd.action = "GET";
+    odd.route = "a\0b";
+    assert_eq!(decide(&pdp, &odd).code, "policy.error");
+    odd.route = "accounts";
+    assert_eq!(decide(&pdp, &odd).code, "policy.allowed");
     odd.source.spiffe_id = None;
     assert_eq!(decide(&pdp, &odd).code, "policy.error");
 }

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 /// The most views that an evaluator keeps.
 const VIEWS_MAX: usize = 1024;
-/// The most policies that they may hold together: a view of a set that is all about the same holds all of it.
+/// The most policies and entities that they may hold together: a view of a set that is all about the same holds all of it.
 const HELD_MAX: usize = 1_000_000;
 
 /// See the module.
@@ -85,8 +85,11 @@ impl Views {
         self.key.clear();
         let trust_domain = query.source.trust_domain.unwrap_or("");
         for part in [caller, trust_domain, query.action, query.service, query.route] {
+            // What parts one from the other must be in none of them, or two requests could pass for one.
+            if part.contains('\0') {
+                return Err(NoAnswer::Engine("a name in the request holds a zero".to_owned()));
+            }
             self.key.push_str(part);
-            // In none of them: IDs and methods have no controls, and names of services and routes none either.
             self.key.push('\0');
         }
         if !self.views.contains_key(&self.key) {
@@ -95,7 +98,7 @@ impl Views {
                 self.views.clear();
                 self.held = 0;
             }
-            self.held = self.held.saturating_add(view.slice.len());
+            self.held = self.held.saturating_add(view.slice.len()).saturating_add(view.entities.len());
             self.views.insert(self.key.clone(), view);
         }
         self.views.get(&self.key).ok_or_else(|| NoAnswer::Engine("a view was lost".to_owned()))
