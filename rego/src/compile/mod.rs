@@ -112,7 +112,7 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     functions::refuse_unknown(&body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
     orderer.order(&mut body, &lower::roots());
-    orderer.finish(&|name| shown.get(name).unwrap_or(name).clone())?;
+    orderer.finish()?;
     let mut visible = vars::of_body(&body, vars::Skip { closures: true, ..vars::ALL });
     visible.retain(|name| !matches!(name.as_ref(), "input" | "data"));
     dynamics::Hoister::new(&mut names).body(&mut body);
@@ -260,7 +260,7 @@ fn settle_rule(
     let open: vars::Vars =
         heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
     orderer.note(open, rule.loc);
-    orderer.finish(&|name| name_in_source(name).map_or_else(|| name.clone(), Str::from))?;
+    orderer.finish()?;
     if purpose == Purpose::Examine {
         test_rules::tell_case(rule);
     }

@@ -1,7 +1,7 @@
 //! Every variable must get a value. The expressions of a body are put into an order in which each finds its variables
 //! bound, by the rules of OPA's compiler: the same policies are refused, and the order, which decides what a negation
 //! sees, is the same.
-use super::build::{is_assignment, is_equation};
+use super::build::{is_assignment, is_equation, name_in_source};
 use super::error::CompileError;
 use super::vars::{self, PATTERN, SAFETY, Skip, Vars};
 use crate::ast::{Body, Call, Expr, ExprKind, Loc, Str, Term, TermKind};
@@ -21,11 +21,11 @@ impl<'a> Orderer<'a> {
     }
 
     /// The first unsafe variable that was found.
-    pub(crate) fn finish(self, shown: &dyn Fn(&Str) -> Str) -> Result<(), CompileError> {
+    pub(crate) fn finish(self) -> Result<(), CompileError> {
         let mut found: Vec<_> = self.unsafe_vars.into_iter().collect();
         found.sort_by_key(|(_, loc)| *loc);
         match found.first() {
-            Some((name, loc)) => Err(CompileError::unsafe_var(*loc, &shown(name))),
+            Some((name, loc)) => Err(CompileError::unsafe_var(*loc, name_in_source(name).unwrap_or("_"))),
             None => Ok(()),
         }
     }
