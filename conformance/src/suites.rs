@@ -3,7 +3,7 @@ use postern_rego::ast::Version;
 use postern_rego_suite::{Case, Tally, from_archive, from_folder};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What came of a suite.
 #[derive(Debug)]
@@ -39,12 +39,13 @@ pub fn all() -> Vec<SuiteReport> {
             reports.push(rego(name, &cases));
         }
     }
+    reports.extend(postern_policy_suites::data_folder().and_then(|data| cedar(&data)));
     reports
 }
 
-/// Whether the whole of OPA's cases is here, as the documented table counts them.
+/// Whether every suite is here whole, as the documented table counts them.
 pub fn is_complete() -> bool {
-    std::env::var_os("POSTERN_OPA_CASES").is_some()
+    std::env::var_os("POSTERN_OPA_CASES").is_some() && postern_policy_suites::data_folder().is_some()
 }
 
 fn opa_cases(version: Version, folder: &str) -> Option<Vec<Case>> {
@@ -72,6 +73,34 @@ fn rego(name: &'static str, cases: &[Case]) -> SuiteReport {
     }
     let Tally { cases, passed, refused, wrong } = Tally::of(ours);
     SuiteReport { name, cases, passed, refused, wrong, skipped }
+}
+
+fn cedar(data: &Path) -> Option<SuiteReport> {
+    let tally = postern_policy_suites::cedar::judge(&data.join("cedar-corpus")).ok()?;
+    let mut skipped = BTreeMap::new();
+    if tally.listed > 0 {
+        let why = "the validator of the engine's version takes what the corpus, made with an older one, says it must not";
+        skipped.insert(why.to_owned(), tally.listed);
+    }
+    let refused = if tally.refused > 0 {
+        BTreeMap::from([("refused".to_owned(), tally.refused)])
+    } else {
+        BTreeMap::new()
+    };
+    let wrong = if tally.wrong > 0 {
+        tally.notes.iter().map(|note| (note.clone(), String::new())).collect()
+    } else {
+        Vec::new()
+    };
+    let cases = tally.cases.saturating_sub(tally.listed);
+    Some(SuiteReport {
+        name: "Cedar integration tests",
+        cases,
+        passed: tally.passed,
+        refused,
+        wrong,
+        skipped,
+    })
 }
 
 fn uses_experimental_keywords(case: &Case) -> bool {
