@@ -108,7 +108,10 @@ pub fn markdown(reports: &[SuiteReport]) -> String {
         let SuiteReport { name, cases, passed, .. } = report;
         let (refused, wrong, skipped) = (sum(&report.refused), report.wrong.len(), sum(&report.skipped));
         let (percent, tenth) = (per_mille / 10, per_mille % 10);
-        let _ = writeln!(text, "| {name} | {cases} | {passed} | {percent}.{tenth} | {refused} | {wrong} | {skipped} |");
+        let _ = writeln!(
+            text,
+            "| {name} | {cases} | {passed} | {percent}.{tenth} | {refused} | {wrong} | {skipped} |"
+        );
     }
     for report in reports {
         let _ = writeln!(text, "\n**{}**", report.name);
