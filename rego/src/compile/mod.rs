@@ -260,7 +260,7 @@ fn settle_rule(
     let open: vars::Vars =
         heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
     orderer.note(open, rule.loc);
-    orderer.finish(&|name| name_in_source(name).map_or_else(|| name.clone(), Str::from))?;
+    orderer.finish(&build::shown)?;
     if purpose == Purpose::Examine {
         test_rules::tell_case(rule);
     }
