@@ -16,8 +16,9 @@ pub(crate) struct Program {
     pub(crate) files: Vec<Str>,
     /// Where the statements and the heads of definitions stand, by their numbers.
     pub(crate) places: Vec<Loc>,
-    /// The expressions as they are written, in order; kept where a set is examined.
-    pub(crate) written: Vec<Loc>,
+    /// The expressions as they are written, in order, and whether each declares what it looks through; kept where a set is
+    /// examined.
+    pub(crate) written: Vec<(Loc, bool)>,
     /// The test rules, in order; kept where a set is examined.
     pub(crate) tests: Vec<TestRule>,
 }

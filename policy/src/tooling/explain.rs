@@ -324,12 +324,27 @@ pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
     }
 }
 
-/// The attempt that had the fewest conditions left; of several, the one that had met the most.
+/// The attempt that came nearest: the one of which, with all that it was made for, the most conditions were met. What
+/// failed for the sake of another attempt is told by that one.
 pub(super) fn nearest(attempts: &[Attempt]) -> Option<&Attempt> {
-    let missed = attempts.iter().filter(|attempt| !attempt.held && attempt.unmet.is_some());
-    missed.filter(|attempt| attempt.met > 0).min_by_key(|attempt| {
-        (attempt.conditions.saturating_sub(attempt.met), std::cmp::Reverse(attempt.met))
-    })
+    let mut best: Option<(usize, usize, &Attempt)> = None;
+    let mut around: Vec<usize> = Vec::new();
+    for (index, attempt) in attempts.iter().enumerate() {
+        around.truncate(attempt.depth);
+        let met = around.last().copied().unwrap_or(0).saturating_add(attempt.met);
+        around.resize(attempt.depth.saturating_add(1), met);
+        let after = attempts.iter().skip(index.saturating_add(1));
+        let within = after.take_while(|other| other.depth > attempt.depth);
+        let told_within = within.filter(|other| !other.held).any(|other| other.unmet.is_some());
+        if attempt.held || attempt.unmet.is_none() || told_within {
+            continue;
+        }
+        let left = attempt.conditions.saturating_sub(attempt.met);
+        if best.is_none_or(|(most, fewest, _)| met > most || (met == most && left < fewest)) {
+            best = Some((met, left, attempt));
+        }
+    }
+    best.map(|(_, _, attempt)| attempt)
 }
 
 fn short(value: Option<&postern_rego::Value>) -> String {

@@ -14,9 +14,9 @@ pub(super) fn run(
     selection: &Selection,
     now_ns: u64,
     clock: &dyn Fn() -> u64,
-    results: &mut Vec<TestResult>,
     reached: &mut Coverage,
-) {
+) -> Vec<TestResult> {
+    let mut results = Vec::new();
     for test in examined.policy.tests() {
         let name = format!("data.{}", test.path.join("."));
         if !selection.takes(&name) {
@@ -48,6 +48,7 @@ pub(super) fn run(
         }
         results.push(result);
     }
+    results
 }
 
 fn judge(examined: &Examined, test: &TestRule, watched: Watched, result: &mut TestResult) {
@@ -93,7 +94,7 @@ fn judge(examined: &Examined, test: &TestRule, watched: Watched, result: &mut Te
 /// The outcomes by the names of cases: what is no object is the outcome.
 fn flatten(value: Option<&Value>, path: &mut Vec<String>, parts: &mut BTreeMap<Vec<String>, bool>) {
     match value {
-        Some(Value::Object(members)) if !(members.is_empty() && !path.is_empty()) => {
+        Some(Value::Object(members)) if !members.is_empty() || path.is_empty() => {
             for (key, value) in members.iter() {
                 path.push(word(key));
                 flatten(Some(value), path, parts);

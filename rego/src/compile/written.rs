@@ -2,8 +2,9 @@
 use super::vars::each_child;
 use crate::ast::{Body, Expr, ExprKind, Loc, Module, Term, TermKind};
 
-/// The places of all expressions but declarations, in order.
-pub(crate) fn expressions(modules: &[Module]) -> Vec<Loc> {
+/// The places of all expressions but declarations without a value, in order. With each stands whether it is a
+/// `some … in`.
+pub(crate) fn expressions(modules: &[Module]) -> Vec<(Loc, bool)> {
     let mut found = Vec::new();
     for rule in modules.iter().flat_map(|module| &module.rules) {
         let mut branch = Some(rule);
@@ -21,16 +22,15 @@ pub(crate) fn expressions(modules: &[Module]) -> Vec<Loc> {
     found
 }
 
-fn in_body(body: &Body, found: &mut Vec<Loc>) {
+fn in_body(body: &Body, found: &mut Vec<(Loc, bool)>) {
     body.iter().for_each(|expr| in_expr(expr, found));
 }
 
-fn in_expr(expr: &Expr, found: &mut Vec<Loc>) {
+fn in_expr(expr: &Expr, found: &mut Vec<(Loc, bool)>) {
     match &expr.kind {
         ExprKind::Some(_) => return,
         ExprKind::SomeIn { key, value, domain } => {
             key.iter().chain([value, domain]).for_each(|term| in_term(term, found));
-            return;
         }
         ExprKind::Term(term) => in_term(term, found),
         ExprKind::Call(call) => call.args.iter().for_each(|term| in_term(term, found)),
@@ -41,11 +41,11 @@ fn in_expr(expr: &Expr, found: &mut Vec<Loc>) {
     }
     expr.with.iter().for_each(|with| in_term(&with.value, found));
     if expr.loc.row > 0 {
-        found.push(expr.loc);
+        found.push((expr.loc, matches!(expr.kind, ExprKind::SomeIn { .. })));
     }
 }
 
-fn in_term(term: &Term, found: &mut Vec<Loc>) {
+fn in_term(term: &Term, found: &mut Vec<(Loc, bool)>) {
     match &term.kind {
         TermKind::ArrayComprehension(head, body) | TermKind::SetComprehension(head, body) => {
             in_term(head, found);

@@ -87,7 +87,8 @@ impl Coverage {
             };
             let numbered = program.places.iter().zip(&self.seen).filter(|(_, seen)| **seen);
             let covered: BTreeSet<Span> = numbered.map(|(loc, _)| loc).filter(here).map(span).collect();
-            let written = heads.iter().chain(&program.written).filter(here).map(span);
+            let expressions = program.written.iter().filter(|(_, declares)| !declares).map(|(loc, _)| loc);
+            let written = heads.iter().chain(expressions).filter(here).map(span);
             let contained = |span: &Span| {
                 covered.contains(span)
                     || covered.iter().any(|have| have.start <= span.start && span.end <= have.end)

@@ -105,27 +105,26 @@ impl Teller<'_> {
         format!("{file}:{}:{}", loc.row, loc.col)
     }
 
-    /// The conditions as they are written: of what was taken apart, one place.
+    /// The conditions as they are written: of what was taken apart, one place. What only makes up the value is none.
     fn conditions(&self, definition: &Definition) -> Vec<Loc> {
-        let mut conditions: Vec<Loc> = definition.body.iter().map(|stmt| self.written(stmt.loc)).collect();
-        conditions.retain(|loc| loc.row > 0);
+        let mut conditions: Vec<Loc> =
+            definition.body.iter().filter_map(|stmt| self.written(stmt.loc)).collect();
         conditions.sort_unstable();
         conditions.dedup();
         conditions
     }
 
     /// The expression in the source that a place belongs to.
-    fn written(&self, loc: Loc) -> Loc {
-        let after = self.program.written.partition_point(|have| *have <= loc);
-        let at = after.checked_sub(1).and_then(|at| self.program.written.get(at)).copied();
-        let Some(at) = at.filter(|at| at.module == loc.module) else { return loc };
-        let Some(lines) = self.lines.get(usize::from(loc.module)) else { return loc };
-        let end = lines.end(at, false);
-        if (loc.row, loc.col) < (end.row, end.col) { at } else { loc }
+    fn written(&self, loc: Loc) -> Option<Loc> {
+        let after = self.program.written.partition_point(|(have, _)| *have <= loc);
+        let (at, _) = *self.program.written.get(after.checked_sub(1)?)?;
+        let end = self.lines.get(usize::from(loc.module))?.end(at, false);
+        let within = at.module == loc.module && (loc.row, loc.col) < (end.row, end.col);
+        within.then_some(at)
     }
 
     fn unmet(&self, definition: &Definition, furthest: &Furthest<'_>) -> Unmet {
-        let loc = self.written(furthest.stmt.loc);
+        let loc = self.written(furthest.stmt.loc).unwrap_or(furthest.stmt.loc);
         let lines = self.lines.get(usize::from(loc.module));
         let text = lines.map_or_else(String::new, |lines| lines.text(loc, lines.end(loc, false)));
         let mut values: Vec<(String, Option<Value>)> = Vec::new();

@@ -77,7 +77,7 @@ fn what_fails_is_told_with_its_place_and_exits_with_1() {
         "package p_test\ntest_get if {\n\tprint(\"seen\")\n\tdata.p.allow\n}\n",
     );
     check(&folder, "test @/x --run test_get", 1, "first condition that does not hold: ");
-    check(&folder, "test @/x --run test_get", 1, "data.p.allow is false\n");
+    check(&folder, "test @/x --run test_get", 1, "input.attributes.request.http.method is undefined\n");
     check(&folder, "test @/x --run test_get", 1, "seen\n");
 }
 
