@@ -28,14 +28,6 @@ pub(crate) fn is_fresh(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// A variable's name as messages tell it.
-pub(crate) fn shown(name: &Str) -> Str {
-    match name.split_once(' ') {
-        Some((_, told)) if is_fresh(name) => Str::from(told),
-        _ => name.clone(),
-    }
-}
-
 /// The name in the source of a variable; `None` for one that only the compiler knows.
 pub(crate) fn name_in_source(name: &str) -> Option<&str> {
     let of_source = if is_fresh(name) { name.split_once(' ').map(|(_, name)| name) } else { Some(name) };
