@@ -98,6 +98,9 @@ fn head<'a>(mut rest: &'a [u8], line_end: &[u8]) -> Result<(Head, &'a [u8]), &'s
             return Ok((head, rest));
         }
         let line = std::str::from_utf8(line).map_err(|_| "a part's head is not UTF-8")?;
+        if line.chars().any(|character| character.is_control() && character != '\t') {
+            return Err("a part's head holds a control character");
+        }
         // A line that goes on (RFC 5322 §2.2.3) begins with a blank, so its name would be none.
         let (name, value) = line.split_once(':').ok_or("a part's head has a line without a colon")?;
         if name.is_empty() || !name.bytes().all(is_token) {
@@ -137,8 +140,8 @@ enum Next<'a> {
     End,
 }
 
-/// A part's content up to the next delimiter: the delimiter, and then the end of its line or `--`. The same bytes with
-/// anything else behind them are content.
+/// A part's content up to the next delimiter, and what comes then. The delimiter's bytes with others right behind them are
+/// content.
 fn content<'a>(
     body: &'a [u8],
     delimiter: &[u8],
@@ -147,7 +150,9 @@ fn content<'a>(
     const CUT_SHORT: &str = "its last part does not end";
     // A part without content may have its delimiter right behind the empty line.
     let dashes = delimiter.get(line_end.len()..).unwrap_or_default();
-    if let Some(next) = body.strip_prefix(dashes).and_then(|tail| next(tail, line_end)) {
+    if let Some(tail) = body.strip_prefix(dashes)
+        && let Some(next) = next(tail, line_end)?
+    {
         return Ok((&[], next));
     }
     let mut from = 0_usize;
@@ -157,18 +162,27 @@ fn content<'a>(
         let at = from.saturating_add(at);
         let (content, tail) = body.split_at_checked(at).ok_or(CUT_SHORT)?;
         let tail = tail.get(delimiter.len()..).ok_or(CUT_SHORT)?;
-        if let Some(next) = next(tail, line_end) {
+        if let Some(next) = next(tail, line_end)? {
             return Ok((content, next));
         }
         from = at.saturating_add(1);
     }
 }
 
-fn next<'a>(tail: &'a [u8], line_end: &[u8]) -> Option<Next<'a>> {
-    if tail.starts_with(b"--") {
-        return Some(Next::End);
+/// What stands behind a delimiter; `None` when that makes content of it.
+fn next<'a>(tail: &'a [u8], line_end: &[u8]) -> Result<Option<Next<'a>>, &'static str> {
+    const UNCLEAR: &str = "a boundary's line goes on";
+    match tail {
+        [b'-', b'-', rest @ ..] => {
+            let rest = trimmed_start(rest);
+            if rest.is_empty() || rest.starts_with(line_end) { Ok(Some(Next::End)) } else { Err(UNCLEAR) }
+        }
+        [] | [b' ' | b'\t' | b'\r' | b'\n', ..] => {
+            let part = trimmed_start(tail).strip_prefix(line_end);
+            part.map(|part| Some(Next::Part(part))).ok_or(UNCLEAR)
+        }
+        [..] => Ok(None),
     }
-    trimmed_start(tail).strip_prefix(line_end).map(Next::Part)
 }
 
 /// A value and its parameters, names in lower case: RFC 2045 §5.1, quoted strings as Go unquotes them. A parameter that
@@ -268,7 +282,7 @@ mod tests {
         check(kind, &part("form-data; name=a", ""), Ok(&[("a", "")]));
         check(kind, &part("form-data; name=a", "x\r\n--bc\r\ny"), Ok(&[("a", "x\r\n--bc\r\ny")]));
         let two = "preamble\r\n--b \r\ncontent-disposition: form-data; name=a\r\ncontent-type: application/json; x\r\n\
-                   \r\n{}\r\n--b\r\nContent-Disposition: form-data; name=a\r\n\r\n2\r\n--b--epilogue";
+                   \r\n{}\r\n--b\r\nContent-Disposition: form-data; name=a\r\n\r\n2\r\n--b-- \r\nepilogue";
         check(kind, two, Ok(&[("a", "json:{}"), ("a", "2")]));
         check(kind, &two.replace("\r\n", "\n"), Ok(&[("a", "json:{}"), ("a", "2")]));
         check(
@@ -286,6 +300,8 @@ mod tests {
         check(kind, "", Err("it has no first part"));
         check(kind, &whole.replace("\r\n--b--\r\n", ""), Err("its last part does not end"));
         check(kind, "--b\r\nContent-Disposition: form-data; name=a\r\n", Err("a part ends in its head"));
+        check(kind, &whole.replace("--b--\r\n", "--b--x"), Err("a boundary's line goes on"));
+        check(kind, &part("form-data; name=a", "x\r\n--b y\r\n"), Err("a boundary's line goes on"));
         check(kind, &part("form-data; name=a; name=b", "1"), Err("a part's disposition cannot be read"));
         check(kind, &part("form-data; name=a b", "1"), Err("a part's disposition cannot be read"));
         check(kind, &part("form-data; name=\"a", "1"), Err("a part's disposition cannot be read"));
@@ -301,6 +317,11 @@ mod tests {
             Err("a part has a transfer encoding"),
         );
         check(kind, &whole.replacen("\r\n\r\n", "\n\r\n", 1), Err("lines end in two ways"));
+        check(
+            kind,
+            &part("form-data; x=\"\r\"; name=a", "1"),
+            Err("a part's head holds a control character"),
+        );
         check(kind, &part("form-data;\r\n name=a", "1"), Err("a part's head has a line without a colon"));
         check("multipart/form-data; boundary=", &whole, Err("its content type cannot be read"));
         check("multipart/form-data; boundary=\"\"", &whole, Err("its boundary has no right length"));

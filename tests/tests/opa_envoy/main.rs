@@ -3,6 +3,7 @@
 //! what is listed here with its reason.
 
 mod compare;
+mod mutated;
 mod plugin_cases;
 mod sides;
 
