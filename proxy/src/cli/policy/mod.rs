@@ -2,6 +2,7 @@
 mod bench;
 mod eval;
 mod new;
+mod prove;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ enum Action {
     Eval(eval::Args),
     /// Measure how long decisions take on this machine
     Bench(bench::Args),
+    /// Prove what a change of Cedar policies can let through, or show an example
+    Prove(prove::Args),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Action::Test(args) => test::run(args, out, err),
         Action::Eval(args) => eval::run(args, out),
         Action::Bench(args) => bench::run(args, out),
+        Action::Prove(args) => return prove::run(args, err),
     };
     match outcome {
         Ok(true) => 0,
