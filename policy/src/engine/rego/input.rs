@@ -5,6 +5,7 @@
 //! and `parsed_path` come from the canonical path, and a body is either whole or declared truncated.
 use super::body::parsed_body;
 use super::keys::Keys;
+use super::parties::Parties;
 use super::value;
 use crate::engine::{NoAnswer, url};
 use crate::query::{Body, Http, Query};
@@ -148,18 +149,21 @@ impl From<Members> for Value {
 pub(super) struct Builder {
     keys: Keys,
     parts: Parts,
+    sources: Parties,
+    destinations: Parties,
 }
 
 impl Builder {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { keys: Keys::new(), parts }
+        Self { keys: Keys::new(), parts, sources: Parties::default(), destinations: Parties::default() }
     }
 
     /// Builds the input of one decision.
-    pub(super) fn build(&self, query: &Query<'_>) -> Result<Value, InputError> {
+    pub(super) fn build(&mut self, query: &Query<'_>) -> Result<Value, InputError> {
+        let attributes = self.attributes(query);
         let (keys, parts) = (&self.keys, &self.parts);
         let mut input = Members::with_room();
-        input.put(&keys.attributes, self.attributes(query));
+        input.put(&keys.attributes, attributes);
         if parts.version {
             let mut version = Members::default();
             version.put(&keys.encoding, keys.protojson.clone());
@@ -199,14 +203,13 @@ impl Builder {
         Ok(input.into())
     }
 
-    fn attributes(&self, query: &Query<'_>) -> Value {
-        let (keys, parts) = (&self.keys, &self.parts);
+    fn attributes(&mut self, query: &Query<'_>) -> Value {
+        let (keys, parts) = (&self.keys, self.parts);
         let mut attributes = Members::default();
         if parts.destination {
-            let mut destination = Members::default();
-            destination.put(&keys.address, self.address(query.destination));
-            destination.put_text(&keys.principal, query.destination_principal.unwrap_or(""));
-            attributes.put(&keys.destination, destination);
+            let (address, principal) = (query.destination, query.destination_principal);
+            let made = self.destinations.get(address, principal, || party(keys, address, principal));
+            attributes.put(&keys.destination, made);
         }
         // Envoy's filters have nothing to say here, and the plugin gives that as an object without members.
         for (name, read) in
@@ -225,10 +228,9 @@ impl Builder {
         }
         attributes.put(&keys.request, request);
         if parts.source {
-            let mut source = Members::default();
-            source.put(&keys.address, self.address(query.source.address));
-            source.put_text(&keys.principal, query.source.spiffe_id.unwrap_or(""));
-            attributes.put(&keys.source, source);
+            let (address, principal) = (query.source.address, query.source.spiffe_id);
+            let made = self.sources.get(address, principal, || party(keys, address, principal));
+            attributes.put(&keys.source, made);
         }
         if let (Some(sni), true) = (query.source.sni, parts.session) {
             let mut session = Members::default();
@@ -236,17 +238,6 @@ impl Builder {
             attributes.put(&keys.tls_session, session);
         }
         attributes.into()
-    }
-
-    fn address(&self, address: SocketAddr) -> Value {
-        let mut socket = Members::default();
-        socket.put(&self.keys.address, address.ip().to_string());
-        if address.port() != 0 {
-            socket.put(&self.keys.port_value, i64::from(address.port()));
-        }
-        let mut outer = Members::default();
-        outer.put(&self.keys.socket_address, socket);
-        outer.into()
     }
 
     fn time(&self, now_ns: u64) -> Value {
@@ -338,6 +329,21 @@ impl Builder {
         }
         Ok(members.into())
     }
+}
+
+/// One end of the connection.
+fn party(keys: &Keys, address: SocketAddr, principal: Option<&str>) -> Value {
+    let mut socket = Members::default();
+    socket.put(&keys.address, address.ip().to_string());
+    if address.port() != 0 {
+        socket.put(&keys.port_value, i64::from(address.port()));
+    }
+    let mut outer = Members::default();
+    outer.put(&keys.socket_address, socket);
+    let mut party = Members::default();
+    party.put(&keys.address, outer);
+    party.put_text(&keys.principal, principal.unwrap_or(""));
+    party.into()
 }
 
 fn strings(items: Vec<String>) -> Value {

@@ -5,6 +5,7 @@ mod check;
 pub(crate) mod examine;
 mod input;
 mod keys;
+mod parties;
 mod result;
 #[cfg(test)]
 mod tests;
