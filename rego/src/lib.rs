@@ -3,6 +3,8 @@
 pub mod ast;
 pub mod builtins;
 mod compile;
+#[cfg(test)]
+mod differential;
 mod eval;
 mod examine;
 mod ir;

@@ -143,12 +143,15 @@ impl Policy {
         context: &mut Context,
         limits: Limits,
     ) -> Result<Option<Value>, Halt> {
-        let mut machine = Machine::new(&self.program, data.clone(), input, context, limits);
+        self.answer(Machine::new(&self.program, data.clone(), input, context, limits), entry)
+    }
+
+    fn answer(&self, mut machine: Machine<'_>, entry: &Entry) -> Result<Option<Value>, Halt> {
         let value = match entry.group {
             Some(group) => machine.group_value(group)?,
             None => machine.document(&entry.path)?,
         };
-        if let (true, Some(halt)) = (limits.strict_builtin_errors, machine.first_error.take()) {
+        if let (true, Some(halt)) = (machine.limits.strict_builtin_errors, machine.first_error.take()) {
             return Err(halt);
         }
         Ok(value.and_then(|value| entry.below(value)))
@@ -192,6 +195,31 @@ impl Entry {
     /// The part of the rule's value that is asked for.
     pub(crate) fn below(&self, value: Value) -> Option<Value> {
         self.rest.iter().try_fold(value, |at, key| at.get(key).cloned())
+    }
+}
+
+/// What tests compare with.
+#[cfg(test)]
+impl Policy {
+    /// The policy with every definition tried.
+    pub(crate) fn without_index(mut self) -> Self {
+        self.program.groups.iter_mut().for_each(|group| group.index = crate::eval::index::Index::All);
+        self
+    }
+
+    /// As [`Self::evaluate`], with a note of every statement that is evaluated.
+    pub(crate) fn evaluate_covered(
+        &self,
+        entry: &Entry,
+        data: &Value,
+        input: Option<Value>,
+        context: &mut Context,
+        limits: Limits,
+    ) -> Result<Option<Value>, Halt> {
+        let mut machine = Machine::new(&self.program, data.clone(), input, context, limits);
+        machine.observer =
+            Some(Box::new(crate::eval::observe::Observer::new(self.program.places.len(), false)));
+        self.answer(machine, entry)
     }
 }
 

@@ -246,8 +246,13 @@ fn count(operand: &Operand, uses: &mut BTreeMap<u32, usize>) {
     }
 }
 
-/// Every group that a path can lead to or through.
+/// Every group that a path can lead to or through; functions below it are no part of what is there.
 pub(crate) fn below(node: &Node, path: &[Operand], groups: &mut Vec<GroupId>) {
+    led_to(node, path, false, groups);
+}
+
+/// Every group that a path can lead to or through, functions included.
+pub(crate) fn led_to(node: &Node, path: &[Operand], functions: bool, groups: &mut Vec<GroupId>) {
     if let Some(group) = node.group {
         groups.push(group);
         return;
@@ -255,12 +260,13 @@ pub(crate) fn below(node: &Node, path: &[Operand], groups: &mut Vec<GroupId>) {
     match path.split_first() {
         Some((Operand::Const(key), rest)) => {
             if let Some(child) = node.children.get(key) {
-                below(child, rest, groups);
+                led_to(child, rest, functions, groups);
             }
         }
-        Some((_, rest)) => node.children.values().for_each(|child| below(child, rest, groups)),
+        Some((_, rest)) => node.children.values().for_each(|child| led_to(child, rest, functions, groups)),
         None => {
-            node.children.values().filter(|child| !child.hidden).for_each(|child| below(child, &[], groups));
+            let shown = node.children.values().filter(|child| functions || !child.hidden);
+            shown.for_each(|child| led_to(child, &[], functions, groups));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Calls inside terms become expressions of their own, before the one that they stood in; templates become calls.
 use super::build::{Names, append, call, equation, var};
 use super::resolve::MOCK;
-use super::vars::needs_evaluation;
+use super::vars::{self, Vars, needs_evaluation};
 use crate::ast::{Body, Expr, ExprKind, Loc, Rule, TemplatePart, Term, TermKind, With};
 
 pub(crate) struct Expander<'a> {
@@ -21,15 +21,15 @@ impl<'a> Expander<'a> {
         }
         for term in rule.head.reference.iter_mut().skip(1) {
             self.term(term, &mut support);
-            self.name_head(term, &mut support);
+            self.name_evaluated(term, &mut support);
         }
         if let Some(key) = &mut rule.head.key {
             self.term(key, &mut support);
-            self.name_head(key, &mut support);
+            self.name_evaluated(key, &mut support);
         }
         if let Some(value) = &mut rule.head.value {
             self.term(value, &mut support);
-            self.name_head(value, &mut support);
+            self.name_evaluated(value, &mut support);
         }
         append(&mut rule.body, support);
         self.body(&mut rule.body);
@@ -38,7 +38,7 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn name_head(&mut self, term: &mut Term, support: &mut Vec<Expr>) {
+    fn name_evaluated(&mut self, term: &mut Term, support: &mut Vec<Expr>) {
         if needs_evaluation(term) {
             let name = self.names.fresh();
             let loc = term.loc;
@@ -58,6 +58,9 @@ impl<'a> Expander<'a> {
     fn expr(&mut self, mut expr: Expr, out: &mut Vec<Expr>) {
         for with in &mut expr.with {
             self.term(&mut with.value, out);
+        }
+        for with in &mut expr.with {
+            self.name_evaluated(&mut with.value, out);
         }
         let mut support = Vec::new();
         match &mut expr.kind {
@@ -110,6 +113,7 @@ impl<'a> Expander<'a> {
             }
             TermKind::ObjectComprehension(key, value, body) => self.comprehension(&mut [key, value], body),
             TermKind::Template(parts) => {
+                self.require(parts, loc, support);
                 *term = self.template(std::mem::take(parts), loc);
                 self.term(term, support);
             }
@@ -121,7 +125,7 @@ impl<'a> Expander<'a> {
         for head in heads {
             let mut support = Vec::new();
             self.term(head, &mut support);
-            self.name_head(head, &mut support);
+            self.name_evaluated(head, &mut support);
             append(body, support);
         }
         self.body(body);
@@ -146,6 +150,27 @@ impl<'a> Expander<'a> {
         let name = self.names.fresh();
         let body = vec![equation(&name, term, with)];
         Term { kind: TermKind::SetComprehension(Box::new(var(&name, loc)), body), loc }
+    }
+
+    /// A template's terms bind nothing: the body around it must.
+    fn require(&mut self, parts: &[TemplatePart], loc: Loc, support: &mut Vec<Expr>) {
+        let mut needed = Vars::new();
+        for part in parts {
+            match part {
+                TemplatePart::Text(_) => {}
+                TemplatePart::Term(term) => vars::in_term(term, vars::SAFETY, &mut needed),
+                TemplatePart::With(term, with) => {
+                    vars::in_term(term, vars::SAFETY, &mut needed);
+                    with.iter().for_each(|with| vars::in_term(&with.value, vars::SAFETY, &mut needed));
+                }
+            }
+        }
+        needed.retain(|name| !matches!(name.as_ref(), "input" | "data"));
+        if !needed.is_empty() {
+            let items = needed.iter().map(|name| var(name, loc)).collect();
+            let needed = Term { kind: TermKind::Array(items), loc };
+            support.push(equation(&self.names.fresh(), needed, Vec::new()));
+        }
     }
 
     /// Each term of a template becomes the set of its values, so that one that is undefined leaves the rest standing.

@@ -177,6 +177,7 @@ impl<'a> Locals<'a> {
                     *key = Some((self.names.fresh(), loc));
                 }
                 self.body(body)?;
+                self.unused(&vars::of_body(body, vars::ALL), loc)?;
                 self.scopes.pop();
             }
             ExprKind::Call(call) if is_assignment(call) => {
@@ -220,7 +221,7 @@ impl<'a> Locals<'a> {
             kind => vec![Term { kind, loc: domain.loc }, key],
         };
         let mut equation = call("eq", vec![value, Term { kind: TermKind::Ref(parts), loc }], loc);
-        for name in safety::outputs_of_equation(&equation, &known) {
+        for name in safety::outputs_of_equation(&equation, &known, &vars::Vars::new()) {
             if !is_fresh(&name) {
                 self.declare(&name, Seen::Declared, loc)?;
             }

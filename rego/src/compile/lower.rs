@@ -15,12 +15,21 @@ use crate::ir::{
 };
 use std::collections::BTreeMap;
 
-/// Whether two keys of object patterns are the same constant or variable.
+/// Whether two keys of an object are the same constant, or the same term but for its place.
 pub(crate) fn same_key(a: &Term, b: &Term) -> bool {
-    match (constant(a), constant(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => a.kind == b.kind,
+    use TermKind::{Array, Call, Ref, Set, Var};
+    let all = |a: &[Term], b: &[Term]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_key(a, b));
+    match (&a.kind, &b.kind) {
+        (Var(a), Var(b)) => a == b,
+        (Call(a), Call(b)) => a.function == b.function && all(&a.args, &b.args),
+        (Ref(a), Ref(b)) | (Array(a), Array(b)) | (Set(a), Set(b)) if constant_free(a, b) => all(a, b),
+        _ => constant(a).is_some_and(|a| constant(b) == Some(a)),
     }
+}
+
+/// Whether neither is made of constants alone: order means nothing among those of a set.
+fn constant_free(a: &[Term], b: &[Term]) -> bool {
+    [a, b].iter().any(|terms| terms.iter().any(|term| constant(term).is_none()))
 }
 
 /// What lowering needs to know of the whole set.
@@ -270,13 +279,8 @@ impl<'a> Lowerer<'a> {
             TermKind::Array(items) => Operand::Array(self.operands(items)?),
             TermKind::Set(items) => Operand::Set(self.operands(items)?),
             TermKind::Object(members) => {
-                // Of equal keys the last one counts, variables included.
-                let last = |(index, (key, _)): &(usize, &(Term, Term))| {
-                    let later = members.get(index.saturating_add(1)..).unwrap_or_default();
-                    !later.iter().any(|(other, _)| same_key(key, other))
-                };
-                let kept = members.iter().enumerate().filter(last);
-                let lowered = kept.map(|(_, (key, value))| Ok((self.operand(key)?, self.operand(value)?)));
+                let lowered =
+                    members.iter().map(|(key, value)| Ok((self.operand(key)?, self.operand(value)?)));
                 Operand::Object(lowered.collect::<Lowered<_>>()?)
             }
             TermKind::Ref(parts) => self.reference(parts, term.loc)?,

@@ -1,5 +1,6 @@
 //! From modules to a [`Program`], by the passes of OPA's compiler in their order: names, local variables, nested calls,
 //! safety, hoisting, then the compiled form.
+mod attempts;
 mod build;
 mod dynamics;
 mod error;
@@ -296,7 +297,19 @@ fn lower_group(
             definitions.push(definition);
         }
     }
-    let one_constant = one_constant(&definitions);
+    // A name of two parts is a member of an object to v0, and of those all definitions are looked at.
+    let member = |at: &RuleAt| {
+        let module = modules.get(at.module)?;
+        let rule = module.rules.get(at.rule)?;
+        Some(module.version == Version::V0 && rule.head.args.is_none() && rule.head.reference.len() == 2)
+    };
+    let one_constant =
+        one_constant(&definitions) && !gathered.rules.iter().any(|at| member(at).unwrap_or(false));
+    if one_constant {
+        let order = attempts::order(&definitions);
+        let mut waiting: Vec<Option<Definition>> = definitions.into_iter().map(Some).collect();
+        definitions = order.into_iter().filter_map(|index| waiting.get_mut(index)?.take()).collect();
+    }
     let index = crate::eval::index::Index::of(&definitions);
     Ok(Group { path: gathered.path.clone(), kind: gathered.kind, definitions, default, index, one_constant })
 }

@@ -2,9 +2,10 @@
 use super::error::CompileError;
 use crate::ast::Loc;
 use crate::ir::{
-    Change, Definition, GroupId, Operand, Program, RefHead, Reference, Replacement, Stmt, StmtKind, Target,
+    Change, Definition, GroupId, Mocked, Operand, Program, RefHead, Reference, Replacement, Stmt, StmtKind,
+    Target,
 };
-use crate::reads::below;
+use crate::reads::led_to;
 use std::collections::BTreeSet;
 
 /// How deep rules may depend on rules: the evaluator's stack is bounded by it.
@@ -120,16 +121,32 @@ impl Found<'_> {
                 self.body(body);
             }
             StmtKind::With { changes, inner } => {
-                for change in changes {
-                    match change {
-                        Change::Input(_, value) | Change::Data(_, value) => self.operand(value),
-                        Change::Mock(_, Replacement::Value(value)) => self.operand(value),
-                        Change::Mock(_, Replacement::Function(target)) => self.target(*target),
-                    }
-                }
+                changes.iter().for_each(|change| self.change(change));
                 self.stmt(inner);
             }
         }
+    }
+
+    /// A rule depends on what it replaces, too.
+    fn change(&mut self, change: &Change) {
+        if let Change::Mock(Mocked::Function(group), _) = change {
+            self.groups.insert(*group);
+        }
+        match change {
+            Change::Data(path, value) => {
+                let path: Vec<Operand> = path.iter().cloned().map(Operand::Const).collect();
+                self.below(&path);
+                self.operand(value);
+            }
+            Change::Input(_, value) | Change::Mock(_, Replacement::Value(value)) => self.operand(value),
+            Change::Mock(_, Replacement::Function(target)) => self.target(*target),
+        }
+    }
+
+    fn below(&mut self, path: &[Operand]) {
+        let mut found = Vec::new();
+        led_to(&self.program.root, path, true, &mut found);
+        self.groups.extend(found);
     }
 
     fn target(&mut self, target: Target) {
@@ -166,11 +183,7 @@ impl Found<'_> {
             RefHead::Group(group, _) => {
                 self.groups.insert(group);
             }
-            RefHead::Data => {
-                let mut found = Vec::new();
-                below(&self.program.root, &reference.path, &mut found);
-                self.groups.extend(found);
-            }
+            RefHead::Data => self.below(&reference.path),
             RefHead::Input | RefHead::Base | RefHead::Slot(_) => {}
         }
     }

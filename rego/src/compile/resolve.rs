@@ -151,7 +151,9 @@ impl<'a> Resolver<'a> {
                 }
             }
             TermKind::Ref(parts) => {
-                parts.iter_mut().skip(1).for_each(|part| self.term(part));
+                // As in OPA, where names in a template are no rules and imports if it stands in brackets by itself.
+                let resolved = |part: &&mut Term| !matches!(part.kind, TermKind::Template(_));
+                parts.iter_mut().skip(1).filter(resolved).for_each(|part| self.term(part));
                 let Some(first) = parts.first_mut() else { return };
                 let path = if let TermKind::Var(name) = &first.kind { self.global(name) } else { None };
                 match path {
@@ -166,6 +168,7 @@ impl<'a> Resolver<'a> {
                 items.iter_mut().for_each(|item| self.term(item));
             }
             TermKind::Object(members) => {
+                last_of_equal_keys(members);
                 for (key, value) in members {
                     self.term(key);
                     self.term(value);
@@ -188,6 +191,19 @@ impl<'a> Resolver<'a> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Of equal keys the last one counts, and the values of the others are no part of the policy.
+fn last_of_equal_keys(members: &mut Vec<(Term, Term)>) {
+    let mut index = 0;
+    while let Some((key, _)) = members.get(index) {
+        let later = members.get(index.saturating_add(1)..).unwrap_or_default();
+        if later.iter().any(|(other, _)| super::lower::same_key(key, other)) {
+            members.remove(index);
+        } else {
+            index = index.saturating_add(1);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every variable must get a value. The expressions of a body are put into an order in which each finds its variables
 //! bound, by the rules of OPA's compiler: the same policies are refused, and the order, which decides what a negation
 //! sees, is the same.
-use super::build::{is_assignment, is_equation, name_in_source};
+use super::build::{is_assignment, is_equation, is_fresh, name_in_source};
 use super::error::CompileError;
 use super::vars::{self, PATTERN, SAFETY, Skip, Vars};
 use crate::ast::{Body, Call, Expr, ExprKind, Loc, Str, Term, TermKind};
@@ -13,17 +13,22 @@ pub(crate) type Arity<'a> = &'a dyn Fn(&Call) -> Option<usize>;
 pub(crate) struct Orderer<'a> {
     arity: Arity<'a>,
     unsafe_vars: BTreeMap<Str, Loc>,
+    refused: Option<CompileError>,
 }
 
 impl<'a> Orderer<'a> {
     pub(crate) fn new(arity: Arity<'a>) -> Self {
-        Self { arity, unsafe_vars: BTreeMap::new() }
+        Self { arity, unsafe_vars: BTreeMap::new(), refused: None }
     }
 
     /// The first unsafe variable that was found.
     pub(crate) fn finish(self) -> Result<(), CompileError> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         let mut found: Vec<_> = self.unsafe_vars.into_iter().collect();
-        found.sort_by_key(|(_, loc)| *loc);
+        // What the source has no name for depends on what it has one for.
+        found.sort_by_key(|(name, loc)| (is_fresh(name) && !name.contains(' '), *loc));
         match found.first() {
             Some((name, loc)) => Err(CompileError::unsafe_var(*loc, name_in_source(name).unwrap_or("_"))),
             None => Ok(()),
@@ -43,43 +48,45 @@ impl<'a> Orderer<'a> {
         let mut waiting: Vec<(Expr, Vars)> = Vec::with_capacity(body.len());
         for expr in std::mem::take(body) {
             let open = vars::of_expr(&expr, SAFETY).into_iter().filter(|name| !safe.contains(name)).collect();
+            self.refuse_closures_in_brackets(&expr, &body_vars, globals);
             waiting.push((expr, open));
         }
         let mut ordered: Vec<Expr> = Vec::with_capacity(waiting.len());
+        let mut left_over = Vars::new();
         loop {
             let before = ordered.len();
             let mut still = Vec::new();
-            for (expr, mut open) in waiting {
-                let outputs = self.outputs(&expr, &safe);
-                let mut closed_over = Vars::new();
-                vars::closures_of_expr(&expr, &mut closed_over);
-                let missing: Vars = closed_over
-                    .into_iter()
-                    .filter(|name| body_vars.contains(name) && !globals.contains(name))
-                    .collect();
-                if !missing.is_empty() {
-                    if missing == outputs {
-                        // The expression closes over what it binds itself.
-                        still.push((expr, open));
-                        continue;
-                    }
-                    open = missing;
-                }
-                open.retain(|name| !outputs.contains(name) && !safe.contains(name));
-                if open.is_empty() {
-                    safe.extend(outputs);
-                    ordered.push(expr);
-                } else {
+            for (expr, open) in waiting {
+                let outputs = self.outputs(&expr, &safe, &mut left_over);
+                let missing = closed_over(&expr, &body_vars, globals);
+                let known = |name: &Str| outputs.contains(name) || safe.contains(name);
+                // An expression that closes over what it binds itself has no place. Of one that closes over variables
+                // OPA looks at those alone.
+                let itself = !missing.is_empty() && missing == outputs;
+                let waits_for = if missing.is_empty() { &open } else { &missing };
+                if itself || !waits_for.iter().all(known) {
                     still.push((expr, open));
+                    continue;
                 }
+                safe.extend(outputs);
+                ordered.push(expr);
             }
             waiting = still;
             if ordered.len() == before {
                 break;
             }
         }
+        self.refuse_too_early(&ordered, &body_vars, globals);
         for (expr, open) in &waiting {
-            self.note(open.iter().cloned(), expr.loc);
+            let missing = closed_over(expr, &body_vars, globals);
+            let mut names: Vec<&Str> = open.union(&missing).filter(|name| !safe.contains(*name)).collect();
+            if names.is_empty() {
+                names.extend(&missing);
+            }
+            self.note(names.into_iter().cloned(), expr.loc);
+            if is_part_of_itself(expr) {
+                self.refuse(expr.loc, PART_OF_ITSELF);
+            }
         }
         let mut known = globals.clone();
         for expr in &mut ordered {
@@ -89,8 +96,44 @@ impl<'a> Orderer<'a> {
         *body = ordered;
     }
 
-    /// The variables that an expression gives values to when `safe` have theirs.
-    pub(crate) fn outputs(&self, expr: &Expr, safe: &Vars) -> Vars {
+    /// OPA takes the variables that a comprehension in brackets closes over for bound by the reference, and leaves out
+    /// the expression or evaluates it too early.
+    fn refuse_closures_in_brackets(&mut self, expr: &Expr, body_vars: &Vars, globals: &Vars) {
+        let mut closed_over = Vars::new();
+        match &expr.kind {
+            _ if expr.negated => {}
+            ExprKind::Term(term) => vars::closures_in_brackets(term, &mut closed_over),
+            ExprKind::Call(call) => {
+                call.args.iter().for_each(|term| vars::closures_in_brackets(term, &mut closed_over));
+            }
+            _ => {}
+        }
+        if closed_over.iter().any(|name| body_vars.contains(name) && !globals.contains(name)) {
+            self.refuse(expr.loc, IN_BRACKETS);
+        }
+    }
+
+    fn refuse(&mut self, loc: Loc, what: &str) {
+        self.refused.get_or_insert_with(|| CompileError::new(loc, what));
+    }
+
+    /// OPA's order is ours, but not where it evaluates an expression before its variables have values.
+    fn refuse_too_early(&mut self, ordered: &[Expr], body_vars: &Vars, globals: &Vars) {
+        let mut bound = globals.clone();
+        for expr in ordered {
+            let outputs = self.outputs(expr, &bound, &mut Vars::new());
+            let mut needs = vars::of_expr(expr, SAFETY);
+            needs.extend(closed_over(expr, body_vars, globals));
+            if !needs.iter().all(|name| outputs.contains(name) || bound.contains(name)) {
+                self.refuse(expr.loc, TOO_EARLY);
+            }
+            bound.extend(outputs);
+        }
+    }
+
+    /// The variables that an expression gives values to when `safe` have theirs. `left_over` are those that OPA found for
+    /// the last call and takes for those of the next equation too, whether the call could be evaluated or not.
+    fn outputs(&self, expr: &Expr, safe: &Vars, left_over: &mut Vars) -> Vars {
         if expr.negated {
             return Vars::new();
         }
@@ -105,21 +148,23 @@ impl<'a> Orderer<'a> {
                 ref_outputs(term, safe, &mut outputs);
                 outputs
             }
-            ExprKind::Call(call) if is_equation(call) => outputs_of_equation(call, safe),
-            ExprKind::Call(call) => self.call_outputs(call, safe),
+            ExprKind::Call(call) if is_equation(call) => {
+                outputs_of_equation(call, safe, &std::mem::take(left_over))
+            }
+            ExprKind::Call(call) => self.call_outputs(call, safe, left_over),
             ExprKind::Every { domain, .. } => {
-                let mut outputs = Vars::new();
-                ref_outputs(domain, safe, &mut outputs);
-                outputs
+                ref_outputs(domain, safe, left_over);
+                left_over.clone()
             }
             ExprKind::Some(_) | ExprKind::SomeIn { .. } => Vars::new(),
         }
     }
 
-    fn call_outputs(&self, call: &Call, safe: &Vars) -> Vars {
+    fn call_outputs(&self, call: &Call, safe: &Vars, left_over: &mut Vars) -> Vars {
         let Some(arity) = (self.arity)(call) else { return Vars::new() };
         let mut outputs = Vars::new();
         call.args.iter().for_each(|argument| ref_outputs(argument, safe, &mut outputs));
+        left_over.clone_from(&outputs);
         if arity >= call.args.len() {
             return outputs;
         }
@@ -131,6 +176,7 @@ impl<'a> Orderer<'a> {
             return Vars::new();
         }
         rest.iter().for_each(|argument| vars::in_term(argument, skip, &mut outputs));
+        left_over.clone_from(&outputs);
         outputs
     }
 
@@ -185,6 +231,31 @@ impl<'a> Orderer<'a> {
     }
 }
 
+const TOO_EARLY: &str = "OPA evaluates this before all of its variables have values: write what gives them their values \
+                         before it";
+const IN_BRACKETS: &str = "a comprehension in brackets uses variables of the body around it, which OPA takes for bound by \
+                           the reference: give it a name before (`name := [… | …]`)";
+const PART_OF_ITSELF: &str =
+    "the variable is to be a part of itself: nothing gives it a value, and OPA finds one";
+
+fn is_part_of_itself(expr: &Expr) -> bool {
+    let ExprKind::Call(call) = &expr.kind else { return false };
+    let [left, right] = call.args.as_slice() else { return false };
+    let inside = |var: &Term, term: &Term| match &var.kind {
+        TermKind::Var(name) => vars::of_term(term, SAFETY).contains(name),
+        _ => false,
+    };
+    is_equation(call) && (inside(left, right) || inside(right, left))
+}
+
+/// The variables of the body that comprehensions and bodies of `every` in an expression use.
+fn closed_over(expr: &Expr, body_vars: &Vars, globals: &Vars) -> Vars {
+    let mut names = Vars::new();
+    vars::closures_of_expr(expr, &mut names);
+    names.retain(|name| body_vars.contains(name) && !globals.contains(name));
+    names
+}
+
 /// What references in a term bind by going through what they lead to.
 fn ref_outputs(term: &Term, safe: &Vars, outputs: &mut Vars) {
     if let TermKind::Ref(parts) = &term.kind {
@@ -208,9 +279,9 @@ fn is_ref_safe(parts: &[Term], safe: &Vars) -> bool {
     }
 }
 
-pub(crate) fn outputs_of_equation(call: &Call, safe: &Vars) -> Vars {
+pub(crate) fn outputs_of_equation(call: &Call, safe: &Vars, left_over: &Vars) -> Vars {
     let [left, right] = call.args.as_slice() else { return Vars::new() };
-    let mut known = Vars::new();
+    let mut known = left_over.clone();
     ref_outputs(left, safe, &mut known);
     ref_outputs(right, safe, &mut known);
     known.extend(safe.iter().cloned());
@@ -240,8 +311,11 @@ impl Unifier<'_> {
     }
 
     fn unify(&mut self, a: &Term, b: &Term) {
-        use TermKind::{Array, Object, Ref, Var};
+        use TermKind::{Array, Object, Ref, Set, Var};
         match (&a.kind, &b.kind) {
+            // What is a part of itself has no value; OPA finds one.
+            (Var(name), Array(_) | Object(_) | Set(_)) if vars::of_term(b, SAFETY).contains(name) => {}
+            (Array(_) | Object(_) | Set(_), Var(name)) if vars::of_term(a, SAFETY).contains(name) => {}
             (Var(left), Var(right)) => {
                 if self.is_safe(right) {
                     self.mark(left);

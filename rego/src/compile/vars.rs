@@ -152,6 +152,14 @@ fn closures_of_term(term: &Term, vars: &mut Vars) {
     }
 }
 
+/// Visits the comprehensions in the brackets of references in a term.
+pub(crate) fn closures_in_brackets(term: &Term, vars: &mut Vars) {
+    if let TermKind::Ref(parts) = &term.kind {
+        parts.iter().skip(1).for_each(|part| closures_of_term(part, vars));
+    }
+    each_child(term, &mut |child| closures_in_brackets(child, vars));
+}
+
 /// The terms directly in a term; comprehensions have none.
 pub(crate) fn each_child<'t>(term: &'t Term, visit: &mut dyn FnMut(&'t Term)) {
     match &term.kind {

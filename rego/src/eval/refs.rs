@@ -90,13 +90,7 @@ impl<'p> Machine<'p> {
             }
             RefHead::Base if !self.overrides.has_data() => {
                 let data = self.data.clone();
-                let constants = |part: &Operand| matches!(part, Operand::Const(_));
-                let known = reference.path.iter().take_while(|part| constants(part)).count();
-                let (known, rest) = reference.path.split_at(known);
-                match self.stored_below(frame, &data, known)? {
-                    Some(value) => self.each_below(frame, &value, rest, take),
-                    None => Ok(Flow::More),
-                }
+                self.each_found::<true>(frame, &data, &reference.path, take)
             }
             RefHead::Data | RefHead::Base | RefHead::Group(..) => {
                 let node = Some(&self.program.root);
@@ -114,13 +108,24 @@ impl<'p> Machine<'p> {
         path: &'p [Operand],
         take: Take<'_, 'p>,
     ) -> Run {
+        self.each_found::<false>(frame, from, path, take)
+    }
+
+    /// Goes down as from any value, or as OPA's store finds the parts of a path.
+    fn each_found<const STORED: bool>(
+        &mut self,
+        frame: usize,
+        from: &Value,
+        path: &'p [Operand],
+        take: Take<'_, 'p>,
+    ) -> Run {
         let mut at = from;
         for (index, part) in path.iter().enumerate() {
             if !self.is_ground(frame, part) {
-                return self.each_key(frame, at, path.get(index..).unwrap_or_default(), take);
+                return self.each_key::<STORED>(frame, at, path.get(index..).unwrap_or_default(), take);
             }
             let Some(key) = self.value(frame, part)? else { return Ok(Flow::More) };
-            match at.get(&key) {
+            match if STORED { stored_at(at, &key) } else { at.get(&key) } {
                 Some(next) => at = next,
                 None => return Ok(Flow::More),
             }
@@ -129,13 +134,19 @@ impl<'p> Machine<'p> {
     }
 
     /// Takes each key for the first part of the path.
-    fn each_key(&mut self, frame: usize, of: &Value, path: &'p [Operand], take: Take<'_, 'p>) -> Run {
+    fn each_key<const STORED: bool>(
+        &mut self,
+        frame: usize,
+        of: &Value,
+        path: &'p [Operand],
+        take: Take<'_, 'p>,
+    ) -> Run {
         let Some((part, rest)) = path.split_first() else { return Ok(Flow::More) };
         let mut outcome = Ok(Flow::More);
         each_member(of, &mut |key, member| {
             let mark = self.trail.len();
             outcome = match self.tick(Loc::default()).and_then(|()| self.matches(frame, part, &key)) {
-                Ok(true) => self.each_below(frame, member, rest, take),
+                Ok(true) => self.each_found::<STORED>(frame, member, rest, take),
                 Ok(false) => Ok(Flow::More),
                 Err(halt) => Err(halt),
             };

@@ -1,0 +1,270 @@
+//! In which order the definitions of a rule are tried whose values are all the same: the first that holds is enough, so
+//! the order decides which errors are met before it. OPA tries those first that its index cannot tell apart from others,
+//! then level by level of the index: first those that a field does not matter to, then those that need it to be there,
+//! then those that need it to be a certain value.
+use crate::Value;
+use crate::ast::Loc;
+use crate::ir::{Definition, Operand, RefHead, Stmt, StmtKind, Target};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// What the index looks at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Input(Vec<Value>),
+    Data(Vec<Value>),
+    Argument(usize),
+}
+
+/// What a definition needs a field to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Need {
+    /// Anything, bound to this slot if it is a variable's.
+    There(Option<u32>),
+    /// One of the values that this stands for.
+    Like(Value),
+    /// What a pattern stands for.
+    Pattern,
+}
+
+type Needs = Vec<(Field, Need)>;
+
+/// How often a field is looked at, and where first.
+type Fields = BTreeMap<Field, (usize, Loc)>;
+
+/// The order, by places in the list.
+pub(super) fn order(definitions: &[Definition]) -> Vec<usize> {
+    let mut fields = Fields::new();
+    let chains: Vec<Vec<Needs>> = definitions
+        .iter()
+        .map(|definition| chain(definition).map(|one| needs(one, &mut fields)).collect())
+        .collect();
+    let mut levels: Vec<(&Field, &(usize, Loc))> = fields.iter().collect();
+    levels.sort_by_key(|(field, (count, loc))| (Reverse(*count), matches!(field, Field::Argument(_)), *loc));
+    let key = |needs: &Needs| -> Vec<u8> {
+        if needs.is_empty() {
+            return Vec::new();
+        }
+        let mut key = Vec::with_capacity(levels.len());
+        for (field, _) in &levels {
+            let of: Vec<&Need> =
+                needs.iter().filter(|(have, _)| have == *field).map(|(_, need)| need).collect();
+            key.push(match of.as_slice() {
+                [] => 0,
+                of if of.iter().any(|need| matches!(need, Need::There(_))) => 1,
+                _ => 2,
+            });
+            if of.len() > 1 && key.last() == Some(&2) {
+                break;
+            }
+        }
+        key
+    };
+    let mut order: Vec<(Vec<u8>, usize)> = chains
+        .iter()
+        .enumerate()
+        .map(|(index, chain)| (chain.iter().map(key).min().unwrap_or_default(), index))
+        .collect();
+    order.sort();
+    order.into_iter().map(|(_, index)| index).collect()
+}
+
+/// A definition and its `else` branches.
+fn chain(definition: &Definition) -> impl Iterator<Item = &Definition> {
+    std::iter::successors(Some(definition), |one| one.otherwise.as_deref())
+}
+
+/// What a definition needs, field by field, in the order of its body.
+fn needs(definition: &Definition, fields: &mut Fields) -> Needs {
+    let mut found = Found { definition, needs: Needs::new(), constants: BTreeMap::new(), fields };
+    definition.body.iter().for_each(|stmt| found.stmt(stmt));
+    found.needs
+}
+
+struct Found<'d> {
+    definition: &'d Definition,
+    needs: Needs,
+    constants: BTreeMap<u32, Value>,
+    fields: &'d mut Fields,
+}
+
+impl Found<'_> {
+    fn stmt(&mut self, stmt: &Stmt) {
+        match &stmt.kind {
+            StmtKind::Holds(operand) => {
+                if let Some(field) = field(operand) {
+                    self.insert(field, Need::There(None), stmt.loc);
+                }
+            }
+            StmtKind::Unify(a, b) => {
+                let _found = self.prefix(a, b, stmt.loc)
+                    || self.prefix(b, a, stmt.loc)
+                    || self.equation(a, b, stmt.loc)
+                    || self.equation(b, a, stmt.loc);
+            }
+            StmtKind::Call { target: Target::Builtin(builtin), args, output: None } => {
+                match (builtin.name, args.as_ref()) {
+                    ("internal.member_2", [member, among]) => self.member(member, among, stmt.loc),
+                    (
+                        "glob.match",
+                        [Operand::Const(glob), Operand::Const(Value::Array(_)), Operand::Slot(slot)],
+                    ) => {
+                        let plain = glob
+                            .as_str()
+                            .is_some_and(|glob| !glob.contains(['[', '?', '{']) && !glob.contains("**"));
+                        if let (true, Some(field)) = (plain, self.resolve(*slot)) {
+                            self.insert(field, Need::Pattern, stmt.loc);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `input.xs[_] = value`.
+    fn prefix(&mut self, reference: &Operand, value: &Operand, loc: Loc) -> bool {
+        let Operand::Ref(of) = reference else { return false };
+        let Some((Operand::Slot(_), path)) = of.path.split_last() else { return false };
+        let value = match value {
+            Operand::Const(value) => value.clone(),
+            Operand::Slot(slot) => match self.constants.get(slot) {
+                Some(value) => value.clone(),
+                None => return false,
+            },
+            _ => return false,
+        };
+        match field_of(of.head, path) {
+            Some(field) if is_scalar(&value) => {
+                self.insert(field, Need::Like(value), loc);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn equation(&mut self, a: &Operand, b: &Operand, loc: Loc) -> bool {
+        let need = match b {
+            Operand::Const(value) if is_scalar(value) || flat(value) => Some(Need::Like(value.clone())),
+            Operand::Array(items) if items.iter().all(is_flat) => Some(Need::Pattern),
+            Operand::Slot(slot) => Some(Need::There(Some(*slot))),
+            _ => None,
+        };
+        if let Operand::Slot(slot) = a {
+            if let Operand::Const(value) = b {
+                self.constants.insert(*slot, value.clone());
+            }
+            return match (need, self.resolve(*slot)) {
+                (Some(need), Some(field)) => {
+                    self.insert(field, need, loc);
+                    true
+                }
+                _ => false,
+            };
+        }
+        let need = match need {
+            Some(Need::There(Some(slot))) => {
+                self.constants.get(&slot).map_or(need, |value| Some(Need::Like(value.clone())))
+            }
+            need => need,
+        };
+        match (field(a), need) {
+            (Some(field), Some(need)) => {
+                self.insert(field, need, loc);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn member(&mut self, member: &Operand, among: &Operand, loc: Loc) {
+        if let Operand::Slot(slot) = member
+            && let Some(field) = self.resolve(*slot)
+        {
+            let among = match among {
+                Operand::Const(value) => Some(value.clone()),
+                Operand::Slot(slot) => self.constants.get(slot).cloned(),
+                _ => None,
+            };
+            let items: Vec<Value> = match among {
+                Some(Value::Array(items)) => items.to_vec(),
+                Some(Value::Set(items)) => items.iter().cloned().collect(),
+                Some(Value::Object(members)) => members.iter().map(|(_, value)| value.clone()).collect(),
+                _ => Vec::new(),
+            };
+            for item in items {
+                let composite = matches!(item, Value::Object(_) | Value::Set(_));
+                self.insert(field.clone(), if composite { Need::There(None) } else { Need::Like(item) }, loc);
+            }
+            return;
+        }
+        let need = match member {
+            Operand::Const(value) if is_scalar(value) => Need::Like(value.clone()),
+            Operand::Slot(slot) => {
+                self.constants.get(slot).map_or(Need::There(Some(*slot)), |value| Need::Like(value.clone()))
+            }
+            _ => return,
+        };
+        if let Operand::Slot(slot) = among
+            && let Some(field) = self.resolve(*slot)
+        {
+            self.insert(field, need, loc);
+        }
+    }
+
+    /// The field that a slot was given the value of.
+    fn resolve(&self, slot: u32) -> Option<Field> {
+        let bound = self.needs.iter().find(|(_, need)| *need == Need::There(Some(slot)));
+        let parameter = |operand: &Operand| matches!(operand, Operand::Slot(have) if *have == slot);
+        bound
+            .map(|(field, _)| field.clone())
+            .or_else(|| self.definition.parameters.iter().position(parameter).map(Field::Argument))
+    }
+
+    fn insert(&mut self, field: Field, need: Need, loc: Loc) {
+        let (count, _) = self.fields.entry(field.clone()).or_insert((0, loc));
+        *count = count.saturating_add(1);
+        for (have, other) in &mut self.needs {
+            if *have == field {
+                if *other == need {
+                    return;
+                }
+                if matches!(other, Need::There(_)) && !matches!(need, Need::There(_)) {
+                    *other = need;
+                    return;
+                }
+            }
+        }
+        self.needs.push((field, need));
+    }
+}
+
+fn field(operand: &Operand) -> Option<Field> {
+    match operand {
+        Operand::Ref(reference) => field_of(reference.head, &reference.path),
+        _ => None,
+    }
+}
+
+fn field_of(head: RefHead, path: &[Operand]) -> Option<Field> {
+    let path = path.iter().map(|part| if let Operand::Const(key) = part { Some(key.clone()) } else { None });
+    let path: Vec<Value> = path.collect::<Option<_>>()?;
+    match head {
+        RefHead::Input => Some(Field::Input(path)),
+        RefHead::Base => Some(Field::Data(path)),
+        RefHead::Data | RefHead::Group(..) | RefHead::Slot(_) => None,
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !matches!(value, Value::Array(_) | Value::Object(_) | Value::Set(_))
+}
+
+fn flat(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().all(is_scalar))
+}
+
+fn is_flat(operand: &Operand) -> bool {
+    matches!(operand, Operand::Slot(_)) || matches!(operand, Operand::Const(value) if is_scalar(value))
+}

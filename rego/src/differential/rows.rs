@@ -1,0 +1,298 @@
+//! Policies in which a difference was found once: each with what it answers, to which real OPA must agree.
+use super::opa::Opa;
+use super::{Answer, Case, ours};
+use crate::ast::Version;
+use crate::builtins::Context;
+
+#[derive(Clone, Copy, Debug)]
+enum Want {
+    Value(&'static str),
+    Undefined,
+    /// The evaluation ends with an error.
+    Error,
+    /// The policy is refused.
+    Refused,
+}
+
+/// What of OPA's answer must be as ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Oracle {
+    /// All of it.
+    Same,
+    /// Nothing: OPA takes what cannot be made equal, and we refuse.
+    Takes,
+}
+
+/// The modules (after `---` begins another one), data, input, what `data.t.p` is.
+type Row = (&'static str, &'static str, &'static str, Want);
+
+fn check(rows: &[Row]) {
+    check_against(Oracle::Same, rows);
+}
+
+fn check_against(oracle: Oracle, rows: &[Row]) {
+    check_in(Version::V1, oracle, rows);
+}
+
+fn check_in(version: Version, oracle: Oracle, rows: &[Row]) {
+    let mut opa = Opa::start(version, &format!("rows-{:p}", rows.as_ptr()));
+    let path = ["t".to_owned(), "p".to_owned()];
+    for (modules, data, input, want) in rows {
+        let case = Case {
+            modules: modules.split("---").map(|module| module.trim_start().to_owned()).collect(),
+            version,
+            data: (*data).to_owned(),
+            inputs: Vec::new(),
+            strict: false,
+        };
+        let answer = case.load().ok().map(|policy| {
+            ours(&policy, &case, &path, Some(input), &mut Context::default()).expect("the budget is enough")
+        });
+        let expected = match want {
+            Want::Value(value) => Some(Answer::Value((*value).to_owned())),
+            Want::Undefined => Some(Answer::Undefined),
+            Want::Error => Some(Answer::Error(String::new())),
+            Want::Refused => None,
+        };
+        assert_eq!(answer, expected, "{modules}");
+        if let Some(opa) = &mut opa {
+            let loaded = opa.load(&case);
+            let theirs =
+                loaded.is_ok().then(|| opa.ask(&path, Some(input), false).expect("an answer of OPA"));
+            match oracle {
+                Oracle::Same => assert_eq!(theirs, expected, "OPA does not agree: {loaded:?} {modules}"),
+                Oracle::Takes => assert!(theirs.is_some(), "OPA refuses: {loaded:?} {modules}"),
+            }
+            if loaded.is_ok() {
+                opa.unload(case.modules.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_opa_refuses_is_refused() {
+    check(&[
+        ("package t\np if every x in [1] { input.a }", "{}", "{}", Want::Refused),
+        ("package t\np if every k, x in [1] { x == 1 }", "{}", "{}", Want::Refused),
+        ("package t\np := $\"{input.a[_]}\"", "{}", "{}", Want::Refused),
+        ("package t\np := $\"{input.a[i]}\" if input.b == 1", "{}", "{}", Want::Refused),
+        ("package t\np if { q with data.t as 1 }\nq := 1", "{}", "{}", Want::Refused),
+        ("package t\np if f(1)\nf(_) if data.t", "{}", "{}", Want::Refused),
+        ("package t\np if f(1)\nf(_) if { true with data.t as 1 }", "{}", "{}", Want::Refused),
+        ("package t\np if f(1)\nf(x) if { g(x) with f as g }\ng(_) := 1", "{}", "{}", Want::Refused),
+    ]);
+}
+
+#[test]
+fn what_opa_gets_wrong_is_refused() {
+    check_against(
+        Oracle::Takes,
+        &[
+            // OPA leaves the last expression out: the rule holds whatever the input is.
+            ("package t\np if { x := 1; input.l[{1 | x == 1}] }", "{}", "{}", Want::Refused),
+            ("package t\np if { x := 1; null != input.l[[x | input.a]] }", "{}", "{}", Want::Refused),
+            // OPA compares before `z` has a value.
+            (
+                "package t\np if { z != {x | some x in [y]}; y = 1; z = {w}; w = 1 }",
+                "{}",
+                "{}",
+                Want::Refused,
+            ),
+            // It takes `i` for bound by the call that waits for `z`.
+            (
+                "package t\np contains i if { some i; startswith(input.l[i], z); z = \"a\"; not input.m[i] }",
+                "{}",
+                "{}",
+                Want::Refused,
+            ),
+            ("package t\np if { y = {y} }", "{}", "{}", Want::Refused),
+            ("package t\np if { {y: 1} = y }", "{}", "{}", Want::Refused),
+        ],
+    );
+}
+
+#[test]
+fn what_is_like_what_opa_gets_wrong_is_taken() {
+    check(&[
+        ("package t\np if { x := 1; not input.l[{1 | x == 1}] }", "{}", "{}", Want::Value("true")),
+        ("package t\np if { x := 1; k := {1 | x == 1}; input.l[k] }", "{}", "{}", Want::Undefined),
+        ("package t\np if f(1)\nf(x) if input.l[{1 | x == 1}]", "{}", "{}", Want::Undefined),
+        ("package t\np if { y := {1}; {1} == {z | some z in y} }", "{}", "{}", Want::Value("true")),
+    ]);
+}
+
+#[test]
+fn of_equal_keys_the_last_one_counts() {
+    check(&[
+        ("package t\np := {\"a\": input.x, \"a\": 1}", "{}", "{}", Want::Value(r#"{"a":1}"#)),
+        ("package t\np := {input.a: input.x, input.a: 1}", "{}", r#"{"a": "k"}"#, Want::Value(r#"{"k":1}"#)),
+    ]);
+}
+
+#[test]
+fn values_of_modifiers_bind_what_they_go_through() {
+    check(&[
+        (
+            "package t\np contains i if { input.b == 2 with input.b as input.a[i] }",
+            "{}",
+            r#"{"a": [1, 2]}"#,
+            Want::Value("[1]"),
+        ),
+        (
+            "package t\np contains i if { not input.b == 2 with input.b as input.a[i] }",
+            "{}",
+            r#"{"a": [1, 2]}"#,
+            Want::Value("[0]"),
+        ),
+    ]);
+}
+
+#[test]
+fn templates_take_what_the_body_around_them_binds() {
+    check(&[
+        (
+            "package t\np := $\"a {input.a[i]}\" if some i in [1]",
+            "{}",
+            r#"{"a": [1, 2]}"#,
+            Want::Value("\"a 2\""),
+        ),
+        (
+            "package t\np := $\"a {input.a[i]}\" if some i in [7]",
+            "{}",
+            "{}",
+            Want::Value(r#""a \u003cundefined\u003e""#),
+        ),
+        (
+            "package t\np := {$\"{x}\" | some x in input.a}",
+            "{}",
+            r#"{"a": [1, 2]}"#,
+            Want::Value(r#"["1","2"]"#),
+        ),
+    ]);
+}
+
+#[test]
+fn an_error_is_met_where_opa_meets_it() {
+    let input = r#"{"n": 1, "m": {"1": []}}"#;
+    let row = |body: &'static str, want| {
+        let module: &'static str = format!("package t\nc := 1\nc := 2\n{body}").leak();
+        (module, r#"{"foo": 1}"#, input, want)
+    };
+    check(&[
+        row("p if input.n == 1\np if c > 0", Want::Error),
+        row("p if input.m\np if c > 0", Want::Error),
+        row("p if input.n > 0\np if c > 0", Want::Error),
+        row("p if count(input.m) == 1\np if c > 0", Want::Error),
+        row("p if input.zz == 1\np if c > 0\np if input.n == 1", Want::Error),
+        row("p if data.foo == 1\np if c > 0", Want::Error),
+        row("p if 1 in input.m[\"1\"]\np if input.n in {1, 2}\np if c > 0", Want::Error),
+        row("p if glob.match(\"x\", [\"/\"], input.s)\np if input.n == 1\np if c > 0", Want::Error),
+        row("f(x) if x == 1\nf(x) if c > 0\np := f(1)", Want::Error),
+        row("p := x if { x := true }\np if c > 0", Want::Error),
+        row("p if true\np if c > 0", Want::Value("true")),
+        row("p if q\np if c > 0\nq := true", Want::Value("true")),
+        row("p if input.n == 1\np if { input.n == 1; c > 0 }", Want::Value("true")),
+        row("p if input.n\np if { input.n == 1; c > 0 }", Want::Value("true")),
+        row("p if { input.n == 1; c > 0 }\np if input.n", Want::Value("true")),
+        row("p if { input.m; c > 0 }\np if { input.n == 1; input.n }\np if input.n", Want::Error),
+        row("f(1) if true\nf(x) if c > 0\np := f(1)", Want::Value("true")),
+    ]);
+}
+
+#[test]
+fn parts_of_paths_are_found_in_data_as_the_store_finds_them() {
+    let data = r#"{"d": {"a": ["x"], "b": {"0": "y"}, "c": [["z"]]}}"#;
+    check(&[
+        (
+            "package t\np contains x if { some k; x := data.d[k][\"0\"] }",
+            data,
+            "{}",
+            Want::Value(r#"["x","y",["z"]]"#),
+        ),
+        (
+            "package t\np contains x if { some k; x := data.d[k][0] }",
+            data,
+            "{}",
+            Want::Value(r#"["x","y",["z"]]"#),
+        ),
+        (
+            "package t\np contains x if { some k; x := data.d.c[k][\"0\"] }",
+            data,
+            "{}",
+            Want::Value(r#"["z"]"#),
+        ),
+        (
+            "package t\np contains x if { some k; x := data.d.c[\"0\"][k] }",
+            data,
+            "{}",
+            Want::Value(r#"["z"]"#),
+        ),
+        (
+            "package t\np contains x if { some d in data.d; x := d[\"0\"] }",
+            data,
+            "{}",
+            Want::Value(r#"["y"]"#),
+        ),
+    ]);
+}
+
+#[test]
+fn a_negation_of_what_is_undefined_is_undefined_where_its_arguments_are() {
+    let allow = |condition: &str| -> &'static str {
+        format!("package t\ndefault p := false\np if {{ {condition} }}\nf(x) := x\ng(_) := true\nh contains 1\nz := false").leak()
+    };
+    let data = r#"{"blocked": {"mallory": true, "eve": false}, "list": ["mallory"]}"#;
+    let row = |condition: &str, input: &'static str, holds: bool| {
+        (allow(condition), data, input, Want::Value(if holds { "true" } else { "false" }))
+    };
+    check(&[
+        // What stands in brackets and in arguments is looked up outside of the negation.
+        row("not data.blocked[input.user]", "{}", false),
+        row("not data.blocked[input.user]", r#"{"user": "alice"}"#, true),
+        row("not data.blocked[input.user]", r#"{"user": "eve"}"#, true),
+        row("not data.blocked[input.user]", r#"{"user": "mallory"}"#, false),
+        row("not startswith(input.path, \"/admin\")", "{}", false),
+        row("not startswith(input.path, \"/admin\")", r#"{"path": 1}"#, true),
+        row("not startswith(input.path, \"/admin\")", r#"{"path": "/a"}"#, true),
+        row("not f(input.x)", "{}", false),
+        row("not f(input.x)", r#"{"x": false}"#, true),
+        row("not g(input.x)", "{}", false),
+        row("not input.user in data.list", "{}", false),
+        row("not input.user in data.list", r#"{"user": "a"}"#, true),
+        row("not input.user in data.none", r#"{"user": "a"}"#, false),
+        row("not input.x > 1", "{}", false),
+        row("not input.x != 1", "{}", false),
+        row("not input.x + 1 == 2", "{}", false),
+        row("not count(input.x) == 0", r#"{"x": 5}"#, false),
+        row("not count([y | y := input.x[_]]) > 0", "{}", true),
+        row("not {1 | input.x} == {1}", "{}", true),
+        row("not [input.x] == [1]", "{}", false),
+        row("not {\"a\": input.x}", "{}", false),
+        row("not h[input.x]", "{}", false),
+        // A reference and an equation are undefined inside of it.
+        row("not input.x", "{}", true),
+        row("not input.x.y.z", r#"{"x": 1}"#, true),
+        row("not input.x == 1", "{}", true),
+        row("not 1 == input.x", "{}", true),
+        row("not input.x = 1", "{}", true),
+        row("not input.x == input.y", "{}", true),
+        row("not data.t.none", "{}", true),
+        row("not z", "{}", true),
+        row("not h[2]", "{}", true),
+        row("not input.x with input as {}", r#"{"x": 1}"#, true),
+        row("not input.x with input.x as input.y", "{}", false),
+        row("not data.blocked[input.user] with input.user as \"a\"", "{}", true),
+    ]);
+}
+
+#[test]
+fn all_definitions_of_a_member_are_looked_at_in_v0() {
+    let both = "package t\nc = 1 { true }\nc = 2 { true }\np = q.r { true }\nq.r = true { true }\nq.r = true { c > 0 }";
+    let longer = "package t\nc = 1 { true }\nc = 2 { true }\np = q.r.s { true }\nq.r.s = true { true }\nq.r.s = true { c > 0 }";
+    check_in(
+        Version::V0,
+        Oracle::Same,
+        &[(both, "{}", "{}", Want::Error), (longer, "{}", "{}", Want::Value("true"))],
+    );
+}
