@@ -1,7 +1,20 @@
 //! Every folder under `examples/policies/` is a topic: a policy in Rego and one in Cedar, and a table of cases on which
 //! both agree. Every case is run, every line of Rego is reached by one, and every small change to a policy is noticed.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test that fails says so by panicking"
+)]
+mod cedar;
+mod data;
+mod mutation;
+mod opa;
 mod places;
+mod rego;
+mod source;
 
 use places::{all, name, policies, suite, topics};
 use postern_policy::tooling::{CASES_FILE, Expect, NOW_NS, Selection, plain};

@@ -9,7 +9,7 @@ station := data.grid.substations[input.parsed_path[1]] if {
 	input.parsed_path[0] == "substations"
 }
 
-breaker := station.breakers[input.parsed_path[3]] if {
+voltage := station.breakers_kv[input.parsed_path[3]] if {
 	count(input.parsed_path) == 4
 	input.parsed_path[2] == "breakers"
 }
@@ -23,18 +23,18 @@ decision := {"allowed": true, "reasons": ["read-in-region"]} if {
 
 decision := {"allowed": true, "reasons": ["switch-in-window"]} if {
 	http.method == "POST"
-	breaker
+	voltage
 	count(hindrances) == 0
 }
 
 # A refused crew learns at once of everything that stands against it.
 decision := {
 	"allowed": false,
-	"reason": concat("; ", [hindrances[id] | some id in ids]),
+	"reason": concat("; ", [why | some why in hindrances]),
 	"reasons": ids,
 } if {
 	http.method == "POST"
-	breaker
+	voltage
 	count(hindrances) > 0
 	ids := sort(object.keys(hindrances))
 }
@@ -45,7 +45,7 @@ hindrances["region"] := "the crew works in another region" if not same_region
 
 hindrances["window"] := "no maintenance window is open" if not window_open
 
-cleared if crew.clearance_kv >= breaker.voltage_kv
+cleared if crew.clearance_kv >= voltage
 
 same_region if crew.region == station.region
 

@@ -32,6 +32,6 @@ test_the_record_names_the_incident if {
 test_the_longest_is_data if {
 	decision := authz.decision with input as request(15)
 		with data.hospital.emergencies as {"INC-1": emergency}
-		with data.hospital.emergency_hours_max as 0
+		with data.hospital.emergency_ns_max as 9
 	decision.reasons == ["emergency-too-long"]
 }

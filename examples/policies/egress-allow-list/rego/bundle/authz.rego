@@ -28,15 +28,8 @@ permits contains "listed-host" if {
 permits contains "mirror" if {
 	http.method in {"GET", "HEAD"}
 	input.postern.trust_domain == data.egress.trust_domain
-	[label, name] := split_once(http.host)
+	label := trim_suffix(http.host, concat("", [".", data.egress.mirrors]))
+	label != http.host
 	label != ""
-	name == data.egress.mirrors
-}
-
-# What stands before the first dot, and what after it.
-split_once(host) := [label, name] if {
-	at := indexof(host, ".")
-	at >= 0
-	label := substring(host, 0, at)
-	name := substring(host, at + 1, -1)
+	not contains(label, ".")
 }

@@ -6,15 +6,18 @@ import input.attributes.request.http
 default decision := {"allowed": false, "reason": "no policy permits this request"}
 
 decision := {"allowed": true, "reasons": [concat("/", input.parsed_path)]} if {
-	call
+	http.method == "POST"
+	count(input.parsed_path) == 2
 	input.source_principal in data.grpc.callers[input.parsed_path[0]][input.parsed_path[1]]
+	grpc
 }
 
 # Whoever is of the trust domain may ask whether the service is there.
 decision := {"allowed": true, "reasons": ["health"]} if {
-	call
+	http.method == "POST"
 	input.parsed_path == ["grpc.health.v1.Health", "Check"]
 	input.postern.trust_domain == data.grpc.trust_domain
+	grpc
 }
 
 decision := {
@@ -22,14 +25,8 @@ decision := {
 	"reason": "gRPC alone is spoken here",
 	"reasons": ["not-grpc"],
 } if {
-	not call
 	http
-}
-
-call if {
-	http.method == "POST"
-	count(input.parsed_path) == 2
-	grpc
+	not grpc
 }
 
 # A media type is a whole word, or has the encoding after a plus: `application/grpc-web` is another protocol.

@@ -15,7 +15,6 @@ decision := {
 	"reasons": ["other-customer"],
 } if {
 	count(permits) == 0
-	customer
 }
 
 # The parameter exists where the whole path has its shape. A month is 2026-01 to 2026-12.

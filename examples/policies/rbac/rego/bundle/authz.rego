@@ -35,4 +35,4 @@ frozen if {
 }
 
 # The path in its decoded spelling.
-path := concat("", ["/", concat("/", input.parsed_path)])
+path := concat("/", array.concat([""], input.parsed_path))
