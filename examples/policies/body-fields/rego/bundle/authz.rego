@@ -1,4 +1,5 @@
-# What a transfer is for stands in its body: POST /transfers with `amount` in cents, `currency` and `beneficiary`.
+# What a transfer is stands in its body: POST /transfers with `amount` in cents, `currency`, the beneficiary's `country` and,
+# if it goes through another bank, `intermediary` with a `country` of its own.
 package postern.authz
 
 import input.attributes.request.http
@@ -25,12 +26,19 @@ forbids["amount"] := "the amount is a whole number of cents, at least one, and w
 	not amount_fits
 }
 
-forbids["beneficiary"] := "the beneficiary's country is missing, or one that nothing is sent to" if {
-	not beneficiary_fits
+forbids["country"] := "the beneficiary's country is missing, or none that we transfer to" if {
+	not country_fits
 }
 
-forbids["currency"] := "the currency is none that we transfer" if not currency_fits
+forbids["currency"] := "the currency is missing, or none that we transfer" if not currency_fits
 
+# One who has no intermediary says nothing of it; whoever names one says where it is.
+forbids["intermediary"] := "the intermediary's country is missing, or none that we transfer through" if {
+	_ = input.parsed_body.intermediary
+	not intermediary_fits
+}
+
+# Rules of their own: `not x in y` would be undefined, and not true, where there is no `x`.
 amount_fits if {
 	amount := input.parsed_body.amount
 	is_number(amount)
@@ -39,10 +47,8 @@ amount_fits if {
 	amount <= data.transfers.limits[input.source_principal]
 }
 
-beneficiary_fits if {
-	country := input.parsed_body.beneficiary.country
-	regex.match(`^[A-Z]{2}$`, country)
-	not country in data.transfers.embargoed
-}
+country_fits if input.parsed_body.country in data.transfers.countries
 
 currency_fits if input.parsed_body.currency in data.transfers.currencies
+
+intermediary_fits if input.parsed_body.intermediary.country in data.transfers.countries
