@@ -68,7 +68,7 @@ fn operands(source: &Source<'_>, range: Range<usize>, mutants: &mut Vec<Mutant>)
     let at = |sign: &str, index: usize| source.is(index, sign) && source.tokens[index].depth == depth;
     let or = range.clone().any(|index| at("||", index));
     let (sign, by) = if or { ("||", "false") } else { ("&&", "true") };
-    let all = source.split(range.clone(), |index| if at(sign, index) { Part::Here } else { Part::No });
+    let all = source.split(range, |index| if at(sign, index) { Part::Here } else { Part::No });
     for operand in &all {
         if all.len() > 1 {
             mutants.push(source.replaced(operand.clone(), by));
