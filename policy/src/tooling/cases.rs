@@ -3,6 +3,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// The name of the file beside a bundle's folder.
 pub const CASES_FILE: &str = "cases.yaml";
@@ -29,13 +30,23 @@ pub struct CasesError {
 pub struct Table {
     /// Who decides.
     pub decision: Decides,
-    /// Another table whose cases count here too, relative to this one. Its `reason`, `policies` and `code` do not:
-    /// another language names those in its own way.
+    /// Another table whose cases count here too, relative to this one. If that one says who decides, its `reason`,
+    /// `policies` and `code` do not: another language names those in its own way. A table that does not say it is one
+    /// for several languages, and all of it counts.
     pub cases_from: Option<String>,
     /// The moment of the decisions, in nanoseconds since the Unix epoch.
     pub now_ns: Option<u64>,
     /// The cases.
     pub cases: Vec<Case>,
+}
+
+/// A table as another one takes it over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Taken {
+    decision: Option<Decides>,
+    now_ns: Option<u64>,
+    cases: Vec<Case>,
 }
 
 /// Who decides.
@@ -61,6 +72,38 @@ impl Decides {
             Self::Cedar(NoOptions {}) => crate::Entry::Cedar,
         }
     }
+
+    /// The language.
+    pub fn language(&self) -> Language {
+        match self {
+            Self::Rego(_) => Language::Rego,
+            Self::Cedar(_) => Language::Cedar,
+        }
+    }
+}
+
+/// A language of policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// Rego.
+    Rego,
+    /// Cedar.
+    Cedar,
+}
+
+/// What is expected in one language alone, where a table is for several.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wording {
+    /// As in [`Case`].
+    pub code: Option<String>,
+    /// As in [`Case`].
+    pub reason: Option<String>,
+    /// As in [`Case`].
+    pub policies: Option<Vec<String>>,
+    /// As in [`Case`].
+    pub sets: Option<BTreeMap<String, String>>,
 }
 
 /// One case.
@@ -81,6 +124,10 @@ pub struct Case {
     pub body: Option<String>,
     /// The host that is asked for.
     pub host: Option<String>,
+    /// The address and port of the caller's end of the connection; some port of this machine if left out.
+    pub source: Option<SocketAddr>,
+    /// The address and port that were dialled; port 8443 of this machine if left out.
+    pub destination: Option<SocketAddr>,
     /// The name of the route.
     pub route: Option<String>,
     /// The name of the service.
@@ -103,6 +150,12 @@ pub struct Case {
     pub policies: Option<Vec<String>>,
     /// The header fields that the decision must set on the request (allow) or on the answer (deny).
     pub sets: Option<BTreeMap<String, String>>,
+    /// The language that the case is for, if not for all, with the reason.
+    pub only: Option<BTreeMap<Language, String>>,
+    /// What is expected in Rego alone.
+    pub rego: Option<Wording>,
+    /// What is expected in Cedar alone.
+    pub cedar: Option<Wording>,
     /// The table that the case stands in, if it is another.
     #[serde(skip)]
     pub from: Option<String>,
@@ -119,6 +172,8 @@ pub struct Request {
     headers: BTreeMap<String, String>,
     body: Option<String>,
     host: Option<String>,
+    source: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
     route: Option<String>,
     service: Option<String>,
     claims: Option<Map<String, Value>>,
@@ -142,6 +197,8 @@ impl Request {
             headers: request.headers,
             body: request.body,
             host: request.host,
+            source: request.source,
+            destination: request.destination,
             route: request.route,
             service: request.service,
             claims: request.claims,
@@ -153,6 +210,9 @@ impl Request {
             reason: None,
             policies: None,
             sets: None,
+            only: None,
+            rego: None,
+            cedar: None,
             from: None,
         })
     }
@@ -185,15 +245,61 @@ impl Table {
         &self,
         read: &dyn Fn(&str) -> Result<Vec<u8>, CasesError>,
     ) -> Result<Vec<Case>, CasesError> {
+        let language = self.decision.language();
         let mut cases = Vec::new();
         if let Some(other) = &self.cases_from {
-            for case in Self::read(other, &read(other)?)?.cases {
+            let taken: Taken = self::read(other, &read(other)?)?;
+            let foreign = taken.decision.is_some();
+            for case in taken.cases {
+                case.refuse_unreasoned(other)?;
                 let from = Some(other.clone());
-                cases.push(Case { reason: None, policies: None, code: None, from, ..case });
+                let now_ns = case.now_ns.or(taken.now_ns);
+                let case = Case { from, now_ns, ..case };
+                cases.push(if foreign {
+                    Case { reason: None, policies: None, code: None, ..case }
+                } else {
+                    case
+                });
             }
         }
-        cases.extend(self.cases.iter().cloned());
-        Ok(cases)
+        for case in &self.cases {
+            case.refuse_unreasoned(CASES_FILE)?;
+            cases.push(case.clone());
+        }
+        Ok(cases.into_iter().filter(|case| case.is_for(language)).map(|case| case.worded(language)).collect())
+    }
+}
+
+impl Case {
+    /// Whether it is one for a language.
+    fn is_for(&self, language: Language) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains_key(&language))
+    }
+
+    /// With what is expected in one language.
+    fn worded(mut self, language: Language) -> Self {
+        let wording = match language {
+            Language::Rego => self.rego.take(),
+            Language::Cedar => self.cedar.take(),
+        };
+        let Wording { code, reason, policies, sets } = wording.unwrap_or_default();
+        self.code = code.or(self.code);
+        self.reason = reason.or(self.reason);
+        self.policies = policies.or(self.policies);
+        self.sets = sets.or(self.sets);
+        self
+    }
+
+    /// A case that one language leaves out says why: nothing is missing silently.
+    fn refuse_unreasoned(&self, file: &str) -> Result<(), CasesError> {
+        let Some(only) = &self.only else { return Ok(()) };
+        if only.len() == 1 && only.values().all(|why| !why.trim().is_empty()) {
+            return Ok(());
+        }
+        let name = &self.name.value;
+        let what =
+            format!("case `{name}`: `only` names one language and says why: `only: {{ rego: because … }}`");
+        Err(CasesError { file: file.to_owned(), what })
     }
 }
 

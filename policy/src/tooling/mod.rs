@@ -16,7 +16,9 @@ mod value;
 
 pub use ask::{differences, verdict, with_query};
 pub use bench::{Figures, figures};
-pub use cases::{CASES_FILE, Case, CasesError, Decides, Expect, NOW_NS, Request, TABLE_BYTES_MAX, Table};
+pub use cases::{
+    CASES_FILE, Case, CasesError, Decides, Expect, Language, NOW_NS, Request, TABLE_BYTES_MAX, Table, Wording,
+};
 pub use explain::{Answer, EvalError, Inquiry, Question};
 pub use files::{is_test_file, without_tests};
 pub use report::{json, junit, plain, sarif};

@@ -98,6 +98,52 @@ fn a_table_that_says_what_nobody_reads_is_refused_with_the_place() {
     assert_eq!(binary, "`cases.yaml`: is not UTF-8 text");
 }
 
+/// The cases of a table that takes another one over: name, reason and moment of each.
+fn taken(decision: &str, other: &str) -> Result<Vec<String>, CasesError> {
+    let text = format!("decision: {decision}\ncases_from: ../cases.yaml\ncases: []\n");
+    let table = Table::read("cases.yaml", text.as_bytes()).unwrap();
+    let told = |case: Case| {
+        format!("{} {} {}", case.name.value, case.reason.unwrap_or_default(), case.now_ns.unwrap_or_default())
+    };
+    Ok(table.all_cases(&|_| Ok(other.as_bytes().to_vec()))?.into_iter().map(told).collect())
+}
+
+#[test]
+fn a_table_without_a_decision_is_one_for_several_languages() {
+    let other = "now_ns: 7\ncases:\n\
+        \x20 - { name: a, do: GET /, expect: deny, reason: why }\n\
+        \x20 - { name: b, do: GET /, expect: deny, reason: why, now_ns: 8, cedar: { reason: because } }\n\
+        \x20 - { name: c, do: GET /, expect: deny, only: { rego: it can } }\n";
+    assert_eq!(taken("{ rego: p/allow }", other).unwrap(), ["a why 7", "b why 8", "c  7"]);
+    assert_eq!(taken("{ cedar: {} }", other).unwrap(), ["a why 7", "b because 8"]);
+    let foreign = format!("decision: {{ rego: p/allow }}\n{other}");
+    assert_eq!(taken("{ cedar: {} }", &foreign).unwrap(), ["a  7", "b because 8"]);
+}
+
+#[test]
+fn a_case_that_one_language_leaves_out_says_why() {
+    for only in ["{}", "{ rego: \" \" }", "{ rego: a, cedar: b }"] {
+        let other = format!("cases:\n  - {{ name: c, do: GET /, expect: deny, only: {only} }}\n");
+        let error = taken("{ cedar: {} }", &other).unwrap_err().to_string();
+        assert!(error.starts_with("`../cases.yaml`: case `c`: `only` names one language"), "{error}");
+    }
+}
+
+#[test]
+fn a_case_says_from_where_and_to_where_a_stream_goes() {
+    let policy = (
+        "p.rego",
+        "package p\nimport input.attributes as a\ndefault allow := false\nallow if {\n\
+        a.source.address.socketAddress == {\"address\": \"10.0.0.7\", \"portValue\": 1}\n\
+        a.destination.address.socketAddress == {\"address\": \"::1\", \"portValue\": 2}\n}\n",
+    );
+    let case = "do: connect, source: \"10.0.0.7:1\", destination: \"[::1]:2\", expect: allow";
+    check(&[policy], Some(&table(case)), &["it pass"]);
+    check(&[policy], Some(&table("do: connect, expect: deny")), &["it pass"]);
+    let error = Table::read("cases.yaml", table("do: connect, source: here, expect: deny").as_bytes());
+    assert!(error.unwrap_err().to_string().contains("line 3"));
+}
+
 #[test]
 fn what_is_no_bundle_or_no_policy_is_refused_with_the_place() {
     let refused = |of: Files<'_>, table: Option<&str>, want: &str| {
