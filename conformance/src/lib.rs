@@ -12,6 +12,7 @@ mod oracle;
 mod peers;
 mod report;
 mod rows;
+pub mod suites;
 
 use std::fmt::Display;
 

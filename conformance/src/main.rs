@@ -2,16 +2,22 @@
 
 use std::process::ExitCode;
 
+use postern_conformance::suites::{self, SuiteReport};
 use postern_conformance::{Report, Row, State, all};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let reports: Vec<Report> = all().iter().map(Row::run).collect();
+    let suites = suites::all();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => table(&reports),
+        [] => {
+            table(&reports);
+            print!("{}", suites::markdown(&suites));
+        }
         ["--json"] => {
             let rows: Vec<_> = reports.iter().map(Report::json).collect();
-            println!("{:#}", serde_json::Value::Array(rows));
+            let suites: Vec<_> = suites.iter().map(SuiteReport::json).collect();
+            println!("{:#}", serde_json::json!({ "rows": rows, "suites": suites }));
         }
         _ => {
             eprintln!("usage: cargo xtask conformance [--json]");
@@ -19,7 +25,8 @@ fn main() -> ExitCode {
         }
     }
     let failed = reports.iter().any(|report| matches!(report.state, State::Fail(_)));
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let wrong = suites.iter().any(|suite| !suite.wrong.is_empty());
+    if failed || wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn table(reports: &[Report]) {

@@ -1,5 +1,8 @@
 //! The targets on stable Rust: seeds and what a simple mutator makes of them, the same each time.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_fuzz::tokens::{signed_again, verified};
 use postern_fuzz::{TARGETS, Target};
 
 /// Inputs a seed.
@@ -118,6 +121,30 @@ fn leaves() {
 #[test]
 fn tokens() {
     run("compact_jws");
+}
+
+/// Ed25519 is not approved in the FIPS module.
+const TOKENS_VERIFIED: usize = if postern_identity::tls::IS_FIPS { 3 } else { 6 };
+
+#[test]
+fn tokens_to_begin_with_verify() {
+    let target = TARGETS.iter().find(|target| target.name == "compact_jws").unwrap();
+    let texts = target.seeds.iter().map(|seed| std::str::from_utf8(seed).unwrap());
+    assert_eq!(texts.filter_map(verified).count(), TOKENS_VERIFIED);
+}
+
+#[test]
+fn what_a_mutated_token_claims_is_judged_beneath_a_true_signature() {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"d"}"#);
+    let check = |claims: &str, expected: bool| {
+        let unsigned = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(claims));
+        let taken = verified(&signed_again(&unsigned).unwrap()).is_some();
+        assert_eq!(taken, expected && !postern_identity::tls::IS_FIPS, "{claims}");
+    };
+    check(r#"{"iss":"i","aud":"a","exp":2000000001}"#, true);
+    check(r#"{"iss":"i","aud":"b","exp":2000000001}"#, false);
+    check(r#"{"iss":"i","aud":"a","exp":1999999990}"#, false);
+    check(r#"{"iss":"nobody","aud":"a","exp":2000000001}"#, false);
 }
 
 #[test]

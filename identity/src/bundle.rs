@@ -294,6 +294,17 @@ impl TrustBundle {
         }
     }
 
+    /// When the first of the revocation lists in force expires, in a trust domain where a certificate that none of them
+    /// vouches for is refused: until then what they say of a certificate does not change.
+    pub(crate) fn revocation_settled_until(&self, now: UnixTime) -> Option<UnixTime> {
+        match self.revocation.mode() {
+            RevocationMode::Hard => {
+                self.revocation_lists().map(RevocationList::next_update).filter(|until| now < *until).min()
+            }
+            RevocationMode::Soft | RevocationMode::Off => None,
+        }
+    }
+
     pub(crate) fn revocation(&self) -> &Revocation {
         &self.revocation
     }

@@ -13,10 +13,12 @@ pub mod bundle;
 mod document;
 mod engine;
 mod header;
+mod parameter;
 mod pdp;
 mod query;
 #[cfg(test)]
 mod testing;
+pub mod tooling;
 mod verdict;
 
 pub use bundle::{
@@ -25,6 +27,8 @@ pub use bundle::{
 };
 pub use engine::LoadError;
 pub use engine::cedar::CONTRACT_SCHEMA as CEDAR_CONTRACT_SCHEMA;
+pub use engine::cedar::load::CedarProgram;
+pub use engine::cedar::slice::{CedarAnswer, CedarSet};
 pub use pdp::{Engine, Entry, Pdp, PdpLimits, Scratch};
 pub use query::{Body, Headers, Http, NoHeaders, Query, Source, TokenIssuer, WorkloadToken};
 pub use verdict::{Decision, Obligations, PolicyId, Revision, Verdict};

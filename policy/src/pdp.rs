@@ -32,7 +32,7 @@ pub struct PdpLimits {
     /// Whether an error of a Rego builtin (`startswith` of a number) ends the decision with `policy.error`. OPA takes
     /// the call for undefined instead, and so do we unless told otherwise.
     pub strict_builtin_errors: bool,
-    /// Cedar entities that are not workloads: they are copied for every new caller.
+    /// Cedar entities that are not workloads.
     pub cedar_shared_entities_max: usize,
 }
 
@@ -121,12 +121,12 @@ impl Pdp {
     pub fn reads_body(&self) -> bool {
         match &self.policies {
             Policies::Rego(rego) => rego.reads_body(),
-            Policies::Cedar(_) => false,
+            Policies::Cedar(cedar) => cedar.reads_body(),
         }
     }
 
     /// The parts of the input that the policies read, for people: over-approximated from the source. Of Cedar's context
-    /// only the parts that are built on demand are looked for (headers, query and claims); the others are always there.
+    /// only the parts that are built on demand are looked for (headers, query, tokens and body); the others are at hand anyway.
     pub fn reads(&self) -> Vec<String> {
         match &self.policies {
             Policies::Rego(rego) => rego.reads(),
@@ -161,6 +161,7 @@ impl Pdp {
                 reasons: answer.reasons,
                 message: answer.message,
                 obligations: answer.obligations,
+                metadata: answer.metadata,
                 errors: Vec::new(),
                 revision: self.revision.clone(),
             },

@@ -15,6 +15,8 @@ pub struct Query<'a> {
     pub source: Source<'a>,
     /// The address that was dialled.
     pub destination: SocketAddr,
+    /// The SPIFFE ID that the source was shown there.
+    pub destination_principal: Option<&'a str>,
     /// The request; absent for a raw stream.
     pub http: Option<Http<'a>>,
     /// The members of the verified token, if one was presented and held.

@@ -17,7 +17,7 @@ pub struct Verdict {
     /// Allow or deny.
     pub decision: Decision,
     /// Why in one word: `policy.allowed`, `policy.denied`, or what went wrong, always a deny:
-    /// `policy.undefined`, `policy.result_type`, `policy.obligation`, `policy.error`, `policy.budget`,
+    /// `policy.input`, `policy.undefined`, `policy.result_type`, `policy.obligation`, `policy.error`, `policy.budget`,
     /// `policy.timeout`, `policy.engine_panic`.
     pub code: &'static str,
     /// The policies that determined it.
@@ -26,6 +26,8 @@ pub struct Verdict {
     pub message: Option<String>,
     /// What is to be done with the request or the answer.
     pub obligations: Obligations,
+    /// What the policy says about its decision to whoever reads the record: a JSON object, at most 4 KiB.
+    pub metadata: Option<String>,
     /// What went wrong, for the record and the operator; never for the caller.
     pub errors: Vec<String>,
     /// The policy set that was asked.
@@ -40,6 +42,7 @@ impl Verdict {
             reasons: Vec::new(),
             message: None,
             obligations: Obligations::default(),
+            metadata: None,
             errors: vec![truncated(error)],
             revision,
         }
@@ -67,11 +70,16 @@ pub(crate) fn truncated(mut text: String) -> String {
 pub struct Obligations {
     /// On allow: fields to set on the request before it is forwarded, each replacing what was there.
     pub request_headers_set: Vec<(String, String)>,
-    /// On allow: fields to remove from the request before it is forwarded.
+    /// On allow: fields to remove from the request before it is forwarded, after the others have been set.
     pub request_headers_remove: Vec<String>,
-    /// On allow: fields to set on the response to the caller.
-    pub response_headers_set: Vec<(String, String)>,
-    /// On deny: the status instead of 403, 400 to 599.
+    /// On allow: parameters to set in the query, each replacing those of its name. They are spelled as they are to
+    /// stand there, and no name stands here twice.
+    pub query_set: Vec<(String, String)>,
+    /// On allow: parameters to remove from the query, after the others have been set.
+    pub query_remove: Vec<String>,
+    /// On allow: fields to add to the response to the caller, beside those of their names that it has.
+    pub response_headers_add: Vec<(String, String)>,
+    /// On deny: the status instead of 403: a final one, 200 to 599.
     pub deny_status: Option<u16>,
     /// On deny: the body instead of the problem document, at most 16 KiB.
     pub deny_body: Option<String>,

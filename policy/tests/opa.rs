@@ -188,6 +188,7 @@ fn check(program: &PathBuf, rule: &str) {
         action: "GET",
         source,
         destination: "127.0.0.1:2".parse().unwrap(),
+        destination_principal: None,
         http: Some(http),
         claims: None,
         token_issuer: None,

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::compile::{Compiled, Job, Jobs};
 use crate::config::FederationConfig;
 use crate::log::{Event, LogHandle};
-use crate::sources::identity::federation::{Cause, FederationUpdate};
+use crate::sources::identity::federation::{Cause, Federated, FederationUpdate};
 use crate::sources::identity::{IdentityUpdate, SourceStatus};
 use crate::sources::policy::{BundleCandidate, LastGood};
 use crate::sources::workload_bundles::WorkloadKeys;
@@ -143,11 +143,11 @@ impl Control {
 
     fn federation(&mut self, update: FederationUpdate) {
         match update {
-            FederationUpdate::Kept(bundle) => {
+            FederationUpdate::Kept(Federated { bundle, .. }) => {
                 tracing::info!(trust_domain = %bundle.trust_domain(), "the bundle of another trust domain was kept");
                 self.trust.federate(bundle);
             }
-            FederationUpdate::Fetched(bundle) => {
+            FederationUpdate::Fetched(Federated { bundle, .. }) => {
                 self.metrics.identity.federated(LoadResult::Loaded);
                 self.status.federation(bundle.trust_domain(), None);
                 self.trust.federate(bundle);
@@ -188,7 +188,12 @@ impl Control {
     }
 
     fn keys(&mut self, issuer: usize, keys: Option<Arc<KeySet>>) {
-        let mut tokens = (*self.shared.load().tokens).clone();
+        let in_force = self.shared.load();
+        // What workers remember of tokens goes with the generation, so that nobody's keys change for nothing.
+        if in_force.tokens.keys.get(issuer) == Some(&keys) {
+            return;
+        }
+        let mut tokens = (*in_force.tokens).clone();
         tokens.generation += 1;
         let generation = tokens.generation;
         if let Some(slot) = tokens.keys.get_mut(issuer) {

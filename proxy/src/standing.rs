@@ -2,14 +2,15 @@
 //!
 //! A chain is judged in the handshake, and again whenever the bundle of its trust domain changes: once for all
 //! connections that presented it, on a thread of its own. A request that comes before that thread has got there judges
-//! for itself, so that no request is ever served on an old judgement.
+//! for itself, so that no request is ever served on an old judgement. A judgement that rests on revocation lists holds
+//! until the first of them expires.
 use crate::clock::Clock;
 use crate::pipeline::Refusal;
 use crate::state::{Shared, Trust};
-use postern_identity::{Role, TrustDomain, VerifyError, verify_chain};
+use arc_swap::ArcSwap;
+use postern_identity::{Peer, Role, TrustDomain, VerifyError, verify_chain};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 
@@ -20,16 +21,33 @@ pub struct Standing {
     /// What its owner was in the handshakes.
     role: Role,
     trust_domain: TrustDomain,
-    /// The generation of trust by which it was judged last, and what came of it.
-    judged: AtomicU64,
+    judged: ArcSwap<Judgement>,
 }
 
-/// What may come of a judgement, by its number; the first one holds.
-const VERDICTS: [Option<Refusal>; 4] =
-    [None, Some(Refusal::PeerExpired), Some(Refusal::PeerRevoked), Some(Refusal::PeerUntrusted)];
-const VERDICT_BITS: u32 = 8;
+/// What came of judging a chain.
+#[derive(Clone, Copy, Debug)]
+struct Judgement {
+    /// The generation of trust by which it was judged.
+    generation: u64,
+    /// Where it holds, until when at most without being judged again.
+    verdict: Result<Option<UnixTime>, Refusal>,
+}
+
 /// Generations count from 1.
 const NEVER: u64 = 0;
+
+impl Judgement {
+    fn is_over(&self, now: UnixTime) -> bool {
+        matches!(self.verdict, Ok(Some(until)) if now >= until)
+    }
+
+    /// Of two judgements that of the newest generation counts; within one, that it does not hold, and else the one that
+    /// came later, which is good for longer.
+    fn rank(&self) -> (u64, bool, u64) {
+        let until_s = self.verdict.ok().flatten().map_or(u64::MAX, |until| until.as_secs());
+        (self.generation, self.verdict.is_err(), until_s)
+    }
+}
 
 impl Standing {
     /// The chain, leaf first.
@@ -37,36 +55,32 @@ impl Standing {
         &self.chain
     }
 
-    /// Whether the bundles in force vouch for the chain.
+    /// Until when the last judgement holds, where it does and has an end: a list that it was judged by expires.
+    pub(crate) fn until(&self) -> Option<UnixTime> {
+        self.judged.load().verdict.ok().flatten()
+    }
+
+    /// Whether the bundles in force vouch for the chain, and the revocation lists in force where they have to.
     pub(crate) fn check(&self, trust: &Trust, now: UnixTime) -> Result<(), Refusal> {
-        let judged = self.judged.load(Ordering::Acquire);
-        let generation = judged >> VERDICT_BITS;
-        if generation == trust.generation {
-            return verdict(judged);
+        let judged = **self.judged.load();
+        // Once the list has expired there may be another path, or none.
+        let is_over = judged.is_over(now);
+        if judged.generation == trust.generation && !is_over {
+            return judged.verdict.map(drop);
         }
+        let generation = judged.generation;
         // What other trust domains do is nothing to this one.
         let changed_at = trust.changed_at(&self.trust_domain);
         let is_outdated = generation == NEVER || generation > trust.generation || changed_at > generation;
-        let found = if is_outdated {
-            verify_chain(&self.chain, &trust.bundles, self.role, now)
-                .map_or_else(|e| Err(refusal(&e)), |_| Ok(()))
+        let verdict = if is_outdated || is_over {
+            let judged = verify_chain(&self.chain, &trust.bundles, self.role, now);
+            judged.map(|peer| peer.unrevoked_until).map_err(|error| refusal(&error))
         } else {
-            verdict(judged)
+            judged.verdict
         };
-        let number =
-            VERDICTS.iter().position(|verdict| *verdict == found.err()).unwrap_or(VERDICTS.len() - 1);
-        // The newest generation counts; within one, that it does not hold.
-        self.judged.fetch_max(trust.generation << VERDICT_BITS | number as u64, Ordering::AcqRel);
-        found
-    }
-}
-
-fn verdict(judged: u64) -> Result<(), Refusal> {
-    let number = usize::try_from(judged & ((1 << VERDICT_BITS) - 1)).unwrap_or(usize::MAX);
-    match VERDICTS.get(number) {
-        Some(None) => Ok(()),
-        Some(Some(refusal)) => Err(*refusal),
-        None => Err(Refusal::PeerUntrusted),
+        let found = Arc::new(Judgement { generation: trust.generation, verdict });
+        self.judged.rcu(|current| Arc::clone(if found.rank() > current.rank() { &found } else { current }));
+        verdict.map(drop)
     }
 }
 
@@ -74,6 +88,7 @@ fn refusal(error: &VerifyError) -> Refusal {
     match error.code() {
         "tls.chain.expired" => Refusal::PeerExpired,
         "tls.chain.revoked" => Refusal::PeerRevoked,
+        "tls.chain.revocation_unknown" => Refusal::PeerRevocationUnknown,
         _ => Refusal::PeerUntrusted,
     }
 }
@@ -93,12 +108,12 @@ struct Known {
 const FORGET_AT_LEAST: usize = 64;
 
 impl Standings {
-    /// The standing of a chain that was proven under this generation of trust; `None` where it was not the one in
-    /// force any more.
+    /// The standing of a chain that was proven to be this peer's under this generation of trust; `None` where it was not
+    /// the one in force any more.
     pub(crate) fn enter(
         &self,
         (chain, role): (Vec<CertificateDer<'static>>, Role),
-        trust_domain: &TrustDomain,
+        peer: &Peer,
         generation: Option<u64>,
     ) -> Arc<Standing> {
         let key = fingerprint(&chain, role);
@@ -110,8 +125,14 @@ impl Standings {
             known.by_chain.retain(|_, standing| standing.strong_count() > 0);
             known.forget_at = known.by_chain.len() * 2;
         }
-        let judged = AtomicU64::new(generation.unwrap_or(NEVER) << VERDICT_BITS);
-        let standing = Arc::new(Standing { chain, role, trust_domain: trust_domain.clone(), judged });
+        let judgement =
+            Judgement { generation: generation.unwrap_or(NEVER), verdict: Ok(peer.unrevoked_until) };
+        let standing = Arc::new(Standing {
+            chain,
+            role,
+            trust_domain: peer.spiffe_id.trust_domain().clone(),
+            judged: ArcSwap::from_pointee(judgement),
+        });
         known.by_chain.insert(key, Arc::downgrade(&standing));
         standing
     }

@@ -14,8 +14,13 @@ pub(crate) struct Program {
     pub(crate) root: Node,
     /// The names of the modules, by [`Loc::module`].
     pub(crate) files: Vec<Str>,
-    /// How many statements there are: each has a number below.
-    pub(crate) statements: u32,
+    /// Where the statements and the heads of definitions stand, by their numbers.
+    pub(crate) places: Vec<Loc>,
+    /// The expressions as they are written, in order, and whether each declares what it looks through; kept where a set is
+    /// examined.
+    pub(crate) written: Vec<(Loc, bool)>,
+    /// The test rules, in order; kept where a set is examined.
+    pub(crate) tests: Vec<TestRule>,
 }
 
 /// A place in the tree of rules below `data`.
@@ -66,6 +71,22 @@ pub(crate) struct Definition {
     pub(crate) slots: usize,
     pub(crate) otherwise: Option<Box<Definition>>,
     pub(crate) loc: Loc,
+    /// Where its head stands.
+    pub(crate) head: Loc,
+    /// The number of its head in the program.
+    pub(crate) number: u32,
+    /// The names of the slots, as compiled.
+    pub(crate) names: Box<[Str]>,
+}
+
+/// A rule that is a test.
+#[derive(Clone, Debug)]
+pub(crate) struct TestRule {
+    /// The path from below `data` on, up to the part that makes it a test.
+    pub(crate) path: Vec<Str>,
+    pub(crate) loc: Loc,
+    /// Whether the parts of its head after that name cases.
+    pub(crate) by_case: bool,
 }
 
 /// An expression.
@@ -106,7 +127,18 @@ pub(crate) enum Target {
     Builtin(&'static Builtin),
     /// The relation `walk`.
     Walk,
+    /// What the evaluation tells to whoever watches it.
+    Tell(Told),
     Function(GroupId),
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// `print`: each argument as the set of its values.
+    Print,
+    /// Which case of a test comes now.
+    Case,
 }
 
 /// One `with`.

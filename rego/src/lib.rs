@@ -6,6 +6,7 @@ mod compile;
 #[cfg(test)]
 mod differential;
 mod eval;
+mod examine;
 mod ir;
 mod number;
 pub mod parse;
@@ -15,6 +16,7 @@ mod value;
 
 pub use compile::CompileError;
 pub use eval::{Halt, HaltCode, Limits};
+pub use examine::{Attempt, Coverage, FileCoverage, Position, Span, TestRule, Unmet, Watch, Watched};
 pub use number::Number;
 pub use policy::{Entry, LoadError, Policy, QueryError, Source};
 pub use reads::Reads;

@@ -2,7 +2,7 @@
 use crate::Value;
 use crate::ast::{Loc, Str, Version};
 use crate::builtins::Context;
-use crate::compile::{self, CompileError};
+use crate::compile::{self, CompileError, Purpose};
 use crate::eval::{Halt, Limits, Machine};
 use crate::ir::{GroupId, GroupKind, Operand, Program};
 use crate::parse::{self, ParseError};
@@ -37,17 +37,17 @@ pub struct LoadError {
 /// A compiled set. Immutable; evaluations share it.
 #[derive(Debug)]
 pub struct Policy {
-    program: Program,
+    pub(crate) program: Program,
     packages: Vec<Vec<Str>>,
 }
 
 /// A document that decisions ask for.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    group: Option<GroupId>,
-    path: Vec<Value>,
+    pub(crate) group: Option<GroupId>,
+    pub(crate) path: Vec<Value>,
     /// The path below the rule.
-    rest: Vec<Value>,
+    pub(crate) rest: Vec<Value>,
 }
 
 impl Policy {
@@ -56,6 +56,19 @@ impl Policy {
     /// # Errors
     /// [`LoadError`]: the first thing that is wrong.
     pub fn load(sources: &[Source<'_>]) -> Result<Self, LoadError> {
+        Self::load_for(sources, Purpose::Decide)
+    }
+
+    /// Compiles a set of files to look at it while it is evaluated: see [`Policy::watch`]. `print` is heard, rules that
+    /// are tests are found. It decides as the same files do by [`Policy::load`], in more steps.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub fn load_to_examine(sources: &[Source<'_>]) -> Result<Self, LoadError> {
+        Self::load_for(sources, Purpose::Examine)
+    }
+
+    fn load_for(sources: &[Source<'_>], purpose: Purpose) -> Result<Self, LoadError> {
         let mut modules = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
@@ -66,7 +79,7 @@ impl Policy {
         let packages = modules.iter().map(|module| module.package.clone()).collect();
         let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
         let names = files.clone();
-        let program = compile::compile(modules, files).map_err(|error| located(&names, &error))?;
+        let program = compile::compile(modules, files, purpose).map_err(|error| located(&names, &error))?;
         Ok(Self { program, packages })
     }
 
@@ -121,6 +134,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`Halt`]: why there is no answer.
+    #[expect(clippy::too_many_arguments, reason = "what an evaluation is made of")]
     pub fn evaluate(
         &self,
         entry: &Entry,
@@ -140,13 +154,14 @@ impl Policy {
         if let (true, Some(halt)) = (machine.limits.strict_builtin_errors, machine.first_error.take()) {
             return Err(halt);
         }
-        Ok(value.and_then(|value| entry.rest.iter().try_fold(value, |at, key| at.get(key).cloned())))
+        Ok(value.and_then(|value| entry.below(value)))
     }
 
     /// The solutions of a query: for each, its variables by name.
     ///
     /// # Errors
     /// [`QueryError`]: the query is refused, or its evaluation ended without an answer.
+    #[expect(clippy::too_many_arguments, reason = "what an evaluation is made of")]
     pub fn query(
         &mut self,
         text: &str,
@@ -176,6 +191,13 @@ impl Policy {
     }
 }
 
+impl Entry {
+    /// The part of the rule's value that is asked for.
+    pub(crate) fn below(&self, value: Value) -> Option<Value> {
+        self.rest.iter().try_fold(value, |at, key| at.get(key).cloned())
+    }
+}
+
 /// What tests compare with.
 #[cfg(test)]
 impl Policy {
@@ -195,7 +217,8 @@ impl Policy {
         limits: Limits,
     ) -> Result<Option<Value>, Halt> {
         let mut machine = Machine::new(&self.program, data.clone(), input, context, limits);
-        machine.coverage = Some(vec![false; usize::try_from(self.program.statements).unwrap()]);
+        machine.observer =
+            Some(Box::new(crate::eval::observe::Observer::new(self.program.places.len(), false)));
         self.answer(machine, entry)
     }
 }

@@ -126,7 +126,7 @@ impl Walk<'_> {
                     self.reads.nondeterministic.insert(builtin.name);
                 }
             }
-            Target::Walk => {}
+            Target::Walk | Target::Tell(_) => {}
             Target::Function(group) => self.open.push(group),
         }
     }
@@ -204,7 +204,7 @@ fn count_stmt(stmt: &Stmt, uses: &mut BTreeMap<u32, usize>) {
             count(b, uses);
         }
         StmtKind::Call { args, output, .. } => {
-            args.iter().chain(output).for_each(|operand| count(operand, uses))
+            args.iter().chain(output).for_each(|operand| count(operand, uses));
         }
         StmtKind::Not(inner) => count_stmt(inner, uses),
         StmtKind::Every { domain, body, .. } => {

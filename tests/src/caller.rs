@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -86,7 +87,8 @@ enum Sender {
 }
 
 impl Caller {
-    /// A caller that presents `identity` and trusts servers that chain to one of `roots` and name `localhost`.
+    /// A caller that presents `identity` and trusts servers that chain to one of `roots` and name `localhost`. It proves
+    /// itself anew on every connection.
     ///
     /// # Panics
     /// When the PEM texts hold no certificates or key.
@@ -98,12 +100,20 @@ impl Caller {
             store.add(root).expect("a root");
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
+        let mut tls = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
             .with_root_certificates(store)
             .with_client_auth_cert(chain, key)
             .expect("a matching key");
+        tls.resumption = Resumption::disabled();
+        Self { tls: Arc::new(tls) }
+    }
+
+    /// The same caller, which keeps the tickets that servers hand out and resumes with them.
+    pub fn resuming(&self) -> Self {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.resumption = Resumption::in_memory_sessions(256);
         Self { tls: Arc::new(tls) }
     }
 

@@ -30,6 +30,8 @@ pub struct Envoy {
     pub onward: Value,
     /// Clusters that its configuration itself needs.
     pub more: Vec<Value>,
+    /// HTTP filters before the router.
+    pub filters: Vec<Value>,
 }
 
 /// An address.
@@ -80,7 +82,9 @@ impl Envoy {
         Some(envoy)
     }
 
-    fn config(self) -> Value {
+    fn config(mut self) -> Value {
+        self.filters.push(json!({ "name": "router", "typed_config": { "@type": ROUTER } }));
+        let filters = self.filters;
         let mut chain = json!({ "filters": [{ "name": "http", "typed_config": {
             "@type": MANAGER,
             "stat_prefix": "all",
@@ -89,7 +93,7 @@ impl Envoy {
                 "domains": ["*"],
                 "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "onward" } }],
             }] },
-            "http_filters": [{ "name": "router", "typed_config": { "@type": ROUTER } }],
+            "http_filters": filters,
         } }] });
         if let Some(secured) = self.secured {
             chain["transport_socket"] = tls("DownstreamTlsContext", secured);

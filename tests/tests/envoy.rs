@@ -29,7 +29,7 @@ fn start(scene: &Scene, listener: SocketAddr) -> Option<Running> {
         },
     });
     let onward = cluster("onward", &address(scene.listener), true, Some(tls));
-    Envoy { at: listener, secured: None, onward, more: vec![] }.start(scene.folder.path())
+    Envoy { at: listener, secured: None, onward, more: vec![], filters: vec![] }.start(scene.folder.path())
 }
 
 #[test]

@@ -14,9 +14,9 @@ const USAGE: &str = "usage:
         checks the rules that no compiler checks
   cargo xtask conformance [--json]
         tries every row of the specifications' requirements and prints the table
-  cargo xtask bench [--counts] [--rounds N] [--seconds N] [--write FILE]
+  cargo xtask bench [--counts] [--rounds N] [--seconds N] [--only TEXT | --write FILE]
         measures Postern against Envoy (or, with --counts, instructions and system calls per request) and prints
-        the table; --write also puts it between its markers in FILE
+        the table; --write also puts it between its markers in FILE; --only measures what has TEXT in its title
   cargo xtask tools [NAME...]
         gets the named tools (all that tests need, when none is named) and prints their paths";
 
@@ -86,8 +86,13 @@ fn conformance(rest: &[String]) -> Result<ExitCode> {
 }
 
 fn bench_command(rest: &[String]) -> Result<ExitCode> {
-    let mut options =
-        bench::Options { rounds: 5, seconds: 3.0, figures: bench::Figures::Ratios, document: None };
+    let mut options = bench::Options {
+        rounds: 5,
+        seconds: 3.0,
+        figures: bench::Figures::Ratios,
+        only: None,
+        document: None,
+    };
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("`{argument}` wants a value"));
@@ -95,12 +100,16 @@ fn bench_command(rest: &[String]) -> Result<ExitCode> {
             "--counts" => options.figures = bench::Figures::Counts,
             "--rounds" => options.rounds = value()?.parse().context("--rounds wants a whole number")?,
             "--seconds" => options.seconds = value()?.parse().context("--seconds wants a number")?,
+            "--only" => options.only = Some(value()?.clone()),
             "--write" => options.document = Some(value()?.into()),
             unknown => bail!("unknown argument `{unknown}`\n{USAGE}"),
         }
     }
     if options.rounds == 0 || !(0.5..=600.0).contains(&options.seconds) {
         bail!("at least one round, of 0.5 to 600 seconds");
+    }
+    if options.only.is_some() && options.document.is_some() {
+        bail!("--write puts the whole table in place, and --only measures a part of it");
     }
     bench::run(&root(), &options)
 }

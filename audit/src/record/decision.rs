@@ -65,6 +65,8 @@ pub struct Decision<'a> {
     pub status: Option<u16>,
     /// What the forwarded request differs in from the one decided on, in order.
     pub mutations: &'a dyn Texts,
+    /// What policy says about its decision beside the answer, as JSON.
+    pub metadata: &'a str,
 }
 
 /// A caller's verified certificate.
@@ -202,6 +204,7 @@ impl Default for Decision<'_> {
             cache: Cache::Off,
             status: None,
             mutations: &(),
+            metadata: "",
         }
     }
 }
@@ -283,6 +286,7 @@ impl Decision<'_> {
             object.number("status", status.into());
         }
         object.texts("mutations", self.mutations, 12, 112);
+        object.text("metadata", self.metadata, 1024);
         object.close();
     }
 }

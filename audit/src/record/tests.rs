@@ -44,6 +44,8 @@ fn a_workloads_own_token_is_named_beside_the_peer() {
     });
     let decision = Decision { workload_token, ..Decision::default() };
     check_golden("decision-workload", |out| decision.encode(&stamp(), out));
+    let decision = Decision { metadata: r#"{"tier":"gold"}"#, ..Decision::default() };
+    check_golden("decision-metadata", |out| decision.encode(&stamp(), out));
 }
 
 #[test]
@@ -197,6 +199,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             cache: Cache::Miss,
             status: Some(u16::MAX),
             mutations: &texts,
+            metadata: &text,
         };
         let mut out = Vec::new();
         decision.encode(&worst_stamp(), &mut out);

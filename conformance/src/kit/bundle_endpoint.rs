@@ -262,8 +262,8 @@ impl Client {
     pub(crate) async fn next(&mut self) -> Result<FederationUpdate, String> {
         let update = timeout(PATIENCE, self.updates.recv()).await.ok().flatten().ok_or("nothing came")?;
         match &update {
-            FederationUpdate::Kept(bundle) | FederationUpdate::Fetched(bundle) => {
-                self.trust.insert(TrustBundle::clone(bundle));
+            FederationUpdate::Kept(brought) | FederationUpdate::Fetched(brought) => {
+                self.trust.insert(TrustBundle::clone(&brought.bundle));
             }
             FederationUpdate::Ended(trust_domain) => {
                 let rest = self.trust.iter().filter(|bundle| bundle.trust_domain() != trust_domain);
@@ -281,7 +281,7 @@ impl Client {
     /// The bundle that is fetched next, or why there is none.
     pub(crate) async fn fetched(&mut self) -> Result<Arc<TrustBundle>, String> {
         match self.next().await? {
-            FederationUpdate::Fetched(bundle) => Ok(bundle),
+            FederationUpdate::Fetched(brought) => Ok(brought.bundle),
             FederationUpdate::Failed { status, .. } => Err(format!("{status:?}")),
             other @ (FederationUpdate::Kept(_) | FederationUpdate::Ended(_)) => Err(format!("{other:?}")),
         }

@@ -251,7 +251,8 @@ impl Token {
     }
 }
 
-fn put(of: &mut Value, name: &str, value: Value) {
+/// Replaces a member, or removes it by `null`.
+pub(crate) fn put(of: &mut Value, name: &str, value: Value) {
     let members = of.as_object_mut().unwrap();
     if value.is_null() {
         members.remove(name);

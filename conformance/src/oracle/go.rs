@@ -1,4 +1,6 @@
-//! The judge that Go's workloads use, go-spiffe, with Go's own X.509 beneath it.
+//! The judge that Go's workloads use, go-spiffe, with Go's own X.509 beneath it, and go-jose beneath its JWT-SVIDs.
+
+mod tokens;
 
 use std::process::Command;
 
@@ -42,7 +44,7 @@ fn the_judge_of_go_gives_the_same_verdicts_but_for_the_listed_ones() {
     let (own, other) = authorities.by_trust_domain();
     let told = json!({ "example.org": peer::encoded(&own), "other.org": peer::encoded(&other) });
     let first = json!({ "authorities": told, "now": NOW_S });
-    let theirs = peer::ask(Command::new(program), &first, &cases);
+    let theirs = peer::ask(Command::new(program), &first, peer::chains(&cases));
     let verdicts = cases.iter().zip(theirs);
     let verdicts =
         verdicts.map(|(case, theirs)| (case.name.clone(), judge(&case.chain, &trusted).map(drop), theirs));

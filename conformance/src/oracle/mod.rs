@@ -1,4 +1,4 @@
-//! Other judges, which share no code of ours, are asked about the same chains on the same trust: `spiffe-rustls` in whole
+//! Other judges, which share no code of ours, are asked about the same chains and tokens on the same trust: `spiffe-rustls` in whole
 //! handshakes, go-spiffe, and one of paths alone. Where we do not agree it is written down with the reason, or it is a fault of
 //! one of us.
 
@@ -11,7 +11,6 @@ pub(crate) mod peer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postern_identity::tls::Proven;
 use postern_identity::{TrustBundle, TrustBundles, UnixTime, X509Svid};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -158,7 +157,7 @@ impl Theirs {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody))
             .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(presented)));
-        connect(&Arc::new(client), &self.server, Proven::default()).map(drop)
+        connect(&Arc::new(client), &self.server, None).map(drop)
     }
 }
 

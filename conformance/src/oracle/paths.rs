@@ -53,7 +53,7 @@ fn a_judge_of_paths_alone_gives_the_same_verdicts_but_for_the_listed_ones() {
     python.args(["-c", SCRIPT]).env("PYTHONPATH", packages);
     let roots = peer::encoded(&authorities.by_trust_domain().0);
     let first = json!({ "roots": roots, "now": NOW_S, "intermediates_max": INTERMEDIATES_MAX });
-    let theirs = peer::ask(python, &first, &cases);
+    let theirs = peer::ask(python, &first, peer::chains(&cases));
     let verdicts = cases.iter().zip(theirs);
     let verdicts =
         verdicts.map(|(case, theirs)| (case.name.clone(), judge(&case.chain, &trusted).map(drop), theirs));

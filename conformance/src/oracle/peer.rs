@@ -12,16 +12,13 @@ use super::Verdict;
 use super::chains::Presented;
 
 /// What the program says of each case, after a first line that tells it whom to trust.
-pub(super) fn ask(program: Command, first: &Value, cases: &[Presented]) -> Vec<Verdict> {
-    let mut input = first.to_string();
-    for case in cases {
-        input.push('\n');
-        input.push_str(&encoded(&case.chain).to_string());
-    }
-    let said = tell(program, input);
+pub(super) fn ask(program: Command, first: &Value, cases: impl Iterator<Item = Value>) -> Vec<Verdict> {
+    let lines: Vec<String> =
+        std::iter::once(first.clone()).chain(cases).map(|line| line.to_string()).collect();
+    let said = tell(program, lines.join("\n"));
     let verdicts: Vec<Verdict> =
         said.lines().map(|line| if line == "taken" { Ok(()) } else { Err(line.to_owned()) }).collect();
-    assert_eq!(verdicts.len(), cases.len());
+    assert_eq!(verdicts.len(), lines.len() - 1);
     verdicts
 }
 
@@ -34,6 +31,11 @@ pub(crate) fn tell(mut program: Command, input: String) -> String {
     writer.join().unwrap();
     assert!(output.status.success(), "{program:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Chains in the spelling that such programs read.
+pub(super) fn chains(cases: &[Presented]) -> impl Iterator<Item = Value> {
+    cases.iter().map(|case| encoded(&case.chain))
 }
 
 /// Certificates in the spelling that such programs read.

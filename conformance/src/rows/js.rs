@@ -1,5 +1,7 @@
 //! JWT-SVIDs.
 
+mod federated;
+
 use postern_identity::token::{Algorithm, Claims, KeySet, Profile};
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use crate::kit::token::{
     NOW_S, Refused, access, authority, base64url, generic, signer, stranger, svid, terms,
 };
 use crate::{Row, row};
+use federated::{Served, Token};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = header();
@@ -111,7 +114,7 @@ fn claims() -> Vec<Row> {
             .accepts("past within the leeway", with_claim("exp", json!(NOW_S - 4)))
             .refuses("past", "token.expired", with_claim("exp", json!(NOW_S - 5)))
             .refuses("none", "`exp`", with_claim("exp", Value::Null)),
-        row("JS-11", "nbf, iat, jti hold when there", "JWT-SVID §3, RFC 7519 §4.1")
+        row("JS-11", "nbf, iat, iss, jti hold when there", "JWT-SVID §3, RFC 7519 §4.1")
             .accepts("all three", || {
                 let then = json!(NOW_S - 1);
                 svid().claim("nbf", then.clone()).claim("iat", then).claim("jti", json!("1")).verify()
@@ -119,6 +122,7 @@ fn claims() -> Vec<Row> {
             .refuses("nbf to come", "token.not_yet_valid", with_claim("nbf", json!(NOW_S + 6)))
             .refuses("iat to come", "token.not_yet_valid", with_claim("iat", json!(NOW_S + 6)))
             .refuses("nbf as text", "token.claims", with_claim("nbf", json!("0")))
+            .refuses("iss as a number", "token.claims", with_claim("iss", json!(1)))
             .refuses("jti as a number", "token.claims", with_claim("jti", json!(1))),
         row("JS-12", "a bearer token that no log holds", "JWT-SVID §5.2 (S) (O)")
             .accepts("the token without its scheme", || svid().verify())
@@ -170,6 +174,18 @@ fn keys() -> Vec<Row> {
         row("JS-09", "keys of the subject's domain", "Workload_API §6.3, Bundle §4.2.2")
             .accepts("use jwt-svid", move || some(&bundle(&[authority(es256(), "k1")])))
             .accepts("a token that they signed", || svid().verify())
+            .accepts("a federated domain's", || federated::ask(Token::Theirs, Served::Bundle))
+            .accepts("ours beside one", || federated::ask(Token::Ours, Served::Bundle))
+            .accepts("ours beside one without a bundle", || federated::ask(Token::Ours, Served::Nonsense))
+            .refuses("ours by a federated domain's key", "token.key_unknown", || {
+                federated::ask(Token::OursByTheirKey, Served::Bundle)
+            })
+            .refuses("a federated domain's by our key", "token.key_unknown", || {
+                federated::ask(Token::TheirsByOurKey, Served::Bundle)
+            })
+            .refuses("a federated domain's without its bundle", "keys.unavailable", || {
+                federated::ask(Token::Theirs, Served::Nonsense)
+            })
             .refuses("a subject of another domain", "token.claims", || {
                 let mut token = svid().claim("iss", Value::Null);
                 token.issuer = terms(Profile::JwtSvid("other.org".parse().unwrap()), &[Algorithm::Es256]);

@@ -27,7 +27,9 @@ pub(super) fn tl() -> Vec<Row> {
                 sidecar.move_clock(Duration::from_secs(61));
                 sidecar.ask(&mut connection, get("/b"))
             })
-            .refuses("after its trust domain lost its authority", "peer.untrusted", distrusted),
+            .refuses("after its trust domain lost its authority", "peer.untrusted", distrusted)
+            .accepts("while a list shows that it is not revoked", || listed(20))
+            .refuses("after that list expired", "peer.revocation_unknown", || listed(61)),
         row("TL-05", "nobody connects to the expired", "X509-SVID §5 (O)")
             .accepts("while our SVID is valid", || {
                 let sidecar = Sidecar::start(|_| {})?;
@@ -78,6 +80,22 @@ fn distrusted() -> Result<(), String> {
     } else {
         format!("peer.untrusted, told by: {refused}")
     })
+}
+
+/// The caller's trust domain has a revocation list for a minute; so many seconds later the caller asks again.
+fn listed(seconds: u64) -> Result<(), String> {
+    let sidecar = Sidecar::start(|scene| {
+        let list = scene.path("list.crl");
+        let content = scene.authority.revocation_list(&[], time::Duration::seconds(60));
+        // Without the file the sidecar does not start, and says which one it misses.
+        drop(std::fs::write(&list, content));
+        let trust_domain = scene.authority.trust_domain();
+        scene.config["identity"]["source"]["files"]["crls"] = json!({ trust_domain: list });
+    })?;
+    let mut connection = sidecar.connect(&sidecar.scene.caller("/client"))?;
+    sidecar.ask(&mut connection, get("/a"))?;
+    sidecar.move_clock(Duration::from_secs(seconds));
+    sidecar.ask(&mut connection, get("/b")).map(drop)
 }
 
 /// Whether the upstream is told what a caller says by this header.

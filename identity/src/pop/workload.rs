@@ -119,6 +119,8 @@ pub struct Workload {
     pub expires_at: UnixTime,
     /// `kid` of the identity token.
     pub key_id: String,
+    /// The RFC 7638 thumbprint of the authority's key that verified the identity token.
+    pub key_thumbprint_sha256: [u8; 32],
     /// SHA-256 of the identity token, which is what may stand in a log instead of it.
     pub token_sha256: [u8; 32],
     /// All claims of the identity token.
@@ -177,6 +179,7 @@ pub fn verify(
         spiffe_id: identity.spiffe_id,
         expires_at: UnixTime::since_unix_epoch(Duration::from_secs(identity.expires_s)),
         key_id: identity.key_id,
+        key_thumbprint_sha256: identity.key_thumbprint_sha256,
         token_sha256: sha256(presented.identity),
         members: identity.members,
     })
@@ -187,6 +190,7 @@ struct Identity {
     spiffe_id: SpiffeId,
     expires_s: u64,
     key_id: String,
+    key_thumbprint_sha256: [u8; 32],
     confirmed: Key,
     proof_algorithm: Algorithm,
     members: Map<String, Value>,
@@ -217,23 +221,22 @@ fn identity(
         key_id: quote(&key_id),
     };
     let set = keys(spiffe_id.trust_domain()).ok_or_else(unknown)?;
-    match set.candidates(Some(&key_id), token.header.algorithm) {
+    let key_thumbprint_sha256 = match set.candidates(Some(&key_id), token.header.algorithm) {
         Candidates::These(keys) => {
-            let has_signed = |key: &Key| key.has_signed(&token) == Some(true);
-            if !keys.into_iter().any(|(key, _)| has_signed(key)) {
-                return Err(WorkloadError::IdentitySignature);
-            }
+            let mut keys = keys.into_iter().map(|(key, _)| key);
+            let signer = keys.find(|key| key.has_signed(&token) == Some(true));
+            signer.ok_or(WorkloadError::IdentitySignature)?.thumbprint
         }
         Candidates::OtherAlgorithm => return Err(malformed("its `alg` is not that of its key")),
         Candidates::Unknown | Candidates::Ambiguous => return Err(unknown()),
-    }
+    };
     // WIT-SVID §3: it is for everybody who asks who the workload is. One that is addressed is some other token.
     if members.contains_key("aud") {
         return Err(malformed("it has `aud`, which a workload identity token must not have"));
     }
     let expires_s = check_identity_time(&members, now)?;
     let (confirmed, proof_algorithm) = confirmation(&members)?;
-    Ok(Identity { spiffe_id, expires_s, key_id, confirmed, proof_algorithm, members })
+    Ok(Identity { spiffe_id, expires_s, key_id, key_thumbprint_sha256, confirmed, proof_algorithm, members })
 }
 
 fn subject(members: &Map<String, Value>) -> Result<SpiffeId, WorkloadError> {

@@ -5,6 +5,7 @@
 //! revoked peer would come back in.
 
 mod client;
+mod memory;
 mod server;
 mod signatures;
 #[cfg(test)]

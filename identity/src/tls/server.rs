@@ -10,10 +10,11 @@ use rustls::time_provider::TimeProvider;
 use rustls::{DistinguishedName, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::memory::Memory;
 use super::{AcceptedTrustDomains, Material, OwnSvid, TlsError, provider, refused};
 use crate::bundle::TrustBundles;
 use crate::svid::X509Svid;
-use crate::x509::chain::{Peer, Role, verify_chain};
+use crate::x509::chain::{Peer, Role};
 use crate::x509::error::VerifyError;
 
 /// The TLS of a listener: a client certificate is required, and it is an SVID of an accepted trust domain.
@@ -22,24 +23,30 @@ use crate::x509::error::VerifyError;
 /// names no authorities.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    material: Arc<dyn Material>,
-    accepted: Arc<AcceptedTrustDomains>,
-    provider: Arc<CryptoProvider>,
-    time: Arc<dyn TimeProvider>,
+    verifier: Arc<Verifier>,
+    /// Of every connection, but for what it presents: the TLS library makes tables for each one that is built anew.
+    config: ServerConfig,
 }
 
-/// Where the handshake of one connection leaves whom it proved: rustls itself hands nothing over.
-#[derive(Clone, Debug, Default)]
+/// Whom the handshake of one connection proves: rustls itself hands nothing over.
+#[derive(Clone, Debug)]
 pub struct Proven {
-    peer: Arc<OnceLock<(Peer, Arc<TrustBundles>)>>,
+    verifier: Arc<Verifier>,
     own: Arc<OnceLock<Arc<X509Svid>>>,
 }
 
 impl Proven {
-    /// The peer, and the bundles that it was proven by. `None` before the handshake has ended well.
-    #[must_use]
-    pub fn get(&self) -> Option<&(Peer, Arc<TrustBundles>)> {
-        self.peer.get()
+    /// Who presented this chain in a handshake that has ended well, and the bundles by which it is so. Those are the
+    /// ones in force: where they have changed since the handshake, the chain is verified once more.
+    ///
+    /// # Errors
+    /// The peer is not trusted any more.
+    pub fn peer(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(Arc<Peer>, Arc<TrustBundles>), VerifyError> {
+        self.verifier.judge(chain, now)
     }
 
     /// The SVID that we presented. `None` where the handshake did not get so far.
@@ -59,39 +66,56 @@ impl ServerTls {
         accepted: AcceptedTrustDomains,
         time: Arc<dyn TimeProvider>,
     ) -> Result<Self, TlsError> {
-        let tls = Self { material, accepted: Arc::new(accepted), provider: provider(), time };
-        // Made once to find out now rather than at the first connection.
-        tls.connection()?;
-        Ok(tls)
-    }
-
-    /// The configuration for one connection, and where its peer will be found.
-    ///
-    /// # Errors
-    /// When the crypto provider cannot do TLS 1.3.
-    pub fn connection(&self) -> Result<(ServerConfig, Proven), TlsError> {
-        let proven = Proven::default();
-        let (provider, time) = (Arc::clone(&self.provider), Arc::clone(&self.time));
-        let verifier = Verifier { tls: self.clone(), proven: proven.clone() };
-        let own = OwnSvid { material: Arc::clone(&self.material), time: Arc::clone(&time) };
-        let own = Presented { own, proven: proven.clone() };
+        let provider = provider();
+        let own = OwnSvid { material: Arc::clone(&material), time: Arc::clone(&time) };
+        let memory = Memory::of(Role::Client);
+        let verifier =
+            Arc::new(Verifier { material, accepted, provider: Arc::clone(&provider), memory, own });
         let mut config = ServerConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(own));
+            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(Arc::new(Nothing));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         super::require_fips(config.fips())?;
-        Ok((config, proven))
+        Ok(Self { verifier, config })
+    }
+
+    /// The configuration for one connection, and what tells whom it proves.
+    #[must_use]
+    pub fn connection(&self) -> (ServerConfig, Proven) {
+        let proven = Proven { verifier: Arc::clone(&self.verifier), own: Arc::default() };
+        let mut config = self.config.clone();
+        config.cert_resolver = Arc::new(Presented(proven.clone()));
+        (config, proven)
     }
 }
 
 #[derive(Debug)]
 struct Verifier {
-    tls: ServerTls,
-    proven: Proven,
+    material: Arc<dyn Material>,
+    accepted: AcceptedTrustDomains,
+    provider: Arc<CryptoProvider>,
+    memory: Memory,
+    own: OwnSvid,
+}
+
+impl Verifier {
+    fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(Arc<Peer>, Arc<TrustBundles>), VerifyError> {
+        let trust = self.material.trust();
+        let peer = self.memory.verify(chain, &trust, now)?;
+        let trust_domain = peer.spiffe_id.trust_domain();
+        if !self.accepted.contains(trust_domain) {
+            return Err(VerifyError::TrustDomainNotAccepted(trust_domain.clone()));
+        }
+        Ok((peer, trust))
+    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -106,32 +130,31 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let chain = super::chain_of(end_entity, intermediates);
-        let trust = self.tls.material.trust();
-        let peer = verify_chain(&chain, &trust, Role::Client, now).map_err(refused)?;
-        let trust_domain = peer.spiffe_id.trust_domain();
-        if !self.tls.accepted.contains(trust_domain) {
-            return Err(refused(VerifyError::TrustDomainNotAccepted(trust_domain.clone())));
-        }
-        // A handshake asks once; were it to ask again, the first answer would stand for the first chain.
-        self.proven.peer.set((peer, trust)).map_err(|_| Error::General("asked twice".to_owned()))?;
+        self.judge(&super::chain_of(end_entity, intermediates), now).map_err(refused)?;
         Ok(ClientCertVerified::assertion())
     }
 
-    super::signatures::by_tls13_alone!(tls.provider);
+    super::signatures::by_tls13_alone!(provider);
 }
 
 /// Hands out our SVID and remembers which one it was.
 #[derive(Debug)]
-struct Presented {
-    own: OwnSvid,
-    proven: Proven,
-}
+struct Presented(Proven);
 
 impl ResolvesServerCert for Presented {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let svid = self.own.current()?;
+        let svid = self.0.verifier.own.current()?;
         // A handshake asks once; were it to ask again, it would be given the same.
-        Some(self.proven.own.get_or_init(|| svid).certified_key())
+        Some(self.0.own.get_or_init(|| svid).certified_key())
+    }
+}
+
+/// In the place of what one connection presents.
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesServerCert for Nothing {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
     }
 }

@@ -86,7 +86,7 @@ impl World {
     }
 
     fn server(&self) -> ServerConfig {
-        self.server_tls().connection().unwrap().0
+        self.server_tls().connection().0
     }
 
     fn client(&self) -> ClientConfig {
@@ -184,25 +184,84 @@ fn the_connection_is_tls_1_3_with_the_hybrid_key_exchange() {
     assert_eq!(outcome.server.alpn_protocol(), Some(&b"h2"[..]));
 }
 
+/// One connection of a caller to a listener: who refused it, or whom it was proven to be.
+fn connect(client: &Arc<ClientConfig>, tls: &ServerTls) -> Result<String, (Side, &'static str)> {
+    let name = ServerName::try_from("orders.internal").unwrap();
+    let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let (config, proven) = tls.connection();
+    let mut server = ServerConnection::new(Arc::new(config)).unwrap();
+    pump(&mut client, &mut server).map_err(|(side, error)| (side, code(&error)))?;
+    assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full));
+    let chain = server.peer_certificates().unwrap_or_default();
+    let peer = proven.peer(chain, at(NOW_S)).map_err(|error| (Side::Called, error.code()))?;
+    Ok(peer.0.spiffe_id.to_string())
+}
+
+/// A caller with any certificate and any key: X509Svid refuses those that do not match, and our client what has expired.
+fn presenting(
+    world: &World,
+    leaf: &CertificateDer<'static>,
+    key: rustls_pki_types::PrivateKeyDer<'static>,
+) -> Arc<ClientConfig> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let presented = Arc::new(rustls::sign::CertifiedKey::new(vec![leaf.clone()], key));
+    let mut client = world.client();
+    client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(presented));
+    Arc::new(client)
+}
+
 #[test]
 fn a_second_connection_is_verified_like_the_first() {
     let world = World::new();
     let (client, tls) = (Arc::new(world.client()), world.server_tls());
-    let connect = || {
-        let name = ServerName::try_from("orders.internal").unwrap();
-        let mut client = ClientConnection::new(Arc::clone(&client), name).unwrap();
-        let (config, proven) = tls.connection().unwrap();
-        let mut server = ServerConnection::new(Arc::new(config)).unwrap();
-        let failed = pump(&mut client, &mut server);
-        let peer = proven.get().map(|(peer, _)| peer.spiffe_id.to_string());
-        (failed.map_err(|(side, error)| (side, code(&error))), server.handshake_kind(), peer)
-    };
-    let proven = Some(CALLER.to_owned());
-    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full), proven.clone()));
-    assert_eq!(connect(), (Ok(()), Some(HandshakeKind::Full), proven));
+    let proven = Ok(CALLER.to_owned());
+    assert_eq!(connect(&client, &tls), proven);
+    assert_eq!(connect(&client, &tls), proven);
     world.called.set_trust(TrustBundles::default());
-    let (failed, _, proven) = connect();
-    assert_eq!((failed, proven), (Err((Side::Called, "tls.trust_domain.unknown")), None));
+    assert_eq!(connect(&client, &tls), Err((Side::Called, "tls.trust_domain.unknown")));
+    world.called.set_trust(bundles([world.ca.bundle("example.org")]));
+    assert_eq!(connect(&client, &tls), proven);
+}
+
+#[test]
+fn a_chain_that_is_remembered_is_of_no_use_without_its_key() {
+    let world = World::new();
+    let (leaf, foreign) = (world.ca.leaf(CALLER), world.ca.leaf(CALLER));
+    let owner = presenting(&world, &leaf.der, leaf.key_der());
+    let thief = presenting(&world, &leaf.der, foreign.key_der());
+    let tls = world.server_tls();
+    assert_eq!(connect(&owner, &tls), Ok(CALLER.to_owned()));
+    assert_eq!(connect(&thief, &tls), Err((Side::Called, "tls.protocol")));
+    assert_eq!(connect(&owner, &tls), Ok(CALLER.to_owned()));
+}
+
+#[test]
+fn a_chain_that_is_remembered_expires_all_the_same() {
+    let world = World::new();
+    let long = |params: &mut rcgen::CertificateParams| crate::testing::window(params, -60, 3600);
+    world.called.set_svid(Some(world.ca.leaf_with(CALLED, long).svid()));
+    let short = world.ca.leaf(CALLER);
+    let client = presenting(&world, &short.der, short.key_der());
+    let tls = world.server_tls();
+    assert_eq!(connect(&client, &tls), Ok(CALLER.to_owned()));
+    *world.clock.0.lock().unwrap() = NOW_S + 61;
+    assert_eq!(connect(&client, &tls), Err((Side::Called, "tls.chain.expired")));
+}
+
+#[test]
+fn whom_a_handshake_proved_is_asked_anew_where_trust_has_changed_since() {
+    let world = World::new();
+    let (client, tls) = (Arc::new(world.client()), world.server_tls());
+    let name = ServerName::try_from("orders.internal").unwrap();
+    let mut client = ClientConnection::new(client, name).unwrap();
+    let (config, proven) = tls.connection();
+    let mut server = ServerConnection::new(Arc::new(config)).unwrap();
+    pump(&mut client, &mut server).unwrap();
+    let chain = server.peer_certificates().unwrap();
+    assert!(Arc::ptr_eq(&proven.peer(chain, at(NOW_S)).unwrap().1, &world.called.trust()));
+    world.called.set_trust(bundles([Ca::root("next").bundle("example.org")]));
+    assert_eq!(proven.peer(chain, at(NOW_S)).map_err(|error| error.code()), Err("tls.chain.untrusted"));
 }
 
 #[test]
@@ -253,15 +312,10 @@ fn a_server_has_to_be_the_one_that_is_expected() {
 
 #[test]
 fn a_certificate_without_its_key_proves_nothing() {
-    // The right certificate with a foreign key: X509Svid refuses it, so it is put together by hand.
     let world = World::new();
     let (leaf, foreign) = (world.ca.leaf(CALLER), world.ca.leaf(CALLER));
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = provider.key_provider.load_private_key(foreign.key_der()).unwrap();
-    let stolen = Arc::new(rustls::sign::CertifiedKey::new(vec![leaf.der], key));
-    let mut client = world.client();
-    client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
-    let outcome = handshake(client, world.server());
+    let client = presenting(&world, &leaf.der, foreign.key_der());
+    let outcome = handshake(ClientConfig::clone(&client), world.server());
     let (side, error) = outcome.failed.unwrap_err();
     assert_eq!((side, code(&error)), (Side::Called, "tls.protocol"));
 }

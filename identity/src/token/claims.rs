@@ -91,6 +91,8 @@ pub(super) fn judge(
     check_audience(claims, issuer)?;
     let expires_at = check_times(claims, issuer, now)?;
     let subject = text(claims, "sub")?;
+    // Where the issuer is chosen by the subject, nobody has looked at `iss` yet.
+    text(claims, "iss")?;
     text(claims, "jti")?;
     check_actors(claims)?;
     match &issuer.profile {

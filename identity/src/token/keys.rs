@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::compact::{Compact, quote};
+use crate::bundle::BUNDLE_BYTES_MAX;
 use crate::json::{self, Limits};
 
 /// The largest key set in bytes.
@@ -27,10 +28,15 @@ const LIMITS: Limits = Limits { depth_max: 8, values_max: 16 * 1024 };
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
-    /// Beyond [`KEY_SET_BYTES_MAX`].
-    #[error("the key set has {0} bytes, at most 524288 are read")]
-    TooLarge(usize),
-    /// Beyond [`KEYS_MAX`].
+    /// Beyond [`KEY_SET_BYTES_MAX`], or for the bundle document of a trust domain [`BUNDLE_BYTES_MAX`].
+    #[error("the key set has {bytes} bytes, at most {max} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Beyond [`KEYS_MAX`]. Of a bundle document those count that are for these tokens.
     #[error("the key set has {0} keys, at most 64 are taken")]
     TooManyKeys(usize),
     /// Not JSON, or JSON that repeats a member.
@@ -81,6 +87,25 @@ enum Origin {
     WitBundle,
     /// Workload_API §6.2.2: a plain JWK set of nothing but such keys, so that `use` may be absent.
     WorkloadApi,
+}
+
+impl Origin {
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Jwks | Self::WorkloadApi => KEY_SET_BYTES_MAX,
+            Self::SpiffeBundle | Self::WitBundle => BUNDLE_BYTES_MAX,
+        }
+    }
+
+    /// Whether a key counts. A trust domain with many X.509 authorities has no fewer keys for tokens.
+    fn counts(self, key: &Value) -> bool {
+        let is_for = |purpose| key.get("use").and_then(Value::as_str) == Some(purpose);
+        match self {
+            Self::Jwks | Self::WorkloadApi => true,
+            Self::SpiffeBundle => is_for("jwt-svid"),
+            Self::WitBundle => is_for("wit-svid"),
+        }
+    }
 }
 
 /// Which keys may have signed a token.
@@ -156,15 +181,24 @@ impl KeySet {
         self.keys.iter().map(|key| &key.thumbprint)
     }
 
+    /// Whether it still has the key that verified a token, under the name that the token calls it by.
+    #[must_use]
+    pub fn has_key(&self, thumbprint_sha256: &[u8; 32], key_id: Option<&str>) -> bool {
+        let is_named = |key: &Key| key_id.is_none() || key.id.as_deref() == key_id;
+        self.keys.iter().any(|key| key.thumbprint == *thumbprint_sha256 && is_named(key))
+    }
+
     fn parse_from(document: &[u8], origin: Origin) -> Result<(Self, usize), KeySetError> {
-        if document.len() > KEY_SET_BYTES_MAX {
-            return Err(KeySetError::TooLarge(document.len()));
+        let max = origin.bytes_max();
+        if document.len() > max {
+            return Err(KeySetError::TooLarge { bytes: document.len(), max });
         }
         let document =
             json::parse(document, LIMITS).map_err(|e| KeySetError::Malformed(quote(&e.to_string())))?;
         let keys = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoKeys)?;
-        if keys.len() > KEYS_MAX {
-            return Err(KeySetError::TooManyKeys(keys.len()));
+        let count = keys.iter().filter(|key| origin.counts(key)).count();
+        if count > KEYS_MAX {
+            return Err(KeySetError::TooManyKeys(count));
         }
         let mut set = Self::default();
         for (index, value) in keys.iter().enumerate() {

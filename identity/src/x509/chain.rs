@@ -37,6 +37,9 @@ pub struct Peer {
     pub not_before: UnixTime,
     /// The earliest end over the whole verified path, its authority included; the peer is nobody after it.
     pub not_after: UnixTime,
+    /// When the first of the revocation lists expires without which a certificate of the path is not taken; `None` where
+    /// there need not be any. From then on nothing shows that the peer is not revoked.
+    pub unrevoked_until: Option<UnixTime>,
     /// The serial number of the leaf certificate, in lower-case hexadecimal.
     pub serial: String,
     /// SHA-256 of the leaf certificate's DER.
@@ -46,10 +49,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// True while the proof holds; both ends are included, as in RFC 5280 §4.1.2.5.
+    /// True while the proof holds; both ends of certificates are included, as in RFC 5280 §4.1.2.5, that of lists is not.
     #[must_use]
     pub fn is_valid_at(&self, now: UnixTime) -> bool {
-        self.not_before <= now && now <= self.not_after
+        let is_unrevoked = self.unrevoked_until.is_none_or(|until| now < until);
+        self.not_before <= now && now <= self.not_after && is_unrevoked
     }
 }
 
@@ -71,18 +75,28 @@ pub fn verify_chain(
     let trust_domain = leaf.spiffe_id.trust_domain();
     let bundle =
         bundles.get(trust_domain).ok_or_else(|| VerifyError::TrustDomainUnknown(trust_domain.clone()))?;
-    let window = verify_path(leaf_der, intermediates, bundle, role, now)?;
-    Ok(peer(leaf, leaf_der, window))
+    let path = verify_path(leaf_der, intermediates, bundle, role, now)?;
+    Ok(peer(leaf, leaf_der, path))
 }
 
-fn peer(leaf: Leaf, leaf_der: &CertificateDer<'_>, path: Window) -> Peer {
-    let window = leaf.window.overlap(path);
+/// For how long a path holds.
+#[derive(Clone, Copy)]
+struct Hold {
+    /// In which every certificate above the leaf is valid.
+    window: Window,
+    /// When the first of the revocation lists that it needs expires.
+    unrevoked_until: Option<UnixTime>,
+}
+
+fn peer(leaf: Leaf, leaf_der: &CertificateDer<'_>, path: Hold) -> Peer {
+    let window = leaf.window.overlap(path.window);
     let mut fingerprint_sha256 = [0; 32];
     fingerprint_sha256.copy_from_slice(digest(&SHA256, leaf_der).as_ref());
     Peer {
         spiffe_id: leaf.spiffe_id,
         not_before: window.not_before,
         not_after: window.not_after,
+        unrevoked_until: path.unrevoked_until,
         serial: leaf.serial,
         fingerprint_sha256,
         dns_names: leaf.dns_names,
@@ -104,23 +118,23 @@ fn within_limits<'a, 'b>(
     Ok((leaf, intermediates))
 }
 
-/// RFC 5280 by webpki, and beneath it what webpki leaves open: the key usage of issuers and the validity of authorities.
-/// Returns the window in which every certificate above the leaf is valid.
+/// RFC 5280 by webpki, and beneath it what webpki leaves open: the key usage of issuers, the validity of authorities and
+/// revocation.
 fn verify_path(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     bundle: &TrustBundle,
     role: Role,
     now: UnixTime,
-) -> Result<Window, VerifyError> {
+) -> Result<Hold, VerifyError> {
     let end_entity = EndEntityCert::try_from(leaf).map_err(|error| from_webpki(&error, bundle))?;
     let usage = match role {
         Role::Client => KeyUsage::client_auth(),
         Role::Server => KeyUsage::server_auth(),
     };
     // webpki tries further paths after an objection, and its callback can only speak webpki's errors: the last
-    // objection of our own, or the window of the path that had none, is kept beside it.
-    let judged: RefCell<Option<Result<Window, VerifyError>>> = RefCell::new(None);
+    // objection of our own, or what became of the path that had none, is kept beside it.
+    let judged: RefCell<Option<Result<Hold, VerifyError>>> = RefCell::new(None);
     let signatures = Signatures::default();
     let judge = |path: &VerifiedPath<'_>| {
         let verdict = judge_path(path, bundle, &signatures, now);
@@ -150,7 +164,7 @@ fn judge_path(
     bundle: &TrustBundle,
     signatures: &Signatures,
     now: UnixTime,
-) -> Result<Window, VerifyError> {
+) -> Result<Hold, VerifyError> {
     let (place, authority) = bundle
         .authority_of(path.anchor())
         .ok_or_else(|| untrusted(bundle, "the authority is not of this bundle"))?;
@@ -180,8 +194,8 @@ fn judge_path(
         }
         window = window.overlap(Window::of(parsed.validity()));
     }
-    bundle.revocation().check(path, place, signatures, now)?;
-    Ok(window)
+    let unrevoked_until = bundle.revocation().check(path, place, signatures, now)?;
+    Ok(Hold { window, unrevoked_until })
 }
 
 /// SHA-2 with RSA of at least 2048 bits, the NIST curves and Ed25519: no SHA-1, no MD5.

@@ -281,7 +281,8 @@ impl Revocation {
         self.lists.iter().map(|listed| &listed.list)
     }
 
-    /// Whether every certificate of a path is one that is not revoked. `authority` is the place of its authority;
+    /// Whether every certificate of a path is one that is not revoked, and until when the lists show that: until the
+    /// first of those expires that are needed, for ever where none is. `authority` is the place of the path's authority;
     /// `signatures` counts what all paths of one chain have cost.
     pub(crate) fn check(
         &self,
@@ -289,21 +290,22 @@ impl Revocation {
         authority: usize,
         signatures: &Signatures,
         now: UnixTime,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<Option<UnixTime>, VerifyError> {
         if self.mode == RevocationMode::Off {
-            return Ok(());
+            return Ok(None);
         }
         let leaf: &Cert<'_> = path.end_entity();
         let mut certificate = leaf;
         let mut is_leaf = true;
+        let mut until = None;
         for issuer in path.intermediate_certificates() {
             let lists = self.by_intermediate(issuer, signatures)?;
-            self.judge(certificate, is_leaf, &lists, now)?;
+            until = sooner(until, self.judge(certificate, is_leaf, &lists, now)?);
             (certificate, is_leaf) = (issuer, false);
         }
         let own = self.lists.iter().filter(|listed| listed.authorities.contains(&authority));
         let lists: Vec<_> = own.map(|listed| &listed.list).collect();
-        self.judge(certificate, is_leaf, &lists, now)
+        Ok(sooner(until, self.judge(certificate, is_leaf, &lists, now)?))
     }
 
     fn by_intermediate(
@@ -333,7 +335,7 @@ impl Revocation {
         is_leaf: bool,
         lists: &[&RevocationList],
         now: UnixTime,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<Option<UnixTime>, VerifyError> {
         let lists: Vec<_> = lists.iter().filter(|list| list.is_about(certificate, is_leaf)).collect();
         // Revoked by an old list is revoked.
         if lists.iter().any(|list| list.revokes(certificate)) {
@@ -341,13 +343,18 @@ impl Revocation {
         }
         let newest = lists.iter().map(|list| list.next_update()).max();
         match (newest, self.mode) {
-            (Some(next_update), _) if now < next_update => Ok(()),
-            (_, RevocationMode::Off | RevocationMode::Soft) => Ok(()),
+            (_, RevocationMode::Off | RevocationMode::Soft) => Ok(None),
+            (Some(next_update), RevocationMode::Hard) if now < next_update => Ok(Some(next_update)),
             (expired, RevocationMode::Hard) => {
                 Err(VerifyError::RevocationUnknown { serial: leaf::hex(certificate.serial()), expired })
             }
         }
     }
+}
+
+/// The sooner of two ends; nothing never ends.
+fn sooner(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
+    [one, other].into_iter().flatten().min()
 }
 
 fn may_sign_lists(issuer: &Cert<'_>) -> bool {

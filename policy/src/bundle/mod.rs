@@ -63,6 +63,7 @@ pub struct PolicyBundle {
     pub(crate) policies: BTreeMap<String, String>,
     pub(crate) entities: Option<String>,
     pub(crate) cedar_schema: Option<String>,
+    pub(crate) cedar_links: Option<String>,
     pub(crate) data: Document,
     signed: bool,
     signer: Option<String>,
@@ -130,6 +131,7 @@ impl PolicyBundle {
             policies: BTreeMap::new(),
             entities: None,
             cedar_schema: None,
+            cedar_links: None,
             data,
             signed: signer.is_some(),
             signer,
@@ -146,7 +148,7 @@ impl PolicyBundle {
     fn sort_in(&mut self, name: String, content: Vec<u8>) -> Result<(), BundleError> {
         let base = name.rsplit('/').next().unwrap_or(&name);
         let is_policy = base.ends_with(".rego") || base.ends_with(".cedar");
-        let is_cedar_part = matches!(name.as_str(), "schema.cedarschema" | "entities.json");
+        let is_cedar_part = matches!(name.as_str(), "schema.cedarschema" | "entities.json" | "links.json");
         if base == "patch.json" {
             return Err(BundleError::Delta);
         }
@@ -162,6 +164,7 @@ impl PolicyBundle {
         match name.as_str() {
             "schema.cedarschema" => self.cedar_schema = Some(text),
             "entities.json" => self.entities = Some(text),
+            "links.json" => self.cedar_links = Some(text),
             _ => {
                 self.policies.insert(name, text);
             }

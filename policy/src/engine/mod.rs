@@ -1,6 +1,7 @@
 //! The engines. A new one: a folder here, a variant of [`crate::Engine`], and its cases.
 pub(crate) mod cedar;
 mod error;
+mod multipart;
 pub(crate) mod rego;
 mod shape;
 mod url;
@@ -17,6 +18,7 @@ pub(crate) struct Answer {
     pub(crate) reasons: Vec<PolicyId>,
     pub(crate) message: Option<String>,
     pub(crate) obligations: Obligations,
+    pub(crate) metadata: Option<String>,
 }
 
 /// Why there is no answer: always a deny.
@@ -28,6 +30,8 @@ pub(crate) enum NoAnswer {
     ResultType(String),
     #[error("{0}")]
     Obligation(String),
+    #[error("{0}")]
+    Input(String),
     #[error("{0}")]
     Engine(String),
     #[error("{0}")]
@@ -42,6 +46,7 @@ impl NoAnswer {
             Self::Undefined => "policy.undefined",
             Self::ResultType(_) => "policy.result_type",
             Self::Obligation(_) => "policy.obligation",
+            Self::Input(_) => "policy.input",
             Self::Engine(_) => "policy.error",
             Self::Budget(_) => "policy.budget",
             Self::Timeout => "policy.timeout",

@@ -1,7 +1,7 @@
 //! A look at a source's shape before anything parses it.
 //!
-//! The engines work through an expression by recursion, and the stack that they need grows with the length of a chain
-//! of operators or fields. A source of some kilobytes could so end the process, last good policy and all. This bounds
+//! Cedar works through an expression by recursion, and the stack that it needs grows with the length of a chain of
+//! operators or fields. A source of some kilobytes could so end the process, last good policy and all. This bounds
 //! the chains by counting symbols, without understanding them.
 
 /// The most operators, fields and brackets in one statement, at one level of brackets.
@@ -19,32 +19,17 @@ pub(super) struct Misshapen {
     pub(super) what: &'static str,
 }
 
-/// The language of a source: what begins a comment, and which words join expressions.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Language {
-    Rego,
-    Cedar,
-}
+/// What begins a comment.
+const COMMENT: &str = "//";
 
-impl Language {
-    fn comment(self) -> &'static str {
-        match self {
-            Self::Rego => "#",
-            Self::Cedar => "//",
-        }
-    }
-
-    fn joins(self, word: &str) -> bool {
-        match self {
-            Self::Rego => matches!(word, "in" | "not"),
-            Self::Cedar => matches!(word, "if" | "then" | "else" | "in" | "has" | "like" | "is"),
-        }
-    }
+/// Whether a word joins expressions.
+fn joins(word: &str) -> bool {
+    matches!(word, "if" | "then" | "else" | "in" | "has" | "like" | "is")
 }
 
 /// Refuses chains and brackets beyond the limits.
-pub(super) fn refuse_misshapen(source: &str, language: Language) -> Result<(), Misshapen> {
-    let mut look = Look { language, counts: vec![0], line: 1, after_operator: false, last: ' ' };
+pub(super) fn refuse_misshapen(source: &str) -> Result<(), Misshapen> {
+    let mut look = Look { counts: vec![0], line: 1, after_operator: false, last: ' ' };
     let mut rest = source;
     while let Some(next) = rest.chars().next() {
         let (taken, after) = look.take(next, rest);
@@ -55,7 +40,6 @@ pub(super) fn refuse_misshapen(source: &str, language: Language) -> Result<(), M
 }
 
 struct Look {
-    language: Language,
     /// Symbols of the statement so far, one number for each open bracket.
     counts: Vec<usize>,
     line: usize,
@@ -67,7 +51,7 @@ struct Look {
 impl Look {
     /// Takes the next token: how many bytes it has, and whether it goes too far.
     fn take(&mut self, next: char, rest: &str) -> (usize, Result<(), Misshapen>) {
-        if rest.starts_with(self.language.comment()) {
+        if rest.starts_with(COMMENT) {
             return (rest.find('\n').unwrap_or(rest.len()), Ok(()));
         }
         let length = match next {
@@ -75,7 +59,7 @@ impl Look {
             c if c.is_alphanumeric() || c == '_' => {
                 let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 let word = rest.get(..end).unwrap_or("");
-                if self.language.joins(word) {
+                if joins(word) {
                     self.symbol();
                 } else {
                     self.after_operator = false;
@@ -176,12 +160,7 @@ mod tests {
 
     fn check(source: &str, want: Result<(), (usize, &'static str)>) {
         let want = want.map_err(|(line, what)| Misshapen { line, what });
-        assert_eq!(
-            refuse_misshapen(source, Language::Rego),
-            want,
-            "{}",
-            source.chars().take(80).collect::<String>()
-        );
+        assert_eq!(refuse_misshapen(source), want, "{}", source.chars().take(80).collect::<String>());
     }
 
     #[test]
@@ -191,10 +170,10 @@ mod tests {
         check(&format!("a := [{}]", "1, ".repeat(5000)), Ok(()));
         check(&format!("a := {{{}}}", "\"k\": [1, {\"x\": f(y)}],\n".repeat(5000)), Ok(()));
         check(
-            &format!("# {}\na := \"{}\"\nb := `{}`", "+".repeat(999), "(".repeat(999), "[\n".repeat(999)),
+            &format!("// {}\na := \"{}\"\nb := `{}`", "+".repeat(999), "(".repeat(999), "[\n".repeat(999)),
             Ok(()),
         );
-        check("a := \"\\\"\" # (((((((", Ok(()));
+        check("a := \"\\\"\" // (((((((", Ok(()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sources, as they run on the control thread: each follows the world and hands what it finds to
 //! [`Control`](crate::control::Control).
-use super::jwt_keys::JwtKeys;
+use super::jwt_keys::{FederatedKeys, JwtKeys};
 use super::{Parts, StartError};
 use crate::clock::{Clock, TlsTime};
 use crate::config::{
@@ -32,6 +32,7 @@ pub(super) struct Sources {
     keys: Vec<jwks::IssuerKeys>,
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
     jwt_keys: Option<JwtKeys>,
+    federated_keys: FederatedKeys,
     kept: Kept,
     updates: mpsc::Sender<Update>,
     wished: mpsc::Receiver<Wish>,
@@ -83,6 +84,7 @@ impl Sources {
             keys,
             workload_bundles: config.workload_tokens.bundles.clone(),
             jwt_keys: JwtKeys::of(config),
+            federated_keys: FederatedKeys::of(config),
             kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
             updates,
             wished,
@@ -100,7 +102,8 @@ impl Sources {
         if let Some(keys) = self.jwt_keys {
             keys.spawn(local, (&self.updates, &self.status, &self.clock));
         }
-        federate(local, self.federation, (&self.updates, &self.clock));
+        let news = (self.federated_keys, self.updates.clone(), Arc::clone(&self.status));
+        federate(local, self.federation, news, &self.clock);
         let (found, mut candidates) = mpsc::channel(4);
         let bundles = self.bundles.into_iter().map(|source| {
             let (clock, found) = (Arc::clone(&self.clock), found.clone());
@@ -177,9 +180,10 @@ fn federate(
         Shared,
         RevocationRule,
     ),
-    (updates, clock): (&mpsc::Sender<Update>, &Arc<dyn Clock>),
+    (keys, updates, status): (FederatedKeys, mpsc::Sender<Update>, Arc<Status>),
+    clock: &Arc<dyn Clock>,
 ) {
-    let (found, federated) = mpsc::channel(4);
+    let (found, mut federated) = mpsc::channel(4);
     let surroundings = Surroundings {
         last_good,
         trust: Arc::new(shared),
@@ -189,7 +193,13 @@ fn federate(
         updates: found,
     };
     local.spawn_local(federation::run(wanted, surroundings));
-    hand_on(local, federated, updates, Update::Federation);
+    local.spawn_local(async move {
+        keys.begin(&updates).await;
+        while let Some(update) = federated.recv().await {
+            keys.follow(&update, &updates, &status).await;
+            drop(updates.send(Update::Federation(update)).await);
+        }
+    });
 }
 
 fn follow_identity(
@@ -266,7 +276,7 @@ fn issuer_keys(
     let starting = jwks::KeyStatus { source: SourceStatus::Starting, valid_until: None };
     let (status, trouble) = watch::channel(starting);
     let fetched_from = match &of.keys {
-        KeySource::File(_) | KeySource::WorkloadApi => None,
+        KeySource::File(_) | KeySource::WorkloadApi | KeySource::Federation => None,
         KeySource::Url(server) | KeySource::Discovery(server) => Some(&server.url),
     };
     let directory = of.freshness.last_good_directory.as_ref();
@@ -294,10 +304,10 @@ fn issuer_keys(
     Ok(Some((keys, trouble)))
 }
 
-/// `None` for keys that come with those of other issuers, from the Workload API.
+/// `None` for keys that come with trust bundles, from the Workload API or by federation.
 fn key_source(of: &IssuerConfig, clock: &Arc<dyn Clock>) -> Result<Option<jwks::KeySource>, StartError> {
     Ok(Some(match &of.keys {
-        KeySource::WorkloadApi => return Ok(None),
+        KeySource::WorkloadApi | KeySource::Federation => return Ok(None),
         KeySource::File(path) => jwks::KeySource::File(path.clone()),
         KeySource::Url(server) => {
             jwks::KeySource::Url { url: server.url.clone(), fetcher: fetcher(server, clock)? }

@@ -7,6 +7,7 @@ mod bundle;
 mod check;
 mod curl;
 mod demo;
+mod policy;
 mod run;
 mod schema;
 mod why;
@@ -48,6 +49,8 @@ enum Command {
     Curl(curl::Args),
     /// Build, sign, verify and look into policy bundles
     Bundle(bundle::Args),
+    /// Write, test, explain and measure policies
+    Policy(policy::Args),
     /// Verify and look into an audit log
     Audit(audit::Args),
     /// Explain a decision by its id
@@ -84,6 +87,7 @@ fn obey(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Check(args) => check::run(args, out, err),
         Command::Curl(args) => curl::run(args, out, err),
         Command::Bundle(args) => bundle::run(args, out, err),
+        Command::Policy(args) => policy::run(args, out, err),
         Command::Audit(args) => audit::run(args, out, err),
         Command::Why(args) => why::run(args, out, err),
         Command::Schema(args) => schema::run(args, out, err),

@@ -133,6 +133,8 @@ pub enum KeysFile {
     Discovery(DiscoveryFile),
     /// The JWT bundles of the Workload API that is the identity's source; with `profile: jwt_svid` alone.
     WorkloadApi(WorkloadApiKeysFile),
+    /// The keys of JWT-SVIDs in the bundle that `identity.federation` fetches for the issuer's trust domain; with `profile: jwt_svid` alone.
+    Federation(FederationKeysFile),
 }
 
 /// Everything there is to know stands in `identity.source.workload_api`.
@@ -140,6 +142,12 @@ pub enum KeysFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadApiKeysFile {}
+
+/// Everything there is to know stands in `identity.federation`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FederationKeysFile {}
 
 /// Everything there is to know stands in `issuer`.
 #[derive(Clone, Debug, Deserialize)]

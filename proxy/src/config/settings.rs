@@ -212,6 +212,8 @@ pub enum KeySource {
     File(PathBuf),
     /// The JWT bundles of the Workload API, which is then the identity's source. Only with [`TokenProfile::JwtSvid`].
     WorkloadApi,
+    /// The bundle that federation fetches for the trust domain. Only with [`TokenProfile::JwtSvid`].
+    Federation,
 }
 
 /// One URL of the control plane and how far it is trusted.

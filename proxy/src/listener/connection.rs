@@ -86,27 +86,38 @@ impl Connection {
         self.standing.chain()
     }
 
-    /// Looks whether the connection has to end, or will have to before long, and has it end.
-    pub(crate) fn review(&self, worker: &Worker, snapshot: &Snapshot) {
+    /// Looks whether the connection has to end, or will have to before long, and has it end. Tells when that has to be
+    /// looked at again, in seconds since 1970, unless trust or our identity changes before.
+    pub(crate) fn review(&self, worker: &Worker, snapshot: &Snapshot) -> Option<u64> {
+        let now = worker.clock.unix_time();
         let validity = self.listener.validity;
-        let (reason, how) = match self.judge(worker, snapshot) {
-            Ok(()) => match self.expires_soon(worker.clock.unix_time()) {
-                Some(reason) => (reason, OnInvalid::Drain),
-                None => return,
-            },
+        let found = match self.judge(worker, snapshot) {
+            Ok(()) => self.expires_soon(now).map(|reason| (reason, OnInvalid::Drain)),
             Err(reason @ (Refusal::PeerExpired | Refusal::ConnOwnIdentity)) => {
-                (reason, validity.on_peer_expiry)
+                Some((reason, validity.on_peer_expiry))
             }
-            Err(reason) => (reason, validity.on_trust_change),
+            Err(reason) => Some((reason, validity.on_trust_change)),
         };
-        let ending = match (how, self.ending.get()) {
+        let ending = match (found, self.ending.get()) {
             // It is draining already; the time that it has runs from the first moment of it being invalid.
-            (OnInvalid::Drain, Some(_)) => return,
-            (OnInvalid::Drain, None) => Ending { reason, is_close: false },
-            (OnInvalid::Close, _) => Ending { reason, is_close: true },
+            (None, _) | (Some((_, OnInvalid::Drain)), Some(_)) => None,
+            (Some((reason, OnInvalid::Drain)), None) => Some(Ending { reason, is_close: false }),
+            (Some((reason, OnInvalid::Close)), _) => Some(Ending { reason, is_close: true }),
         };
-        self.ending.set(Some(ending));
-        self.cut.wake();
+        if ending.is_some() {
+            self.ending.set(ending);
+            self.cut.wake();
+        }
+        self.next_moment(now)
+    }
+
+    /// When an SVID is about to expire, has expired, or the caller's chain has to be judged again: whichever comes next.
+    fn next_moment(&self, now: UnixTime) -> Option<u64> {
+        let (peer, own) = (self.peer.not_after.as_secs(), self.own.not_after().as_secs());
+        let soon = [peer, own].map(|until| until.saturating_sub(EXPIRY_MARGIN_S));
+        let over = [peer, own].map(|until| until.saturating_add(1));
+        let moments = soon.into_iter().chain(over).chain(self.standing.until().map(|until| until.as_secs()));
+        moments.filter(|moment| *moment > now.as_secs()).min()
     }
 
     /// A caller that renews its SVID in time sees no request fail: it is asked to come back a little before the old
@@ -223,7 +234,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         return;
     };
     let (source, local) = (accepted.source, accepted.local);
-    let securing = secure(accepted.io, &listener, &worker.shared);
+    let securing = secure(accepted.io, &listener, &worker);
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
     match Box::pin(securing).await {
@@ -265,9 +276,8 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         grace: limits.drain_grace,
         invalid_grace: listener.validity.grace,
     };
-    let trust_domain = secured.peer.spiffe_id.trust_domain();
-    let standing =
-        worker.standings.enter((secured.chain, Role::Client), trust_domain, secured.trust_generation);
+    let chain = (secured.chain, Role::Client);
+    let standing = worker.standings.enter(chain, &secured.peer, secured.trust_generation);
     let connection = Rc::new(Connection {
         listener,
         source,

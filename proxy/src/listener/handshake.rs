@@ -1,8 +1,8 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::{Accepted, AcceptedIo, Listener};
 use crate::pipeline::Refusal;
-use crate::state::Shared;
 use crate::upstream::BoxIo;
+use crate::worker::Worker;
 use postern_identity::{Peer, X509Svid};
 use rustls_pki_types::CertificateDer;
 use std::io;
@@ -34,9 +34,9 @@ pub(crate) enum Protocol {
 }
 
 /// Secures an accepted connection, within the listener's time.
-pub(super) async fn secure(io: AcceptedIo, listener: &Listener, shared: &Shared) -> Result<Secured, Refusal> {
+pub(super) async fn secure(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
     let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
-    let (config, proven) = listener.tls.connection().map_err(|_| Refusal::TlsProtocol)?;
+    let (config, proven) = listener.tls.connection();
     let accepting = TlsAcceptor::from(Arc::new(config)).accept(io);
     let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
@@ -51,12 +51,13 @@ pub(super) async fn secure(io: AcceptedIo, listener: &Listener, shared: &Shared)
     };
     let chain: Vec<_> =
         session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
-    let (peer, proven_by) = proven.get().ok_or(Refusal::TlsNoCertificate)?;
-    // Bundles may have changed while the handshake ran: the first request then judges the chain again.
-    let trust = Arc::clone(&shared.load().trust);
-    let trust_generation = Arc::ptr_eq(proven_by, &trust.bundles).then_some(trust.generation);
+    let proof = proven.peer(&chain, worker.clock.unix_time());
+    let (peer, proven_by) =
+        proof.map_err(|error| Refusal::from_code(error.code()).unwrap_or(Refusal::TlsProtocol))?;
+    // Bundles may have changed in this very moment: the first request then judges the chain again.
+    let trust = &worker.snapshots.pin().trust;
+    let trust_generation = Arc::ptr_eq(&proven_by, &trust.bundles).then_some(trust.generation);
     let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
-    let peer = Arc::new(peer.clone());
     Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol })
 }
 

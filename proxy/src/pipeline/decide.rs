@@ -49,14 +49,17 @@ pub(super) fn decide(
     let connection = std::rc::Rc::clone(&exchange.connection);
     let snapshot = worker.snapshots.pin();
     connection.judge(&worker, &snapshot)?;
+    // The body may have been long in coming.
+    exchange.credentials.check(&snapshot, worker.clock.unix_time())?;
     let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
     let headers = RequestHeaders(request.headers());
-    let workload = exchange.workload.clone();
+    let workload = exchange.credentials.workload.clone();
     let query = Query {
         now_ns: worker.clock.unix_ns(),
         action: request.method().as_str(),
         source: source(&connection),
         destination: connection.local,
+        destination_principal: Some(connection.own.spiffe_id().as_str()),
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
         transaction: principal.transaction.as_ref().map(|claims| &claims.members),

@@ -5,7 +5,7 @@
 use super::body::RequestBody;
 use super::exchange::Exchange;
 use super::identity_headers::{self, Telling};
-use super::normalise::Normalised;
+use super::normalise::{GuardLimits, Normalised};
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
 use crate::config::Enforcement;
@@ -96,7 +96,8 @@ pub(super) fn enforce(
     verdict: Verdict,
 ) -> Result<Permitted, Refused> {
     // What is demanded is made ready first: a demand that cannot be met makes a deny of an allow, and is filed as one.
-    let (verdict, duties) = Duties::of(verdict);
+    let limits = GuardLimits::from(&exchange.connection.listener.limits);
+    let (verdict, duties) = Duties::of(verdict, &request, &limits);
     let telling = identity_headers::of(exchange, &route.identity_headers, &request);
     exchange.file_verdict(route, &request, (&verdict, &telling));
     match (verdict.decision, route.enforcement) {
@@ -110,8 +111,8 @@ pub(super) fn enforce(
     }
 }
 
-fn permit(request: Normalised, body: RequestBody, (duties, telling): (Duties, Telling)) -> Permitted {
-    let mut parts = request.into_upstream_parts();
+fn permit(request: Normalised, body: RequestBody, (mut duties, telling): (Duties, Telling)) -> Permitted {
+    let mut parts = request.into_upstream_parts(duties.take_target());
     let response_headers = duties.apply(&mut parts.headers);
     telling.apply(&mut parts.headers);
     Permitted { request: Request::from_parts(parts, body), response_headers }

@@ -3,6 +3,7 @@
 //! An exchange that is dropped is not forgotten: its outcome is filed, counted and traced by `drop`, so that a
 //! caller who goes away and a panic leave the same traces as a finished answer.
 use super::body::BodyWatch;
+use super::credentials::Credentials;
 use super::enforce::Attempt;
 use super::in_progress::{Entered, Progress, Terms};
 use super::refusal::{Dialect, Refusal};
@@ -38,9 +39,7 @@ pub(crate) struct Exchange {
     pub(super) filed: Option<Filed>,
     pub(super) trace: TraceContext,
     pub(super) route: Option<Arc<Route>>,
-    pub(super) claims: Option<Arc<Claims>>,
-    /// Who made the request, where a workload has said and proven it.
-    pub(super) workload: Option<Arc<Workload>>,
+    pub(super) credentials: Credentials,
     pub(super) evaluation: Option<Evaluation>,
     pub(super) decided: Decided,
     pub(super) reason: Refusal,
@@ -102,8 +101,7 @@ impl Exchange {
             filed: None,
             trace,
             route: None,
-            claims: None,
-            workload: None,
+            credentials: Credentials::default(),
             evaluation: None,
             decided: Decided::Undecided,
             reason: Refusal::PolicyNotReady,
@@ -173,11 +171,15 @@ impl Exchange {
     }
 
     pub(super) fn note_workload(&mut self, workload: Workload) {
-        self.workload = Some(Arc::new(workload));
+        self.credentials.workload = Some(Arc::new(workload));
     }
 
     pub(super) fn note_claims(&mut self, claims: &Arc<Claims>) {
-        self.claims = Some(Arc::clone(claims));
+        self.credentials.claims = Some(Arc::clone(claims));
+    }
+
+    pub(super) fn note_transaction(&mut self, claims: &Arc<Claims>) {
+        self.credentials.transaction = Some(Arc::clone(claims));
     }
 
     pub(super) fn note_evaluation(&mut self, policy: Arc<Policy>, eval_ns: u64) {
@@ -236,8 +238,7 @@ impl Exchange {
         let terms = Terms {
             idle_timeout,
             request_body: self.request_body.clone(),
-            claims: self.claims.clone(),
-            workload_until: self.workload.as_ref().map(|workload| workload.expires_at),
+            credentials: self.credentials.clone(),
             proof,
             validity: self.connection.listener.validity,
         };

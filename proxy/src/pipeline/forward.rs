@@ -9,7 +9,7 @@ use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
 use crate::traffic::{balance, retry, timeout};
 use crate::upstream::{InForce, Lease, SendError};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response, header};
 use hyper::body::Incoming;
 use std::rc::Rc;
 use std::time::Duration;
@@ -90,7 +90,36 @@ fn guard(mut response: Response<Incoming>, ours: HeaderMap) -> Result<Response<I
         return Err(Refusal::UpstreamProtocol);
     }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
-    // Takes the place of what was there, with all values of a name.
-    response.headers_mut().extend(ours);
+    add(response.headers_mut(), ours);
     Ok(response)
 }
+
+/// Beside what the upstream said, as where policy adds a cookie. What is no list has one value, and then it is policy's.
+fn add(response: &mut HeaderMap, ours: HeaderMap) {
+    for name in ours.keys().filter(|name| SINGLE.contains(name)) {
+        response.remove(name);
+    }
+    let mut named = None;
+    for (name, value) in ours {
+        named = name.or(named);
+        if let Some(name) = &named {
+            response.append(name, value);
+        }
+    }
+}
+
+/// Fields of a response that are no list (RFC 9110, RFC 9111, RFC 6797).
+const SINGLE: &[HeaderName] = &[
+    header::AGE,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::SERVER,
+    header::STRICT_TRANSPORT_SECURITY,
+];

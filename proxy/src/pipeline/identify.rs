@@ -177,21 +177,22 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
     if let Some(claims) = worker.tokens.borrow_mut().get(compact, &seen, now.as_secs()) {
         return Ok(claims);
     }
-    let claims = with_fresh_keys(exchange, (&seen, now), |tokens| check(compact, tokens, now)).await?;
+    let (claims, used) =
+        with_fresh_keys(exchange, (&seen, now), |tokens| check(compact, tokens, now)).await?;
     let claims = Arc::new(claims);
-    worker.tokens.borrow_mut().insert(&seen, Arc::clone(&claims), now.as_secs());
+    worker.tokens.borrow_mut().insert(&used, Arc::clone(&claims), now.as_secs());
     Ok(claims)
 }
 
-/// Verifies with the keys in force, and once more with newer ones where a key is missing.
+/// Verifies with the keys in force, and once more with newer ones where a key is missing. Gives those that were used.
 pub(super) async fn with_fresh_keys(
     exchange: &Exchange,
-    (seen, now): (&Tokens, UnixTime),
+    (seen, now): (&Arc<Tokens>, UnixTime),
     verify: impl Fn(&Tokens) -> Result<Claims, TokenError>,
-) -> Result<Claims, Refusal> {
+) -> Result<(Claims, Arc<Tokens>), Refusal> {
     let worker = &exchange.worker;
     let error = match verify(seen) {
-        Ok(claims) => return Ok(claims),
+        Ok(claims) => return Ok((claims, Arc::clone(seen))),
         Err(error) => error,
     };
     let Some(wish) = Wish::of(&error) else { return Err(refusal(&error)) };
@@ -201,10 +202,13 @@ pub(super) async fn with_fresh_keys(
     // The issuer may have rotated its keys a moment ago.
     worker.keys.refresh(wish, seen.generation).await;
     let newest = Arc::clone(&worker.snapshots.pin().tokens);
-    verify(&newest).map_err(|error| {
-        worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
-        refusal(&error)
-    })
+    match verify(&newest) {
+        Ok(claims) => Ok((claims, newest)),
+        Err(error) => {
+            worker.tokens.borrow_mut().missed.note(&error, newest.generation, now.as_secs());
+            Err(refusal(&error))
+        }
+    }
 }
 
 fn check(compact: &str, tokens: &Tokens, now: UnixTime) -> Result<Claims, TokenError> {

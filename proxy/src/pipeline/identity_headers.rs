@@ -83,7 +83,7 @@ fn set(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> H
         headers.insert(XFCC, value);
     }
     client_cert(connection, wanted.client_cert, &mut headers);
-    if let Some(claims) = &exchange.claims {
+    if let Some(claims) = &exchange.credentials.claims {
         for (name, claim) in &wanted.claims {
             let value = claim_value(claims, claim);
             if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {

@@ -3,17 +3,15 @@
 //! hyper asks a body for its next part only when there is room for one, so a body cannot tell by itself that its
 //! caller has stopped reading. A worker therefore looks at all of its answers once a second.
 use super::body::BodyWatch;
+use super::credentials::Credentials;
 use super::refusal::Refusal;
 use crate::config::{OnInvalid, Validity};
 use crate::cut::Cut;
 use crate::upstream::{InForce, Invalid, Proof};
 use postern_audit::End;
-use postern_identity::UnixTime;
-use postern_identity::token::{Claims, LEEWAY_S_MAX};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,10 +38,8 @@ pub(super) struct Terms {
     pub(super) idle_timeout: Duration,
     /// A request body that still comes keeps an answer alive that has nothing to say yet.
     pub(super) request_body: Option<Rc<BodyWatch>>,
-    /// The token that it was permitted by.
-    pub(super) claims: Option<Arc<Claims>>,
-    /// When the identity token of the workload that made the request ends.
-    pub(super) workload_until: Option<UnixTime>,
+    /// The tokens that it was permitted by.
+    pub(super) credentials: Credentials,
     /// What shows that its upstream is whom it has to be.
     pub(super) proof: Option<Rc<Proof>>,
     /// What becomes of it where that holds no more.
@@ -58,8 +54,8 @@ enum Side {
 }
 
 impl InProgress {
-    /// Cuts what has stood still for longer than its route allows, and what its token or its upstream's identity does not
-    /// allow any more. A cut is up to a second late.
+    /// Cuts what has stood still for longer than its route allows, and what its tokens, their keys or its upstream's
+    /// identity do not allow any more. A cut is up to a second late.
     pub(crate) fn sweep(&self, now: Instant, in_force: &InForce<'_>) {
         self.0.borrow().iter().for_each(|(_, progress)| progress.look(now, in_force));
     }
@@ -96,12 +92,10 @@ impl Progress {
         if self.cause.get().is_some() {
             return;
         }
-        if self.terms.claims.as_ref().is_some_and(|claims| is_over(claims.expires_at, in_force.now)) {
-            self.end(End::Revoked, Refusal::TokenExpired);
-        } else if self.terms.workload_until.is_some_and(|until| is_over(until, in_force.now)) {
-            self.end(End::Revoked, Refusal::TokenWitTime);
-        } else if self.is_invalid(now, in_force) {
-            self.end(End::Revoked, Refusal::UpstreamIdentity);
+        if let Err(refusal) = self.terms.credentials.check(in_force.snapshot, in_force.now) {
+            self.end(End::Revoked, refusal);
+        } else if let Some(refusal) = self.is_invalid(now, in_force) {
+            self.end(End::Revoked, refusal);
         } else if now.saturating_duration_since(self.moved_at()) >= self.terms.idle_timeout {
             let refusal = match self.waits_for.get() {
                 Side::Upstream => Refusal::UpstreamTimeout,
@@ -119,31 +113,28 @@ impl Progress {
         }
     }
 
-    /// Whether its upstream is not whom it has to be, and the grace for that is over.
-    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> bool {
-        let Some(proof) = &self.terms.proof else { return false };
-        let on_invalid = match proof.check(in_force.snapshot, in_force.now) {
-            Ok(()) => return false,
-            Err(Invalid::Expired) => self.terms.validity.on_peer_expiry,
-            Err(Invalid::Distrusted) => self.terms.validity.on_trust_change,
+    /// Why its upstream is not whom it has to be, where that is so and the grace for it is over.
+    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> Option<Refusal> {
+        let invalid = self.terms.proof.as_ref()?.check(in_force.snapshot, in_force.now).err()?;
+        let validity = &self.terms.validity;
+        let (on_invalid, refusal) = match invalid {
+            Invalid::Expired => (validity.on_peer_expiry, Refusal::UpstreamIdentity),
+            Invalid::Distrusted => (validity.on_trust_change, Refusal::UpstreamIdentity),
+            Invalid::RevocationUnknown => (validity.on_trust_change, Refusal::UpstreamRevocationUnknown),
         };
         let since = self.invalid_since.get().unwrap_or(now);
         self.invalid_since.set(Some(since));
-        match on_invalid {
+        let is_over = match on_invalid {
             OnInvalid::Close => true,
-            OnInvalid::Drain => now.saturating_duration_since(since) >= self.terms.validity.grace,
-        }
+            OnInvalid::Drain => now.saturating_duration_since(since) >= validity.grace,
+        };
+        is_over.then_some(refusal)
     }
 
     fn end(&self, end: End, refusal: Refusal) {
         self.cause.set(Some((end, refusal)));
         self.cut.make();
     }
-}
-
-/// Clocks may be apart by as much as any issuer is allowed, or a token that was just accepted would end its exchange.
-fn is_over(expires_at: UnixTime, unix_time: UnixTime) -> bool {
-    unix_time.as_secs() >= expires_at.as_secs().saturating_add(LEEWAY_S_MAX)
 }
 
 /// An answer that is looked after.

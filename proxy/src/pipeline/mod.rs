@@ -3,6 +3,7 @@
 //! Each step's result is the next step's ticket. [`Normalised`] is made by `normalise` alone, `Permitted` by
 //! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
 mod body;
+mod credentials;
 mod decide;
 mod deliver;
 mod enforce;

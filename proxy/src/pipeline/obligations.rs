@@ -1,7 +1,8 @@
 //! What policy wants done besides deciding. A demand that cannot be met turns the allow into a deny.
+use super::normalise::{GuardError, GuardLimits, Normalised};
 use super::refusal::{Denial, Refusal};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use postern_policy::{Decision, Obligations, Verdict};
 
 /// What an allowed request owes to policy, in a form that can be done without failing.
@@ -9,23 +10,32 @@ use postern_policy::{Decision, Obligations, Verdict};
 pub(super) struct Duties {
     request_remove: Vec<HeaderName>,
     request_set: HeaderMap,
-    response_set: HeaderMap,
+    /// The target with the query that policy wants.
+    target: Option<Uri>,
+    response_add: HeaderMap,
 }
 
-/// A header that is not policy's to change, or that cannot stand on the wire.
-struct Unmet<'a>(&'a str);
+/// Why a demand cannot be met.
+#[derive(Debug, thiserror::Error)]
+enum Unmet<'a> {
+    /// It is not policy's to change, or cannot stand on the wire.
+    #[error("the header `{0}` is not policy's to change")]
+    Header(&'a str),
+    #[error("the query that policy wants cannot be sent: {0}")]
+    Query(#[from] GuardError),
+}
 
 impl Duties {
     /// The duties of an allow. Identity headers, framing and `Host` are not policy's to change: an allow that demands
     /// it is a deny. A deny has none.
-    pub(super) fn of(mut verdict: Verdict) -> (Verdict, Self) {
+    pub(super) fn of(mut verdict: Verdict, request: &Normalised, limits: &GuardLimits) -> (Verdict, Self) {
         if verdict.decision == Decision::Deny {
             return (verdict, Self::default());
         }
-        match Self::prepare(&verdict.obligations) {
+        match Self::prepare(&verdict.obligations, request, limits).map_err(|unmet| unmet.to_string()) {
             Ok(duties) => (verdict, duties),
-            Err(Unmet(name)) => {
-                verdict.errors.push(format!("the header `{name}` is not policy's to change"));
+            Err(why) => {
+                verdict.errors.push(why);
                 verdict.decision = Decision::Deny;
                 verdict.code = Refusal::PolicyObligation.code();
                 verdict.obligations = Obligations::default();
@@ -34,30 +44,42 @@ impl Duties {
         }
     }
 
-    fn prepare(demands: &Obligations) -> Result<Self, Unmet<'_>> {
+    fn prepare<'a>(
+        demands: &'a Obligations,
+        request: &Normalised,
+        limits: &GuardLimits,
+    ) -> Result<Self, Unmet<'a>> {
+        let (set, removed) = (&demands.query_set, &demands.query_remove);
+        let is_edited = !set.is_empty() || !removed.is_empty();
         let remove = demands.request_headers_remove.iter().map(|name| header_name(name));
         Ok(Self {
             request_remove: remove.collect::<Result<_, _>>()?,
             request_set: headers(&demands.request_headers_set)?,
-            response_set: headers(&demands.response_headers_set)?,
+            target: is_edited.then(|| request.target_with(set, removed, limits)).transpose()?,
+            response_add: headers(&demands.response_headers_add)?,
         })
     }
 
-    /// Does what is owed to the request on its way up; what is owed to the answer is left.
+    /// The target that the request is to have instead of its own, if any.
+    pub(super) fn take_target(&mut self) -> Option<Uri> {
+        self.target.take()
+    }
+
+    /// Does what is owed to the request's headers on their way up; what is owed to the answer is left.
     pub(super) fn apply(self, request: &mut HeaderMap) -> HeaderMap {
+        // Takes the place of what was there.
+        request.extend(self.request_set);
         for name in self.request_remove {
             request.remove(name);
         }
-        // Takes the place of what was there, with all values of a name.
-        request.extend(self.request_set);
-        self.response_set
+        self.response_add
     }
 }
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Unmet<'_>> {
     let mut map = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
-        let value = HeaderValue::from_str(value).map_err(|_| Unmet(name))?;
+        let value = HeaderValue::from_str(value).map_err(|_| Unmet::Header(name))?;
         map.append(header_name(name)?, value);
     }
     Ok(map)
@@ -66,14 +88,15 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, Unmet<'_>> {
 fn header_name(name: &str) -> Result<HeaderName, Unmet<'_>> {
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(header) if !super::normalise::is_protected(header.as_str()) => Ok(header),
-        Ok(_) | Err(_) => Err(Unmet(name)),
+        Ok(_) | Err(_) => Err(Unmet::Header(name)),
     }
 }
 
-/// The status that a policy wants for its deny, unless that would look like a success.
+/// The status that a policy wants for its deny: any final one. `204` may be the right answer to a preflight request that
+/// goes no further.
 pub(super) fn deny_status(demands: &Obligations) -> Option<StatusCode> {
     let status = demands.deny_status.and_then(|status| StatusCode::from_u16(status).ok());
-    status.filter(|status| !status.is_success() && !status.is_informational())
+    status.filter(|status| !status.is_informational())
 }
 
 /// A policy's own words for its deny. What cannot be said is left out; a deny stays a deny.

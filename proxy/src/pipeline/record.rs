@@ -41,6 +41,7 @@ struct Grounds<'a> {
     message: &'a str,
     status: Option<u16>,
     mutations: &'a dyn audit::record::Texts,
+    metadata: &'a str,
 }
 
 impl Exchange {
@@ -79,6 +80,7 @@ impl Exchange {
             message: message.unwrap_or_default(),
             status,
             mutations: &mutations,
+            metadata: verdict.metadata.as_deref().unwrap_or_default(),
         };
         self.file(&Head::of(request), &grounds);
     }
@@ -121,8 +123,8 @@ impl Exchange {
         let (trace_id, span_id) = (self.trace.trace_id.to_bytes(), self.trace.server_span.to_bytes());
         let path_raw_sha256 = self.path_raw_sha256;
         let route = self.route.clone();
-        let claims = self.claims.clone();
-        let workload = self.workload.clone();
+        let claims = self.credentials.claims.clone();
+        let workload = self.credentials.workload.clone();
         let evaluated = self.evaluation.as_ref().map(|e| (std::sync::Arc::clone(&e.policy), e.eval_ns));
         let pdp = evaluated.as_ref().map(|(policy, _)| &policy.pdp);
         let digest = evaluated.as_ref().map(|(policy, _)| policy.sha256);
@@ -164,6 +166,7 @@ impl Exchange {
             cache: audit::Cache::Off,
             status: grounds.status,
             mutations: grounds.mutations,
+            metadata: grounds.metadata,
         };
         self.filed = Some(self.draft.file_decision(&decision));
     }
@@ -178,6 +181,7 @@ fn refused_grounds(refused: &Refused) -> Grounds<'_> {
         message: "",
         status: Some(refused.status().as_u16()),
         mutations: &(),
+        metadata: "",
     }
 }
 
@@ -203,5 +207,7 @@ fn mutations(verdict: &Verdict, telling: &Telling) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
-    removed.chain(set).chain(telling.mutations()).collect()
+    let query_set = duties.query_set.iter().map(|(name, _)| format!("set query {name}"));
+    let query_removed = duties.query_remove.iter().map(|name| format!("remove query {name}"));
+    set.chain(removed).chain(query_set).chain(query_removed).chain(telling.mutations()).collect()
 }

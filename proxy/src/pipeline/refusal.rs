@@ -83,10 +83,18 @@ pub(crate) fn answer(
     let headers = response.headers_mut();
     if let Some(denial) = refused.denial {
         for (name, value) in &denial.headers {
-            headers.append(name, value.clone());
+            // What our own document is, it says itself.
+            if name != CONTENT_TYPE || denial.body.is_some() && dialect == Dialect::Http {
+                headers.append(name, value.clone());
+            }
+        }
+        if denial.body.is_some() && !headers.contains_key(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
     if status_of(refused.refusal) == StatusCode::UNAUTHORIZED {
@@ -98,6 +106,10 @@ pub(crate) fn answer(
 fn problem(refused: &Refused, decision_id: &str, explain: Explain) -> Response<Bytes> {
     let status = refused.status();
     let own = refused.denial.as_ref().and_then(|denial| denial.body.clone());
+    // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
+    let is_bare =
+        matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let own = if is_bare { Some(Bytes::new()) } else { own };
     let is_own = own.is_some();
     let body = own.unwrap_or_else(|| {
         let mut problem = serde_json::Map::new();

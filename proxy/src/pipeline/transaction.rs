@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Adds what the call's transaction token says. Without an issuer of such tokens nobody here can tell whether it is one,
 /// and the service should not believe it.
 pub(super) async fn identify_transaction(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     request: &mut Normalised,
     principal: Principal,
 ) -> Result<Principal, Refusal> {
@@ -22,6 +22,7 @@ pub(super) async fn identify_transaction(
     }
     let Some(token) = request.transaction_token() else { return Ok(principal) };
     let transaction = verify(exchange, token.to_str().map_err(|_| Refusal::TokenMalformed)?).await?;
+    exchange.note_transaction(&transaction);
     principal.with_transaction(Some(transaction)).map_err(|error| refusal(&error))
 }
 
@@ -37,5 +38,6 @@ async fn verify(exchange: &Exchange, compact: &str) -> Result<Arc<Claims>, Refus
         let keys = |issuer: usize| tokens.keys.get(issuer).cloned().flatten();
         token::verify_transaction(compact, &tokens.issuers, &keys, now)
     });
-    verified.await.map(Arc::new)
+    let (claims, _) = verified.await?;
+    Ok(Arc::new(claims))
 }

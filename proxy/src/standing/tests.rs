@@ -25,6 +25,13 @@ impl World {
         previous.followed_by(Arc::new(bundles))
     }
 
+    /// A caller of our own trust domain, proven by no list.
+    fn peer(&self) -> Peer {
+        let mut bundles = TrustBundles::default();
+        bundles.insert(self.ca.bundle().unwrap());
+        verify_chain(&self.chain(), &bundles, Role::Client, self.now).unwrap()
+    }
+
     fn chain(&self) -> Vec<CertificateDer<'static>> {
         let id = "spiffe://example.org/web".parse().unwrap();
         self.ca.issue(&id, Duration::from_secs(600), self.now).unwrap().svid().unwrap().chain().to_vec()
@@ -35,11 +42,8 @@ impl World {
 fn a_chain_is_judged_again_when_its_own_bundle_changes_and_not_when_another_does() {
     let world = World::new();
     let both = world.trust(&Trust::default(), &[&world.ca, &world.other]);
-    let standing = Standings::default().enter(
-        (world.chain(), Role::Client),
-        world.ca.trust_domain(),
-        Some(both.generation),
-    );
+    let standing =
+        Standings::default().enter((world.chain(), Role::Client), &world.peer(), Some(both.generation));
     assert_eq!(standing.check(&both, world.now), Ok(()));
     let alone = world.trust(&both, &[&world.ca]);
     assert_eq!(standing.check(&alone, world.now), Ok(()));
@@ -60,7 +64,7 @@ fn a_chain_that_is_revoked_is_said_to_be_so() {
     let issued = world.ca.issue(&id, Duration::from_secs(600), world.now).unwrap();
     let trust = world.trust(&Trust::default(), &[&world.ca]);
     let chain = (vec![issued.chain_der().clone()], Role::Client);
-    let standing = Standings::default().enter(chain, world.ca.trust_domain(), Some(trust.generation));
+    let standing = Standings::default().enter(chain, &world.peer(), Some(trust.generation));
     assert_eq!(standing.check(&trust, world.now), Ok(()));
     let with = |earlier: &Trust, lists: &[Vec<u8>]| {
         let lists = lists.iter().map(|der| RevocationList::from_der(der).unwrap()).collect();
@@ -75,28 +79,60 @@ fn a_chain_that_is_revoked_is_said_to_be_so() {
     // It is remembered with its reason.
     assert_eq!(standing.check(&revoked, world.now), Err(Refusal::PeerRevoked));
     let unknown = with(&revoked, &[]);
-    assert_eq!(standing.check(&unknown, world.now), Err(Refusal::PeerUntrusted));
+    assert_eq!(standing.check(&unknown, world.now), Err(Refusal::PeerRevocationUnknown));
+}
+
+#[test]
+fn a_judgement_by_a_list_is_over_when_the_list_expires_and_the_next_list_counts_from_when_it_comes() {
+    let world = World::new();
+    let later = |seconds: u64| UnixTime::since_unix_epoch(Duration::from_secs(world.now.as_secs() + seconds));
+    let listed = |earlier: &Trust, at: UnixTime| {
+        let list = RevocationList::from_der(&world.ca.revocation_list(&[], at)).unwrap();
+        let bundle = world.ca.bundle().unwrap().with_revocation(vec![list], RevocationMode::Hard).unwrap();
+        let mut bundles = TrustBundles::default();
+        bundles.insert(bundle);
+        earlier.followed_by(Arc::new(bundles))
+    };
+    let trust = listed(&Trust::default(), world.now);
+    let chain = world.chain();
+    let peer = verify_chain(&chain, &trust.bundles, Role::Client, world.now).unwrap();
+    let standing = Standings::default().enter((chain, Role::Client), &peer, Some(trust.generation));
+    let until = standing.until().unwrap();
+    assert!((59..=60).contains(&(until.as_secs() - world.now.as_secs())), "{until:?}");
+    assert_eq!(standing.check(&trust, later(58)), Ok(()));
+    // Another trust domain's change prolongs nothing.
+    let mut more = (*trust.bundles).clone();
+    more.insert(world.other.bundle().unwrap());
+    let other = trust.followed_by(Arc::new(more));
+    assert_eq!((standing.check(&other, later(58)), standing.until()), (Ok(()), Some(until)));
+    let renewed = listed(&other, later(50));
+    assert_eq!(standing.check(&renewed, later(100)), Ok(()));
+    assert_eq!(standing.check(&renewed, later(111)), Err(Refusal::PeerRevocationUnknown));
+    assert_eq!(
+        (standing.check(&renewed, later(111)), standing.until()),
+        (Err(Refusal::PeerRevocationUnknown), None)
+    );
 }
 
 #[test]
 fn connections_that_present_the_same_chain_share_its_standing() {
     let world = World::new();
     let standings = Standings::default();
-    let (chain, domain) = (world.chain(), world.ca.trust_domain());
-    let first = standings.enter((chain.clone(), Role::Client), domain, None);
-    assert!(Arc::ptr_eq(&first, &standings.enter((chain.clone(), Role::Client), domain, None)));
-    assert!(!Arc::ptr_eq(&first, &standings.enter((world.chain(), Role::Client), domain, None)));
+    let (chain, peer) = (world.chain(), world.peer());
+    let first = standings.enter((chain.clone(), Role::Client), &peer, None);
+    assert!(Arc::ptr_eq(&first, &standings.enter((chain.clone(), Role::Client), &peer, None)));
+    assert!(!Arc::ptr_eq(&first, &standings.enter((world.chain(), Role::Client), &peer, None)));
 }
 
 #[test]
 fn chains_of_ended_connections_are_forgotten() {
     let world = World::new();
     let standings = Standings::default();
-    let chain = world.chain();
+    let (chain, peer) = (world.chain(), world.peer());
     for length in 1..1000_u32 {
         let mut chain = chain.clone();
         chain.push(CertificateDer::from(length.to_be_bytes().to_vec()));
-        drop(standings.enter((chain, Role::Client), world.ca.trust_domain(), None));
+        drop(standings.enter((chain, Role::Client), &peer, None));
     }
     assert!(standings.lock().by_chain.len() <= FORGET_AT_LEAST);
 }
@@ -105,6 +141,6 @@ fn chains_of_ended_connections_are_forgotten() {
 fn a_chain_that_was_proven_before_trust_changed_is_judged_at_its_first_request() {
     let world = World::new();
     let trust = world.trust(&world.trust(&Trust::default(), &[&world.ca]), &[&world.other]);
-    let standing = Standings::default().enter((world.chain(), Role::Client), world.ca.trust_domain(), None);
+    let standing = Standings::default().enter((world.chain(), Role::Client), &world.peer(), None);
     assert_eq!(standing.check(&trust, world.now), Err(Refusal::PeerUntrusted));
 }

@@ -6,7 +6,7 @@ use crate::pipeline::Refusal;
 use crate::standing::{Standing, Standings};
 use crate::state::{Shared, Snapshot};
 use postern_identity::tls::{self, ExpectedPeers};
-use postern_identity::{Role, UnixTime, verify_chain};
+use postern_identity::{Role, UnixTime, VerifyError, verify_chain};
 use rustls_pki_types::ServerName;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -80,6 +80,7 @@ impl Proof {
         match self.standing.check(&snapshot.trust, now) {
             Ok(()) => Ok(()),
             Err(Refusal::PeerExpired) => Err(Invalid::Expired),
+            Err(Refusal::PeerRevocationUnknown) => Err(Invalid::RevocationUnknown),
             Err(_) => Err(Invalid::Distrusted),
         }
     }
@@ -92,6 +93,8 @@ pub(crate) enum Invalid {
     Expired,
     /// The bundles in force do not vouch for the server any more.
     Distrusted,
+    /// No list in force shows any longer that the server has not been revoked.
+    RevocationUnknown,
 }
 
 /// What a worker makes secure connections with.
@@ -149,10 +152,8 @@ impl Originator {
         // Judged once more by what is in force now, so that it is known by what it was judged.
         let snapshot = self.shared.load();
         let peer = verify_chain(&chain, &snapshot.trust.bundles, Role::Server, self.clock.unix_time())
-            .map_err(|_| Refusal::UpstreamIdentity)?;
-        let trust_domain = peer.spiffe_id.trust_domain();
-        let standing =
-            self.standings.enter((chain, Role::Server), trust_domain, Some(snapshot.trust.generation));
+            .map_err(|error| unproven(&error))?;
+        let standing = self.standings.enter((chain, Role::Server), &peer, Some(snapshot.trust.generation));
         let not_after = peer.not_after.min(own.not_after());
         Ok((Box::new(stream), Proof { standing, not_after }))
     }
@@ -184,12 +185,19 @@ impl Originator {
     }
 }
 
+fn unproven(error: &VerifyError) -> Refusal {
+    match error.code() {
+        "tls.chain.revocation_unknown" => Refusal::UpstreamRevocationUnknown,
+        _ => Refusal::UpstreamIdentity,
+    }
+}
+
 fn refused(endpoint: SocketAddr, error: &std::io::Error) -> Refusal {
     let code = tls::code(error);
     match tls::verify_error(error) {
         Some(cause) => {
             tracing::warn!(%endpoint, code, "an upstream does not prove who it should be: {cause}");
-            Refusal::UpstreamIdentity
+            unproven(cause)
         }
         None => {
             tracing::warn!(%endpoint, code, %error, "TLS with an upstream failed");

@@ -35,6 +35,8 @@ mod uri;
 mod uuid;
 mod weight;
 
+pub(crate) use strings::template_unsupported;
+
 use crate::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

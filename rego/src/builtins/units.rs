@@ -143,7 +143,7 @@ fn number(literal: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::builtins::testing::{Want, check};
+    use crate::builtins::testing::{Dice, Want, agree, check};
 
     #[test]
     fn amounts_have_si_and_binary_units() {
@@ -229,5 +229,46 @@ mod tests {
             ("units.parse_bytes", r#"["1\"2\"kb"]"#, Want::Value("12000")),
             ("units.parse_bytes", r#"[true]"#, Want::TypeError),
         ]);
+    }
+
+    #[test]
+    fn random_texts_are_amounts_where_they_are_to_opa() {
+        const PIECES: &[&str] = &[
+            "1",
+            "0",
+            "27",
+            "999",
+            ".",
+            ".",
+            "e",
+            "E",
+            "e3",
+            "E-7",
+            "+",
+            "-",
+            "k",
+            "K",
+            "m",
+            "M",
+            "i",
+            "b",
+            "B",
+            "Gi",
+            "P",
+            "t",
+            "\"",
+            " ",
+            "e30",
+            "123456789012345678901",
+            "\u{212a}",
+        ];
+        let mut dice = Dice(31);
+        let mut calls = Vec::new();
+        for _ in 0..600 {
+            let text: String = (0..=dice.below(4)).map(|_| dice.one(PIECES)).collect();
+            calls.push(("units.parse", serde_json::json!([text]).to_string()));
+            calls.push(("units.parse_bytes", serde_json::json!([text]).to_string()));
+        }
+        assert!(agree(&calls) > 100);
     }
 }

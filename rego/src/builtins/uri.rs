@@ -110,6 +110,11 @@ fn charged<'a>(context: &mut Context, args: &'a [Value]) -> Result<&'a str, Buil
     Ok(text)
 }
 
+/// A text as a component of a query.
+pub(super) fn query_escaped(text: &str) -> String {
+    escaped(text, Part::Query)
+}
+
 fn encode(context: &mut Context, args: &[Value]) -> Outcome {
     Ok(Some(Value::from(escaped(charged(context, args)?, Part::Query))))
 }

@@ -1,5 +1,6 @@
 //! Rows of the `uri` and `urlquery` builtins.
-use crate::builtins::testing::{Want, check};
+use crate::builtins::testing::{Dice, Want, agree, check};
+use serde_json::json;
 
 #[test]
 fn a_query_component_is_encoded_and_decoded() {
@@ -152,4 +153,61 @@ fn what_cannot_be_taken_apart_is_not_valid() {
         ("uri.is_valid", r#"[""]"#, Want::Value("false")),
         ("uri.is_valid", "[1]", Want::Value("false")),
     ]);
+}
+
+#[test]
+fn random_texts_are_uris_where_they_are_to_opa() {
+    const PIECES: &[&str] = &[
+        "http",
+        "x",
+        ":",
+        "://",
+        "//",
+        "/",
+        "a",
+        "b.c",
+        "@",
+        "u:p@",
+        "[::1]",
+        "[",
+        "]",
+        ":80",
+        ":a",
+        "?",
+        "q=1&r",
+        "#",
+        "f",
+        "%",
+        "%41",
+        "%2F",
+        "%C3%A9",
+        "%25",
+        "é",
+        " ",
+        ".",
+        "..",
+        "*",
+        "+",
+        ";",
+        "=",
+        "&",
+        "\u{1}",
+        "<",
+        "\"",
+        "\\",
+        "[fe80::1%25a]",
+        "[1.2.3.4]",
+        "1",
+    ];
+    let mut dice = Dice(29);
+    let mut calls = Vec::new();
+    for _ in 0..400 {
+        let text: String = (0..dice.below(7)).map(|_| dice.one(PIECES)).collect();
+        for name in
+            ["uri.parse", "uri.is_valid", "urlquery.encode", "urlquery.decode", "urlquery.decode_object"]
+        {
+            calls.push((name, json!([text]).to_string()));
+        }
+    }
+    assert!(agree(&calls) > 1000);
 }

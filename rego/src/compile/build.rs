@@ -1,13 +1,10 @@
 //! Small makers of syntax, and the maker of fresh names.
 use crate::ast::{Call, Expr, ExprKind, Loc, Str, Term, TermKind, With};
-use std::collections::BTreeMap;
 
 /// Makes names that no source can spell.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     next: u32,
-    /// What the source calls them, for messages.
-    sources: BTreeMap<Str, Str>,
 }
 
 impl Names {
@@ -16,16 +13,10 @@ impl Names {
         Str::from(format!("{PREFIX}{}", self.next))
     }
 
-    /// A name for what the source calls so.
-    pub(crate) fn fresh_for(&mut self, source: &Str) -> Str {
-        let fresh = self.fresh();
-        self.sources.insert(fresh.clone(), source.clone());
-        fresh
-    }
-
-    /// What the source calls it.
-    pub(crate) fn source(&self, name: &Str) -> Str {
-        self.sources.get(name).unwrap_or(name).clone()
+    /// A fresh name for a variable of the source, which it still tells.
+    pub(crate) fn fresh_for(&mut self, name: &str) -> Str {
+        self.next = self.next.saturating_add(1);
+        Str::from(format!("{PREFIX}{} {name}", self.next))
     }
 }
 
@@ -35,6 +26,12 @@ const PREFIX: &str = "#";
 /// Whether the name is one of ours.
 pub(crate) fn is_fresh(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// The name in the source of a variable; `None` for one that only the compiler knows.
+pub(crate) fn name_in_source(name: &str) -> Option<&str> {
+    let of_source = if is_fresh(name) { name.split_once(' ').map(|(_, name)| name) } else { Some(name) };
+    of_source.filter(|name| !is_fresh(name) && *name != "_")
 }
 
 pub(crate) fn var(name: &Str, loc: Loc) -> Term {

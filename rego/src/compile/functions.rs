@@ -54,6 +54,14 @@ fn in_call(call: &Call, arity: Arity<'_>) -> Result<(), CompileError> {
             let got = call.args.len();
             Err(CompileError::of_type(call.loc, format!("{name} takes {arity} arguments, got {got}")))
         }
+        Some(_) if name == "strings.render_template" => {
+            if let Some(Term { kind: TermKind::String(text), loc }) = call.args.first()
+                && let Some(what) = crate::builtins::template_unsupported(text)
+            {
+                return Err(CompileError::of_type(*loc, format!("the template is refused: {what}")));
+            }
+            call.args.iter().try_for_each(|argument| in_term(argument, arity))
+        }
         Some(_) => call.args.iter().try_for_each(|argument| in_term(argument, arity)),
     }
 }

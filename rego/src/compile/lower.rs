@@ -1,7 +1,9 @@
 //! From rewritten syntax to the compiled form: variables become slots, references find their rules.
 use super::build::is_equation;
 use super::error::CompileError;
+use super::print::PRINT;
 use super::resolve::MOCK;
+use super::test_rules::CASE;
 use super::tree::constant;
 use super::vars::Vars;
 use crate::Value;
@@ -9,7 +11,7 @@ use crate::ast::{Body, Call, Expr, ExprKind, Loc, Rule, Str, Term, TermKind, Wit
 use crate::builtins;
 use crate::ir::{
     Change, Comprehension, ComprehensionKind, Definition, GroupId, GroupKind, Mocked, Node, Operand, RefHead,
-    Reference, Replacement, Stmt, StmtKind, Target,
+    Reference, Replacement, Stmt, StmtKind, Target, Told,
 };
 use std::collections::BTreeMap;
 
@@ -97,7 +99,11 @@ impl Known<'_> {
             return Some(arity);
         }
         let name = name.join(".");
-        if name == "walk" { Some(1) } else { builtins::lookup(&name).map(|builtin| builtin.arity) }
+        if matches!(name.as_str(), "walk" | PRINT | CASE) {
+            Some(1)
+        } else {
+            builtins::lookup(&name).map(|builtin| builtin.arity)
+        }
     }
 }
 
@@ -105,14 +111,14 @@ impl Known<'_> {
 pub(crate) struct Lowerer<'a> {
     known: &'a Known<'a>,
     slots: BTreeMap<Str, u32>,
-    statements: &'a mut u32,
+    places: &'a mut Vec<Loc>,
 }
 
 type Lowered<T> = Result<T, CompileError>;
 
 impl<'a> Lowerer<'a> {
-    pub(crate) fn new(known: &'a Known<'a>, statements: &'a mut u32) -> Self {
-        Self { known, slots: BTreeMap::new(), statements }
+    pub(crate) fn new(known: &'a Known<'a>, places: &'a mut Vec<Loc>) -> Self {
+        Self { known, slots: BTreeMap::new(), places }
     }
 
     pub(crate) fn slot(&mut self, name: &Str) -> u32 {
@@ -128,7 +134,7 @@ impl<'a> Lowerer<'a> {
     pub(crate) fn definition(mut self, rule: &Rule, depth: usize) -> Lowered<Definition> {
         let otherwise = match &rule.otherwise {
             Some(rule) => {
-                let inner = Lowerer::new(self.known, self.statements);
+                let inner = Lowerer::new(self.known, self.places);
                 Some(Box::new(inner.definition(rule, depth)?))
             }
             None => None,
@@ -141,21 +147,31 @@ impl<'a> Lowerer<'a> {
             Some(value) => self.operand(value)?,
             None => Operand::Const(Value::Bool(true)),
         };
-        Ok(Definition { tail, parameters, key, value, body, slots: self.slots(), otherwise, loc: rule.loc })
+        let head = rule.head.loc;
+        let number = self.number(head);
+        let (slots, loc) = (self.slots(), rule.loc);
+        let mut names = vec![Str::from(""); slots];
+        for (name, slot) in self.slots {
+            if let Some(place) = usize::try_from(slot).ok().and_then(|slot| names.get_mut(slot)) {
+                *place = name;
+            }
+        }
+        let names = names.into();
+        Ok(Definition { tail, parameters, key, value, body, slots, otherwise, loc, head, number, names })
     }
 
     pub(crate) fn body(&mut self, body: &Body) -> Lowered<Box<[Stmt]>> {
         body.iter().map(|expr| self.expr(expr)).collect()
     }
 
-    fn number(&mut self) -> u32 {
-        let number = *self.statements;
-        *self.statements = number.saturating_add(1);
+    fn number(&mut self, loc: Loc) -> u32 {
+        let number = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.places.push(loc);
         number
     }
 
     fn expr(&mut self, expr: &Expr) -> Lowered<Stmt> {
-        let number = self.number();
+        let number = self.number(expr.loc);
         let kind = match &expr.kind {
             ExprKind::Term(term) => StmtKind::Holds(self.operand(term)?),
             ExprKind::Call(call) => self.call(call)?,
@@ -212,8 +228,11 @@ impl<'a> Lowerer<'a> {
             return Ok((Target::Function(group), arity));
         }
         let text = name.join(".");
-        if text == "walk" {
-            return Ok((Target::Walk, 1));
+        match text.as_str() {
+            "walk" => return Ok((Target::Walk, 1)),
+            PRINT => return Ok((Target::Tell(Told::Print), 1)),
+            CASE => return Ok((Target::Tell(Told::Case), 1)),
+            _ => {}
         }
         match builtins::lookup(&text) {
             Some(builtin) => Ok((Target::Builtin(builtin), builtin.arity)),

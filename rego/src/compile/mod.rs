@@ -8,11 +8,14 @@ mod expand;
 mod functions;
 mod locals;
 mod lower;
+mod print;
 mod recursion;
 mod resolve;
 mod safety;
+mod test_rules;
 mod tree;
 mod vars;
+mod written;
 
 use crate::Value;
 use crate::ast::{Body, Call, Loc, Module, Rule, Str, Version};
@@ -24,7 +27,9 @@ use resolve::{Globals, Resolver};
 use std::collections::{BTreeMap, BTreeSet};
 use tree::{Place, RuleAt};
 
+pub(crate) use build::name_in_source;
 pub use error::CompileError;
+pub(crate) use test_rules::TODO_PREFIX;
 
 /// A compiled query: a body and the variables whose values it answers with.
 #[derive(Debug)]
@@ -34,12 +39,29 @@ pub(crate) struct Query {
     pub(crate) outputs: Vec<(Str, u32)>,
 }
 
+/// What a set is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To decide: `print` is left out.
+    Decide,
+    /// To be looked at while it is evaluated: `print` is heard, and rules that are tests are tests.
+    Examine,
+}
+
 /// Compiles a set of modules; `files` are their names in the order of [`Loc::module`].
 ///
 /// # Errors
 /// The first [`CompileError`]: where, what, and where it is known how to mend it.
-pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Program, CompileError> {
+pub(crate) fn compile(
+    mut modules: Vec<Module>,
+    files: Vec<Str>,
+    purpose: Purpose,
+) -> Result<Program, CompileError> {
     let mut names = Names::default();
+    let mut program = Program { files, ..Program::default() };
+    if purpose == Purpose::Examine {
+        program.written = written::expressions(&modules);
+    }
     let functions = rule_names(&modules, true);
     let rules = rule_names(&modules, false);
     let is_function = |name: &[Str]| functions.contains(name) || is_builtin(name);
@@ -51,11 +73,15 @@ pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Progr
             Resolver::new(&globals, &mut names, &is_function, &is_rule).rule(rule)?;
         }
     }
+    if purpose == Purpose::Examine {
+        program.tests = test_rules::find(&mut modules);
+    }
     let (root, groups) = groups(&modules)?;
     for module in &mut modules {
         for rule in &mut module.rules {
             refuse_shadowing_rule(module.version, rule)?;
             locals::Locals::new(&mut names, module.version).rule(rule)?;
+            print::settle(rule, &mut names, purpose);
             expand::Expander::new(&mut names).rule(rule);
         }
     }
@@ -63,12 +89,11 @@ pub(crate) fn compile(mut modules: Vec<Module>, files: Vec<Str>) -> Result<Progr
     let known = Known { root: &root, kinds: &kinds };
     for module in &mut modules {
         for rule in &mut module.rules {
-            settle_rule(rule, &known, &mut names)?;
+            settle_rule(rule, &known, &mut names, purpose)?;
         }
     }
-    let mut program = Program { files, ..Program::default() };
     for gathered in &groups {
-        program.groups.push(lower_group(gathered, &modules, &known, &mut program.statements)?);
+        program.groups.push(lower_group(gathered, &modules, &known, &mut program.places)?);
     }
     program.root = root;
     recursion::refuse(&program)?;
@@ -85,16 +110,17 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     let is_rule = |name: &[Str]| known.rule(name).is_some();
     Resolver::new(&globals, &mut names, &is_function, &is_rule).query(&mut body);
     let shown = locals::Locals::new(&mut names, Version::V1).query(&mut body)?;
+    print::settle_body(&mut body, &mut names, Purpose::Decide);
     expand::Expander::new(&mut names).body(&mut body);
     let arity = |call: &Call| known.arity(call);
     functions::refuse_unknown(&body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
     orderer.order(&mut body, &lower::roots());
-    orderer.finish(&|name| shown.get(name).unwrap_or(name).clone())?;
+    orderer.finish()?;
     let mut visible = vars::of_body(&body, vars::Skip { closures: true, ..vars::ALL });
     visible.retain(|name| !matches!(name.as_ref(), "input" | "data"));
     dynamics::Hoister::new(&mut names).body(&mut body);
-    let mut lowerer = Lowerer::new(&known, &mut program.statements);
+    let mut lowerer = Lowerer::new(&known, &mut program.places);
     let body = lowerer.body(&body)?;
     let mut outputs = Vec::new();
     for name in visible {
@@ -218,7 +244,12 @@ fn node_of(place: Place, path: &mut Vec<Value>, groups: &mut Vec<Gathered>) -> N
 }
 
 /// Orders and hoists one rule and its `else` branches.
-fn settle_rule(rule: &mut Rule, known: &Known<'_>, names: &mut Names) -> Result<(), CompileError> {
+fn settle_rule(
+    rule: &mut Rule,
+    known: &Known<'_>,
+    names: &mut Names,
+    purpose: Purpose,
+) -> Result<(), CompileError> {
     let arity = |call: &Call| known.arity(call);
     functions::refuse_unknown(&rule.body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
@@ -233,10 +264,13 @@ fn settle_rule(rule: &mut Rule, known: &Known<'_>, names: &mut Names) -> Result<
     let open: vars::Vars =
         heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
     orderer.note(open, rule.loc);
-    orderer.finish(&|name| names.source(name))?;
+    orderer.finish()?;
+    if purpose == Purpose::Examine {
+        test_rules::tell_case(rule);
+    }
     dynamics::Hoister::new(names).body(&mut rule.body);
     match &mut rule.otherwise {
-        Some(rule) => settle_rule(rule, known, names),
+        Some(rule) => settle_rule(rule, known, names, purpose),
         None => Ok(()),
     }
 }
@@ -245,7 +279,7 @@ fn lower_group(
     gathered: &Gathered,
     modules: &[Module],
     known: &Known<'_>,
-    statements: &mut u32,
+    places: &mut Vec<Loc>,
 ) -> Result<Group, CompileError> {
     let mut definitions = Vec::new();
     let mut default = None;
@@ -253,7 +287,7 @@ fn lower_group(
         let Some(module) = modules.get(at.module) else { continue };
         let Some(rule) = module.rules.get(at.rule) else { continue };
         let depth = gathered.path.len().saturating_sub(module.package.len());
-        let definition = Lowerer::new(known, statements).definition(rule, depth)?;
+        let definition = Lowerer::new(known, places).definition(rule, depth)?;
         if rule.default {
             if default.replace(definition).is_some() {
                 let name = tree::path_text(&module.package, rule);

@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
                 self.hidden.push(key.iter().chain([&*value]).map(|(name, _)| name.clone()).collect());
                 for (name, _) in key.iter_mut().chain([value]) {
                     if name.as_ref() == "_" {
-                        *name = self.names.fresh();
+                        *name = self.names.fresh_for("_");
                     }
                 }
                 self.term(domain);
@@ -150,7 +150,7 @@ impl<'a> Resolver<'a> {
             TermKind::Null | TermKind::Bool(_) | TermKind::Number(_) | TermKind::String(_) => {}
             TermKind::Var(name) => {
                 if name.as_ref() == "_" {
-                    *name = self.names.fresh_for(name);
+                    *name = self.names.fresh_for("_");
                 } else if let Some(path) = self.global(name) {
                     term.kind = TermKind::Ref(reference(&path, loc));
                 }

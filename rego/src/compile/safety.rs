@@ -1,7 +1,7 @@
 //! Every variable must get a value. The expressions of a body are put into an order in which each finds its variables
 //! bound, by the rules of OPA's compiler: the same policies are refused, and the order, which decides what a negation
 //! sees, is the same.
-use super::build::{is_assignment, is_equation, is_fresh};
+use super::build::{is_assignment, is_equation, is_fresh, name_in_source};
 use super::error::CompileError;
 use super::vars::{self, PATTERN, SAFETY, Skip, Vars};
 use crate::ast::{Body, Call, Expr, ExprKind, Loc, Str, Term, TermKind};
@@ -22,15 +22,15 @@ impl<'a> Orderer<'a> {
     }
 
     /// The first unsafe variable that was found.
-    pub(crate) fn finish(self, shown: &dyn Fn(&Str) -> Str) -> Result<(), CompileError> {
+    pub(crate) fn finish(self) -> Result<(), CompileError> {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
         let mut found: Vec<_> = self.unsafe_vars.into_iter().collect();
         // What the source has no name for depends on what it has one for.
-        found.sort_by_key(|(name, loc)| (is_fresh(&shown(name)), *loc));
+        found.sort_by_key(|(name, loc)| (is_fresh(name) && !name.contains(' '), *loc));
         match found.first() {
-            Some((name, loc)) => Err(CompileError::unsafe_var(*loc, &shown(name))),
+            Some((name, loc)) => Err(CompileError::unsafe_var(*loc, name_in_source(name).unwrap_or("_"))),
             None => Ok(()),
         }
     }
@@ -328,22 +328,13 @@ impl Unifier<'_> {
             }
             (Var(name), Array(_) | Object(_)) => self.unify_all(name, b),
             (Array(_) | Object(_), Var(name)) => self.unify_all(name, a),
-            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark(name);
-                }
+            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) if is_ref_safe(parts, self.safe) => {
+                self.mark(name);
             }
+            (Var(_), Ref(_)) | (Ref(_), Var(_)) => {}
             (Var(name), _) | (_, Var(name)) => self.mark(name),
-            (Ref(parts), Array(_) | Object(_)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark_all(b);
-                }
-            }
-            (Array(_) | Object(_), Ref(parts)) => {
-                if is_ref_safe(parts, self.safe) {
-                    self.mark_all(a);
-                }
-            }
+            (Ref(parts), Array(_) | Object(_)) if is_ref_safe(parts, self.safe) => self.mark_all(b),
+            (Array(_) | Object(_), Ref(parts)) if is_ref_safe(parts, self.safe) => self.mark_all(a),
             (TermKind::ArrayComprehension(..), Array(_)) | (TermKind::ObjectComprehension(..), Object(_)) => {
                 self.mark_all(b);
             }

@@ -48,7 +48,7 @@ impl<'p> Machine<'p> {
 
     fn complete(&mut self, group: &'p Group) -> Result<Option<Value>, Halt> {
         let mut found: Option<Value> = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             self.branches(definition, &[], &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -89,6 +89,7 @@ impl<'p> Machine<'p> {
     ) -> Result<bool, Halt> {
         let mark = self.trail.len();
         let frame = self.open(definition.slots);
+        self.entered(definition);
         let mut defined = false;
         let outcome = self.definition_in(frame, definition, args, &mut |value| {
             defined = true;
@@ -103,6 +104,7 @@ impl<'p> Machine<'p> {
                 }
             }
         });
+        self.left(frame);
         self.close(frame, mark);
         outcome?;
         Ok(defined)
@@ -121,7 +123,10 @@ impl<'p> Machine<'p> {
             }
         }
         self.body(frame, &definition.body, &mut |machine| match machine.value(frame, &definition.value)? {
-            Some(value) => found(value),
+            Some(value) => {
+                machine.held(definition);
+                found(value)
+            }
             None => Ok(Flow::More),
         })?;
         Ok(())
@@ -129,11 +134,13 @@ impl<'p> Machine<'p> {
 
     fn partial(&mut self, group: &'p Group, member: Option<&Value>) -> Result<Value, Halt> {
         let mut partial = Partial::new(group.kind == GroupKind::Set);
-        let candidates = group.index.candidates(self.input.as_ref(), &[]);
+        let candidates = self.candidates(group, &[]);
         for definition in candidates.of(&group.definitions) {
             let mark = self.trail.len();
             let frame = self.open(definition.slots);
+            self.entered(definition);
             let outcome = self.partial_definition(frame, definition, member, &mut partial);
+            self.left(frame);
             self.close(frame, mark);
             outcome?;
         }
@@ -167,6 +174,7 @@ impl<'p> Machine<'p> {
                 None => machine.value(frame, &definition.value)?,
             };
             let Some(leaf) = leaf else { return Ok(Flow::More) };
+            machine.held(definition);
             partial.add(&path, leaf, definition.key.is_some()).map_err(|message| Halt {
                 code: HaltCode::Conflict,
                 message,
@@ -184,20 +192,17 @@ impl<'p> Machine<'p> {
         target: Target,
         args: Vec<Value>,
         loc: Loc,
-        no_output: bool,
     ) -> Result<Option<Value>, Halt> {
         if let Some(mock) = self.overrides.mock(target) {
             return match mock {
                 super::with::Mock::Value(value) => Ok(Some(value)),
-                // As in OPA, which looks at the rule only where the call has an output.
-                super::with::Mock::Rule(_) if no_output => Ok(Some(Value::Bool(true))),
                 super::with::Mock::Rule(group) => {
                     let path = &self.group(group)?.path;
                     if self.overrides.covers(path) { Ok(self.base(path)) } else { self.group_value(group) }
                 }
                 super::with::Mock::Function(target) => {
                     let mocks = self.overrides.suspend_mocks();
-                    let outcome = self.apply(target, args, loc, no_output);
+                    let outcome = self.apply(target, args, loc);
                     self.overrides.restore_mocks(mocks);
                     outcome
                 }
@@ -207,11 +212,12 @@ impl<'p> Machine<'p> {
             Target::Builtin(builtin) => match (builtin.call)(self.context, &args) {
                 Ok(result) => Ok(result),
                 Err(error) => {
-                    self.builtin_failed(builtin.name, error, loc)?;
+                    self.builtin_failed(builtin.name, &error, loc)?;
                     Ok(None)
                 }
             },
             Target::Walk => Ok(None),
+            Target::Tell(told) => self.tell(told, &args).map(Some),
             Target::Function(group) => self.function(group, args),
         }
     }
@@ -224,7 +230,7 @@ impl<'p> Machine<'p> {
         }
         let group = self.group(id)?;
         let mut found = None;
-        let candidates = group.index.candidates(self.input.as_ref(), &args);
+        let candidates = self.candidates(group, &args);
         for definition in candidates.of(&group.definitions) {
             self.function_branches(definition, &args, &mut found, group.one_constant)?;
             if group.one_constant && found.is_some() {
@@ -263,6 +269,7 @@ pub(crate) fn mocked(target: Target) -> Mocked {
     match target {
         Target::Builtin(builtin) => Mocked::Builtin(builtin.name),
         Target::Walk => Mocked::Builtin("walk"),
+        Target::Tell(_) => Mocked::Builtin("print"),
         Target::Function(group) => Mocked::Function(group),
     }
 }

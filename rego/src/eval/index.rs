@@ -76,7 +76,7 @@ impl Index {
 }
 
 impl Candidates {
-    pub(crate) fn of<'p>(self, definitions: &'p [Definition]) -> impl Iterator<Item = &'p Definition> {
+    pub(crate) fn of(self, definitions: &[Definition]) -> impl Iterator<Item = &Definition> {
         let (all, some) = match self {
             Self::All => (definitions, Vec::new()),
             Self::Some(found) => (definitions.get(..0).unwrap_or_default(), found),

@@ -1,4 +1,5 @@
 //! What one evaluation holds.
+use super::observe::Observer;
 use super::with::Overrides;
 use crate::Value;
 use crate::ast::Loc;
@@ -112,8 +113,8 @@ pub(crate) struct Machine<'p> {
     pub(crate) limits: Limits,
     /// The first error of a builtin that made a call undefined.
     pub(crate) first_error: Option<Halt>,
-    /// Statements that were evaluated, by number, when asked for.
-    pub(crate) coverage: Option<Vec<bool>>,
+    /// Who watches, if anybody does.
+    pub(crate) observer: Option<Box<Observer<'p>>>,
     until_clock: u32,
 }
 
@@ -145,7 +146,7 @@ impl<'p> Machine<'p> {
             context,
             limits,
             first_error: None,
-            coverage: None,
+            observer: None,
             until_clock: CLOCK_INTERVAL,
         }
     }
@@ -160,7 +161,9 @@ impl<'p> Machine<'p> {
         self.until_clock = self.until_clock.saturating_sub(1);
         if self.until_clock == 0 {
             self.until_clock = CLOCK_INTERVAL;
-            if self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            #[expect(clippy::disallowed_methods, reason = "the engine's own safety timer")]
+            let late = self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if late {
                 let message = "the decision takes longer than it may".to_owned();
                 return Err(Halt { code: HaltCode::Deadline, message, loc });
             }
@@ -204,9 +207,9 @@ impl<'p> Machine<'p> {
     }
 
     /// What an error of a builtin means: the end, or an undefined call.
-    pub(crate) fn builtin_failed(&mut self, name: &str, error: BuiltinError, loc: Loc) -> Result<(), Halt> {
+    pub(crate) fn builtin_failed(&mut self, name: &str, error: &BuiltinError, loc: Loc) -> Result<(), Halt> {
         let halt = |code, text: &str| Halt { code, message: format!("{name}: {text}"), loc };
-        let halt = match &error {
+        let halt = match error {
             BuiltinError::Budget(text) => return Err(halt(HaltCode::Budget, text)),
             BuiltinError::Type(text) => halt(HaltCode::Type, text),
             BuiltinError::Failed(text) => halt(HaltCode::Builtin, text),

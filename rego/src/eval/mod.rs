@@ -4,6 +4,7 @@
 mod groups;
 pub(crate) mod index;
 mod machine;
+pub(crate) mod observe;
 mod partial;
 mod refs;
 mod step;

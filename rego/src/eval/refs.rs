@@ -10,6 +10,8 @@ pub(crate) type Take<'a, 'p> = &'a mut dyn FnMut(&mut Machine<'p>, &Value) -> Ru
 
 /// A place on the way through `data`: which rules stand below, and the path so far.
 struct Way<'p> {
+    frame: usize,
+    loc: Loc,
     node: Option<&'p Node>,
     path: Vec<Value>,
 }
@@ -84,15 +86,16 @@ impl<'p> Machine<'p> {
             },
             RefHead::Group(group, consumed) if !self.overrides.has_data() => {
                 let rest = reference.path.get(consumed..).unwrap_or_default();
-                self.each_of_group(frame, group, rest, reference.loc, take)
+                self.each_of_group((frame, reference.loc), group, rest, take)
             }
             RefHead::Base if !self.overrides.has_data() => {
                 let data = self.data.clone();
                 self.each_found::<true>(frame, &data, &reference.path, take)
             }
             RefHead::Data | RefHead::Base | RefHead::Group(..) => {
-                let way = Way { node: Some(&self.program.root), path: Vec::new() };
-                self.each_of_data(frame, way, &reference.path, reference.loc, take)
+                let node = Some(&self.program.root);
+                let way = Way { frame, loc: reference.loc, node, path: Vec::new() };
+                self.each_of_data(&way, &reference.path, take)
             }
         }
     }
@@ -119,8 +122,7 @@ impl<'p> Machine<'p> {
         let mut at = from;
         for (index, part) in path.iter().enumerate() {
             if !self.is_ground(frame, part) {
-                let rest = path.get(index.saturating_add(1)..).unwrap_or_default();
-                return self.each_key::<STORED>(frame, at, part, rest, take);
+                return self.each_key::<STORED>(frame, at, path.get(index..).unwrap_or_default(), take);
             }
             let Some(key) = self.value(frame, part)? else { return Ok(Flow::More) };
             match if STORED { stored_at(at, &key) } else { at.get(&key) } {
@@ -131,14 +133,15 @@ impl<'p> Machine<'p> {
         take(self, at)
     }
 
+    /// Takes each key for the first part of the path.
     fn each_key<const STORED: bool>(
         &mut self,
         frame: usize,
         of: &Value,
-        part: &'p Operand,
-        rest: &'p [Operand],
+        path: &'p [Operand],
         take: Take<'_, 'p>,
     ) -> Run {
+        let Some((part, rest)) = path.split_first() else { return Ok(Flow::More) };
         let mut outcome = Ok(Flow::More);
         each_member(of, &mut |key, member| {
             let mark = self.trail.len();
@@ -154,35 +157,27 @@ impl<'p> Machine<'p> {
     }
 
     /// Goes down from `data`: rules hide what stands at their place in the data.
-    fn each_of_data(
-        &mut self,
-        frame: usize,
-        mut way: Way<'p>,
-        path: &'p [Operand],
-        loc: Loc,
-        take: Take<'_, 'p>,
-    ) -> Run {
+    fn each_of_data(&mut self, way: &Way<'p>, path: &'p [Operand], take: Take<'_, 'p>) -> Run {
         let Some((part, rest)) = path.split_first() else {
-            return match self.extent(&way, loc)? {
+            return match self.extent(way)? {
                 Some(value) => take(self, &value),
                 None => Ok(Flow::More),
             };
         };
-        if self.is_ground(frame, part) {
-            let Some(key) = self.value(frame, part)? else { return Ok(Flow::More) };
-            return self.next_of_data(frame, &mut way, key, rest, loc, take);
+        if self.is_ground(way.frame, part) {
+            let Some(key) = self.value(way.frame, part)? else { return Ok(Flow::More) };
+            return self.next_of_data(way, &key, rest, take);
         }
-        let base = self.base(&way.path);
         let mut outcome = Ok(Flow::More);
-        if let Some(base) = base {
+        if let Some(base) = self.base(&way.path) {
             each_member(&base, &mut |key, _| {
-                outcome = self.try_key(frame, &mut way, part, key, rest, loc, take);
+                outcome = self.try_key(way, &key, path, take);
                 matches!(outcome, Ok(Flow::More))
             });
         }
         if let (Ok(Flow::More), Some(node)) = (&outcome, way.node) {
             for key in node.children.keys() {
-                outcome = self.try_key(frame, &mut way, part, key.clone(), rest, loc, take);
+                outcome = self.try_key(way, key, path, take);
                 if !matches!(outcome, Ok(Flow::More)) {
                     break;
                 }
@@ -191,21 +186,13 @@ impl<'p> Machine<'p> {
         outcome
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
-    fn try_key(
-        &mut self,
-        frame: usize,
-        way: &mut Way<'p>,
-        part: &'p Operand,
-        key: Value,
-        rest: &'p [Operand],
-        loc: Loc,
-        take: Take<'_, 'p>,
-    ) -> Run {
-        self.tick(loc)?;
+    /// Tries a key for the first part of the path.
+    fn try_key(&mut self, way: &Way<'p>, key: &Value, path: &'p [Operand], take: Take<'_, 'p>) -> Run {
+        let Some((part, rest)) = path.split_first() else { return Ok(Flow::More) };
+        self.tick(way.loc)?;
         let mark = self.trail.len();
-        let outcome = match self.matches(frame, part, &key) {
-            Ok(true) => self.next_of_data(frame, way, key, rest, loc, take),
+        let outcome = match self.matches(way.frame, part, key) {
+            Ok(true) => self.next_of_data(way, key, rest, take),
             Ok(false) => Ok(Flow::More),
             Err(halt) => Err(halt),
         };
@@ -213,25 +200,17 @@ impl<'p> Machine<'p> {
         outcome
     }
 
-    fn next_of_data(
-        &mut self,
-        frame: usize,
-        way: &mut Way<'p>,
-        key: Value,
-        rest: &'p [Operand],
-        loc: Loc,
-        take: Take<'_, 'p>,
-    ) -> Run {
+    fn next_of_data(&mut self, way: &Way<'p>, key: &Value, rest: &'p [Operand], take: Take<'_, 'p>) -> Run {
         let mut path = way.path.clone();
         path.push(key.clone());
         let mut node = None;
         if !self.overrides.covers(&path) {
-            node = way.node.and_then(|node| node.children.get(&key));
+            node = way.node.and_then(|node| node.children.get(key));
             if let Some(group) = node.and_then(|node| node.group) {
-                return self.each_of_group(frame, group, rest, loc, take);
+                return self.each_of_group((way.frame, way.loc), group, rest, take);
             }
         }
-        self.each_of_data(frame, Way { node, path }, rest, loc, take)
+        self.each_of_data(&Way { node, path, ..*way }, rest, take)
     }
 
     /// The document at a path that leads to no rule.
@@ -240,7 +219,7 @@ impl<'p> Machine<'p> {
         for key in path {
             node = node.and_then(|node| node.children.get(key));
         }
-        self.extent(&Way { node, path: path.to_vec() }, Loc::default())
+        self.extent(&Way { frame: 0, loc: Loc::default(), node, path: path.to_vec() })
     }
 
     /// What stands in the data at a path, with what replaces it.
@@ -260,17 +239,17 @@ impl<'p> Machine<'p> {
     }
 
     /// The whole document at a place: the data there, with the values of the rules below.
-    fn extent(&mut self, way: &Way<'p>, loc: Loc) -> Result<Option<Value>, Halt> {
+    fn extent(&mut self, way: &Way<'p>) -> Result<Option<Value>, Halt> {
         let base = self.base(&way.path);
         let Some(node) = way.node else { return Ok(base) };
-        let document = self.leaves(node, &mut way.path.clone(), loc)?;
+        let document = self.leaves(node, &mut way.path.clone())?;
         Ok(Some(match base {
             Some(base) => base.merged(&document),
             None => document,
         }))
     }
 
-    fn leaves(&mut self, node: &'p Node, path: &mut Vec<Value>, loc: Loc) -> Result<Value, Halt> {
+    fn leaves(&mut self, node: &'p Node, path: &mut Vec<Value>) -> Result<Value, Halt> {
         let mut members = Vec::new();
         for (key, child) in &node.children {
             if child.hidden {
@@ -282,7 +261,7 @@ impl<'p> Machine<'p> {
             } else if let Some(group) = child.group {
                 self.group_value(group)?
             } else {
-                Some(self.leaves(child, path, loc)?)
+                Some(self.leaves(child, path)?)
             };
             path.pop();
             if let Some(value) = value {
@@ -295,10 +274,9 @@ impl<'p> Machine<'p> {
     /// Goes down from a rule.
     fn each_of_group(
         &mut self,
-        frame: usize,
+        (frame, loc): (usize, Loc),
         group: usize,
         rest: &'p [Operand],
-        loc: Loc,
         take: Take<'_, 'p>,
     ) -> Run {
         let value = self.group_before(frame, group, rest)?;
@@ -364,15 +342,14 @@ impl<'p> Machine<'p> {
         pattern: Option<&'p Operand>,
         then: Then<'_, 'p>,
     ) -> Run {
-        self.walk_value(frame, value, &mut Vec::new(), pattern, then)
+        self.walk_value((frame, pattern), value, &mut Vec::new(), then)
     }
 
     fn walk_value(
         &mut self,
-        frame: usize,
+        (frame, pattern): (usize, Option<&'p Operand>),
         value: &Value,
         path: &mut Vec<Value>,
-        pattern: Option<&'p Operand>,
         then: Then<'_, 'p>,
     ) -> Run {
         self.tick(Loc::default())?;
@@ -387,7 +364,7 @@ impl<'p> Machine<'p> {
         if matches!(outcome, Ok(Flow::More)) {
             each_member(value, &mut |key, member| {
                 path.push(key);
-                outcome = self.walk_value(frame, member, path, pattern, then);
+                outcome = self.walk_value((frame, pattern), member, path, then);
                 path.pop();
                 matches!(outcome, Ok(Flow::More))
             });

@@ -1,6 +1,7 @@
 //! Statements, one after the other.
 use super::machine::{Flow, Halt, Machine, Run};
 use crate::Value;
+use crate::ast::Loc;
 use crate::builtins::Builtin;
 use crate::ir::{Operand, Reference, Stmt, StmtKind, Target};
 
@@ -41,10 +42,8 @@ impl<'p> Machine<'p> {
     fn walk_body(&mut self, frame: usize, mut body: &'p [Stmt], then: Then<'_, 'p>) -> Run {
         while let Some((stmt, rest)) = body.split_first() {
             self.tick(stmt.loc)?;
-            if let Some(coverage) = &mut self.coverage
-                && let Some(seen) = coverage.get_mut(usize::try_from(stmt.number).unwrap_or(usize::MAX))
-            {
-                *seen = true;
+            if self.observer.is_some() {
+                self.reached(frame, stmt);
             }
             match self.step(frame, stmt)? {
                 Step::Holds => body = rest,
@@ -76,7 +75,9 @@ impl<'p> Machine<'p> {
         match &stmt.kind {
             StmtKind::Holds(operand) => self.holds(frame, operand),
             StmtKind::Unify(a, b) => self.equation(frame, a, b),
-            StmtKind::Call { target, args, output } => self.call(frame, stmt, *target, args, output.as_ref()),
+            StmtKind::Call { target, args, output } => {
+                self.call((frame, stmt.loc), *target, args, output.as_ref())
+            }
             StmtKind::Not(inner) => {
                 let mut found = false;
                 self.one(frame, inner, &mut |_| {
@@ -188,14 +189,13 @@ impl<'p> Machine<'p> {
 
     fn call(
         &mut self,
-        frame: usize,
-        stmt: &'p Stmt,
+        (frame, loc): (usize, Loc),
         target: Target,
         args: &'p [Operand],
         output: Option<&'p Operand>,
     ) -> Result<Step<'p>, Halt> {
         if let (Target::Builtin(builtin), false) = (target, self.overrides.has_mocks()) {
-            return self.call_builtin(frame, stmt, builtin, args, output);
+            return self.call_builtin((frame, loc), builtin, args, output);
         }
         let mut values = Vec::with_capacity(args.len());
         for argument in args {
@@ -210,7 +210,11 @@ impl<'p> Machine<'p> {
                 None => Step::Fails,
             });
         }
-        let Some(result) = self.apply(target, values, stmt.loc, output.is_none())? else {
+        if output.is_none() && self.overrides.is_rule(target) {
+            // As in OPA, which looks at the rule only where the call has an output.
+            return Ok(Step::Holds);
+        }
+        let Some(result) = self.apply(target, values, loc)? else {
             return Ok(Step::Fails);
         };
         self.returned(frame, output, &result)
@@ -219,8 +223,7 @@ impl<'p> Machine<'p> {
     /// Most calls are of builtins with a few arguments: these need no memory for them.
     fn call_builtin(
         &mut self,
-        frame: usize,
-        stmt: &'p Stmt,
+        (frame, loc): (usize, Loc),
         builtin: &'static Builtin,
         args: &'p [Operand],
         output: Option<&'p Operand>,
@@ -239,7 +242,7 @@ impl<'p> Machine<'p> {
             Ok(Some(result)) => self.returned(frame, output, &result),
             Ok(None) => Ok(Step::Fails),
             Err(error) => {
-                self.builtin_failed(builtin.name, error, stmt.loc)?;
+                self.builtin_failed(builtin.name, &error, loc)?;
                 Ok(Step::Fails)
             }
         }

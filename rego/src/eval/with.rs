@@ -43,6 +43,11 @@ impl Overrides {
         self.mocks.iter().rev().find(|(have, _)| *have == wanted).map(|(_, mock)| mock.clone())
     }
 
+    /// Whether a rule stands in the place of a function.
+    pub(crate) fn is_rule(&self, target: Target) -> bool {
+        matches!(self.mock(target), Some(Mock::Rule(_)))
+    }
+
     pub(crate) fn is_mocked(&self, target: Target) -> bool {
         self.mock(target).is_some()
     }

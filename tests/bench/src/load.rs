@@ -54,6 +54,7 @@ struct Tally {
 /// `load`.
 pub(crate) fn run(args: &LoadArgs) -> Result<Value, String> {
     let caller = identities::caller(&args.target.identities)?;
+    let caller = if args.resume { caller.resuming() } else { caller };
     let callers = args.connections * args.streams;
     let period = args.rate.map(|rate| Duration::from_secs_f64(callers as f64 / rate));
     let warm_up = if args.requests.is_some() { Duration::ZERO } else { WARM_UP };

@@ -72,6 +72,9 @@ struct LoadArgs {
     /// Requests on a connection before it is closed and another opened; without it, no end
     #[arg(long)]
     requests_per_connection: Option<u64>,
+    /// Takes the tickets that a proxy hands out, and resumes with them instead of proving itself anew
+    #[arg(long)]
+    resume: bool,
     /// Exactly this many requests in all, instead of a time
     #[arg(long)]
     requests: Option<u64>,

@@ -1,5 +1,7 @@
 //! A second trust domain: believed while it is federated with, and no longer.
 
+use bytes::Bytes;
+use http::Request;
 use postern_tests::caller::get;
 use postern_tests::spire::{Agent, Programs, Server};
 use postern_tests::{Caller, Scene, Version, port, process};
@@ -17,6 +19,14 @@ decision := {"allowed": true} if {
 	input.attributes.source.principal in {"spiffe://example.org/client", "spiffe://other.org/client"}
 }
 "#;
+
+/// The status of our own client's request with this token.
+fn with_token(scene: &Scene, token: &str) -> u16 {
+    let ask = Request::get("/things").header("authorization", format!("Bearer {token}"));
+    let ask = ask.body(Bytes::new()).expect("a request");
+    let answer = scene.caller("/client").call(scene.listener, Version::Http2, ask);
+    answer.expect("an answer").status.as_u16()
+}
 
 fn accept_both(scene: &mut Scene) {
     scene.write_policy(POLICY);
@@ -71,12 +81,18 @@ fn a_trust_domain_is_followed_by_its_own_bundle_endpoint_and_left_when_the_relat
             "bootstrap_bundle": scene.path("other.json"),
         } },
     }]);
+    scene.config["tokens"] = json!([{
+        "issuer": "spiffe://other.org", "audiences": ["orders"], "algorithms": ["ES256", "RS256"],
+        "profile": "jwt_svid", "keys": { "federation": {} },
+    }]);
     let sidecar = scene.start();
     let caller = |server: &Server| Caller::new(&server.mint("/client").0, scene.authority.bundle_pem());
 
     let of_the_old = caller(&other);
     process::wait("the other trust domain to be believed", LIMIT, || ask(&of_the_old, &scene).ok());
     ask(&scene.caller("/client"), &scene).expect("an answer to our own client");
+    let token = other.mint_jwt("/batch", "orders");
+    assert_eq!(with_token(&scene, &token), 200, "a JWT-SVID of the other trust domain");
 
     // The other server changes its authority; the endpoint itself is then proven by what it published before.
     let prepared = other.prepare_authority();
@@ -92,6 +108,7 @@ fn a_trust_domain_is_followed_by_its_own_bundle_endpoint_and_left_when_the_relat
     other.kill();
     let sidecar = scene.start();
     process::wait("the kept bundle to be believed", LIMIT, || ask(&of_the_new, &scene).ok());
+    assert_eq!(with_token(&scene, &token), 200, "by the keys that were kept");
     assert!(sidecar.wait_for_check("trust", "other.org: stale: cannot connect", LIMIT), "still ready");
 
     // The relationship ends, and with it what rests on it.
@@ -110,6 +127,7 @@ fn a_trust_domain_is_followed_by_its_own_bundle_endpoint_and_left_when_the_relat
         "on the open connection: {answer:?}"
     );
     assert_eq!(std::fs::read_dir(scene.path("federation")).expect("the folder").count(), 0);
+    assert_eq!(with_token(&scene, &token), 401, "with the relationship its keys are gone");
     ask(&scene.caller("/client"), &scene).expect("an answer to our own client");
     sidecar.stop();
 }

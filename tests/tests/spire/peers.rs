@@ -60,7 +60,7 @@ fn envoy(
     let secured = own.map(|own| json!({ "require_client_certificate": true, "common_tls_context": own }));
     let pipe = json!({ "pipe": { "path": agent.socket() } });
     let more = vec![cluster("spire", &pipe, true, None)];
-    Envoy { at, secured, onward, more }.start(folder)
+    Envoy { at, secured, onward, more, filters: vec![] }.start(folder)
 }
 
 #[test]

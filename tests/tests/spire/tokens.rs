@@ -76,6 +76,38 @@ fn jwt_svids_that_spire_mints_are_taken_by_its_bundle_and_new_authorities_found(
 }
 
 #[test]
+fn jwt_svids_of_a_federated_trust_domain_are_proven_by_its_own_bundle_in_the_workload_api() {
+    let Some(programs) = Programs::find() else { return };
+    let server = Server::start(&programs, "example.org", "");
+    let other = Server::start(&programs, "other.org", "");
+    server.set_bundle(&other);
+    server.register("/sidecar", &["-federatesWith", "spiffe://other.org"]);
+    let agent = Agent::start(&server);
+    let mut scene = scene(&agent.socket(), &json!({}));
+    take_tokens(&mut scene, &json!({ "workload_api": {} }));
+    scene.write_policy(&POLICY.replace("== \"example.org\"", "in {\"example.org\", \"other.org\"}").replace(
+        "== \"spiffe://example.org/batch\"",
+        "in {\"spiffe://example.org/batch\", \"spiffe://other.org/batch\"}",
+    ));
+    let mut theirs = scene.config["tokens"][0].clone();
+    theirs["issuer"] = json!("spiffe://other.org");
+    scene.config["tokens"].as_array_mut().expect("issuers").push(theirs);
+    let sidecar = scene.start();
+    let (client, bundle) = server.mint("/client");
+    let caller = Caller::new(&client, &bundle);
+    let (ours, theirs) = (server.mint_jwt("/batch", "orders"), other.mint_jwt("/batch", "orders"));
+    wait_until_taken(&caller, &scene, &ours);
+    wait_until_taken(&caller, &scene, &theirs);
+
+    server.json(&["bundle", "delete", "-id", "spiffe://other.org", "-mode", "dissociate"]);
+    process::wait("the other trust domain's keys to go", LIMIT, || {
+        (ask(&caller, &scene, &theirs) == refused("token.key_unknown")).then_some(())
+    });
+    assert_eq!(ask(&caller, &scene, &ours).0, 200);
+    sidecar.stop();
+}
+
+#[test]
 fn jwt_svids_are_proven_by_the_keys_of_the_workload_api_through_their_rotation() {
     let Some(programs) = Programs::find() else { return };
     let server = Server::start(&programs, "example.org", "");

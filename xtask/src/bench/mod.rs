@@ -30,6 +30,8 @@ pub struct Options {
     /// Measured seconds of a scenario.
     pub seconds: f64,
     pub figures: Figures,
+    /// A part of the names of the scenarios to measure; all of them, when there is none.
+    pub only: Option<String>,
     /// Where the table goes, between its markers; standard output alone, when there is none.
     pub document: Option<PathBuf>,
 }
@@ -54,7 +56,7 @@ struct Scenario {
 const CPU: (&str, &str) = ("cpu_us_per_request", "CPU µs/request");
 const PER_SECOND: (&str, &str) = ("requests_per_second", "requests/s");
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "HTTP/1.1, 64 connections, closed loop",
         arguments: &["load", "--connections", "64"],
@@ -76,6 +78,11 @@ const SCENARIOS: [Scenario; 5] = [
         figures: &[CPU, PER_SECOND],
     },
     Scenario {
+        name: "a new connection for every request, 16 in flight, by callers that resume where they are given a ticket",
+        arguments: &["load", "--connections", "16", "--requests-per-connection", "1", "--resume"],
+        figures: &[CPU, PER_SECOND],
+    },
+    Scenario {
         name: "memory: 1,000 idle connections",
         arguments: &["hold", "--connections", "1000"],
         figures: &[
@@ -85,6 +92,9 @@ const SCENARIOS: [Scenario; 5] = [
         ],
     },
 ];
+
+/// What is measured without a proxy.
+const TOKENS: &str = "a JWT-SVID, ES256, in one thread";
 
 /// One measured figure: scenario, peer, member, one value a round.
 #[derive(Debug)]
@@ -225,7 +235,8 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
     let _upstream: Guard = peers::upstream(ground)?;
     let mut rows: Vec<Row> = Vec::new();
     let seconds = options.seconds.to_string();
-    for scenario in &SCENARIOS {
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    for scenario in SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {
         for round in 0..options.rounds {
             // Processes are fresh in every round, so that none profits from what another left behind.
             let mut peers = peers::all(ground)?;
@@ -252,11 +263,15 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
             }
         }
     }
-    let mut costs = Vec::new();
-    for _ in 0..options.rounds {
-        costs.push(token_cost(ground)?);
+    let mut table = report::ratios(&rows, options);
+    if is_wanted(TOKENS) {
+        let costs = (0..options.rounds).map(|_| token_cost(ground)).collect::<Result<Vec<_>>>()?;
+        table += &report::tokens(&costs);
     }
-    Ok(report::ratios(&rows, options) + &report::tokens(&costs))
+    if rows.is_empty() && !is_wanted(TOKENS) {
+        bail!("nothing has that in its title");
+    }
+    Ok(table)
 }
 
 /// Nanoseconds for a token that is verified, and for one that is remembered, on the proxy's core.

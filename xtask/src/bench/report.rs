@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::peers::REFERENCE;
-use super::{Figures, Options, Row};
+use super::{Figures, Options, Row, TOKENS};
 
 /// One table a scenario: a row a peer; every figure as median with its range, the ratio as the median of the ratios
 /// of a round.
@@ -60,7 +60,7 @@ pub(super) fn tokens(costs: &[(f64, f64)]) -> String {
     let remembered: Vec<f64> = costs.iter().map(|(_, remembered)| *remembered).collect();
     let ratios: Vec<f64> = costs.iter().map(|(verified, remembered)| verified / remembered).collect();
     format!(
-        "\n### a JWT-SVID, ES256, in one thread\n\n| figure | verified | remembered | verified ÷ remembered |\n\
+        "\n### {TOKENS}\n\n| figure | verified | remembered | verified ÷ remembered |\n\
          |---|---|---|---|\n| ns/token | {} | {} | **{}** |\n",
         spread(&verified),
         spread(&remembered),
@@ -134,7 +134,8 @@ mod tests {
             values: values.to_vec(),
         };
         let rows = [row(REFERENCE, &[100.0, 200.0, 400.0]), row("ours", &[50.0, 50.0, 400.0])];
-        let options = Options { rounds: 3, seconds: 1.0, figures: Figures::Ratios, document: None };
+        let options =
+            Options { rounds: 3, seconds: 1.0, figures: Figures::Ratios, only: None, document: None };
         let table = ratios(&rows, &options);
         assert!(
             table.contains("| t | 200 [100..400] | 50.0 [50.0..400] | **0.50 [0.25..1.00]** |"),

@@ -28,6 +28,10 @@ impl Job<'_> {
                 let go = self.go(&recipe.go_at_least)?;
                 self.go_build(&go, recipe)
             }
+            From::GoOwn { folder, go_at_least } => {
+                let go = self.go(go_at_least)?;
+                self.go_own(&go, folder)
+            }
             From::Wheel { package, with } => {
                 let first = format!("{package}=={}", self.tool.version);
                 self.wheels(std::iter::once(first.as_str()).chain(with.iter().map(String::as_str)), self.into)
@@ -54,6 +58,14 @@ impl Job<'_> {
         let said: Downloaded =
             serde_json::from_slice(&output.stdout).context("go said nothing we understand")?;
         let source = said.dir.with_context(|| format!("`{at}` cannot be downloaded: {}", said.error))?;
+        for kept in &recipe.keeps {
+            let from = Path::new(&source).join(kept);
+            let name = from.file_name().with_context(|| format!("`{kept}` names no folder"))?;
+            copy_writable(&from, &self.into.join(name))?;
+        }
+        if recipe.packages.is_empty() {
+            return Ok(());
+        }
         let work = self.into.join(".build");
         copy_writable(Path::new(&source), &work)?;
         for without in &recipe.without {
@@ -73,6 +85,18 @@ impl Job<'_> {
         for package in &recipe.packages {
             command.arg(if package == "." { ".".to_owned() } else { format!("./{package}") });
         }
+        run_logged(command, self.log, self.limit)?;
+        std::fs::remove_dir_all(&work)?;
+        Ok(())
+    }
+
+    /// Builds a program of ours, in a copy of its folder: two runs at once share nothing that is written.
+    fn go_own(&self, go: &Path, folder: &str) -> Result<()> {
+        let work = self.into.join(".build");
+        copy_writable(&root().join("xtask").join(folder), &work)?;
+        let mut command = go_command(go, false);
+        command.current_dir(&work).args(["build", "-trimpath", "-mod=readonly", "-o"]);
+        command.arg(self.into.join(self.name)).arg(".");
         run_logged(command, self.log, self.limit)?;
         std::fs::remove_dir_all(&work)?;
         Ok(())
@@ -180,6 +204,14 @@ struct Downloaded {
     dir: Option<String>,
     #[serde(rename = "Error", default)]
     error: String,
+}
+
+/// The plain files of a folder, in the order of their names.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("there is no `{}`", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
 }
 
 /// Copies a tree of plain files; the module cache is read-only, the copy is not.

@@ -53,6 +53,8 @@ pub enum NeededBy {
 enum From {
     /// A Go module, built here.
     Go(GoRecipe),
+    /// A Go program of ours in this folder of `xtask`, with everything that it stands on pinned by its `go.sum`.
+    GoOwn { folder: String, go_at_least: String },
     /// Whatever is inside a Python wheel, and other wheels that it needs, as `package==version`.
     Wheel {
         package: String,
@@ -75,8 +77,12 @@ enum From {
 #[serde(deny_unknown_fields)]
 struct GoRecipe {
     module: String,
-    /// Folders inside the module; `.` is its root.
+    /// Programs: folders inside the module; `.` is its root.
+    #[serde(default)]
     packages: Vec<String>,
+    /// Folders of the module that are kept as they are, under their last name.
+    #[serde(default)]
+    keeps: Vec<String>,
     #[serde(default)]
     cgo: bool,
     go_at_least: String,
@@ -175,7 +181,7 @@ impl Shed {
         let mut provided = Provided::new();
         for (variable, inside) in &tool.provides {
             let program = folder.join(inside);
-            if !program.is_file() {
+            if !program.exists() {
                 bail!("`{}` is missing; remove `{}` to get it anew", program.display(), folder.display());
             }
             provided.push((variable.clone(), program));
@@ -214,13 +220,23 @@ impl Shed {
 /// By its version, and by what we add to it, if anything.
 fn folder_name(name: &str, tool: &Tool) -> Result<String> {
     let plain = format!("{name}-{}", tool.version);
-    let From::Go(GoRecipe { with: added, .. }) = &tool.from else { return Ok(plain) };
-    if added.is_empty() {
+    let ours = match &tool.from {
+        From::Go(GoRecipe { with: added, .. }) => {
+            added.iter().map(|added| root().join("xtask").join(&added.from)).collect()
+        }
+        From::GoOwn { folder, .. } => install::files(&root().join("xtask").join(folder))?,
+        From::Wheel { .. }
+        | From::Npm { .. }
+        | From::Collector { .. }
+        | From::Cargo { .. }
+        | From::Debian { .. } => Vec::new(),
+    };
+    if ours.is_empty() {
         return Ok(plain);
     }
     let mut hasher = DefaultHasher::new();
-    for added in added {
-        std::fs::read(root().join("xtask").join(&added.from))?.hash(&mut hasher);
+    for file in ours {
+        std::fs::read(file)?.hash(&mut hasher);
     }
     Ok(format!("{plain}-{:x}", hasher.finish()))
 }
@@ -232,7 +248,7 @@ fn already_set(tool: &Tool) -> Option<Provided> {
     }
     let named = |variable: &String| {
         let path = PathBuf::from(std::env::var_os(variable)?);
-        path.is_file().then(|| (variable.clone(), path))
+        path.exists().then(|| (variable.clone(), path))
     };
     tool.provides.keys().map(named).collect()
 }

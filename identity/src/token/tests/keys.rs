@@ -109,7 +109,8 @@ fn what_is_no_key_set_is_refused_whole() {
     check(br#"{"keys":[]}"#, KeySetError::NoUsableKey(0));
     check(br#"{"keys":[{"kty":"oct","k":"AA"},1]}"#, KeySetError::NoUsableKey(2));
     check(b"<html>", KeySetError::Malformed("not JSON at byte 0".to_owned()));
-    check(&vec![b' '; KEY_SET_BYTES_MAX + 1], KeySetError::TooLarge(KEY_SET_BYTES_MAX + 1));
+    let (bytes, max) = (KEY_SET_BYTES_MAX + 1, KEY_SET_BYTES_MAX);
+    check(&vec![b' '; bytes], KeySetError::TooLarge { bytes, max });
     let many = json!({"keys": vec![json!({}); 65]}).to_string();
     check(many.as_bytes(), KeySetError::TooManyKeys(65));
     assert!(matches!(KeySet::parse(br#"{"keys":[],"keys":[]}"#), Err(KeySetError::Malformed(_))));
@@ -128,6 +129,19 @@ fn thumbprints_are_those_of_rfc_7638() {
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(set.thumbprints().next().unwrap())
     };
     assert_eq!(thumbprint, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+}
+
+#[test]
+fn a_bundle_document_may_be_as_large_as_a_bundle_and_its_other_keys_do_not_count() {
+    let mut authority = Signer::es256("k").jwk;
+    authority["use"] = json!("jwt-svid");
+    let x509 = json!({"use": "x509-svid", "kty": "EC", "x5c": ["A".repeat(6000)]});
+    let document = |jwt: usize| {
+        let keys = [vec![x509.clone(); 100], vec![authority.clone(); jwt]].concat();
+        KeySet::parse_spiffe_bundle(json!({ "keys": keys }).to_string().as_bytes())
+    };
+    assert_eq!(document(64).unwrap().len(), 64);
+    assert_eq!(document(65).unwrap_err(), KeySetError::TooManyKeys(65));
 }
 
 #[test]

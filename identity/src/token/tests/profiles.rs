@@ -128,6 +128,9 @@ fn the_issuer_of_a_jwt_svid_is_not_what_it_says() {
         let claims = world.verify().unwrap();
         assert_eq!((claims.issuer.as_str(), claims.trust_domain), ("spire", Some(domain("example.org"))));
     }
+    world.claims = claims;
+    world.claims["iss"] = json!(7);
+    assert_eq!(world.verify().map_err(|error| error.code()).err(), Some("token.claims"));
     assert_eq!(World::access().verify().unwrap().trust_domain, None);
 }
 

@@ -263,3 +263,35 @@ fn no_bent_list_makes_anybody_good_or_stops_us() {
         assert!(RevocationList::from_der(&list[..place]).is_err(), "cut at {place}");
     }
 }
+
+/// Until when, in seconds from now, a chain of two certificates is known not to be revoked, by lists of these lives for
+/// the leaf and for the intermediate.
+#[track_caller]
+fn known_until(mode: RevocationMode, (leaf_s, middle_s): (&[i64], &[i64]), expected: Option<u64>) {
+    let root = Ca::root("root");
+    let middle = root.intermediate("middle", |_| {});
+    let chain = [middle.leaf(ID).der, middle.der.clone()];
+    let lists = |ca: &Ca, lives: &[i64]| -> Vec<_> {
+        lives.iter().map(|s| read(&ca.crl_with(&[], |params| list_window(params, -3600, *s)))).collect()
+    };
+    let lists = [lists(&middle, leaf_s), lists(&root, middle_s)].concat();
+    let bundle = root.bundle("example.org").with_revocation(lists, mode).unwrap();
+    let peer = verify_chain(&chain, &bundles([bundle]), Role::Client, now()).unwrap();
+    let until = peer.unrevoked_until.map(|until| until.as_secs() - NOW_S);
+    assert_eq!(until, expected, "{mode:?} {leaf_s:?} {middle_s:?}");
+    if let Some(until) = peer.unrevoked_until {
+        let before = until.as_secs() - 1;
+        assert!(peer.is_valid_at(at(before)) && !peer.is_valid_at(until));
+    }
+}
+
+#[test]
+fn a_chain_is_known_not_to_be_revoked_until_the_first_list_that_it_needs_expires() {
+    use RevocationMode::{Hard, Off, Soft};
+    known_until(Hard, (&[50], &[40]), Some(40));
+    known_until(Hard, (&[40], &[50]), Some(40));
+    // Of several lists of one issuer the one counts that lives longest.
+    known_until(Hard, (&[40, 55, -1], &[50]), Some(50));
+    known_until(Soft, (&[40], &[50]), None);
+    known_until(Off, (&[40], &[50]), None);
+}

@@ -1,19 +1,33 @@
 //! Cedar by `cedar-policy`, under the contract `schema/postern.cedarschema`: policies are validated strictly against
-//! it at load, requests at every decision, and any evaluation error denies (Cedar itself would skip an erring
-//! `forbid`, which turns an error into an allow).
+//! it at load, and requests are built to it; any evaluation error denies (Cedar itself would skip an erring `forbid`,
+//! which turns an error into an allow). A decision evaluates the policies that are about the request ([`slice`]), and
+//! of the request it builds what these read ([`reads`]).
+mod bounds;
 mod entities;
-mod load;
+#[cfg(test)]
+mod linear_tests;
+mod links;
+pub(crate) mod load;
+mod names;
 mod obligations;
+mod parts;
+mod reads;
 mod request;
+mod scope;
+pub(crate) mod slice;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use crate::engine::{Answer, NoAnswer};
 use crate::pdp::PdpLimits;
 use crate::verdict::PolicyId;
 use crate::{Decision, LoadError, PolicyBundle, Query};
-use cedar_policy::{Authorizer, Entities, PolicySet, Request, Schema};
-use std::collections::{BTreeMap, HashMap};
+use cedar_policy::Schema;
+use cedar_policy_core::entities::{NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use reads::Member;
+use slice::{Judged, Slices};
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,40 +41,19 @@ pub(crate) struct CedarPolicies {
 
 /// What all evaluators of a set share.
 struct Shared {
-    policies: PolicySet,
+    slices: Slices,
     schema: Schema,
     store: entities::Store,
-    names: request::Names,
-    duties: BTreeMap<String, obligations::Duties>,
-    mentions: Mentions,
-}
-
-/// Which costly parts the policies mention.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mentions {
-    headers: bool,
-    query: bool,
-    claims: bool,
-    transaction: bool,
-    workload_token: bool,
-}
-
-impl Mentions {
-    fn of(sources: &[&str]) -> Self {
-        let word = |word: &str| sources.iter().any(|source| source.contains(word));
-        Self {
-            headers: word("headers"),
-            query: word("query"),
-            claims: word("claims"),
-            transaction: word("transaction"),
-            workload_token: word("workload_token"),
-        }
-    }
+    names: names::Names,
+    /// Names and demands of the policies, in the order of their numbers.
+    ids: Vec<PolicyId>,
+    duties: Vec<obligations::Duties>,
+    reads: reads::Reads,
 }
 
 impl fmt::Debug for CedarPolicies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let policies = self.shared.policies.num_of_policies();
+        let policies = self.shared.ids.len();
         f.debug_struct("CedarPolicies").field("policies", &policies).finish_non_exhaustive()
     }
 }
@@ -72,39 +65,41 @@ impl CedarPolicies {
     }
 
     pub(crate) fn reads(&self) -> Vec<String> {
-        let mentions = self.shared.mentions;
         let parts = [
-            ("headers", mentions.headers),
-            ("query", mentions.query),
-            ("claims", mentions.claims),
-            ("transaction", mentions.transaction),
-            ("workload_token", mentions.workload_token),
+            Member::Headers,
+            Member::Query,
+            Member::Claims,
+            Member::Transaction,
+            Member::WorkloadToken,
+            Member::Body,
         ];
-        parts.into_iter().filter(|(_, read)| *read).map(|(name, _)| format!("context.{name}")).collect()
+        let read = parts.into_iter().filter(|member| self.shared.reads.has(*member));
+        read.map(|member| format!("context.{}", member.name())).collect()
+    }
+
+    pub(crate) fn reads_body(&self) -> bool {
+        self.shared.reads.has(Member::Body)
     }
 
     pub(crate) fn evaluator(&self) -> CedarEvaluator {
         CedarEvaluator {
             shared: Arc::clone(&self.shared),
-            authorizer: Authorizer::new(),
-            callers: HashMap::new(),
+            views: view::Views::default(),
+            lasting: request::Lasting::default(),
         }
     }
 }
 
-/// Callers whose entities an evaluator keeps; when it is full, all are dropped.
-const CALLERS_MAX: usize = 128;
-
-/// One worker's evaluator: the entities of its recent callers.
+/// One worker's evaluator: what it keeps of its recent callers and moments.
 pub(crate) struct CedarEvaluator {
     shared: Arc<Shared>,
-    authorizer: Authorizer,
-    callers: HashMap<(String, String, String), Arc<Entities>>,
+    views: view::Views,
+    lasting: request::Lasting,
 }
 
 impl fmt::Debug for CedarEvaluator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CedarEvaluator").field("callers", &self.callers.len()).finish_non_exhaustive()
+        f.debug_struct("CedarEvaluator").field("views", &self.views.len()).finish_non_exhaustive()
     }
 }
 
@@ -115,52 +110,39 @@ impl CedarEvaluator {
                 "the caller has no SPIFFE ID, which Cedar policies are about".to_owned(),
             ));
         };
-        let known = self.caller(caller, query)?;
         let shared = &self.shared;
-        let (request, extra) = request::build(caller, query, &shared.names, &shared.schema, shared.mentions)?;
-        if extra.is_empty() {
-            return self.judge(&request, &known);
+        let view = self.views.of(caller, query, shared)?;
+        let built = request::build(query, &shared.names, &view.reads, &mut self.lasting)?;
+        let request = view.request(built.context);
+        if built.entities.is_empty() {
+            return shared.answer(&shared.slices.judge(&view.slice, request, &view.entities));
         }
+        // They are in nothing and nothing is in them: there is no closure to compute.
+        let (schema, known) = (None::<&NoEntitiesSchema>, TCComputation::AssumeAlreadyComputed);
         let all =
-            Entities::clone(&known).add_entities(extra, None).map_err(|e| NoAnswer::Engine(e.to_string()))?;
-        self.judge(&request, &all)
+            view.entities.clone().add_entities(built.entities, schema, known, Extensions::all_available());
+        let all = all.map_err(|error| NoAnswer::Engine(error.to_string()))?;
+        shared.answer(&shared.slices.judge(&view.slice, request, &all))
     }
+}
 
-    /// The entities that this caller's decisions on this route see.
-    fn caller(&mut self, caller: &str, query: &Query<'_>) -> Result<Arc<Entities>, NoAnswer> {
-        let key = (caller.to_owned(), query.service.to_owned(), query.route.to_owned());
-        if let Some(known) = self.callers.get(&key) {
-            return Ok(Arc::clone(known));
+impl Shared {
+    fn answer(&self, judged: &Judged) -> Result<Answer, NoAnswer> {
+        if let Some((number, error)) = judged.errors.first() {
+            let id = self.ids.get(*number).map_or("", PolicyId::as_str);
+            return Err(NoAnswer::Engine(format!("policy `{id}` could not be evaluated: {error}")));
         }
-        let seen = self.shared.store.seen_by(&self.shared.names, caller, query);
-        let seen = Arc::new(seen.map_err(|error| NoAnswer::Engine(error.to_string()))?);
-        if self.callers.len() >= CALLERS_MAX {
-            self.callers.clear();
-        }
-        self.callers.insert(key, Arc::clone(&seen));
-        Ok(seen)
-    }
-
-    fn judge(&self, request: &Request, entities: &Entities) -> Result<Answer, NoAnswer> {
-        let response = self.authorizer.is_authorized(request, &self.shared.policies, entities);
-        let mut errors = response.diagnostics().errors().map(ToString::to_string);
-        if let Some(first) = errors.next() {
-            return Err(NoAnswer::Engine(format!("a policy could not be evaluated: {first}")));
-        }
-        let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        determining.sort_unstable();
-        let decision = match response.decision() {
-            cedar_policy::Decision::Allow => Decision::Allow,
-            cedar_policy::Decision::Deny => Decision::Deny,
-        };
-        let duties: Vec<_> = determining.iter().filter_map(|id| self.shared.duties.get(id)).collect();
+        let decision = if judged.allowed { Decision::Allow } else { Decision::Deny };
+        let of = |number: &usize| self.duties.get(*number);
+        let duties: Vec<_> = judged.determining.iter().filter_map(of).collect();
         let (message, obligations) = obligations::combined(decision, &duties)?;
-        let silent = determining.is_empty() && decision == Decision::Deny;
+        let silent = judged.determining.is_empty() && decision == Decision::Deny;
         Ok(Answer {
             decision,
-            reasons: determining.iter().map(|id| PolicyId::new(id)).collect(),
+            reasons: judged.determining.iter().filter_map(|number| self.ids.get(*number).cloned()).collect(),
             message: message.or_else(|| silent.then(|| "no policy permits this request".to_owned())),
             obligations,
+            metadata: None,
         })
     }
 }

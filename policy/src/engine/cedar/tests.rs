@@ -1,10 +1,10 @@
-use super::request::rfc3339_ms;
+use super::names::rfc3339_ms;
 use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
 
-fn load(files: &[(&str, &str)]) -> Result<Pdp, LoadError> {
+pub(super) fn load(files: &[(&str, &str)]) -> Result<Pdp, LoadError> {
     let files = files.iter().map(|(name, text)| (*name, text.as_bytes()));
     let bundle =
         PolicyBundle::from_files(files, &BundleLimits::default(), &Signers::UnsignedAllowedForDevelopment)
@@ -12,7 +12,12 @@ fn load(files: &[(&str, &str)]) -> Result<Pdp, LoadError> {
     Pdp::load(&[("b", bundle)], &Entry::Cedar, &PdpLimits::default())
 }
 
-fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn Headers) -> Query<'a> {
+pub(super) fn query<'a>(
+    caller: &'a str,
+    action: &'a str,
+    path: &'a str,
+    headers: &'a dyn Headers,
+) -> Query<'a> {
     Query {
         now_ns: 1_700_000_000_123_456_789,
         action,
@@ -24,6 +29,7 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
             certificate_serial: Some("0a"),
         },
         destination: "10.0.0.8:8443".parse().unwrap(),
+        destination_principal: None,
         http: (action != "connect").then_some(Http {
             id: "01J",
             scheme: "https",
@@ -44,9 +50,9 @@ fn query<'a>(caller: &'a str, action: &'a str, path: &'a str, headers: &'a dyn H
     }
 }
 
-const WEB: &str = "spiffe://example.org/web";
+pub(super) const WEB: &str = "spiffe://example.org/web";
 
-fn decide(pdp: &Pdp, query: &Query<'_>) -> Verdict {
+pub(super) fn decide(pdp: &Pdp, query: &Query<'_>) -> Verdict {
     pdp.decide(&mut Scratch::default(), query)
 }
 
@@ -59,7 +65,7 @@ fn check(policies: &str, want: &str) {
     assert_eq!(verdict.decision == Decision::Allow, want == "policy.allowed");
 }
 
-fn check_refused(files: &[(&str, &str)], want: &str) {
+pub(super) fn check_refused(files: &[(&str, &str)], want: &str) {
     match load(files) {
         Err(error) => assert!(error.to_string().contains(want), "{files:?}: `{error}` lacks `{want}`"),
         Ok(_) => panic!("{files:?} was loaded"),
@@ -109,12 +115,16 @@ fn an_error_in_any_policy_denies() {
 }
 
 #[test]
-fn an_unknown_method_and_a_caller_without_identity_are_denied() {
+fn an_unknown_method_an_impossible_name_and_a_caller_without_identity_are_denied() {
     let pdp = load(&[("p.cedar", "permit (principal, action, resource);")]).unwrap();
     let headers = Vec::new();
     let mut odd = query(WEB, "BREW", "/", &headers);
     assert_eq!(decide(&pdp, &odd).code, "policy.error");
     odd.action = "GET";
+    odd.route = "a\0b";
+    assert_eq!(decide(&pdp, &odd).code, "policy.error");
+    odd.route = "accounts";
+    assert_eq!(decide(&pdp, &odd).code, "policy.allowed");
     odd.source.spiffe_id = None;
     assert_eq!(decide(&pdp, &odd).code, "policy.error");
 }
@@ -265,7 +275,6 @@ fn policies_that_do_not_fit_the_contract_are_refused_at_load() {
         &[("p.cedar", "permit (principal, action, resource) when { context.path == \"x\" };")],
         "path",
     );
-    check_refused(&[("p.cedar", "permit (principal == ?principal, action, resource);")], "template");
     check_refused(&[("p.cedar", "")], "`*.cedar` files");
     check_refused(
         &[
@@ -382,5 +391,115 @@ fn moments_are_written_as_rfc_3339() {
         (u64::MAX, "2554-07-21T23:34:33.709Z"),
     ] {
         assert_eq!(rfc3339_ms(now_ns), want);
+    }
+}
+
+/// `POST /transfers` with this body and type.
+fn check_body(condition: &str, content_type: &str, body: Body<'_>, want: &str) {
+    let policy = format!("permit (principal, action == Action::\"POST\", resource) when {{ {condition} }};");
+    let pdp = load(&[("p.cedar", &policy)]).unwrap();
+    assert!(pdp.reads_body());
+    let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+    let mut asked = query(WEB, "POST", "/transfers", &headers);
+    asked.http.as_mut().unwrap().body = body;
+    let verdict = decide(&pdp, &asked);
+    assert_eq!(verdict.code, want, "{condition}: {body:?}: {verdict:?}");
+}
+
+#[test]
+fn a_bodys_top_level_members_are_offered() {
+    let text = br#"{"amount": 900, "to": "CH12", "tags": ["a", 1, true], "deep": {"x": 1}, "rate": 1.50, "nil": null}"#;
+    for condition in [
+        r#"context has body && context.body.is_json && context.body.size == 98"#,
+        r#"context.body.numbers.hasTag("amount") && context.body.numbers.getTag("amount") <= 1000"#,
+        r#"context.body.hasTag("to") && context.body.getTag("to").contains("CH12")"#,
+        r#"context.body.hasTag("tags") && context.body.getTag("tags").containsAll(["a", "1", "true"])"#,
+        r#"context.body.hasTag("rate") && context.body.getTag("rate").contains("1.50")"#,
+        r#"!context.body.numbers.hasTag("rate") && !context.body.numbers.hasTag("to")"#,
+        r#"!context.body.hasTag("deep") && !context.body.hasTag("nil") && !context.body.hasTag("x")"#,
+        r#"context.body.members.containsAll(["deep", "nil"]) && !context.body.members.contains("x")"#,
+    ] {
+        let condition = format!("context has body && {condition}");
+        check_body(&condition, "application/json; charset=utf-8", Body::Whole(text), "policy.allowed");
+        check_body(&condition, "application/vnd.api+JSON", Body::Whole(text), "policy.allowed");
+        check_body(&condition, "application/json", Body::NotRead, "policy.denied");
+        // What nobody read cannot be judged.
+        check_body(&condition, "application/json", Body::Stream, "policy.error");
+    }
+    let has_none = r#"context has body && !context.body.is_json && context.body.members.isEmpty()"#;
+    check_body(has_none, "text/plain", Body::Whole(text), "policy.allowed");
+    check_body(has_none, "application/json", Body::Whole(b""), "policy.allowed");
+    let is_json = "context has body && context.body.is_json";
+    check_body(is_json, "application/json", Body::Whole(b"[1]"), "policy.allowed");
+    for unreadable in [&b"{"[..], br#"{"a": 1, "a": 2}"#, b"{} x", &[b'['; 99]] {
+        check_body(is_json, "application/json", Body::Whole(unreadable), "policy.error");
+    }
+}
+
+#[test]
+fn only_a_decision_that_reads_the_body_minds_that_it_is_streamed() {
+    let pdp = load(&[(
+        "p.cedar",
+        r#"permit (principal, action == Action::"GET", resource);
+           permit (principal, action == Action::"POST", resource) when { context has body };"#,
+    )])
+    .unwrap();
+    let headers = Vec::new();
+    for (method, want) in [("GET", "policy.allowed"), ("POST", "policy.error")] {
+        let mut asked = query(WEB, method, "/", &headers);
+        asked.http.as_mut().unwrap().body = Body::Stream;
+        assert_eq!(decide(&pdp, &asked).code, want);
+    }
+}
+
+#[test]
+fn what_a_condition_names_is_seen_with_all_that_hangs_on_it() {
+    let schema = r#"entity Branch in [Branch] { open: Bool, keeper: Workload };
+                    entity Region { main: Branch } tags Branch;"#;
+    let entities = r#"[
+        {"uid": {"type": "Workload", "id": "spiffe://example.org/web"}, "parents": [{"type": "Group", "id": "front"}]},
+        {"uid": {"type": "Workload", "id": "spiffe://other.org/x"}, "parents": [{"type": "Group", "id": "back"}]},
+        {"uid": {"type": "Group", "id": "front"}, "attrs": {}, "parents": []},
+        {"uid": {"type": "Branch", "id": "zurich"}, "parents": [],
+         "attrs": {"open": true, "keeper": {"__entity": {"type": "Workload", "id": "spiffe://other.org/x"}}}},
+        {"uid": {"type": "Branch", "id": "bern"}, "parents": [{"type": "Branch", "id": "zurich"}],
+         "attrs": {"open": false, "keeper": {"__entity": {"type": "Workload", "id": "spiffe://example.org/web"}}}},
+        {"uid": {"type": "Region", "id": "north"}, "parents": [],
+         "attrs": {"main": {"__entity": {"type": "Branch", "id": "zurich"}}},
+         "tags": {"second": {"__entity": {"type": "Branch", "id": "bern"}}}}]"#;
+    let headers = Vec::new();
+    for condition in [
+        r#"Branch::"zurich".open && !Branch::"bern".open"#,
+        r#"Region::"north".main.open && Region::"north".main.keeper.path == "/x""#,
+        r#"Region::"north".main.keeper in TrustDomain::"other.org""#,
+        r#"Region::"north".main.keeper in Group::"back""#,
+        r#"Region::"north".hasTag("second") && Region::"north".getTag("second") in Branch::"zurich""#,
+        r#"Region::"north".hasTag("second") && Region::"north".getTag("second").keeper == principal"#,
+        r#"Branch::"bern".keeper.trust_domain == "example.org" && Branch::"bern".keeper in Group::"front""#,
+        r#"action in Action::"read" && Action::"PUT" in Action::"write" && !(Action::"PUT" in Action::"read")"#,
+        r#"!(Branch::"bern".keeper in Group::"back") && !(Branch::"basel" in Branch::"zurich")"#,
+    ] {
+        let policy =
+            format!("permit (principal, action == Action::\"GET\", resource) when {{ {condition} }};");
+        let files = [("p.cedar", &*policy), ("schema.cedarschema", schema), ("entities.json", entities)];
+        let verdict = decide(&load(&files).unwrap(), &query(WEB, "GET", "/", &headers));
+        assert_eq!(verdict.code, "policy.allowed", "{condition}: {verdict:?}");
+    }
+}
+
+#[test]
+fn entities_that_a_bundle_cannot_say_anything_about_are_refused() {
+    let permit = "permit (principal, action, resource);";
+    for (entity, want) in [
+        (
+            r#"{"uid": {"type": "Headers", "id": "request"}, "attrs": {}, "parents": []}"#,
+            "part of one request",
+        ),
+        (
+            r#"{"uid": {"type": "Workload", "id": "spiffe://a.org/x"}, "parents": [{"type": "TrustDomain", "id": "b.org"}]}"#,
+            "follows from its SPIFFE ID",
+        ),
+    ] {
+        check_refused(&[("p.cedar", permit), ("entities.json", &format!("[{entity}]"))], want);
     }
 }

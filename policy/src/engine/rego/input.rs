@@ -3,16 +3,14 @@
 //! The plugin's shape is a protobuf walked by reflection: camelCase names, fields that are empty or zero are absent.
 //! It is built directly, without JSON text, and only what the policy can read. Two fields differ on purpose: `path`
 //! and `parsed_path` come from the canonical path, and a body is either whole or declared truncated.
+use super::body::parsed_body;
 use super::keys::Keys;
+use super::parties::Parties;
 use super::value;
-use crate::document::{self, DocumentLimits};
-use crate::engine::url;
+use crate::engine::{NoAnswer, url};
 use crate::query::{Body, Http, Query};
 use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
-
-/// The deepest JSON body that a policy gets to see.
-const BODY_LIMITS: DocumentLimits = DocumentLimits { depth_max: 32, values_max: 100_000 };
 
 /// Why there is no input: the request is one that the policy cannot judge, so it is denied.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +29,16 @@ pub(super) enum InputError {
     Claims(#[from] value::NotRepresentable),
 }
 
+impl InputError {
+    /// The plugin answers for what is the caller's fault that it is a bad request; the rest is nobody's here.
+    pub(super) fn into_no_answer(self) -> NoAnswer {
+        match self {
+            Self::Path(_) | Self::Query(_) | Self::Body(_) => NoAnswer::Input(self.to_string()),
+            Self::Streamed | Self::Claims(_) => NoAnswer::Engine(self.to_string()),
+        }
+    }
+}
+
 /// Which parts of the input a policy can read. What it cannot read is not built: it would find nothing there that it
 /// could look at.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +47,8 @@ pub(super) struct Parts {
     destination: bool,
     time: bool,
     session: bool,
+    metadata: bool,
+    route_metadata: bool,
     version: bool,
     principal: bool,
     http: HttpParts,
@@ -80,6 +90,8 @@ impl Parts {
             destination: at(&["attributes", "destination"]),
             time: at(&["attributes", "request", "time"]),
             session: at(&["attributes", "tlsSession"]),
+            metadata: at(&["attributes", "metadataContext"]),
+            route_metadata: at(&["attributes", "routeMetadataContext"]),
             version: at(&["version"]),
             principal: at(&["source_principal"]),
             http: HttpParts {
@@ -137,18 +149,21 @@ impl From<Members> for Value {
 pub(super) struct Builder {
     keys: Keys,
     parts: Parts,
+    sources: Parties,
+    destinations: Parties,
 }
 
 impl Builder {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { keys: Keys::new(), parts }
+        Self { keys: Keys::new(), parts, sources: Parties::default(), destinations: Parties::default() }
     }
 
     /// Builds the input of one decision.
-    pub(super) fn build(&self, query: &Query<'_>) -> Result<Value, InputError> {
+    pub(super) fn build(&mut self, query: &Query<'_>) -> Result<Value, InputError> {
+        let attributes = self.attributes(query);
         let (keys, parts) = (&self.keys, &self.parts);
         let mut input = Members::with_room();
-        input.put(&keys.attributes, self.attributes(query));
+        input.put(&keys.attributes, attributes);
         if parts.version {
             let mut version = Members::default();
             version.put(&keys.encoding, keys.protojson.clone());
@@ -188,13 +203,21 @@ impl Builder {
         Ok(input.into())
     }
 
-    fn attributes(&self, query: &Query<'_>) -> Value {
-        let (keys, parts) = (&self.keys, &self.parts);
+    fn attributes(&mut self, query: &Query<'_>) -> Value {
+        let (keys, parts) = (&self.keys, self.parts);
         let mut attributes = Members::default();
         if parts.destination {
-            let mut destination = Members::default();
-            destination.put(&keys.address, self.address(query.destination));
-            attributes.put(&keys.destination, destination);
+            let (address, principal) = (query.destination, query.destination_principal);
+            let made = self.destinations.get(address, principal, || party(keys, address, principal));
+            attributes.put(&keys.destination, made);
+        }
+        // Envoy's filters have nothing to say here, and the plugin gives that as an object without members.
+        for (name, read) in
+            [(&keys.metadata_context, parts.metadata), (&keys.route_metadata_context, parts.route_metadata)]
+        {
+            if read {
+                attributes.put(name, Members::default());
+            }
         }
         let mut request = Members::default();
         if let (Some(http), true) = (&query.http, parts.http.any) {
@@ -205,10 +228,9 @@ impl Builder {
         }
         attributes.put(&keys.request, request);
         if parts.source {
-            let mut source = Members::default();
-            source.put(&keys.address, self.address(query.source.address));
-            source.put_text(&keys.principal, query.source.spiffe_id.unwrap_or(""));
-            attributes.put(&keys.source, source);
+            let (address, principal) = (query.source.address, query.source.spiffe_id);
+            let made = self.sources.get(address, principal, || party(keys, address, principal));
+            attributes.put(&keys.source, made);
         }
         if let (Some(sni), true) = (query.source.sni, parts.session) {
             let mut session = Members::default();
@@ -216,17 +238,6 @@ impl Builder {
             attributes.put(&keys.tls_session, session);
         }
         attributes.into()
-    }
-
-    fn address(&self, address: SocketAddr) -> Value {
-        let mut socket = Members::default();
-        socket.put(&self.keys.address, address.ip().to_string());
-        if address.port() != 0 {
-            socket.put(&self.keys.port_value, i64::from(address.port()));
-        }
-        let mut outer = Members::default();
-        outer.put(&self.keys.socket_address, socket);
-        outer.into()
     }
 
     fn time(&self, now_ns: u64) -> Value {
@@ -320,41 +331,27 @@ impl Builder {
     }
 }
 
+/// One end of the connection.
+fn party(keys: &Keys, address: SocketAddr, principal: Option<&str>) -> Value {
+    let mut socket = Members::default();
+    socket.put(&keys.address, address.ip().to_string());
+    if address.port() != 0 {
+        socket.put(&keys.port_value, i64::from(address.port()));
+    }
+    let mut outer = Members::default();
+    outer.put(&keys.socket_address, socket);
+    let mut party = Members::default();
+    party.put(&keys.address, outer);
+    party.put_text(&keys.principal, principal.unwrap_or(""));
+    party.into()
+}
+
 fn strings(items: Vec<String>) -> Value {
     Value::array(items.into_iter().map(Value::from))
 }
 
-fn pairs(text: &str) -> Result<Value, InputError> {
+/// Name to values.
+pub(super) fn pairs(text: &str) -> Result<Value, InputError> {
     let values = url::query_values(text).map_err(InputError::Query)?;
     Ok(Value::object(values.into_iter().map(|(name, values)| (Value::from(name), strings(values)))))
-}
-
-/// The parsed body and whether it is truncated, by content type as in the plugin.
-fn parsed_body(http: &Http<'_>) -> Result<(Value, bool), InputError> {
-    let bytes = match http.body {
-        Body::NotRead => return Ok((Value::Null, false)),
-        Body::Stream => return Ok((Value::Null, true)),
-        Body::Whole(bytes) => bytes,
-    };
-    let content_type = http.headers.get("content-type").unwrap_or("");
-    if bytes.is_empty() {
-        return Ok((Value::Null, false));
-    }
-    if content_type.contains("application/json") {
-        let document =
-            document::parse(bytes, BODY_LIMITS).map_err(|error| InputError::Body(error.to_string()))?;
-        let parsed = value::of_document(&document).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((parsed, false));
-    }
-    if content_type.contains("application/x-www-form-urlencoded") {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| InputError::Body("the form is not UTF-8".to_owned()))?;
-        let form = pairs(text).map_err(|error| InputError::Body(error.to_string()))?;
-        return Ok((form, false));
-    }
-    if content_type.contains("multipart/form-data") {
-        // Null would let a rule about the content pass unseen.
-        return Err(InputError::Body("multipart bodies are not parsed for policies".to_owned()));
-    }
-    Ok((Value::Null, false))
 }

@@ -1,8 +1,11 @@
 //! Rego by our own engine, `postern-rego`: this is where bundles become a policy set, a query becomes an input and a value
 //! becomes an answer.
+mod body;
 mod check;
+pub(crate) mod examine;
 mod input;
 mod keys;
+mod parties;
 mod result;
 #[cfg(test)]
 mod tests;
@@ -95,7 +98,7 @@ impl fmt::Debug for RegoEvaluator {
 
 impl RegoEvaluator {
     pub(crate) fn decide(&mut self, query: &Query<'_>) -> Result<Answer, NoAnswer> {
-        let input = self.builder.build(query).map_err(|error| NoAnswer::Engine(error.to_string()))?;
+        let input = self.builder.build(query).map_err(|error| error.into_no_answer())?;
         let limits = &self.set.limits;
         #[expect(clippy::disallowed_methods, reason = "the engine's own safety timer")]
         let deadline = Instant::now().checked_add(limits.timeout);

@@ -4,11 +4,14 @@
 //! with anybody's idea of truth.
 use crate::engine::{Answer, NoAnswer};
 use crate::header::{self, FIELDS_MAX};
+use crate::parameter;
 use crate::verdict::{Decision, MESSAGE_BYTES_MAX, Obligations, PolicyId, truncated};
 use postern_rego::Value;
 
 /// The most names in `reasons`.
 const REASONS_MAX: usize = 32;
+/// The most bytes of `dynamic_metadata`, as JSON.
+const METADATA_BYTES_MAX: usize = 4 * 1024;
 /// The most bytes of a body that a policy gives for a deny.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -20,6 +23,7 @@ pub(super) fn answer(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
             reasons: vec![PolicyId::new(entry)],
             message: None,
             obligations: Obligations::default(),
+            metadata: None,
         }),
         Value::Object(_) => object(value, entry),
         Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Set(_) => {
@@ -56,29 +60,8 @@ fn object(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
         }
         None => return Err(NoAnswer::ResultType("an object without `allowed`".to_owned())),
     };
-    let mut obligations = Obligations::default();
-    if allowed {
-        if let Some(fields) = member(value, "headers") {
-            obligations.request_headers_set = fields_of("headers", fields)?;
-        }
-        if let Some(fields) = member(value, "response_headers_to_add") {
-            obligations.response_headers_set = fields_of("response_headers_to_add", fields)?;
-        }
-        if let Some(names) = member(value, "request_headers_to_remove") {
-            obligations.request_headers_remove = names_of(names)?;
-        }
-        for unsupported in ["query_parameters_to_set", "query_parameters_to_remove"] {
-            if member(value, unsupported).is_some_and(|v| !is_empty(v)) {
-                return Err(NoAnswer::Obligation(format!("`{unsupported}` cannot be applied here")));
-            }
-        }
-    } else {
-        if let Some(fields) = member(value, "headers") {
-            obligations.deny_headers = fields_of("headers", fields)?;
-        }
-        obligations.deny_body = member(value, "body").map(body).transpose()?;
-        obligations.deny_status = member(value, "http_status").map(status).transpose()?;
-    }
+    let obligations = if allowed { of_allow(value)? } else { of_deny(value)? };
+    let metadata = member(value, "dynamic_metadata").map(metadata).transpose()?;
     let message = match member(value, "reason") {
         Some(Value::String(text)) => Some(truncated(text.to_string())),
         Some(other) => {
@@ -90,17 +73,38 @@ fn object(value: &Value, entry: &str) -> Result<Answer, NoAnswer> {
     if reasons.is_empty() {
         reasons.push(PolicyId::new(entry));
     }
-    Ok(Answer { decision: decision(allowed), reasons, message, obligations })
+    Ok(Answer { decision: decision(allowed), reasons, message, obligations, metadata })
+}
+
+fn of_allow(value: &Value) -> Result<Obligations, NoAnswer> {
+    let fields = |what: &str| member(value, what).map_or(Ok(Vec::new()), |fields| fields_of(what, fields));
+    let names = |what: &str, check: Check| {
+        member(value, what).map_or(Ok(Vec::new()), |names| names_of(what, names, check))
+    };
+    Ok(Obligations {
+        request_headers_set: last_of_each(fields("headers")?),
+        response_headers_add: fields("response_headers_to_add")?,
+        request_headers_remove: names("request_headers_to_remove", |name| {
+            header::checked_name(name).map_err(|error| error.to_string())
+        })?,
+        query_set: member(value, "query_parameters_to_set").map_or(Ok(Vec::new()), parameters_of)?,
+        query_remove: names("query_parameters_to_remove", parameter::checked_name)?,
+        ..Obligations::default()
+    })
+}
+
+fn of_deny(value: &Value) -> Result<Obligations, NoAnswer> {
+    Ok(Obligations {
+        deny_headers: member(value, "headers")
+            .map_or(Ok(Vec::new()), |fields| fields_of("headers", fields))?,
+        deny_body: member(value, "body").map(body).transpose()?,
+        deny_status: member(value, "http_status").map(status).transpose()?,
+        ..Obligations::default()
+    })
 }
 
 fn string(value: &Value) -> Option<&str> {
     if let Value::String(text) = value { Some(text) } else { None }
-}
-
-fn is_empty(value: &Value) -> bool {
-    value.as_object().is_some_and(|members| members.is_empty())
-        || value.as_array().is_some_and(|items| items.is_empty())
-        || value.as_set().is_some_and(|items| items.is_empty())
 }
 
 fn obligation<T>(what: String) -> Result<T, NoAnswer> {
@@ -124,6 +128,18 @@ fn reasons(value: &Value) -> Result<Vec<PolicyId>, NoAnswer> {
         reasons.push(PolicyId::new(name));
     }
     Ok(reasons)
+}
+
+/// Of several values of a field the last counts, as it does where Envoy sets them.
+fn last_of_each(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut kept: Vec<(String, String)> = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        match kept.iter_mut().find(|(have, _)| *have == name) {
+            Some((_, last)) => *last = value,
+            None => kept.push((name, value)),
+        }
+    }
+    kept
 }
 
 /// An object of name to value or values, or a list of such objects.
@@ -166,18 +182,62 @@ fn take_fields(what: &str, value: &Value, fields: &mut Vec<(String, String)>) ->
     Ok(())
 }
 
-fn names_of(value: &Value) -> Result<Vec<String>, NoAnswer> {
+/// What a name must be, and its spelling then.
+type Check = fn(&str) -> Result<String, String>;
+
+fn names_of(what: &str, value: &Value, check: Check) -> Result<Vec<String>, NoAnswer> {
     let Some(items) = items(value).filter(|items| items.len() <= FIELDS_MAX) else {
-        return obligation("`request_headers_to_remove` is no list of header names, or too long".to_owned());
+        return obligation(format!("`{what}` is no list of names, or too long"));
     };
     let mut names = Vec::new();
     for item in items {
         let Some(name) = string(item) else {
-            return obligation(format!("`request_headers_to_remove` holds {}", kind(item)));
+            return obligation(format!("`{what}` holds {}", kind(item)));
         };
-        names.push(header::checked_name(name).map_err(|error| NoAnswer::Obligation(error.to_string()))?);
+        names.push(check(name).map_err(NoAnswer::Obligation)?);
     }
     Ok(names)
+}
+
+/// An object of name to value. Of several values of a name the last counts, as it does where Envoy sets them.
+fn parameters_of(value: &Value) -> Result<Vec<(String, String)>, NoAnswer> {
+    const WHAT: &str = "query_parameters_to_set";
+    let Some(members) = value.as_object() else {
+        return obligation(format!("`{WHAT}` is {}, not an object of parameters", kind(value)));
+    };
+    let mut parameters = Vec::new();
+    for (name, value) in members {
+        let Value::String(name) = name else {
+            return obligation(format!("`{WHAT}` has a name that is {}", kind(name)));
+        };
+        let name = parameter::checked_name(name).map_err(NoAnswer::Obligation)?;
+        let mut last = None;
+        for value in items(value).unwrap_or_else(|| vec![value]) {
+            let Some(text) = string(value) else {
+                return obligation(format!(
+                    "`{WHAT}`: the value of `{name}` is {}, not a string",
+                    kind(value)
+                ));
+            };
+            last = Some(parameter::checked_value(&name, text).map_err(NoAnswer::Obligation)?);
+        }
+        parameters.extend(last.map(|value| (name, value)));
+        if parameters.len() > FIELDS_MAX {
+            return obligation(format!("`{WHAT}` sets more than {FIELDS_MAX} parameters"));
+        }
+    }
+    Ok(parameters)
+}
+
+fn metadata(value: &Value) -> Result<String, NoAnswer> {
+    if value.as_object().is_none() {
+        return obligation(format!("`dynamic_metadata` is {}, not an object", kind(value)));
+    }
+    let text = value.to_json();
+    if text.len() > METADATA_BYTES_MAX {
+        return obligation(format!("`dynamic_metadata` is longer than {METADATA_BYTES_MAX} bytes of JSON"));
+    }
+    Ok(text)
 }
 
 fn body(value: &Value) -> Result<String, NoAnswer> {
@@ -188,9 +248,18 @@ fn body(value: &Value) -> Result<String, NoAnswer> {
     }
 }
 
+/// The statuses that the plugin takes: those that both Go and Envoy have a name for. One that is not final is no answer.
 fn status(value: &Value) -> Result<u16, NoAnswer> {
-    match value.as_i64().and_then(|status| u16::try_from(status).ok()) {
-        Some(status) if (400..600).contains(&status) => Ok(status),
-        Some(_) | None => obligation("`http_status` of a deny is no whole number from 400 to 599".to_owned()),
+    let status = value.as_i64().and_then(|status| u16::try_from(status).ok());
+    match status.filter(|status| is_known(*status)) {
+        Some(status) => Ok(status),
+        None => obligation("`http_status` is no number of a final status that HTTP knows".to_owned()),
     }
+}
+
+fn is_known(status: u16) -> bool {
+    matches!(
+        status,
+        200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=424 | 426 | 428 | 429 | 431 | 500..=508 | 510 | 511
+    )
 }

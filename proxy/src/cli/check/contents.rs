@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             KeySource::File(path) => {
                 key_set(&format!("{key}.keys.file"), path, &issuer.profile, &mut findings);
             }
-            KeySource::WorkloadApi => {}
+            KeySource::WorkloadApi | KeySource::Federation => {}
             KeySource::Url(source) | KeySource::Discovery(source) => {
                 roots(&key, &source.trust_roots, &mut findings);
             }

@@ -62,7 +62,7 @@ pub struct MutualFile {
     /// What becomes of requests in progress when the caller's SVID, or the one that we presented, expires; `drain` is the default. No further request is served either way.
     #[serde(default)]
     pub on_peer_expiry: Option<OnInvalidFile>,
-    /// What becomes of requests in progress when the trust bundles in force do not vouch for the caller any more; `close` is the default. No further request is served either way.
+    /// What becomes of requests in progress when the trust bundles and revocation lists in force do not vouch for the caller any more; `close` is the default. No further request is served either way.
     #[serde(default)]
     pub on_trust_change: Option<OnInvalidFile>,
     /// How long requests in progress may go on where they are drained.

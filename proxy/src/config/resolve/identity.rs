@@ -10,8 +10,8 @@ use postern_identity::{RevocationMode, TrustDomain};
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    CrlModeFile, DiscoveryFile, IdentityFile, IdentityFilesFile, IdentitySourceFile, IssuerFile, KeysFile,
-    SenderConstraintFile, TokenProfileFile, WorkloadApiKeysFile,
+    CrlModeFile, DiscoveryFile, FederationKeysFile, IdentityFile, IdentityFilesFile, IdentitySourceFile,
+    IssuerFile, KeysFile, SenderConstraintFile, TokenProfileFile, WorkloadApiKeysFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -206,7 +206,13 @@ fn profile(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<To
 /// What has an effect on fetched keys only must not stand beside a file.
 fn freshness(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeyFreshness, Reported> {
     let mut useless = Ok(());
-    if let KeysFile::File(_) | KeysFile::WorkloadApi(_) = file.keys {
+    let from = match file.keys {
+        KeysFile::File(_) => Some("from a file"),
+        KeysFile::WorkloadApi(_) => Some("from the Workload API"),
+        KeysFile::Federation(_) => Some("that come by federation"),
+        KeysFile::Url(_) | KeysFile::Discovery(_) => None,
+    };
+    if let Some(from) = from {
         for (name, written) in [
             ("refresh_interval", file.refresh_interval.is_some()),
             ("stale_max", file.stale_max.is_some()),
@@ -215,7 +221,7 @@ fn freshness(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<
             ("plaintext", file.plaintext.is_some()),
         ] {
             if written {
-                let what = format!("`{name}` has no effect on keys from a file");
+                let what = format!("`{name}` has no effect on keys {from}");
                 useless = Err(context.error(&member(key, name), what, format!("leave `{name}` out")));
             }
         }
@@ -273,14 +279,14 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
         KeysFile::File(path) => {
             context.file(&member(&keys_key, "file"), path, FileKind::Public).map(KeySource::File)
         }
-        KeysFile::WorkloadApi(WorkloadApiKeysFile {}) => match file.profile {
-            Some(TokenProfileFile::JwtSvid) => Ok(KeySource::WorkloadApi),
-            None | Some(_) => {
-                let what = "the Workload API knows the keys of JWT-SVIDs alone";
-                let mend = "choose `profile: jwt_svid`, or name the issuer's keys with `url`";
-                Err(context.error(&member(&keys_key, "workload_api"), what, mend))
-            }
-        },
+        KeysFile::WorkloadApi(WorkloadApiKeysFile {}) => {
+            let what = "the Workload API knows the keys of JWT-SVIDs alone";
+            of_jwt_svids(context, file, (&member(&keys_key, "workload_api"), what), KeySource::WorkloadApi)
+        }
+        KeysFile::Federation(FederationKeysFile {}) => {
+            let what = "federation brings the keys of JWT-SVIDs alone";
+            of_jwt_svids(context, file, (&member(&keys_key, "federation"), what), KeySource::Federation)
+        }
         KeysFile::Discovery(DiscoveryFile {}) => {
             let discovery_key = member(&keys_key, "discovery");
             if let Some(TokenProfileFile::JwtSvid) = file.profile {
@@ -302,9 +308,37 @@ fn keys(context: &mut Context<'_>, key: &str, file: &IssuerFile) -> Result<KeySo
     }
 }
 
-/// With trust bundles from files it is known here whose members can never connect. No mistake that refuses: it is also
+fn of_jwt_svids(
+    context: &mut Context<'_>,
+    file: &IssuerFile,
+    (key, what): (&str, &str),
+    source: KeySource,
+) -> Result<KeySource, Reported> {
+    match file.profile {
+        Some(TokenProfileFile::JwtSvid) => Ok(source),
+        None | Some(_) => {
+            let mend = "choose `profile: jwt_svid`, or name the issuer's keys with `url`";
+            Err(context.error(key, what, mend))
+        }
+    }
+}
+
+/// Whose tokens, and with trust bundles from files whose members, can never be taken. No mistake that refuses: it is also
 /// what is left when a relationship has ended.
 pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
+    for (index, issuer) in config.tokens.iter().enumerate() {
+        let TokenProfile::JwtSvid(domain) = &issuer.profile else { continue };
+        let mut federation = config.identity.federation.iter();
+        if issuer.keys == KeySource::Federation && federation.all(|of| of.trust_domain != *domain) {
+            let key = member(&member(&entry("tokens", index), "keys"), "federation");
+            let what = format!("there is no relationship with `{domain}`: its tokens are refused");
+            context.warn(
+                &key,
+                what,
+                format!("add `{domain}` to `identity.federation`, or take the issuer out"),
+            );
+        }
+    }
     let IdentitySource::Files { trust_bundles, .. } = &config.identity.source else { return };
     for (index, issuer) in config.tokens.iter().enumerate() {
         if issuer.keys == KeySource::WorkloadApi {

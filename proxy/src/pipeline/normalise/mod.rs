@@ -9,6 +9,7 @@ mod error;
 mod headers;
 mod hop_by_hop;
 mod path;
+mod query;
 
 #[cfg(test)]
 mod tests;
@@ -176,12 +177,13 @@ impl Normalised {
         self.raw_path_differs
     }
 
-    /// The head to send on, byte by byte what was decided on: the target is absolute, and whoever writes it to
-    /// an HTTP/1 connection makes `host` of its authority.
-    pub(crate) fn into_upstream_parts(self) -> Parts {
+    /// The head to send on, byte by byte what was decided on, but for the target where policy has edited the query
+    /// ([`Self::target_with`]): the target is absolute, and whoever writes it to an HTTP/1 connection makes `host` of
+    /// its authority.
+    pub(crate) fn into_upstream_parts(self, edited: Option<Uri>) -> Parts {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.method;
-        parts.uri = self.uri;
+        parts.uri = edited.unwrap_or(self.uri);
         parts.headers = self.headers;
         parts
     }

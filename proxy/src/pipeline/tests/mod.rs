@@ -1,6 +1,7 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
 mod bodies;
 mod identity_headers;
+mod key_changes;
 mod limits;
 mod peers;
 mod proofs;
@@ -145,7 +146,49 @@ fn a_policys_obligations_are_met_on_the_way_up_and_down() {
     assert_eq!(seen.borrow()[0].headers()["x-tenant"], "7");
     assert!(!seen.borrow()[0].headers().contains_key("x-secret"));
     let mutations = &only(&records, "decision")["mutations"];
-    assert_eq!(mutations, &serde_json::json!(["remove x-secret", "set x-tenant"]));
+    assert_eq!(mutations, &serde_json::json!(["set x-tenant", "remove x-secret"]));
+}
+
+#[test]
+fn a_query_that_policy_edits_is_forwarded_and_recorded() {
+    let policy = |set: &str| {
+        format!(
+            "package authz\nimport rego.v1\ndecision := {{\"allowed\": true, \"dynamic_metadata\": {{\"tier\": 1}}, \"query_parameters_to_set\": {set}, \"query_parameters_to_remove\": [\"token\"]}}"
+        )
+    };
+    let request = "GET /api/x?token=1&q=%20&%74oken=2 HTTP/1.1\nHost: a.test\n\n";
+    let world = World::new(Some(&policy(r#"{"as": "web"}"#)));
+    let seen = Rc::clone(&world.seen);
+    let (_, records) = world.run(async |_, caller| caller.ask(request).await);
+    assert_eq!(seen.borrow()[0].uri().to_string(), "/api/x?q=%20&as=web");
+    let record = only(&records, "decision");
+    assert_eq!(record["mutations"], serde_json::json!(["set query as", "remove query token"]));
+    assert_eq!(text(record, "metadata"), r#"{"tier":1}"#);
+    // A target that no caller could have asked for is not forwarded for policy's sake.
+    let long = format!("{{name: \"{}\" | some name in [\"a\", \"b\", \"c\", \"d\"]}}", "x".repeat(4096));
+    check(Some(&policy(&long)), request, (403, "deny", "policy.obligation"));
+}
+
+#[test]
+fn a_deny_is_answered_as_policy_words_it() {
+    let answer = |decision: &str| {
+        let policy = format!("package authz\nimport rego.v1\ndecision := {decision}");
+        World::new(Some(&policy)).run(async |_, caller| caller.ask(GET).await).0.to_lowercase()
+    };
+    let away = answer(
+        r#"{"allowed": false, "http_status": 302, "headers": {"location": "/login", "cache-control": "private"}}"#,
+    );
+    assert!(away.starts_with("http/1.1 302 ") && away.contains("location: /login\r\n"), "{away}");
+    assert!(away.contains("cache-control: private\r\n") && !away.contains("no-store"), "{away}");
+    let preflight = answer(r#"{"allowed": false, "http_status": 204, "body": "unsaid"}"#);
+    assert!(preflight.starts_with("http/1.1 204 ") && !preflight.contains("unsaid"), "{preflight}");
+    let plain = answer(r#"{"allowed": false, "http_status": 200, "body": "stopped here"}"#);
+    assert!(plain.starts_with("http/1.1 200 ") && plain.ends_with("stopped here"), "{plain}");
+    assert!(plain.contains("content-type: text/plain\r\n"), "{plain}");
+    let own = answer(r#"{"allowed": false, "body": "{}", "headers": {"content-type": "application/json"}}"#);
+    assert!(own.contains("content-type: application/json\r\n") && !own.contains("text/plain"), "{own}");
+    let ours = answer(r#"{"allowed": false, "headers": {"content-type": "text/html"}}"#);
+    assert!(ours.contains("application/problem+json") && !ours.contains("text/html"), "{ours}");
 }
 
 #[test]

@@ -71,6 +71,17 @@ where
     })
 }
 
+/// An upstream over HTTP/2 without TLS whose answers never end: they say something every twenty seconds.
+pub(super) fn endless() -> Upstream {
+    h2c(async |_| {
+        let parts = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+            Some((Ok::<_, std::convert::Infallible>(hyper::body::Frame::data("tick".into())), ()))
+        });
+        Ok::<_, std::io::Error>(Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
+    })
+}
+
 /// The far end of the connection, before the handshake.
 pub(super) struct Caller {
     pub(super) io: BoxIo,

@@ -2,6 +2,7 @@
 use super::peers::{CallerBody, played};
 use super::world::{Upstream, World};
 use super::{ALLOW, GET, only, text};
+use crate::clock::Clock as _;
 use crate::upstream::LocalExecutor;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -35,14 +36,17 @@ fn world_of(protocol: &str, mutual: &str, actual: &str) -> (World, Rc<Cell<usize
 fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
     let made = Rc::new(Cell::new(0));
     let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
+    let clock = Arc::clone(&world.clock);
     let upstream = played(move |_, stream| {
         counter.set(counter.get() + 1);
-        let (config, proven) = tls.connection().unwrap();
+        let (config, proven) = tls.connection();
+        let clock = Arc::clone(&clock);
         async move {
             let Ok(stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
                 return;
             };
-            let caller = proven.get().unwrap().0.spiffe_id.to_string();
+            let chain = stream.get_ref().1.peer_certificates().unwrap();
+            let caller = proven.peer(chain, clock.unix_time()).unwrap().0.spiffe_id.to_string();
             let name = stream.get_ref().1.server_name().unwrap_or("(none)").to_owned();
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -143,10 +147,17 @@ fn nothing_is_sent_to_an_upstream_that_speaks_no_tls() {
     refused(world.with_upstream(plain), "upstream.tls");
 }
 
-/// An answer is on its way from a service of a federated trust domain when that domain's bundle goes: how it ends, and
-/// what becomes of the next request.
+/// What happens to the trust domain of an upstream.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    BundleGoes,
+    ListExpires,
+}
+
+/// An answer is on its way from a service of a federated trust domain when something happens to that one: how it ends,
+/// and what becomes of the next request.
 #[track_caller]
-fn bundle_goes(protocol: &str, terms: &str, seconds: u64) {
+fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): (u64, &str)) {
     let changes = [
         ("trust_domains: [example.org]", &*format!("trust_domains: [example.org]{terms}")),
         (
@@ -158,13 +169,19 @@ fn bundle_goes(protocol: &str, terms: &str, seconds: u64) {
     ];
     let world = World::configured(Some(ALLOW), &changes);
     world.add_trust_domain("other.org");
+    if let Event::ListExpires = event {
+        world.list_revoked("other.org");
+    }
     let (upstream, _) = secured(&world, "spiffe://other.org/service");
     let ((took, next), records) = world.with_upstream(upstream).run(async |world, caller| {
         let mut caller = caller.speak_http2().await;
         let answer = caller.send_request(get("/api/endless")).await.unwrap();
         let reading = tokio::task::spawn_local(answer.into_body().collect());
         tokio::time::sleep(Duration::from_secs(3)).await;
-        world.remove_trust_domain("other.org");
+        match event {
+            Event::BundleGoes => world.remove_trust_domain("other.org"),
+            Event::ListExpires => world.clock.advance(Duration::from_secs(61)),
+        }
         let began = tokio::time::Instant::now();
         let next = caller.send_request(get("/api/x")).await.unwrap().status().as_u16();
         let read = tokio::time::timeout(Duration::from_secs(100), reading).await.unwrap().unwrap();
@@ -179,14 +196,19 @@ fn bundle_goes(protocol: &str, terms: &str, seconds: u64) {
         .map(|record| (text(record, "end"), text(record, "reason")))
         .collect();
     ends.sort_unstable();
-    assert_eq!(ends, [("refused", "upstream.identity"), ("revoked", "upstream.identity")]);
+    assert_eq!(ends, [("refused", reason), ("revoked", reason)]);
 }
 
 #[test]
 fn an_answer_of_an_upstream_that_is_believed_no_more_is_broken_off() {
-    bundle_goes("http1", "", 0);
-    bundle_goes("h2", "", 0);
-    bundle_goes("h2", ", on_trust_change: drain, grace: 9s", 9);
+    let drained = ", on_trust_change: drain, grace: 9s";
+    for (event, reason) in
+        [(Event::BundleGoes, "upstream.identity"), (Event::ListExpires, "upstream.revocation_unknown")]
+    {
+        broken_off(event, ("http1", ""), (0, reason));
+        broken_off(event, ("h2", ""), (0, reason));
+        broken_off(event, ("h2", drained), (9, reason));
+    }
 }
 
 #[test]

@@ -62,11 +62,14 @@ impl TestIssuer {
             vec![Algorithm::Es256],
         );
         let issuer = issuer.unwrap().with_profile(Profile::TransactionToken).unwrap();
-        let keys = KeySet::parse(self.jwks().to_string().as_bytes()).unwrap();
         world.shared.publish(|next| {
-            next.tokens =
-                Arc::new(Tokens { issuers: vec![issuer], keys: vec![Some(Arc::new(keys))], generation: 1 });
+            next.tokens = Arc::new(Tokens { issuers: vec![issuer], keys: vec![self.keys()], generation: 1 });
         });
+    }
+
+    /// Its keys as they are in force.
+    pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
+        Some(Arc::new(KeySet::parse(self.jwks().to_string().as_bytes()).unwrap()))
     }
 
     /// Has a world accept its tokens.
@@ -74,10 +77,8 @@ impl TestIssuer {
         let issuer =
             Issuer::new("https://idp.test".to_owned(), vec!["app".to_owned()], vec![Algorithm::Es256]);
         let issuer = issuer.unwrap().with_profile(Profile::Generic).unwrap();
-        let keys = KeySet::parse(self.jwks().to_string().as_bytes()).unwrap();
         world.shared.publish(|next| {
-            next.tokens =
-                Arc::new(Tokens { issuers: vec![issuer], keys: vec![Some(Arc::new(keys))], generation: 1 });
+            next.tokens = Arc::new(Tokens { issuers: vec![issuer], keys: vec![self.keys()], generation: 1 });
         });
     }
 }

@@ -1,7 +1,6 @@
 //! A caller is believed for as long as its SVID is valid and its trust domain vouches for it, and not a moment longer;
 //! so are we by it.
 use super::peers::{CallerBody, silent};
-use super::tokens::TestIssuer;
 use super::world::World;
 use super::{ALLOW, GET, text};
 use http::Request;
@@ -24,6 +23,12 @@ enum Event {
     BundleGoes,
     /// Another trust domain gets one.
     AnotherComes,
+    /// The revocation list of the caller's trust domain, which was there before it connected, expires.
+    ListExpires,
+    /// One that came while the connection was open expires.
+    NewListExpires,
+    /// The list expires and the next one is there.
+    ListRenewed,
 }
 
 impl Event {
@@ -38,7 +43,25 @@ impl Event {
                     .publish(|next| next.trust = Arc::new(next.trust.followed_by(Default::default())));
             }
             Self::AnotherComes => world.add_trust_domain("other.org"),
+            Self::ListExpires => world.clock.advance(Duration::from_secs(61)),
+            Self::NewListExpires => {
+                world.list_revoked("example.org");
+                world.clock.advance(Duration::from_secs(61));
+            }
+            Self::ListRenewed => {
+                world.clock.advance(Duration::from_secs(50));
+                world.list_revoked("example.org");
+                world.clock.advance(Duration::from_secs(11));
+            }
         }
+    }
+
+    /// What is there before the caller connects.
+    fn prepare(self, world: World) -> World {
+        if matches!(self, Self::ListExpires | Self::ListRenewed) {
+            world.list_revoked("example.org");
+        }
+        world
     }
 }
 
@@ -49,9 +72,10 @@ fn world(terms: &str, event: Event) -> World {
         ("retry:", "timeout: 1h, retry:"),
     ];
     let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
-    World::configured(Some(ALLOW), &changes)
+    let world = World::configured(Some(ALLOW), &changes)
         .with_upstream(silent())
-        .with_caller_ttl(Duration::from_secs(lives))
+        .with_caller_ttl(Duration::from_secs(lives));
+    event.prepare(world)
 }
 
 fn get() -> Request<CallerBody> {
@@ -116,6 +140,32 @@ fn requests_in_progress_end_when_trust_is_taken_back() {
 }
 
 #[test]
+fn requests_in_progress_end_when_the_list_that_their_callers_need_expires() {
+    let unknown = "peer.revocation_unknown";
+    check("", Event::ListExpires, (0, unknown, unknown));
+    check("", Event::NewListExpires, (0, unknown, unknown));
+    check(", on_trust_change: drain, grace: 7s", Event::ListExpires, (7, unknown, unknown));
+    check("", Event::ListRenewed, (200, "", ""));
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_the_list_that_its_caller_needs_expires() {
+    let world = Event::ListExpires.prepare(World::new(Some(ALLOW)));
+    let (took, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        world.clock.advance(Duration::from_secs(59));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(conversation.ask(GET).await.starts_with("HTTP/1.1 200 "));
+        world.clock.advance(Duration::from_secs(1));
+        let began = Instant::now();
+        assert_eq!(conversation.read_to_end().await, 0);
+        began.elapsed().as_secs()
+    });
+    assert!(took <= 1, "{took}");
+    assert_eq!(reason(&records, "conn"), "peer.revocation_unknown");
+}
+
+#[test]
 fn an_idle_connection_is_closed_shortly_before_its_callers_svid_expires() {
     let (took, records) = World::new(Some(ALLOW)).run(async |world, caller| {
         let mut conversation = caller.shake_hands().await;
@@ -138,7 +188,7 @@ fn an_idle_connection_is_closed_shortly_before_its_callers_svid_expires() {
 fn refused(event: Event, (status, code): (u16, &str)) {
     let lives = if matches!(event, Event::OwnExpires) { 100_000 } else { 600 };
     let world = World::new(Some(ALLOW)).with_caller_ttl(Duration::from_secs(lives));
-    let (found, records) = world.run(async |world, caller| {
+    let (found, records) = event.prepare(world).run(async |world, caller| {
         let mut caller = caller.speak_http2().await;
         assert_eq!(caller.send_request(get()).await.unwrap().status(), 200);
         event.happen(world);
@@ -155,38 +205,6 @@ fn no_further_request_is_served_when_either_side_is_believed_no_more() {
     refused(Event::BundleGoes, (401, "peer.untrusted"));
     refused(Event::OwnExpires, (503, "conn.own_identity"));
     refused(Event::OwnWithdrawn, (503, "conn.own_identity"));
-}
-
-#[test]
-fn an_answer_ends_with_the_token_that_permitted_it() {
-    let endless = super::peers::h2c(async |_| {
-        let parts = futures_util::stream::unfold((), async |()| {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            Some((Ok::<_, std::convert::Infallible>(hyper::body::Frame::data("tick".into())), ()))
-        });
-        Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
-    });
-    let issuers = "tokens: [{ issuer: https://idp.test, audiences: [app], algorithms: [ES256], keys: { file: /nowhere } }]\npolicy:";
-    let changes = [("policy:", issuers), ("upstream: calls }", "upstream: calls, tokens: required }")];
-    let issuer = TestIssuer::new();
-    let token = issuer.token(&serde_json::json!({"sub": "alice", "exp": super::world::BEGINNING_S + 300}));
-    let (ended, records) =
-        World::configured(Some(ALLOW), &changes).with_upstream(endless).run(async |world, caller| {
-            issuer.accepted_by(world);
-            let mut caller = caller.speak_http2().await;
-            let request =
-                Request::get("https://a.test/calls/x").header("authorization", format!("Bearer {token}"));
-            let body = Empty::new().map_err(|never| match never {}).boxed();
-            let answer = caller.send_request(request.body(body).unwrap()).await.unwrap();
-            assert_eq!(answer.status(), 200);
-            let mut reading = tokio::task::spawn_local(answer.into_body().collect());
-            world.clock.advance(Duration::from_secs(299));
-            let early = tokio::time::timeout(Duration::from_secs(30), &mut reading).await;
-            assert!(early.is_err(), "it is still valid, as far as clocks may be apart");
-            world.clock.advance(Duration::from_secs(122));
-            tokio::time::timeout(Duration::from_secs(30), reading).await.unwrap().unwrap().is_err()
-        });
-    assert!(ended, "the stream was reset");
-    let outcome = records.iter().find(|record| record["kind"] == "outcome").unwrap();
-    assert_eq!((text(outcome, "end"), text(outcome, "reason")), ("revoked", "token.expired"));
+    refused(Event::ListExpires, (401, "peer.revocation_unknown"));
+    refused(Event::NewListExpires, (401, "peer.revocation_unknown"));
 }

@@ -22,13 +22,13 @@ decision := true if {
 }";
 
 /// A trust domain, and a workload of it.
-struct Batch {
+pub(super) struct Batch {
     authority: Key,
     key: Key,
 }
 
 impl Batch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { authority: Key::new(), key: Key::new() }
     }
 
@@ -63,6 +63,14 @@ impl Batch {
         let identity = self.identity();
         self.headers(&identity, &self.claims(&identity, id))
     }
+
+    /// The values of both headers for a request at this target.
+    pub(super) fn right_at(&self, target: &str, id: &str) -> [String; 2] {
+        let identity = self.identity();
+        let mut claims = self.claims(&identity, id);
+        claims["aud"] = json!(target);
+        self.headers(&identity, &claims).map(|line| line.split(' ').nth(1).unwrap().to_owned())
+    }
 }
 
 fn hash(token: &str) -> String {
@@ -70,7 +78,7 @@ fn hash(token: &str) -> String {
 }
 
 /// A world that takes such tokens from the batch's trust domain, and the issuer of its access tokens.
-fn world(policy: &str, batch: &Batch) -> (World, Key) {
+pub(super) fn world(policy: &str, batch: &Batch) -> (World, Key) {
     let (world, issuer) = world_with(policy, &[]);
     let keys =
         [("other.org".parse().unwrap(), Some(Arc::new(batch.bundle()))), ("late.org".parse().unwrap(), None)];

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::Request;
 use postern_identity::tls::{self, AcceptedTrustDomains, ExpectedPeers, Material};
 use postern_identity::token::Issuer;
-use postern_identity::{SpiffeId, TrustBundles, X509Svid};
+use postern_identity::{RevocationList, RevocationMode, SpiffeId, TrustBundles, X509Svid};
 use postern_policy::bundle::archive_of;
 use postern_policy::{BundleLimits, Entry, Pdp, PdpLimits, PolicyBundle, Signers};
 use std::cell::{Cell, RefCell};
@@ -114,6 +114,8 @@ pub(super) struct World {
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
     standings: crate::standing::Standings,
     judged: watch::Sender<u64>,
+    /// Tells the worker that newer token keys are in force.
+    pub(super) keys_generation: watch::Sender<u64>,
     caller_ttl: Duration,
     others: RefCell<Vec<Ca>>,
 }
@@ -186,6 +188,7 @@ impl World {
             arrivals: RefCell::default(),
             standings: Default::default(),
             judged: watch::channel(0).0,
+            keys_generation: watch::channel(0).0,
             caller_ttl: Duration::from_secs(600),
             others: RefCell::default(),
         }
@@ -238,6 +241,29 @@ impl World {
             bundles.insert(other.bundle().unwrap());
             next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
         });
+    }
+
+    /// Demands a revocation list of a trust domain's certificates, and brings one that is good for a minute from now.
+    pub(super) fn list_revoked(&self, name: &str) {
+        let others = self.others.borrow();
+        let ca = others.iter().find(|ca| ca.trust_domain().as_str() == name).unwrap_or(&self.ca);
+        let list = RevocationList::from_der(&ca.revocation_list(&[], self.clock.unix_time())).unwrap();
+        let bundle = ca.bundle().unwrap().with_revocation(vec![list], RevocationMode::Hard).unwrap();
+        self.shared.publish(|next| {
+            let mut bundles = (*next.trust.bundles).clone();
+            bundles.insert(bundle);
+            next.trust = Arc::new(next.trust.followed_by(Arc::new(bundles)));
+        });
+    }
+
+    /// Changes who issues tokens, or their keys.
+    pub(super) fn change_tokens(&self, change: impl FnOnce(&mut Tokens)) {
+        let mut tokens = (*self.shared.load().tokens).clone();
+        change(&mut tokens);
+        tokens.generation += 1;
+        let generation = tokens.generation;
+        self.shared.publish(|next| next.tokens = Arc::new(tokens));
+        self.keys_generation.send_replace(generation);
     }
 
     /// Lets the worker remember this many proofs.
@@ -315,7 +341,6 @@ impl World {
 
     fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
         let (wishes, _) = mpsc::channel(1);
-        let (_, generation) = watch::channel(0);
         let upstream = self.upstream.clone().unwrap_or_else(|| echo(&self.seen));
         Rc::new(Worker {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -339,7 +364,7 @@ impl World {
             nonces: Arc::new(Nonces::new().unwrap()),
             in_progress: Default::default(),
             budgets: Default::default(),
-            keys: KeyRequests::new(wishes, generation),
+            keys: KeyRequests::new(wishes, self.keys_generation.subscribe()),
             metrics: Arc::clone(&self.metrics),
             spans: SpanSink::off(),
             sampler: Sampler::new(0.0).unwrap(),

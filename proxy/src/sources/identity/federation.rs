@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_identity::tls::Material;
+use postern_identity::token::KeySet;
 use postern_identity::{TrustBundle, TrustDomain};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -30,9 +31,9 @@ use crate::sources::last_good::LastGood;
 #[derive(Clone, Debug)]
 pub enum FederationUpdate {
     /// A bundle that an earlier process fetched.
-    Kept(Arc<TrustBundle>),
+    Kept(Federated),
     /// The bundle as its endpoint serves it now.
-    Fetched(Arc<TrustBundle>),
+    Fetched(Federated),
     /// The endpoint gave no bundle that is taken. The one in force stays.
     Failed {
         /// Whose bundle it would have been.
@@ -44,6 +45,24 @@ pub enum FederationUpdate {
     },
     /// The relationship is no more, and its bundle with it.
     Ended(TrustDomain),
+}
+
+/// What the bundle of another trust domain brings. Neither part proves what the other one does.
+#[derive(Clone, Debug)]
+pub struct Federated {
+    /// The authorities of its X.509-SVIDs.
+    pub bundle: Arc<TrustBundle>,
+    /// The authorities of its JWT-SVIDs; maybe none.
+    pub jwt_keys: Arc<KeySet>,
+}
+
+impl Federated {
+    /// Reads a bundle document: both parts, or nothing.
+    fn from_spiffe_json(trust_domain: TrustDomain, document: &[u8]) -> Result<Self, EndpointError> {
+        let jwt_keys = KeySet::parse_spiffe_bundle(document);
+        let bundle = TrustBundle::from_spiffe_json(trust_domain, document)?;
+        Ok(Self { bundle: Arc::new(bundle), jwt_keys: Arc::new(jwt_keys?) })
+    }
 }
 
 /// Why there is no bundle.
@@ -95,8 +114,10 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The bundle as it is believed. The endpoint itself is proven without lists, or none could ever be fetched.
-    fn ruled(&self, bundle: &TrustBundle) -> Arc<TrustBundle> {
-        Arc::new(bundle.clone().without_revocation_lists(self.revocation.mode(false)))
+    fn ruled(&self, brought: &Federated) -> Federated {
+        let bundle = TrustBundle::clone(&brought.bundle);
+        let bundle = Arc::new(bundle.without_revocation_lists(self.revocation.mode(false)));
+        Federated { bundle, ..brought.clone() }
     }
 }
 
@@ -159,20 +180,22 @@ impl Follower {
         if self.terms.is_none() {
             let endpoint = Endpoint::new(&self.relationship, Arc::clone(&surroundings.clock))?;
             let kept = Kept::new(&self.relationship, endpoint.bootstrap());
-            self.latest = kept.load(&surroundings.last_good, &self.relationship.trust_domain).map(Arc::new);
+            let brought = kept.load(&surroundings.last_good, &self.relationship.trust_domain);
             self.terms = Some((endpoint, kept));
-            if let Some(bundle) = &self.latest {
-                drop(surroundings.updates.send(FederationUpdate::Kept(surroundings.ruled(bundle))).await);
+            if let Some(brought) = brought {
+                let ruled = surroundings.ruled(&brought);
+                self.latest = Some(brought.bundle);
+                drop(surroundings.updates.send(FederationUpdate::Kept(ruled)).await);
             }
         }
         let Some((endpoint, kept)) = &self.terms else { return Ok(()) };
         let timeout = surroundings.pace.timeout;
         let document = endpoint.fetch(self.latest.as_deref(), &*surroundings.trust, timeout).await?;
-        let bundle = Arc::new(endpoint.bundle(&document, self.latest.as_deref())?);
+        let brought = endpoint.bundle(&document, self.latest.as_deref())?;
         kept.store(&surroundings.last_good, &document);
-        let fetched = FederationUpdate::Fetched(surroundings.ruled(&bundle));
+        let fetched = FederationUpdate::Fetched(surroundings.ruled(&brought));
         drop(surroundings.updates.send(fetched).await);
-        self.latest = Some(bundle);
+        self.latest = Some(brought.bundle);
         self.told = None;
         Ok(())
     }

@@ -2,14 +2,16 @@
 //!
 //! Looked at rather than watched: folders are swapped under us by editors, package managers and Kubernetes in every
 //! way there is, and the size, time and inode of every file tell all of them.
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postern_policy::BundleError;
-use postern_policy::bundle::archive_of;
+use postern_policy::bundle::{archive_of, files_of};
+use postern_policy::tooling::is_test_file;
+use postern_policy::{BundleError, BundleLimits};
 
 use super::Outlet;
 use crate::sources::watched_file::{self, FileError, Stamp};
@@ -70,7 +72,26 @@ pub enum DirectoryError {
 /// # Errors
 /// When it cannot be read or is larger than `bytes_max`.
 pub fn archive_at(path: &Path, bytes_max: usize) -> Result<Bytes, DirectoryError> {
-    read(path, &look(path)?, bytes_max)
+    read(path, &look(path)?, bytes_max, &look)
+}
+
+/// The files of the folder or the archive at a path by their names in the bundle, those that hold tests included: for
+/// tools, never for a decision.
+///
+/// # Errors
+/// When they cannot be read or are more than `bytes_max`.
+pub fn files_at(path: &Path, bytes_max: usize) -> Result<BTreeMap<String, Vec<u8>>, DirectoryError> {
+    let look = look_at_all(path)?;
+    let archive = read(path, &look, bytes_max, &look_at_all)?;
+    Ok(files_of(&archive, &BundleLimits::default())?)
+}
+
+/// What would tell that a file of [`files_at`] has changed.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn stamps_at(path: &Path) -> Result<Vec<(PathBuf, Stamp)>, DirectoryError> {
+    Ok(look_at_all(path)?.into_iter().map(|(_, path, stamp)| (path, stamp)).collect())
 }
 
 /// What a look found: every file by its name in the bundle, with its stamp.
@@ -108,11 +129,20 @@ fn look_again(
     if before == Some(&look) {
         return Ok((look, None));
     }
-    let archive = read(path, &look, bytes_max)?;
+    let archive = read(path, &look, bytes_max, &self::look)?;
     Ok((look, Some(archive)))
 }
 
+/// What may decide. Tests are no part of it, unless somebody has signed the files with them.
 fn look(path: &Path) -> Result<Look, DirectoryError> {
+    let mut look = look_at_all(path)?;
+    if !look.iter().any(|(name, _, _)| name == ".signatures.json") {
+        look.retain(|(name, _, _)| !is_test_file(name));
+    }
+    Ok(look)
+}
+
+fn look_at_all(path: &Path) -> Result<Look, DirectoryError> {
     let failed = |error| DirectoryError::Io { path: path.to_owned(), error };
     let mut look = Look::new();
     if fs::metadata(path).map_err(failed)?.is_dir() {
@@ -154,7 +184,12 @@ fn walk(folder: &Path, prefix: &str, depth: usize, look: &mut Look) -> Result<()
 }
 
 /// The archive of what was looked at. If a second look differs, somebody is still writing.
-fn read(path: &Path, look: &Look, bytes_max: usize) -> Result<Bytes, DirectoryError> {
+fn read(
+    path: &Path,
+    look: &Look,
+    bytes_max: usize,
+    again: &dyn Fn(&Path) -> Result<Look, DirectoryError>,
+) -> Result<Bytes, DirectoryError> {
     if let [(name, file, _)] = look.as_slice()
         && name.is_empty()
     {
@@ -170,7 +205,7 @@ fn read(path: &Path, look: &Look, bytes_max: usize) -> Result<Bytes, DirectoryEr
         left = left.saturating_sub(content.len());
         files.push((name.as_str(), content));
     }
-    if self::look(path)? != *look {
+    if again(path)? != *look {
         return Err(DirectoryError::Torn(path.to_owned()));
     }
     Ok(archive_of(files.iter().map(|(name, content)| (*name, content.as_slice())))?.into())

@@ -15,7 +15,7 @@ mod directory;
 mod http;
 
 pub use super::last_good::{LastGood, LastGoodError};
-pub use directory::{DirectoryError, archive_at};
+pub use directory::{DirectoryError, archive_at, files_at, stamps_at};
 
 /// A bundle that may come to be in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -190,8 +190,8 @@ fn random_calls(seed: u64, globs: usize) -> Vec<(&'static str, String)> {
 
 #[test]
 fn random_globs_match_what_they_match_for_opa() {
-    let calls = random_calls(17, 600);
-    assert!(agree(&calls) > 2300);
+    let calls = random_calls(17, 300);
+    assert!(agree(&calls) > 1150);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn random_texts_are_globs_where_they_are_to_opa() {
     ];
     let mut dice = Dice(19);
     let mut calls = Vec::new();
-    for _ in 0..1500 {
+    for _ in 0..500 {
         let pattern: String = (0..=dice.below(6)).map(|_| dice.one(PIECES)).collect();
         calls.push((
             "glob.match",

@@ -7,12 +7,25 @@ use std::fmt::Write as _;
 pub(super) struct Class {
     items: String,
     negated: bool,
+    /// Whether more than ASCII was written.
+    wide: bool,
     weight: u64,
+}
+
+/// What is the same but for case only since a Unicode later than Go's 15.0; in the syntax of classes.
+const FOLDED_LATER: &str = "\\x{19b}\\x{264}\\x{390}\\x{3b0}\\x{1c89}\\x{1c8a}\\x{1fd3}\\x{1fe3}\\x{a7cb}-\\x{a7cf}\\x{a7d2}-\\x{a7d5}\
+    \\x{a7da}-\\x{a7dc}\\x{fb05}\\x{fb06}\\x{10d50}-\\x{10d65}\\x{10d70}-\\x{10d85}\\x{16ea0}-\\x{16ed3}";
+
+/// Whether a character is one of those.
+pub(super) fn folded_later(character: char) -> bool {
+    matches!(character, '\u{19b}' | '\u{264}' | '\u{390}' | '\u{3b0}' | '\u{1c89}' | '\u{1c8a}' | '\u{1fd3}' | '\u{1fe3}'
+        | '\u{a7cb}'..='\u{a7cf}' | '\u{a7d2}'..='\u{a7d5}' | '\u{a7da}'..='\u{a7dc}' | '\u{fb05}' | '\u{fb06}'
+        | '\u{10d50}'..='\u{10d65}' | '\u{10d70}'..='\u{10d85}' | '\u{16ea0}'..='\u{16ed3}')
 }
 
 impl Class {
     pub(super) fn new(fold: bool) -> Self {
-        Self { items: String::new(), negated: false, weight: if fold { 3 } else { 1 } }
+        Self { items: String::new(), negated: false, wide: false, weight: if fold { 3 } else { 1 } }
     }
 
     /// About how many states it takes to recognise a member.
@@ -20,12 +33,22 @@ impl Class {
         self.weight
     }
 
-    pub(super) fn source(&self) -> String {
-        match (self.items.is_empty(), self.negated) {
+    pub(super) fn source(&self, fold: bool) -> String {
+        let items = &self.items;
+        match (items.is_empty(), self.negated, fold) {
             // Our engine has no empty brackets.
-            (true, false) => "[a&&b]".to_owned(),
-            (true, true) => "(?s:.)".to_owned(),
-            (false, negated) => format!("[{}{}]", if negated { "^" } else { "" }, self.items),
+            (true, false, _) => "[a&&b]".to_owned(),
+            (true, true, _) => "(?s:.)".to_owned(),
+            (false, false, false) => format!("[{items}]"),
+            (false, true, false) => format!("[^{items}]"),
+            (false, false, true) if self.wide => {
+                format!("(?:(?i:[[{items}]--[{FOLDED_LATER}]])|[[{items}]&&[{FOLDED_LATER}]])")
+            }
+            (false, true, true) if self.wide => {
+                format!("(?:(?i:[^{items}{FOLDED_LATER}])|[[{FOLDED_LATER}]--[{items}]])")
+            }
+            (false, false, true) => format!("(?i:[{items}])"),
+            (false, true, true) => format!("(?i:[^{items}])"),
         }
     }
 
@@ -33,6 +56,7 @@ impl Class {
     fn range(&mut self, low: u32, high: u32) {
         const HALVES: std::ops::RangeInclusive<u32> = 0xd800..=0xdfff;
         if high > 0x7f {
+            self.wide = true;
             self.weight = self.weight.saturating_add(4);
         }
         for (low, high) in [(low, high.min(0xd7ff)), (low.max(0xe000), high)] {
@@ -132,6 +156,7 @@ pub(super) fn escaped_group<'a>(text: &'a str, class: &mut Class) -> Result<Opti
         Group::Category(short) => known(&format!("\\p{{gc={short}}}")),
         Group::Script(script) => known(&format!("\\p{{sc={script}}}")),
     };
+    class.wide = true;
     class.add(&items, negated, 300);
     Ok(Some(rest))
 }

@@ -57,7 +57,7 @@ fn name_of(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Letters and decimal digits of any script, and `_`.
-fn of_a_name(character: char) -> bool {
+pub(in crate::builtins) fn of_a_name(character: char) -> bool {
     static LETTER: OnceLock<Option<Regex>> = OnceLock::new();
     if character.is_ascii() {
         return character.is_ascii_alphanumeric() || character == '_';

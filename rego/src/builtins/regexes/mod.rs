@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::strings::int;
 use super::{Builtin, BuiltinError, Context, Outcome, arg, text};
 use crate::Value;
+pub(super) use expand::of_a_name;
 use regex::{Captures, Regex, RegexBuilder};
 use std::sync::Arc;
 
@@ -71,9 +72,10 @@ fn compiled(context: &mut Context, expression: &str) -> Result<Arc<Expression>, 
 }
 
 impl Expression {
-    /// Charges for searching a text of this length once.
+    /// Charges for searching a text of this length once. Where the engine cannot keep its states, each byte costs as much
+    /// as there are states.
     fn charge(&self, meter: &mut Meter<'_>, bytes: usize) -> Result<(), BuiltinError> {
-        let factor = (self.weight >> 8).saturating_add(1);
+        let factor = (self.weight >> 3).saturating_add(1);
         meter.spend((bytes >> 3).saturating_add(1).saturating_mul(factor))
     }
 

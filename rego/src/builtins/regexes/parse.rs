@@ -248,7 +248,8 @@ impl<'a> Parser<'a> {
         let mut bytes = [0; 4];
         let escaped = regex::escape(character.encode_utf8(&mut bytes));
         // What has no case needs no folding.
-        let caseless = character.is_ascii() && !character.is_ascii_alphabetic();
+        let caseless =
+            character.is_ascii() && !character.is_ascii_alphabetic() || class::folded_later(character);
         if self.flags.fold && !caseless {
             self.push(Piece::atom(format!("(?i:{escaped})"), 3));
         } else {
@@ -258,8 +259,7 @@ impl<'a> Parser<'a> {
 
     fn class(&mut self, class: &Class) {
         let weight = class.weight();
-        let source = class.source();
-        self.push(Piece::atom(if self.flags.fold { format!("(?i:{source})") } else { source }, weight));
+        self.push(Piece::atom(class.source(self.flags.fold), weight));
     }
 
     fn open(&mut self, capturing: bool) {

@@ -259,6 +259,15 @@ fn flags_hold_to_the_end_of_their_group() {
         (r"(?i)\bſ", "ſ", Some(false)),
         ("(?i)^σ$", "ς", Some(true)),
         ("(?i)^ß$", "ẞ", Some(true)),
+        ("(?i)^ΐ$", "\u{1fd3}", Some(false)),
+        ("(?i)^[ΐ]$", "\u{1fd3}", Some(false)),
+        ("(?i)^[ΐ]$", "ΐ", Some(true)),
+        ("(?i)^[ΐσ]$", "ς", Some(true)),
+        ("(?i)^[^ΐσ]$", "\u{1fd3}", Some(true)),
+        ("(?i)^[^ΐσ]$", "ΐ", Some(false)),
+        ("(?i)^[^ΐσ]$", "ς", Some(false)),
+        ("(?i)^[^ΐσ]$", "a", Some(true)),
+        (r"(?i)^\p{Ll}$", "\u{a7dc}", Some(false)),
         ("(?i)^i$", "İ", Some(false)),
         ("(?i)^[^a]$", "A", Some(false)),
         ("a.b", "a\nb", Some(false)),
@@ -526,7 +535,7 @@ fn random_texts_are_expressions_where_they_are_to_opa() {
     ];
     let mut dice = Dice(11);
     let mut calls = Vec::new();
-    for _ in 0..2000 {
+    for _ in 0..700 {
         let text: String = (0..=dice.below(7)).map(|_| dice.one(PIECES)).collect();
         calls.push(("regex.is_valid", json!([text]).to_string()));
         calls.push(("regex.find_n", json!([text, "ab(1]{2}-é\\", -1]).to_string()));
@@ -546,7 +555,7 @@ fn random_globs_meet_where_they_do_for_opa() {
             })
             .collect()
     };
-    for _ in 0..1500 {
+    for _ in 0..500 {
         calls.push(("regex.globs_match", json!([glob(&mut dice), glob(&mut dice)]).to_string()));
     }
     assert!(agree(&calls) == calls.len());

@@ -11,7 +11,7 @@ use super::{Builtin, BuiltinError, Context, Outcome, array, decimal, text};
 use crate::{Number, Value};
 use num_bigint::BigInt;
 
-pub(super) use quote::quoted;
+pub(super) use quote::printable;
 use write::Writer;
 
 pub(super) const TABLE: &[Builtin] = &[Builtin::pure("sprintf", 2, sprintf)];
@@ -27,8 +27,20 @@ pub(super) enum Arg {
     Big(BigInt),
     /// `string`: strings, numbers of other notations, and the Rego text of everything else.
     Text(String),
-    /// `bool`; only templates have it.
+    /// What only templates have: `int`.
+    Word(i64),
+    /// `uint8`.
+    Byte(u8),
+    /// `json.Number`.
+    Json(String),
+    /// `bool`.
     Bool(bool),
+    /// `[]interface {}`.
+    List(Vec<Arg>),
+    /// `map[string]interface {}`, sorted by key.
+    Map(Vec<(String, Arg)>),
+    /// `nil`.
+    Nil,
 }
 
 impl Arg {
@@ -38,7 +50,13 @@ impl Arg {
             Self::Float(_) => "float64",
             Self::Big(_) => "*big.Int",
             Self::Text(_) => "string",
+            Self::Word(_) => "int",
+            Self::Byte(_) => "uint8",
+            Self::Json(_) => "json.Number",
             Self::Bool(_) => "bool",
+            Self::List(_) => "[]interface {}",
+            Self::Map(_) => "map[string]interface {}",
+            Self::Nil => "<nil>",
         }
     }
 
@@ -88,6 +106,24 @@ fn sprintf(context: &mut Context, args: &[Value]) -> Outcome {
     Ok(Some(Value::from(formatted(&mut Meter::new(context), format, &arguments)?)))
 }
 
+/// Go's `fmt.Sprint`, or `fmt.Sprintln`: spaces stand between arguments that are no strings, or between all.
+pub(super) fn printed(meter: &mut Meter<'_>, arguments: &[Arg], line: bool) -> Result<String, BuiltinError> {
+    let mut writer = Writer::new(meter);
+    let string = |argument: &Arg| matches!(argument, Arg::Text(_) | Arg::Json(_));
+    let mut before: Option<&Arg> = None;
+    for argument in arguments {
+        if before.is_some_and(|before| line || !(string(before) || string(argument))) {
+            writer.text(" ")?;
+        }
+        writer.argument(argument, 'v')?;
+        before = Some(argument);
+    }
+    if line {
+        writer.text("\n")?;
+    }
+    Ok(writer.out)
+}
+
 /// The largest width, precision or index of an argument.
 const NUMBER_MAX: i64 = 1_000_000;
 
@@ -131,8 +167,10 @@ pub(super) fn formatted(
         for (index, argument) in arguments.iter().skip(state.next).enumerate() {
             writer.text(if index > 0 { ", " } else { "" })?;
             writer.text(argument.type_name())?;
-            writer.text("=")?;
-            writer.argument(argument, 'v')?;
+            if !matches!(argument, Arg::Nil) {
+                writer.text("=")?;
+                writer.argument(argument, 'v')?;
+            }
         }
         writer.text(")")?;
     }

@@ -3,11 +3,6 @@ use regex::Regex;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
-/// A string in double quotes.
-pub(in crate::builtins) fn quoted(text: &str) -> String {
-    quoted_by(text, '"', false)
-}
-
 /// A text in quotes of one kind, optionally with everything but ASCII escaped.
 pub(super) fn quoted_by(text: &str, quote: char, ascii: bool) -> String {
     let mut out = String::with_capacity(text.len().saturating_add(2));
@@ -43,7 +38,7 @@ pub(super) fn can_backquote(text: &str) -> bool {
 }
 
 /// Letters, marks, numbers, punctuation, symbols and the space of ASCII, as far as Unicode 15.0 knows them.
-pub(super) fn printable(character: char) -> bool {
+pub(in crate::builtins) fn printable(character: char) -> bool {
     static PRINTABLE: OnceLock<Option<Regex>> = OnceLock::new();
     if character.is_ascii() {
         return (' '..='~').contains(&character);

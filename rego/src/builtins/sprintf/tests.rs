@@ -1,5 +1,6 @@
 //! Rows of `sprintf`.
-use crate::builtins::testing::{Want, check};
+use crate::builtins::testing::{Dice, Want, agree, check};
+use serde_json::json;
 
 /// Rows of a format, its arguments and the text that comes out.
 fn prints(rows: &[(&'static str, &'static str, &str)]) {
@@ -233,4 +234,52 @@ fn operands_are_a_string_and_an_array() {
             Want::Budget,
         ),
     ]);
+}
+
+#[test]
+fn random_formats_print_what_opa_prints() {
+    const ARGUMENTS: &[&str] = &[
+        "0",
+        "7",
+        "-42",
+        "9223372036854775807",
+        "65",
+        "128512",
+        "0.0",
+        "1.5",
+        "-0.000123",
+        "123456789.125",
+        "1e+3",
+        "2.5e-10",
+        "18446744073709551616",
+        "-340282366920938463463374607431768211456",
+        "\"hé\\n\"",
+        "\"\"",
+        "true",
+        "null",
+        "[1,\"a\"]",
+        "3",
+    ];
+    let mut dice = Dice(23);
+    let mut calls = Vec::new();
+    for _ in 0..1000 {
+        let mut format = String::new();
+        for _ in 0..=dice.below(3) {
+            format.push_str(dice.one(&["", "x", "é", "%%"]));
+            format.push('%');
+            for _ in 0..dice.below(3) {
+                format.push_str(dice.one(&["#", "0", "+", "-", " "]));
+            }
+            format.push_str(dice.one(&["", "", "", "3", "12", "*", "[1]", "[2]*", "[9]", "[x]", "40"]));
+            format.push_str(dice.one(&["", "", "", ".", ".0", ".3", ".20", ".*", ".[1]*"]));
+            format.push_str(dice.one(&["", "", "", "[2]"]));
+            format.push_str(dice.one(&[
+                "d", "v", "s", "x", "X", "o", "O", "b", "c", "q", "U", "e", "f", "g", "G", "E", "F", "t",
+                "T", "z", "!", "",
+            ]));
+        }
+        let arguments: Vec<&str> = (0..dice.below(5)).map(|_| dice.one(ARGUMENTS)).collect();
+        calls.push(("sprintf", format!("[{}, [{}]]", json!(format), arguments.join(", "))));
+    }
+    assert!(agree(&calls) > 990);
 }

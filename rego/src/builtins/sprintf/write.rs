@@ -66,14 +66,46 @@ impl<'m, 'c> Writer<'m, 'c> {
             return self.padded(&name, true);
         }
         match argument {
-            Arg::Text(text) => self.string(text, verb),
-            Arg::Int(int) => self.int(*int, verb),
+            Arg::Text(text) | Arg::Json(text) => self.string(argument, text, verb),
+            Arg::Int(int) | Arg::Word(int) => self.int(argument, *int, verb),
             Arg::Float(float) => self.float(*float, verb),
             Arg::Big(big) => self.big(big, verb),
             Arg::Bool(value) if matches!(verb, 't' | 'v') => {
                 self.padded(if *value { "true" } else { "false" }, true)
             }
             Arg::Bool(_) => self.bad(argument, verb),
+            Arg::Nil if verb == 'v' => self.padded("<nil>", true),
+            Arg::Nil => self.text(&format!("%!{verb}(<nil>)")),
+            Arg::Byte(_) | Arg::List(_) | Arg::Map(_) if self.flags.go_syntax || verb == 'p' => {
+                Err(BuiltinError::Budget(format!("`%{verb}` is not available for {}", argument.type_name())))
+            }
+            Arg::Byte(byte) => self.int(argument, i64::from(*byte), verb),
+            Arg::List(items) => {
+                self.text("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    self.text(if index > 0 { " " } else { "" })?;
+                    self.inner(item, verb)?;
+                }
+                self.text("]")
+            }
+            Arg::Map(members) => {
+                self.text("map[")?;
+                for (index, (key, value)) in members.iter().enumerate() {
+                    self.text(if index > 0 { " " } else { "" })?;
+                    self.inner(&Arg::Text(key.clone()), verb)?;
+                    self.text(":")?;
+                    self.inner(value, verb)?;
+                }
+                self.text("]")
+            }
+        }
+    }
+
+    /// An argument within another one.
+    fn inner(&mut self, argument: &Arg, verb: char) -> Result<(), BuiltinError> {
+        match argument {
+            Arg::Nil => self.text("<nil>"),
+            other => self.argument(other, verb),
         }
     }
 
@@ -89,14 +121,14 @@ impl<'m, 'c> Writer<'m, 'c> {
         end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
     }
 
-    fn string(&mut self, text: &str, verb: char) -> Result<(), BuiltinError> {
+    fn string(&mut self, argument: &Arg, text: &str, verb: char) -> Result<(), BuiltinError> {
         match verb {
             'v' if self.flags.go_syntax => self.quoted(text),
             'v' | 's' => self.padded(self.truncated(text), true),
             'q' => self.quoted(text),
             'x' => self.bytes(text, 'x'),
             'X' => self.bytes(text, 'X'),
-            _ => self.bad(&Arg::Text(text.to_owned()), verb),
+            _ => self.bad(argument, verb),
         }
     }
 
@@ -133,7 +165,7 @@ impl<'m, 'c> Writer<'m, 'c> {
         self.padded(&out, true)
     }
 
-    fn int(&mut self, int: i64, verb: char) -> Result<(), BuiltinError> {
+    fn int(&mut self, argument: &Arg, int: i64, verb: char) -> Result<(), BuiltinError> {
         let magnitude = int.unsigned_abs();
         let digits = match verb {
             'v' | 'd' => magnitude.to_string(),
@@ -147,7 +179,7 @@ impl<'m, 'c> Writer<'m, 'c> {
                 return self.padded(&quoted, true);
             }
             'U' => return self.code_point(int),
-            _ => return self.bad(&Arg::Int(int), verb),
+            _ => return self.bad(argument, verb),
         };
         self.integer(digits, int < 0, verb)
     }

@@ -1,6 +1,7 @@
 //! The `strings` builtins. Positions are counted in characters; upper and lower case go character by character, as in Go.
 mod case;
 mod replace;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use crate::Value;
 use num_bigint::BigInt;
 
 pub(super) use case::lower;
+pub(crate) use template::template_unsupported;
 
 pub(super) const TABLE: &[Builtin] = &[
     Builtin::pure("concat", 2, concat),
@@ -26,6 +28,7 @@ pub(super) const TABLE: &[Builtin] = &[
     Builtin::pure("strings.any_prefix_match", 2, any_prefix_match),
     Builtin::pure("strings.any_suffix_match", 2, any_suffix_match),
     Builtin::pure("strings.count", 2, count),
+    Builtin::pure("strings.render_template", 2, template::render_template),
     Builtin::pure("strings.replace_n", 2, replace::replace_n),
     Builtin::pure("strings.reverse", 1, reverse),
     Builtin::pure("strings.split_n", 3, split_n),

@@ -151,6 +151,33 @@ fn a_trust_domain_is_believed_by_file_or_by_federation() {
 }
 
 #[test]
+fn keys_of_jwt_svids_come_by_federation_with_their_trust_domain() {
+    let with = |issuer: &str, rest: &str| {
+        let federation = "agent.sock } }, federation: [{ trust_domain: other.org, url: \"https://a/\", profile: { https_web: {} } }]";
+        let tokens = format!(
+            "tokens: [{{ issuer: \"spiffe://{issuer}\", audiences: [a], algorithms: [ES256], keys: {{ federation: {{}} }}{rest} }}]\nupstreams:"
+        );
+        least("upstreams:", &tokens).replace("agent.sock } }", federation)
+    };
+    let svid = ", profile: jwt_svid";
+    assert_eq!(taken(&with("other.org", svid)).tokens[0].keys, KeySource::Federation);
+    let refused = |text: &str, what: &str| {
+        let findings = read(text).expect_err("a refusal").to_string();
+        assert!(findings.contains(what), "{findings}");
+    };
+    refused(&with("other.org", ", profile: generic"), "keys of JWT-SVIDs alone");
+    refused(&with("other.org", ""), "keys of JWT-SVIDs alone");
+    refused(
+        &with("other.org", ", profile: jwt_svid, stale_max: 1h"),
+        "no effect on keys that come by federation",
+    );
+    // What is left when a relationship has ended is no mistake.
+    let warnings = read(&with("third.org", svid)).unwrap_or_else(|findings| panic!("{findings}")).warnings;
+    assert_eq!(warnings.list.len(), 1, "{warnings}");
+    assert!(warnings.to_string().contains("no relationship with `third.org`"), "{warnings}");
+}
+
+#[test]
 fn keys_of_jwt_svids_come_from_the_workload_api_that_is_the_source() {
     let tokens = |keys: &str, more: &str| {
         format!(

@@ -114,7 +114,9 @@ fn an_issuer_of_each_profile_is_taken() {
     assert_eq!(route.tokens, TokenRule::Ignored);
     let found_at = |issuer: &str| match taken(issuer, "keys: { discovery: {} }").keys {
         KeySource::Discovery(server) => server.url,
-        other @ (KeySource::File(_) | KeySource::Url(_) | KeySource::WorkloadApi) => panic!("{other:?}"),
+        other @ (KeySource::File(_) | KeySource::Url(_) | KeySource::WorkloadApi | KeySource::Federation) => {
+            panic!("{other:?}")
+        }
     };
     let metadata = "https://idp.example/a/.well-known/openid-configuration";
     assert_eq!(

@@ -36,7 +36,7 @@ proptest! {
     ) {
         let Ok(first) = http2("POST", target, &lines) else { return Ok(()) };
         let decided = (first.authority().to_owned(), first.path().to_owned(), first.headers().clone());
-        let forwarded = first.into_upstream_parts();
+        let forwarded = first.into_upstream_parts(None);
         let sent_on = (
             forwarded.uri.authority().unwrap().to_string(),
             forwarded.uri.path().to_owned(),
@@ -110,7 +110,7 @@ fn what_is_forwarded_is_what_is_decided_on() {
     assert_eq!(seen, (http::Method::GET, "a.test".to_owned(), "/a/b%3F".to_owned()));
     assert_eq!((request.query(), request.raw_path_differs()), (Some("x=%61"), true));
     let headers = request.headers().clone();
-    let forwarded = request.into_upstream_parts();
+    let forwarded = request.into_upstream_parts(None);
     assert_eq!((forwarded.method, forwarded.headers), (http::Method::GET, headers));
     assert_eq!(forwarded.uri.to_string(), "https://a.test/a/b%3F?x=%61");
 }
@@ -190,7 +190,7 @@ fn a_fragment_is_refused_although_the_parsed_target_hides_it() {
 fn an_absolute_target_names_the_same_host_or_is_refused() {
     let request = http1("GET", "HTTP://A.test:443?x", &[("host", "a.test")]).unwrap();
     assert_eq!((request.authority(), request.path(), request.query()), ("a.test", "/", Some("x")));
-    let forwarded = request.into_upstream_parts().uri;
+    let forwarded = request.into_upstream_parts(None).uri;
     assert_eq!(forwarded.to_string(), "https://a.test/?x");
     for (target, error) in [
         ("http://b.test/admin", GuardError::HostMismatch),
@@ -448,4 +448,34 @@ proptest! {
             prop_assert_eq!(spell_target(&spelled), Some(spelled));
         }
     }
+}
+
+#[test]
+fn a_query_is_edited_by_the_names_that_an_application_reads() {
+    let check = |target: &str, set: &[(&str, &str)], remove: &[&str], want: Result<&str, GuardError>| {
+        let request = http2("GET", &format!("https://a.test{target}"), &[]).unwrap();
+        let set: Vec<_> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let remove: Vec<_> = remove.iter().map(|name| (*name).to_owned()).collect();
+        let got = request.target_with(&set, &remove, &(&LIMITS).into()).map(|uri| uri.to_string());
+        assert_eq!(got, want.map(|target| format!("https://a.test{target}")), "{target} {set:?} {remove:?}");
+    };
+    check("/x?a=1&b=2&a=3&c", &[], &["a"], Ok("/x?b=2&c"));
+    check("/x?%61=1&b=2&a+b=3", &[], &["a", "a%20b"], Ok("/x?b=2"));
+    check("/x?a", &[], &["a"], Ok("/x"));
+    check("/x?b=%zz&&", &[], &["none"], Ok("/x?b=%zz&&"));
+    check("/x", &[("a", "1"), ("b", "%20")], &[], Ok("/x?a=1&b=%20"));
+    check("/x?b=2&%61=0&c=3", &[("a", "1")], &[], Ok("/x?b=2&c=3&a=1"));
+    check("/x?a=0", &[("a", "1"), ("b", "1")], &["a"], Ok("/x?b=1"));
+    check("/x", &[("a", "1 2")], &[], Err(GuardError::Query));
+    check("/x", &[("a", "1#2")], &[], Err(GuardError::Query));
+    let long = "1".repeat(LIMITS.header_line_bytes_max);
+    check("/x", &[("a", &long)], &[], Err(GuardError::Head(HeadFault::TargetTooLong)));
+}
+
+#[test]
+fn a_grpc_call_is_given_no_query() {
+    let lines = [("content-type", "application/grpc")];
+    let request = http2("POST", "https://a.test/p.S/M", &lines).unwrap();
+    let edited = request.target_with(&[("a".to_owned(), "1".to_owned())], &[], &(&LIMITS).into());
+    assert_eq!(edited, Err(GuardError::GrpcPath));
 }

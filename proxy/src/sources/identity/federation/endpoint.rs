@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::LOCATION;
 use postern_identity::tls::{ExpectedPeers, Material, TlsError, client_config, verify_error};
+use postern_identity::token::KeySetError;
 use postern_identity::{
     BUNDLE_BYTES_MAX, BundleError, SpiffeId, TrustBundle, TrustBundles, TrustDomain, VerifyError, X509Svid,
 };
 
-use super::Cause;
+use super::{Cause, Federated};
 use crate::clock::{Clock, TlsTime};
 use crate::config::url::{ControlUrl, Scheme, UrlError};
 use crate::config::{EndpointProfile, EndpointProof, FederationConfig, Plaintext};
@@ -79,12 +80,15 @@ pub enum EndpointError {
     /// What came is no bundle, or an earlier one.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// What came is no bundle, or has too many authorities of JWT-SVIDs.
+    #[error("the authorities of JWT-SVIDs: {0}")]
+    JwtKeys(#[from] KeySetError),
 }
 
 impl EndpointError {
     pub(super) fn cause(&self) -> Cause {
         match self {
-            EndpointError::Bundle(_) => Cause::Refused,
+            EndpointError::Bundle(_) | EndpointError::JwtKeys(_) => Cause::Refused,
             EndpointError::BootstrapFile(_)
             | EndpointError::Bootstrap(_)
             | EndpointError::Tls(_)
@@ -174,16 +178,12 @@ impl Endpoint {
     ///
     /// # Errors
     /// When it is no bundle, or an earlier one than `latest`.
-    pub fn bundle(
-        &self,
-        document: &[u8],
-        latest: Option<&TrustBundle>,
-    ) -> Result<TrustBundle, EndpointError> {
-        let bundle = TrustBundle::from_spiffe_json(self.trust_domain.clone(), document)?;
+    pub fn bundle(&self, document: &[u8], latest: Option<&TrustBundle>) -> Result<Federated, EndpointError> {
+        let brought = Federated::from_spiffe_json(self.trust_domain.clone(), document)?;
         if let Some(latest) = latest {
-            bundle.check_succeeds(latest)?;
+            brought.bundle.check_succeeds(latest)?;
         }
-        Ok(bundle)
+        Ok(brought)
     }
 
     /// The redirects of one fetch. The next fetch begins at the configured URL again (§5.2.1.4).

@@ -5,8 +5,9 @@
 //! an operator mends one whose endpoint changed its authorities while the sidecar was away.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use postern_identity::{BUNDLE_BYTES_MAX, TrustBundle, TrustDomain};
+use postern_identity::{BUNDLE_BYTES_MAX, TrustDomain};
 
+use super::Federated;
 use crate::config::{EndpointProfile, EndpointProof, FederationConfig};
 use crate::sources::last_good::LastGood;
 use crate::sources::watched_file;
@@ -50,12 +51,12 @@ impl Kept {
         }
     }
 
-    pub(super) fn load(&self, folder: &LastGood, trust_domain: &TrustDomain) -> Option<TrustBundle> {
+    pub(super) fn load(&self, folder: &LastGood, trust_domain: &TrustDomain) -> Option<Federated> {
         let refused = |error: &dyn std::fmt::Display| {
             tracing::warn!(bundle = self.name, %error, "the bundle that was kept cannot be read");
         };
         match folder.load(&self.name, BUNDLE_BYTES_MAX as u64) {
-            Ok(document) => TrustBundle::from_spiffe_json(trust_domain.clone(), &document?)
+            Ok(document) => Federated::from_spiffe_json(trust_domain.clone(), &document?)
                 .inspect_err(|error| refused(error))
                 .ok(),
             Err(error) => {

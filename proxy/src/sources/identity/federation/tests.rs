@@ -1,7 +1,7 @@
 //! What needs no endpoint; the rest is in `conformance/`, with real ones.
 
 use postern_identity::tls::Material;
-use postern_identity::{TrustBundles, UnixTime, X509Svid};
+use postern_identity::{RevocationMode, Role, TrustBundles, UnixTime, X509Svid, verify_chain};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -41,6 +41,21 @@ fn by_spiffe(bootstrap: &std::path::Path) -> FederationConfig {
 fn bundle_pem() -> String {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000));
     Ca::new("friend.org".parse().unwrap(), now).unwrap().bundle_pem()
+}
+
+/// A document with a key of each of these uses, all for tokens.
+fn jwt_document(uses: &[&str]) -> String {
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000));
+    let bundle = Ca::new("friend.org".parse().unwrap(), now).unwrap().jwt_bundle();
+    let mut bundle: serde_json::Value = serde_json::from_str(&bundle).unwrap();
+    let key = bundle["keys"][0].take();
+    let keys = uses.iter().map(|purpose| {
+        let mut key = key.clone();
+        key["use"] = (*purpose).into();
+        key
+    });
+    bundle["keys"] = keys.collect();
+    bundle.to_string()
 }
 
 #[test]
@@ -93,7 +108,8 @@ fn what_was_kept_and_is_damaged_is_not_believed() {
     let place = Kept::new(&by_web("friend.org"), b"");
     let domain = "friend.org".parse().unwrap();
     assert!(place.load(&kept, &domain).is_none());
-    for damaged in ["", "{", "{\"keys\":1}", "{\"keys\":[],\"keys\":[]}"] {
+    let many = jwt_document(&["jwt-svid"; 65]);
+    for damaged in ["", "{", "{\"keys\":1}", "{\"keys\":[],\"keys\":[]}", many.as_str()] {
         place.store(&kept, damaged.as_bytes());
         assert!(place.load(&kept, &domain).is_none(), "{damaged}");
     }
@@ -144,4 +160,60 @@ async fn a_bootstrap_bundle_that_comes_later_is_found_and_a_relationship_that_en
     };
     assert_eq!(ended.as_str(), "friend.org");
     running.abort();
+}
+
+/// What is believed of a relationship whose bundle was kept, under this rule.
+async fn kept_under(revocation: RevocationRule, document: &str) -> Federated {
+    let folder = tempfile::tempdir().unwrap();
+    let last_good = LastGood::of(folder.path().to_owned(), "json");
+    let relationship = by_web("friend.org");
+    Kept::new(&relationship, b"").store(&last_good, document.as_bytes());
+    let (_wanted, configured) = watch::channel(vec![relationship]);
+    let (updates, mut told) = mpsc::channel(4);
+    let clock = Arc::new(SystemClock::new());
+    let surroundings = Surroundings {
+        last_good,
+        trust: Arc::new(Nobody),
+        clock,
+        pace: Pace::default(),
+        revocation,
+        updates,
+    };
+    let running = tokio::spawn(run(configured, surroundings));
+    let update = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    running.abort();
+    let FederationUpdate::Kept(brought) = update else { panic!("{update:?}") };
+    brought
+}
+
+#[tokio::test]
+async fn nobody_of_another_trust_domain_is_believed_where_lists_are_demanded_that_no_endpoint_serves() {
+    let now = SystemClock::new().unix_time();
+    let ca = Ca::new("friend.org".parse().unwrap(), now).unwrap();
+    let der = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, ca.bundle_der());
+    let document = format!(r#"{{"keys":[{{"use":"x509-svid","kty":"EC","x5c":["{der}"]}}]}}"#);
+    let id = "spiffe://friend.org/web".parse().unwrap();
+    let chain = [ca.issue(&id, Duration::from_secs(60), now).unwrap().chain_der().clone()];
+    let hard = RevocationRule::Everywhere(RevocationMode::Hard);
+    let soft = RevocationRule::Everywhere(RevocationMode::Soft);
+    for (rule, expected) in [
+        (hard, Some("tls.chain.revocation_unknown")),
+        (soft, None),
+        (RevocationRule::Everywhere(RevocationMode::Off), None),
+        (RevocationRule::WhereListed, None),
+    ] {
+        let mut trust = TrustBundles::default();
+        trust.insert(TrustBundle::clone(&kept_under(rule, &document).await.bundle));
+        for role in [Role::Client, Role::Server] {
+            let refused = verify_chain(&chain, &trust, role, now).err().map(|error| error.code());
+            assert_eq!(refused, expected, "{rule:?} {role:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_brings_the_keys_of_its_jwt_svids_and_those_of_nothing_else() {
+    let document = jwt_document(&["jwt-svid", "x509-svid", "wit-svid", "sig"]);
+    let brought = kept_under(RevocationRule::WhereListed, &document).await;
+    assert_eq!((brought.jwt_keys.len(), brought.bundle.authorities().len()), (1, 0));
 }

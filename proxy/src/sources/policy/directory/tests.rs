@@ -38,6 +38,20 @@ fn a_folder_becomes_an_archive_of_its_visible_files() {
 }
 
 #[test]
+fn tests_of_policies_are_no_part_of_what_decides() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "a.rego", "package a");
+    write(&folder, "b/a_test.rego", "package a");
+    let (_, archive) = look_again(folder.path(), None, BYTES_MAX).unwrap();
+    assert_eq!(policies(&archive.unwrap()), ["a.rego"]);
+    assert!(files_at(folder.path(), BYTES_MAX).unwrap().contains_key("b/a_test.rego"));
+    // Who signed the files signed all of them: leaving one out would be another bundle.
+    write(&folder, ".signatures.json", "{}");
+    let (look, _) = look_again(folder.path(), None, BYTES_MAX).unwrap();
+    assert!(look.iter().any(|(name, _, _)| name == "b/a_test.rego"));
+}
+
+#[test]
 fn a_file_is_taken_as_the_archive_it_is() {
     let folder = TempDir::new().unwrap();
     write(&folder, "bundle.tar.gz", "any bytes");

@@ -1,0 +1,167 @@
+//! Suites that no one here wrote, run whole against the decision point: each is a line of the second table.
+use postern_rego::ast::Version;
+use postern_rego_suite::{Case, Tally, from_archive, from_folder};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// What came of a suite.
+#[derive(Debug)]
+pub struct SuiteReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Cases that were run.
+    pub cases: usize,
+    /// Those that came out as they must.
+    pub passed: usize,
+    /// Those whose policy is refused at load, by reason.
+    pub refused: BTreeMap<String, usize>,
+    /// Those that came out otherwise: which, and how.
+    pub wrong: Vec<(String, String)>,
+    /// Those that are none of ours, by reason.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+/// What belongs to no policy here, by how a case is recognised: refused at load, and counted apart.
+const APART: &[(&str, &str)] = &[
+    ("graphql.", "`graphql.*`"),
+    ("providers.aws.", "`providers.aws.*`"),
+    ("rego.parse_module", "`rego.parse_module`"),
+    ("rego.metadata.", "`rego.metadata.*`"),
+];
+
+/// Every suite whose cases this machine has. OPA's come with its module (`POSTERN_OPA_CASES`); the folder of public data
+/// has a part of them.
+pub fn all() -> Vec<SuiteReport> {
+    let mut reports = Vec::new();
+    for (name, version, folder) in [("OPA Rego v1", Version::V1, "v1"), ("OPA Rego v0", Version::V0, "v0")] {
+        if let Some(cases) = opa_cases(version, folder) {
+            reports.push(rego(name, &cases));
+        }
+    }
+    reports.extend(postern_policy_suites::data_folder().and_then(|data| cedar(&data)));
+    reports
+}
+
+/// Whether every suite is here whole, as the documented table counts them.
+pub fn is_complete() -> bool {
+    std::env::var_os("POSTERN_OPA_CASES").is_some() && postern_policy_suites::data_folder().is_some()
+}
+
+fn opa_cases(version: Version, folder: &str) -> Option<Vec<Case>> {
+    if let Some(whole) = std::env::var_os("POSTERN_OPA_CASES") {
+        return from_folder(&PathBuf::from(whole).join(folder), version).ok();
+    }
+    let part = PathBuf::from(std::env::var_os("POSTERN_DATA")?).join("opa-cases");
+    from_archive(&part.join(format!("{folder}.tar.gz")), version).ok()
+}
+
+fn rego(name: &'static str, cases: &[Case]) -> SuiteReport {
+    let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ours = Vec::new();
+    for case in cases {
+        let apart = APART.iter().find(|(call, _)| case.modules.iter().any(|module| module.contains(call)));
+        let why = match apart {
+            Some((_, what)) => Some((*what).to_owned()),
+            None if uses_experimental_keywords(case) => Some("experimental keywords".to_owned()),
+            None => None,
+        };
+        match why {
+            Some(why) => *skipped.entry(why).or_default() += 1,
+            None => ours.push(case),
+        }
+    }
+    let Tally { cases, passed, refused, wrong } = Tally::of(ours);
+    SuiteReport { name, cases, passed, refused, wrong, skipped }
+}
+
+fn cedar(data: &Path) -> Option<SuiteReport> {
+    let tally = postern_policy_suites::cedar::judge(&data.join("cedar-corpus")).ok()?;
+    let mut skipped = BTreeMap::new();
+    if tally.listed > 0 {
+        let why = "the validator of the engine's version takes what the corpus, made with an older one, says it must not";
+        skipped.insert(why.to_owned(), tally.listed);
+    }
+    let refused = if tally.refused > 0 {
+        BTreeMap::from([("refused".to_owned(), tally.refused)])
+    } else {
+        BTreeMap::new()
+    };
+    let wrong = if tally.wrong > 0 {
+        tally.notes.iter().map(|note| (note.clone(), String::new())).collect()
+    } else {
+        Vec::new()
+    };
+    let cases = tally.cases.saturating_sub(tally.listed);
+    Some(SuiteReport {
+        name: "Cedar integration tests",
+        cases,
+        passed: tally.passed,
+        refused,
+        wrong,
+        skipped,
+    })
+}
+
+fn uses_experimental_keywords(case: &Case) -> bool {
+    let imports = ["future.keywords.and", "future.keywords.or", "future.keywords.not"];
+    case.experimental_keywords
+        || case.modules.iter().any(|module| imports.iter().any(|import| module.contains(import)))
+}
+
+impl SuiteReport {
+    /// The share that passed, in tenths of a percent.
+    pub fn per_mille(&self) -> usize {
+        (self.passed * 1000).checked_div(self.cases).unwrap_or(0)
+    }
+
+    /// For machines.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "suite": self.name,
+            "cases": self.cases,
+            "passed": self.passed,
+            "refused_at_load": self.refused,
+            "wrong": self.wrong,
+            "skipped": self.skipped,
+        })
+    }
+}
+
+/// The second table as it stands in the documents, with the reasons below it.
+pub fn markdown(reports: &[SuiteReport]) -> String {
+    let mut text = String::from(HEAD);
+    let sum = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+    for report in reports {
+        let per_mille = report.per_mille();
+        let SuiteReport { name, cases, passed, .. } = report;
+        let (refused, wrong, skipped) = (sum(&report.refused), report.wrong.len(), sum(&report.skipped));
+        let (percent, tenth) = (per_mille / 10, per_mille % 10);
+        let _ = writeln!(
+            text,
+            "| {name} | {cases} | {passed} | {percent}.{tenth} | {refused} | {wrong} | {skipped} |"
+        );
+    }
+    for report in reports {
+        let _ = writeln!(text, "\n**{}**", report.name);
+        for (what, counts) in [("refused at load", &report.refused), ("skipped", &report.skipped)] {
+            for (why, count) in counts {
+                let _ = writeln!(text, "- {what}, {count}: {}", why.replace('|', "\\|"));
+            }
+        }
+        for (case, how) in &report.wrong {
+            let _ = writeln!(text, "- wrong: {case}: {how}");
+        }
+    }
+    text
+}
+
+const HEAD: &str = "
+## Policy languages
+
+Other people's suites, run whole. *Refused at load*: the policy does not run here, and says why; *wrong*: it ran with another
+meaning, which must be 0; *skipped*: what belongs to no policy here, and is refused at load as well.
+
+| suite | cases | passed | % | refused at load | wrong | skipped |
+|---|---|---|---|---|---|---|
+";

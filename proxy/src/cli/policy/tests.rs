@@ -1,0 +1,213 @@
+use super::*;
+use crate::cli::tests::check_unread;
+use clap::Parser;
+use std::fs;
+use tempfile::TempDir;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Runs a command line in which `@` stands for the folder; gives the exit code and what was said.
+fn policy(folder: &TempDir, line: &str) -> (u8, String) {
+    let at = folder.path().display().to_string();
+    let words =
+        std::iter::once("policy".to_owned()).chain(line.split(' ').map(|word| word.replace('@', &at)));
+    let cli = Cli::try_parse_from(words).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = run(&cli.args, &mut out, &mut err);
+    out.extend(err);
+    (code, String::from_utf8(out).unwrap())
+}
+
+fn check(folder: &TempDir, line: &str, want_code: u8, want: &str) {
+    let (code, said) = policy(folder, line);
+    assert_eq!(code, want_code, "{line}: {said}");
+    assert!(said.contains(want), "{line}: `{said}` lacks `{want}`");
+}
+
+fn write(folder: &TempDir, name: &str, content: &str) {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+const CASES: &str = "decision: { rego: p/allow }\ncases:\n  - { name: get, who: spiffe://e.org/w, do: GET /, expect: allow }\n";
+
+/// A policy whose tests pass.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "x/bundle/.manifest", r#"{"roots": ["p"]}"#);
+    write(
+        &folder,
+        "x/bundle/p.rego",
+        "package p\ndefault allow := false\nallow if input.attributes.request.http.method == \"GET\"\n",
+    );
+    write(&folder, "x/bundle/p_test.rego", "package p_test\ntest_put if not data.p.allow\n");
+    write(&folder, "x/cases.yaml", CASES);
+    folder
+}
+
+#[test]
+fn tests_are_found_from_the_folder_around_the_bundle_and_from_an_archive() {
+    let folder = folder();
+    check(&folder, "test @/x", 0, "2 passed\n");
+    check(&folder, "test @/x/bundle", 0, "2 passed\n");
+    check(&folder, "test @/x @/x/bundle", 0, "4 passed\n");
+    check(&folder, "test @/x --run test_put --verbose", 0, "data.p_test.test_put\n");
+    let words = ["postern", "bundle", "build", "@/x/bundle", "--out", "@/b.tar.gz"];
+    let at = folder.path().display().to_string();
+    let words = words.map(|word| word.replace('@', &at).into());
+    assert_eq!(crate::cli::answer(words, &mut io::sink(), &mut io::sink()), 0);
+    check(&folder, "test @/b.tar.gz --cases @/x/cases.yaml --verbose", 0, "get\n\n1 passed\n");
+    check(&folder, "test @/b.tar.gz", 1, "nothing to test");
+}
+
+#[test]
+fn what_fails_is_told_with_its_place_and_exits_with_1() {
+    let folder = folder();
+    write(&folder, "x/cases.yaml", &CASES.replace("expect: allow", "expect: deny"));
+    check(&folder, "test @/x", 1, "x/cases.yaml:3  get\n         expected deny, got allow\n");
+    check(&folder, "test @/x", 1, "1 passed, 1 failed\n");
+    write(
+        &folder,
+        "x/bundle/q_test.rego",
+        "package p_test\ntest_get if {\n\tprint(\"seen\")\n\tdata.p.allow\n}\n",
+    );
+    check(&folder, "test @/x --run test_get", 1, "first condition that does not hold: ");
+    check(&folder, "test @/x --run test_get", 1, "input.attributes.request.http.method is undefined\n");
+    check(&folder, "test @/x --run test_get", 1, "seen\n");
+}
+
+#[test]
+fn reports_for_machines_are_written_as_asked() {
+    let folder = folder();
+    check(&folder, "test @/x --coverage", 0, " 100.0 %  all  (3 of 3 lines)\n");
+    let (_, said) = policy(&folder, "test @/x --coverage --json");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told.pointer("/passed"), Some(&2.into()));
+    assert_eq!(told.pointer("/coverage/coverage"), Some(&100.0.into()));
+    check(&folder, "test @/x --junit @/j.xml --sarif @/s.json", 0, "2 passed\n");
+    assert!(fs::read_to_string(folder.path().join("j.xml")).unwrap().contains("tests=\"2\" failures=\"0\""));
+    let told = fs::read(folder.path().join("s.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told.pointer("/version"), Some(&"2.1.0".into()));
+    check(&folder, "test @/x --junit @/nosuch/j.xml", 1, "nosuch/j.xml");
+}
+
+#[test]
+fn what_cannot_be_tested_is_refused_in_one_line() {
+    let folder = folder();
+    check(&folder, "test @/nosuch", 1, "nosuch` cannot be read");
+    check(&folder, "test @/x --cases @/nosuch.yaml", 1, "nosuch.yaml");
+    check(&folder, "test @/x --run nosuch", 1, "no test has a name that matches `nosuch`");
+    write(&folder, "x/cases.yaml", &format!("{CASES}more: 1\n"));
+    check(&folder, "test @/x", 1, "more");
+    write(&folder, "x/cases.yaml", "cases_from: nosuch.yaml\ndecision: { rego: p/allow }\ncases: []\n");
+    check(&folder, "test @/x", 1, "nosuch.yaml");
+    fs::remove_file(folder.path().join("x/cases.yaml")).unwrap();
+    write(&folder, "x/bundle/p_test.rego", "package p_test\ntest_put if {\n");
+    check(&folder, "test @/x", 1, "x/bundle/p_test.rego:");
+    fs::write(folder.path().join("x/bundle/p_test.rego"), [0xff]).unwrap();
+    check(&folder, "test @/x", 1, "`p_test.rego` is not UTF-8");
+    let usage = ["postern", "policy", "test", "x", "--run", "("].map(Into::into);
+    assert_eq!(crate::cli::answer(usage, &mut io::sink(), &mut io::sink()), 2);
+}
+
+#[test]
+fn whoever_watches_sees_each_change_once() {
+    let folder = folder();
+    let at = folder.path().display().to_string();
+    let cli = Cli::try_parse_from(["policy", "test", &format!("{at}/x"), "--watch"]).unwrap();
+    let Action::Test(args) = &cli.args.action else { panic!("no test") };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut turn = 0;
+    let passed = test::watch(args, &mut out, &mut err, &mut || {
+        turn += 1;
+        match turn {
+            1 => {}
+            2 => write(&folder, "x/bundle/p_test.rego", "package p_test\ntest_put if {\n"),
+            3 => write(&folder, "x/bundle/p_test.rego", "package p_test\ntest_other if not data.p.allow\n"),
+            _ => return false,
+        }
+        true
+    });
+    assert!(passed.unwrap());
+    let said = String::from_utf8(out).unwrap();
+    assert_eq!(said.matches("2 passed").count(), 2, "{said}");
+    assert_eq!(said.matches("waiting for a change").count(), 3, "{said}");
+    assert_eq!(String::from_utf8(err).unwrap().matches("error: ").count(), 1);
+}
+
+#[test]
+fn a_new_policy_passes_its_tests_and_overwrites_nothing() {
+    for template in postern_policy::tooling::TEMPLATES {
+        let folder = TempDir::new().unwrap();
+        let line = format!("new @/mine --language {} --template {}", template.language, template.name);
+        check(&folder, &line, 0, "mine/bundle/.manifest\n");
+        check(&folder, "test @/mine", 0, " passed\n");
+        check(&folder, &line, 1, "is there already; nothing was written");
+    }
+    let folder = TempDir::new().unwrap();
+    check(&folder, "new @/.hidden --language rego", 1, "a policy's name");
+    check(&folder, "new @/.. --language rego", 1, "a policy's name");
+    check(&folder, "new @/mine --language rego --template nosuch", 1, "there are: deny-all, rbac, jwt");
+    write(&folder, "mine", "a file");
+    check(&folder, "new @/mine --language rego", 1, "is there already");
+    assert_eq!(fs::read_to_string(folder.path().join("mine")).unwrap(), "a file");
+}
+
+#[test]
+fn a_question_is_answered_and_explained() {
+    let folder = folder();
+    write(&folder, "i.json", r#"{"attributes": {"request": {"http": {"method": "PUT"}}}}"#);
+    write(&folder, "r.json", r#"{"who": "spiffe://e.org/w", "do": "PUT /"}"#);
+    check(&folder, "eval @/x --query data.p.allow --input @/i.json", 0, "false\n");
+    check(&folder, "eval @/x --entry p/allow --input @/i.json --explain", 0, "http.method is \"PUT\"\n");
+    check(&folder, "eval @/x --request @/r.json --explain", 0, "DENY  policy.denied\n");
+    let (_, said) = policy(&folder, "eval @/x --request @/r.json --explain --json");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told.pointer("/decision/code"), Some(&"policy.denied".into()));
+    assert_eq!(told.pointer("/attempts/0/held"), Some(&false.into()));
+    check(&folder, "eval @/x/bundle/p.rego --entry p/allow", 1, "error: ");
+    check(&folder, "eval @/x --entry p/nosuch", 1, "no rule stands at `p/nosuch`");
+    check(&folder, "eval @/x --entry p/allow --input @/nosuch.json", 1, "nosuch.json");
+    write(&folder, "bad.json", r#"{"who": "w", "do": "GET /", "expcet": 1}"#);
+    check(&folder, "eval @/x --request @/bad.json", 1, "expcet");
+    fs::remove_file(folder.path().join("x/cases.yaml")).unwrap();
+    check(&folder, "eval @/x", 1, "say what is asked");
+}
+
+#[test]
+fn cedar_answers_in_the_same_words() {
+    let folder = TempDir::new().unwrap();
+    check(&folder, "new @/mine --language cedar --template rbac", 0, "wrote");
+    write(&folder, "r.json", r#"{"who": "spiffe://example.org/web", "do": "GET /items/7"}"#);
+    check(&folder, "eval @/mine --request @/r.json", 0, "ALLOW  policy.allowed\npolicies  reader\n");
+    write(&folder, "r.json", r#"{"do": "GET /items/7"}"#);
+    check(&folder, "eval @/mine --cedar --request @/r.json", 0, "DENY  policy.error\n");
+    check(&folder, "eval @/mine --cedar", 1, "--request");
+}
+
+#[test]
+fn decisions_are_measured_over_the_cases() {
+    let folder = folder();
+    check(&folder, "bench @/x", 0, "on this machine");
+    let (_, said) = policy(&folder, "bench @/x --entry p/allow --json");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(told.pointer("/all/median_ns").unwrap().as_u64().unwrap() > 0, "{said}");
+    check(&folder, "bench @/x --entry p/nosuch", 1, "p/nosuch");
+    write(&folder, "y/p.rego", "package p\nallow := true\n");
+    check(&folder, "bench @/y", 1, "there are no cases to ask");
+    check(&folder, "bench @/x/bundle/p.rego", 1, "no whole gzip");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = folder();
+    let at = folder.path().join("x").display().to_string();
+    check_unread(&["policy", "test", &at], 0);
+    check_unread(&["policy", "eval", &at, "--entry", "p/allow"], 0);
+}
