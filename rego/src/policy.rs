@@ -208,6 +208,7 @@ impl Policy {
     }
 
     /// As [`Self::evaluate`], with a note of every statement that is evaluated.
+    #[expect(clippy::too_many_arguments, reason = "what an evaluation is made of")]
     pub(crate) fn evaluate_covered(
         &self,
         entry: &Entry,
