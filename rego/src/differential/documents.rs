@@ -86,7 +86,8 @@ fn user(dice: &mut Dice) -> String {
 
 pub(super) fn input(dice: &mut Dice) -> Option<String> {
     if dice.roll(25) == 0 {
-        return if dice.roll(2) == 0 { None } else { Some(value(dice, 1)) };
+        // To OPA's server an input that is null is none.
+        return Some(value(dice, 1)).filter(|input| input != "null" && dice.roll(2) == 0);
     }
     let keys = ["method", "path", "user", "items", "flag", "nil", "n", "s", "m"];
     Some(object(dice, &keys, |dice, key| match key {
