@@ -57,10 +57,11 @@ fn told(document: &Value, changes: Vec<(String, Change)>) -> Vec<Mutant> {
 
 fn drop_at(document: &mut Value, at: &str) {
     let (parent, last) = at.rsplit_once('/').unwrap();
-    match document.pointer_mut(parent).unwrap() {
-        Value::Object(members) => drop(members.remove(&last.replace("~1", "/").replace("~0", "~"))),
-        Value::Array(items) => drop(items.remove(last.parse().unwrap())),
-        other => panic!("{at} is in {other}"),
+    let parent = document.pointer_mut(parent).unwrap();
+    if let Some(members) = parent.as_object_mut() {
+        drop(members.remove(&last.replace("~1", "/").replace("~0", "~")));
+    } else {
+        drop(parent.as_array_mut().unwrap().remove(last.parse().unwrap()));
     }
 }
 
