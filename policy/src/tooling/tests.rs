@@ -186,7 +186,7 @@ fn a_test_that_does_not_end_in_time_ends_in_an_error() {
 
 #[test]
 fn what_is_printed_is_told_and_bounded() {
-    let test = "package t\ntest_a if { print(\"seen\", 1) }\ntest_b if { every i in numbers.range(1, 5000) { print(\"0123456789012345678901234567890123456789\") } }\n";
+    let test = "package t\ntest_a if { print(\"seen\", 1) }\ntest_b if { every i in numbers.range(1, 5000) { print(\"0123456789012345678901234567890123456789\", i) } }\n";
     let report = check(&[("t_test.rego", test)], None, &["data.t.test_a pass", "data.t.test_b pass"]);
     assert_eq!(report.results.first().unwrap().output, "seen 1\n");
     let long = &report.results.get(1).unwrap().output;
