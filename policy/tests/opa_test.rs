@@ -141,16 +141,12 @@ fn the_rows_that_are_reached_are_those_that_opa_says() {
                 .collect()
         };
         let ours = report.get("coverage").unwrap();
-        // OPA's index skips definitions that are tried here, so the policy's rows may be more here, never fewer.
+        // Which definitions are tried before one that holds is the index's matter; which rows there are is not.
+        let all = |side: &Value, file: &str| -> BTreeSet<u64> {
+            &rows(side, file, "covered") | &rows(side, file, "not_covered")
+        };
+        assert_eq!(all(ours, "./a.rego"), all(&theirs, "a.rego"), "rows by {test}");
         let of = |side: &Value, file: &str, kind: &str| rows(side, file, kind);
-        assert!(
-            of(ours, "./a.rego", "covered").is_superset(&of(&theirs, "a.rego", "covered")),
-            "covered by {test}"
-        );
-        assert!(
-            of(ours, "./a.rego", "not_covered").is_subset(&of(&theirs, "a.rego", "not_covered")),
-            "not covered by {test}"
-        );
         for kind in ["covered", "not_covered"] {
             let (ours, theirs) = (of(ours, "./a_test.rego", kind), of(&theirs, "a_test.rego", kind));
             assert_eq!(ours, theirs, "{kind} of the test by {test}");

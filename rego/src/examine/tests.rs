@@ -43,7 +43,7 @@ fn print_is_heard_where_a_set_is_examined_and_changes_nothing() {
 
 #[test]
 fn what_is_printed_is_bounded() {
-    let text = "package a\np if { every i in numbers.range(1, 2000) { print(\"0123456789012345678901234567890123456789\") } }";
+    let text = "package a\np if { every i in numbers.range(1, 2000) { print(\"0123456789012345678901234567890123456789\", i) } }";
     let watched = watch(text, &["a", "p"], "{}");
     assert!(watched.cut && watched.printed.len() <= 64 * 1024, "{}", watched.printed.len());
 }

@@ -176,6 +176,9 @@ fn seen(request: Option<&Value>) -> String {
     let mut request = request.clone();
     let headers = request["headers"].as_object_mut().expect("headers");
     headers.retain(|name, _| !THEIR_REQUEST.contains(&name.as_str()));
+    // Each proxy has an order of its own, which means nothing.
+    let by_name: BTreeMap<String, Value> = std::mem::take(headers).into_iter().collect();
+    headers.extend(by_name);
     // Values of one name may be joined by commas (RFC 9110 §5.3); we forward one value each.
     for values in headers.values_mut() {
         let all: Vec<&str> = values.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
