@@ -170,9 +170,11 @@ fn a_silent_server_is_left_after_the_timeout() {
 #[test]
 fn a_closed_port_is_named() {
     let error = block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        drop(listener);
+        // Bound and never listening: nobody else gets the port, and a caller of it is refused. One that was closed
+        // again may be another test's by the time it is called.
+        let bound = tokio::net::TcpSocket::new_v4().expect("a socket");
+        bound.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = bound.local_addr().expect("an address");
         plain().get(&format!("http://{address}/"), &[], 0, TIMEOUT).await.expect_err("refused")
     });
     assert!(matches!(error, FetchError::Connect { .. }), "{error}");
