@@ -67,7 +67,7 @@ impl Engine {
 }
 
 #[derive(Debug)]
-enum Policies {
+pub(crate) enum Policies {
     Rego(Box<RegoPolicies>),
     Cedar(CedarPolicies),
 }
@@ -115,6 +115,10 @@ impl Pdp {
             policies,
             revision: Revision::new(&revision.join(";")),
         })
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Whether a policy reads bodies, so that a request's body must be held before the decision.

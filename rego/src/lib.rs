@@ -11,7 +11,11 @@ mod ir;
 mod number;
 pub mod parse;
 mod policy;
+mod problems;
+#[cfg(test)]
+mod problems_tests;
 mod reads;
+mod survey;
 mod value;
 
 pub use compile::CompileError;
@@ -19,5 +23,7 @@ pub use eval::{Halt, HaltCode, Limits};
 pub use examine::{Attempt, Coverage, FileCoverage, Position, Span, TestRule, Unmet, Watch, Watched};
 pub use number::Number;
 pub use policy::{Entry, LoadError, Policy, QueryError, Source};
+pub use problems::{PROBLEMS_MAX, modules, problems};
 pub use reads::Reads;
+pub use survey::Unindexed;
 pub use value::{JsonError, Object, Set, Value};

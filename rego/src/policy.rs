@@ -4,7 +4,7 @@ use crate::ast::{Loc, Str, Version};
 use crate::builtins::Context;
 use crate::compile::{self, CompileError, Purpose};
 use crate::eval::{Halt, Limits, Machine};
-use crate::ir::{GroupId, GroupKind, Operand, Program};
+use crate::ir::{GroupId, GroupKind, Program};
 use crate::parse::{self, ParseError};
 use crate::reads::Reads;
 use std::collections::BTreeMap;
@@ -117,10 +117,7 @@ impl Policy {
 
     /// What an entry can read.
     pub fn reads(&self, entry: &Entry) -> Reads {
-        let mut groups = Vec::new();
-        let path: Vec<Operand> = entry.path.iter().map(|part| Operand::Const(part.clone())).collect();
-        crate::reads::below(&self.program.root, &path, &mut groups);
-        Reads::of(&self.program, &groups)
+        Reads::of(&self.program, &crate::reads::roots(&self.program, &entry.path))
     }
 
     /// The paths of all rules that are no functions, below `data`.
@@ -235,11 +232,11 @@ pub enum QueryError {
     Halted(#[from] Halt),
 }
 
-fn parse_error(file: &str, error: &ParseError) -> LoadError {
+pub(crate) fn parse_error(file: &str, error: &ParseError) -> LoadError {
     LoadError { file: file.to_owned(), loc: error.loc, code: "rego_parse_error", what: error.what.clone() }
 }
 
-fn located(files: &[Str], error: &CompileError) -> LoadError {
+pub(crate) fn located(files: &[Str], error: &CompileError) -> LoadError {
     let file = files.get(usize::from(error.loc.module)).map_or("query", |name| name.as_ref());
     LoadError { file: file.to_owned(), loc: error.loc, code: error.code, what: error.what.clone() }
 }

@@ -18,20 +18,9 @@ pub struct Reads {
 
 impl Reads {
     pub(crate) fn of(program: &Program, roots: &[GroupId]) -> Self {
-        let mut walk = Walk { program, reads: Self::default(), seen: BTreeSet::new(), open: roots.to_vec() };
-        while let Some(group) = walk.open.pop() {
-            if walk.seen.insert(group)
-                && let Some(group) = program.groups.get(group)
-            {
-                group
-                    .definitions
-                    .iter()
-                    .chain(&group.default)
-                    .for_each(|definition| walk.definition(definition));
-            }
-        }
-        walk.reads.drop_covered();
-        walk.reads
+        let mut reads = Walk::from(program, roots).reads;
+        reads.drop_covered();
+        reads
     }
 
     fn drop_covered(&mut self) {
@@ -46,17 +35,35 @@ impl Reads {
     }
 }
 
-struct Walk<'p> {
+/// A way through everything that some groups can ask.
+pub(crate) struct Walk<'p> {
     program: &'p Program,
     reads: Reads,
-    seen: BTreeSet<GroupId>,
+    /// The groups that were met.
+    pub(crate) seen: BTreeSet<GroupId>,
     open: Vec<GroupId>,
 }
 
 /// Slots that stand for a field of the input and are only gone into: what is read is what is gone into.
 type Aliases = BTreeMap<u32, Vec<Str>>;
 
-impl Walk<'_> {
+impl<'p> Walk<'p> {
+    pub(crate) fn from(program: &'p Program, roots: &[GroupId]) -> Self {
+        let mut walk = Self { program, reads: Reads::default(), seen: BTreeSet::new(), open: roots.to_vec() };
+        while let Some(group) = walk.open.pop() {
+            if walk.seen.insert(group)
+                && let Some(group) = program.groups.get(group)
+            {
+                group
+                    .definitions
+                    .iter()
+                    .chain(&group.default)
+                    .for_each(|definition| walk.definition(definition));
+            }
+        }
+        walk
+    }
+
     fn definition(&mut self, definition: &Definition) {
         let mut aliases = Aliases::new();
         for stmt in &definition.body {
@@ -245,6 +252,14 @@ fn count(operand: &Operand, uses: &mut BTreeMap<u32, usize>) {
             comprehension.body.iter().for_each(|stmt| count_stmt(stmt, uses));
         }
     }
+}
+
+/// The groups that the document at a constant path is made of.
+pub(crate) fn roots(program: &Program, path: &[Value]) -> Vec<GroupId> {
+    let mut groups = Vec::new();
+    let path: Vec<Operand> = path.iter().map(|part| Operand::Const(part.clone())).collect();
+    below(&program.root, &path, &mut groups);
+    groups
 }
 
 /// Every group that a path can lead to or through; functions below it are no part of what is there.

@@ -1,6 +1,7 @@
 //! The engines. A new one: a folder here, a variant of [`crate::Engine`], and its cases.
 pub(crate) mod cedar;
 mod error;
+mod extent;
 mod multipart;
 pub(crate) mod rego;
 mod shape;

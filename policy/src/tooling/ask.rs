@@ -3,8 +3,8 @@ use super::cases::{Case, Expect};
 use crate::{Body, Decision, Headers, Http, Pdp, Query, Scratch, Source, TokenIssuer, Verdict};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50_000);
-const DESTINATION: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+pub(super) const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50_000);
+pub(super) const DESTINATION: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// Does something with the query of a case.
 pub fn with_query<T>(case: &Case, now_ns: u64, ask: impl FnOnce(&Query<'_>) -> T) -> T {

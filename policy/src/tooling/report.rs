@@ -133,7 +133,7 @@ fn why(result: &TestResult) -> String {
 }
 
 /// Text in XML: what the format cannot hold at all is left out.
-fn xml(text: &str) -> String {
+pub(super) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -230,7 +230,7 @@ impl Suite {
 }
 
 /// The limits of production but for the safety timer: what decides how a test comes out are steps alone.
-fn limits() -> PdpLimits {
+pub(super) fn limits() -> PdpLimits {
     PdpLimits { timeout: Duration::from_secs(20), ..PdpLimits::default() }
 }
 

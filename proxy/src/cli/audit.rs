@@ -164,5 +164,16 @@ pub(super) fn records_of(directory: Option<&Path>, id: &str) -> Result<Vec<(u64,
     found.map_err(|error| error.to_string())
 }
 
+/// Shows every whole record of a log, in order.
+pub(super) fn each_record(directory: &Path, show: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    let told = |error: AuditError| error.to_string();
+    let source = Source::open(Some(directory)).map_err(told)?;
+    let mut visit = |_, record: &[u8]| {
+        show(record);
+        Visit::More
+    };
+    source.visit(0, &mut visit).map_err(told)
+}
+
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ use tree::{Place, RuleAt};
 pub(crate) use build::name_in_source;
 pub use error::CompileError;
 pub(crate) use test_rules::TODO_PREFIX;
+pub(crate) use tree::constant;
 
 /// A compiled query: a body and the variables whose values it answers with.
 #[derive(Debug)]

@@ -75,6 +75,16 @@ impl Index {
     }
 }
 
+impl Index {
+    /// How many of so many definitions are candidates whatever is asked.
+    pub(crate) fn always_tried(&self, definitions: usize) -> usize {
+        match self {
+            Self::All => definitions,
+            Self::By(split) => split.always_tried(),
+        }
+    }
+}
+
 impl Candidates {
     pub(crate) fn of(self, definitions: &[Definition]) -> impl Iterator<Item = &Definition> {
         let (all, some) = match self {
@@ -122,6 +132,13 @@ impl Split {
         let rest = part(rest);
         used.pop();
         Some(Self { field, by_value, rest })
+    }
+
+    fn always_tried(&self) -> usize {
+        match &self.rest.split {
+            Some(split) => split.always_tried(),
+            None => self.rest.definitions.len(),
+        }
     }
 
     fn collect(&self, input: Option<&Value>, args: &[Value], found: &mut Vec<usize>) {

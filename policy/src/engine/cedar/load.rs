@@ -75,7 +75,7 @@ pub(super) fn load(bundles: &[(&str, &PolicyBundle)], limits: &PdpLimits) -> Res
 }
 
 /// The contract with the bundles' own types beside it; a second definition of one of ours is an error of Cedar's.
-fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
+pub(super) fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
     let fragment = |place: &str, text: &str| {
         SchemaFragment::from_cedarschema_str(text)
             .map(|(fragment, _)| fragment)
@@ -91,7 +91,7 @@ fn schema_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Schema, LoadError> {
     Schema::from_schema_fragments(fragments).map_err(|error| refused("schema.cedarschema", &error))
 }
 
-fn refuse_misshapen(place: &str, source: &str) -> Result<(), LoadError> {
+pub(super) fn refuse_misshapen(place: &str, source: &str) -> Result<(), LoadError> {
     shape::refuse_misshapen(source).map_err(|found| LoadError::Refused {
         place: format!("{place}:{}", found.line),
         what: found.what.to_owned(),

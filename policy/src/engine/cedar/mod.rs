@@ -4,6 +4,7 @@
 //! of the request it builds what these read ([`reads`]).
 mod bounds;
 mod entities;
+pub(crate) mod examine;
 #[cfg(test)]
 mod linear_tests;
 mod links;
@@ -75,6 +76,11 @@ impl CedarPolicies {
         ];
         let read = parts.into_iter().filter(|member| self.shared.reads.has(*member));
         read.map(|member| format!("context.{}", member.name())).collect()
+    }
+
+    /// Whether conditions read this member of the context.
+    pub(crate) fn reads_member(&self, name: &str) -> bool {
+        self.shared.reads.has_named(name)
     }
 
     pub(crate) fn reads_body(&self) -> bool {

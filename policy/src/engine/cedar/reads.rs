@@ -127,6 +127,10 @@ impl Reads {
         self.members & (member as u32) != 0
     }
 
+    pub(super) fn has_named(&self, name: &str) -> bool {
+        Member::ALL.into_iter().any(|member| member.name() == name && self.has(member))
+    }
+
     /// Adds what a condition reads.
     pub(super) fn add(&mut self, condition: &Expr) {
         // Every `context` that names a member is counted twice: the two counts are equal if there is no other one.

@@ -14,6 +14,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("io.jwt.encode_sign_raw", "a decision signs nothing: the service that needs a token signs it"),
 ];
 
+/// What to do instead of calling a builtin that is refused.
+pub(crate) fn refused_builtin(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, mend)| *mend)
+}
+
 /// Refuses what the entry point must not call.
 pub(super) fn refuse_nondeterminism(entry: &str, reads: &Reads) -> Result<(), LoadError> {
     match REFUSED.iter().find(|(name, _)| reads.nondeterministic.contains(name)) {

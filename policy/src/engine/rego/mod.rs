@@ -11,6 +11,8 @@ mod result;
 mod tests;
 mod value;
 
+pub(crate) use check::refused_builtin;
+
 use crate::bundle::{PolicyBundle, RegoVersion};
 use crate::engine::{Answer, NoAnswer};
 use crate::pdp::PdpLimits;
@@ -62,6 +64,10 @@ impl RegoPolicies {
         let set =
             Set { policy, data, entry: found, entry_path: entry.to_owned(), reads, parts, limits: *limits };
         Ok(Self { set: Arc::new(set) })
+    }
+
+    pub(crate) fn read_set(&self) -> &Reads {
+        &self.set.reads
     }
 
     pub(crate) fn reads_body(&self) -> bool {
@@ -123,7 +129,7 @@ impl RegoEvaluator {
     }
 }
 
-fn data_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Value, LoadError> {
+pub(crate) fn data_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Value, LoadError> {
     let mut members = Vec::new();
     for (name, bundle) in bundles {
         let failed = |what: String| LoadError::Syntax { place: format!("{name}/data.json"), what };

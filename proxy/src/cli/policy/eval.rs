@@ -1,9 +1,9 @@
 //! `postern policy eval`.
-use super::{CommandError, Place, read_input, read_table};
+use super::{CommandError, Place, read_input};
 use crate::clock::{Clock, SystemClock};
 use crate::sources::policy::files_at;
 use postern_policy::Entry;
-use postern_policy::tooling::{Inquiry, Question, Request, Table};
+use postern_policy::tooling::{Inquiry, Question, Request};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -79,6 +79,5 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
 
 fn entry_of_table(args: &Args, place: &Place) -> Result<Option<Entry>, CommandError> {
     let asked = args.query.is_some() || args.entry.is_some() || args.cedar;
-    let Some(path) = place.cases.as_ref().filter(|_| !asked) else { return Ok(None) };
-    Ok(Some(Table::read(&path.display().to_string(), &read_table(path)?)?.decision.entry()))
+    if asked { Ok(None) } else { place.entry() }
 }

@@ -1,14 +1,18 @@
 //! `postern policy`: what people who write policies need before a bundle is built. Nothing here decides for a service.
 mod bench;
+mod check;
+mod diff;
 mod eval;
 mod new;
 mod prove;
+mod replay;
 mod test;
 #[cfg(test)]
 mod tests;
 
 use crate::sources::policy::{DirectoryError, files_at};
 use crate::sources::watched_file::{self, FileError};
+use postern_policy::Entry;
 use postern_policy::tooling::{CASES_FILE, CasesError, EvalError, Suite, SuiteError, TABLE_BYTES_MAX, Table};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -26,8 +30,14 @@ enum Action {
     New(new::Args),
     /// Run the tests of policies: `test_` rules and the cases of `cases.yaml`
     Test(test::Args),
+    /// Tell what is wrong with policies, what in them has no effect, and what will be slow
+    Check(check::Args),
     /// Ask a policy one question, and explain the answer
     Eval(eval::Args),
+    /// Tell what two policies decide differently
+    Diff(diff::Args),
+    /// Decide recorded decisions again, and tell which come out differently
+    Replay(replay::Args),
     /// Measure how long decisions take on this machine
     Bench(bench::Args),
     /// Prove what a change of Cedar policies can let through, or show an example
@@ -62,7 +72,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let outcome = match &args.action {
         Action::New(args) => new::run(args, out),
         Action::Test(args) => test::run(args, out, err),
+        Action::Check(args) => check::run(args, out),
         Action::Eval(args) => eval::run(args, out),
+        Action::Diff(args) => diff::run(args, out),
+        Action::Replay(args) => replay::run(args, out),
         Action::Bench(args) => bench::run(args, out),
         Action::Prove(args) => return prove::run(args, err),
     };
@@ -93,6 +106,12 @@ impl Place {
         Self { bundle, cases: cases.map(Path::to_owned).or(found) }
     }
 
+    /// What decides, by the table of cases; `None` without one.
+    fn entry(&self) -> Result<Option<Entry>, CommandError> {
+        let Some(path) = &self.cases else { return Ok(None) };
+        Ok(Some(Table::read(&path.display().to_string(), &read_table(path)?)?.decision.entry()))
+    }
+
     fn suite(&self) -> Result<Suite, CommandError> {
         let files = files_at(&self.bundle, FILES_BYTES_MAX)?;
         let root = self.bundle.display().to_string();
@@ -109,6 +128,10 @@ impl Place {
         let cases = table.all_cases(&other)?;
         Ok(Suite { root, files, table: Some((name, table)), cases })
     }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), CommandError> {
+    std::fs::write(path, text).map_err(|error| CommandError::Io { path: path.to_owned(), error })
 }
 
 fn read_table(path: &Path) -> Result<Vec<u8>, FileError> {

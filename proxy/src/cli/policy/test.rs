@@ -1,11 +1,11 @@
 //! `postern policy test`.
-use super::{CommandError, Place};
+use super::{CommandError, Place, write_file};
 use crate::clock::{Clock, SystemClock};
 use crate::sources::policy::stamps_at;
 use crate::sources::watched_file::Stamp;
 use postern_policy::tooling::{NameFilter, Report, Selection, json, junit, plain, sarif};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of `policy test`.
@@ -80,10 +80,6 @@ fn once(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
         write!(out, "{}", plain(&report, args.verbose))?;
     }
     Ok(report.passed())
-}
-
-fn write_file(path: &Path, text: &str) -> Result<(), CommandError> {
-    std::fs::write(path, text).map_err(|error| CommandError::Io { path: path.to_owned(), error })
 }
 
 /// Runs the tests, and again when a file has changed, until `wait` says that it is enough. What is wrong is told and

@@ -211,3 +211,107 @@ fn a_reader_that_goes_away_is_no_failure() {
     check_unread(&["policy", "test", &at], 0);
     check_unread(&["policy", "eval", &at, "--entry", "p/allow"], 0);
 }
+
+#[test]
+fn check_tells_places_and_ends_by_what_the_findings_weigh() {
+    let folder = folder();
+    check(&folder, "check @/x", 0, "0 errors, 0 warnings, 0 notes in 1 file\n");
+    write(&folder, "x/bundle/q.rego", "package p.q\nimport data.p\nb if input.metod == 1\n");
+    check(&folder, "check @/x", 1, "x/bundle/q.rego:3:12 error[P0101]: ");
+    check(&folder, "check @/x/bundle --json", 1, "\"code\":\"P0101\"");
+    check(&folder, "check @/x/bundle/q.rego", 1, "name it by `--entry`");
+    check(&folder, "check @/x --sarif @/s.json --junit @/j.xml", 1, "warning[P0204]");
+    let sarif: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("s.json")).unwrap()).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "P0501");
+    assert!(fs::read_to_string(folder.path().join("j.xml")).unwrap().contains("failures=\"1\""));
+    write(&folder, "x/bundle/q.rego", "package p.q\nb := 1\n");
+    check(&folder, "check @/x", 0, "warning[P0204]");
+    check(&folder, "check @/x --strict", 1, "warning[P0204]");
+    check(&folder, "check @/x --entry p/q/b", 0, "`data.p.allow` is never asked");
+    check(&folder, "check @/x --cedar", 1, "error[P0008]");
+}
+
+#[test]
+fn check_refuses_what_it_cannot_read() {
+    let folder = folder();
+    check(&folder, "check @/nowhere", 1, "nowhere");
+    check(&folder, "check @/x --sarif @/no/such/s.json", 1, "no/such/s.json");
+    write(&folder, "x/cases.yaml", "decision: 1\n");
+    check(&folder, "check @/x", 1, "cases.yaml");
+    assert!(Cli::try_parse_from(["policy", "check", "a", "--entry", "b", "--cedar"]).is_err());
+    assert!(Cli::try_parse_from(["policy", "check"]).is_err());
+}
+
+/// A folder with an older and a newer policy; the newer allows POST as well.
+fn versions() -> TempDir {
+    let folder = folder();
+    write(&folder, "y/bundle/.manifest", r#"{"roots": ["p"]}"#);
+    let text = "package p\ndefault allow := false\nallow if input.attributes.request.http.method in {\"GET\", \"POST\"}\n";
+    write(&folder, "y/bundle/p.rego", text);
+    write(&folder, "y/cases.yaml", CASES);
+    folder
+}
+
+#[test]
+fn diff_tells_what_is_newly_allowed_and_fails_on_it_if_asked() {
+    let folder = versions();
+    check(&folder, "diff @/x @/y", 0, "newly allowed: ");
+    check(&folder, "diff @/x @/y", 0, "tested, not proved");
+    check(&folder, "diff @/x @/y --fail-on-widening", 1, "POST /");
+    check(&folder, "diff @/y @/x --fail-on-widening", 0, "0 newly allowed");
+    check(&folder, "diff @/x @/x --fail-on-widening", 0, "0 newly allowed, 0 newly denied");
+    check(&folder, "diff @/x @/y --json", 0, "\"proved\":false");
+    write(&folder, "r.jsonl", "{\"do\": \"GET /\"}\n{\"do\": \"POST /\"}\n");
+    check(
+        &folder,
+        "diff @/x @/y --requests @/r.jsonl",
+        0,
+        "1 newly allowed, 0 newly denied, 0 with other demands or grounds, of 2 requests",
+    );
+    write(&folder, "z/p.cedar", "permit (principal, action == Action::\"GET\", resource);\n");
+    check(&folder, "diff @/x @/z", 0, "newly denied");
+}
+
+#[test]
+fn diff_refuses_what_it_cannot_compare() {
+    let folder = versions();
+    write(&folder, "r.jsonl", "{\"do\": \"GET /\"}\nnonsense\n");
+    check(&folder, "diff @/x @/y --requests @/r.jsonl", 1, "r.jsonl`: line 2: it is no JSON");
+    write(&folder, "empty.jsonl", "\n");
+    check(&folder, "diff @/x @/y --requests @/empty.jsonl", 1, "holds no requests");
+    check(&folder, "diff @/x @/nowhere", 1, "nowhere");
+    check(&folder, "diff @/x/bundle/p.rego @/y", 1, "error");
+    write(&folder, "z/p.rego", "package p\nallow := true\n");
+    check(&folder, "diff @/x @/z", 1, "say what decides");
+    check(&folder, "diff @/x @/z --entry p/allow", 0, "newly allowed");
+    check(&folder, "diff @/x @/z --entry p/nope", 1, "p/nope");
+}
+
+const RECORD: &str = include_str!("../../../../audit/tests/golden/decision.json");
+
+#[test]
+fn replay_tells_the_records_that_are_decided_differently() {
+    let folder = versions();
+    let record = RECORD.replace("bank.payments_only", "p/allow");
+    write(&folder, "a.jsonl", &record);
+    check(&folder, "replay @/x --records @/a.jsonl", 0, "0 differ, 1 as recorded");
+    check(&folder, "replay @/y --records @/a.jsonl", 0, "1 differ, 0 as recorded");
+    check(&folder, "replay @/y --records @/a.jsonl", 0, "then: deny policy.denied [p/allow]");
+    check(&folder, "replay @/y --records @/a.jsonl --fail-on-difference", 1, "now:  allow policy.allowed");
+    check(&folder, "replay @/y --records @/a.jsonl --json", 0, "\"differing\":1");
+    write(&folder, "log/seg/00000000000000000000.jsonl", &record);
+    write(&folder, "log/log.json", "{\"v\":1,\"log_id\":\"a\",\"origin\":\"example.org/a/audit/a\"}\n");
+    check(&folder, "replay @/y --log @/log", 0, "1 differ, 0 as recorded");
+}
+
+#[test]
+fn replay_refuses_what_it_cannot_read() {
+    let folder = versions();
+    check(&folder, "replay @/x --records @/nowhere", 1, "nowhere");
+    check(&folder, "replay @/x --log @/nowhere", 1, "nowhere");
+    write(&folder, "a.jsonl", "nonsense\n");
+    check(&folder, "replay @/x --records @/a.jsonl", 0, "1 lines are no records; the first is line 1");
+    assert!(Cli::try_parse_from(["policy", "replay", "a"]).is_err());
+    assert!(Cli::try_parse_from(["policy", "replay", "a", "--records", "b", "--log", "c"]).is_err());
+}

@@ -1,0 +1,236 @@
+use super::combine::combine;
+use super::*;
+use std::collections::BTreeSet;
+
+const GET: &str = "input.attributes.request.http.method == \"GET\"";
+
+fn side(files: &[(&str, &str)]) -> Side {
+    let all = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+    let cedar = files.iter().any(|(name, _)| name.ends_with(".cedar"));
+    let entry = if cedar { Entry::Cedar } else { Entry::Rego { path: "p/allow".to_owned() } };
+    Side::load("b", &all, &entry).unwrap()
+}
+
+fn rego(conditions: &[&str]) -> Side {
+    let rules: Vec<String> = conditions.iter().map(|one| format!("allow if {{ {one} }}\n")).collect();
+    side(&[("p.rego", &format!("package p\ndefault allow := false\n{}", rules.concat()))])
+}
+
+fn cedar(policies: &str) -> Side {
+    side(&[("p.cedar", policies)])
+}
+
+/// Whether something is newly allowed, newly denied, or demanded otherwise, and what stands in the report.
+fn check(old: &Side, new: &Side, expected: [bool; 3], words: &[&str]) {
+    let difference = compared(old, new, &[]);
+    let got = [Kind::Allowed, Kind::Denied, Kind::Obligations].map(|kind| difference.count(kind) > 0);
+    let shown = difference.plain();
+    assert_eq!(got, expected, "{shown}");
+    assert!(shown.contains("tested, not proved"), "{shown}");
+    words.iter().for_each(|word| assert!(shown.contains(word), "`{word}` is not in\n{shown}"));
+}
+
+#[test]
+fn equal_policies_do_not_differ() {
+    let policy = || rego(&[GET, "input.source_principal == \"spiffe://e.org/web\""]);
+    check(&policy(), &policy(), [false; 3], &["0 newly allowed, 0 newly denied"]);
+}
+
+#[test]
+fn what_is_newly_allowed_is_found_by_the_values_in_the_policies_and_their_neighbours() {
+    let nothing = rego(&["false"]);
+    let segments = "input.parsed_path[0] == \"accounts\"; count(input.parsed_path) == 3; input.parsed_path[2] == \"close\"";
+    for (conditions, words) in [
+        (GET, "GET / as"),
+        ("input.attributes.request.http.method == \"PURGE\"", "PURGE / as"),
+        ("input.source_principal == \"spiffe://e.org/web\"", "as spiffe://e.org/web"),
+        ("startswith(input.source_principal, \"spiffe://e.org/\")", "as spiffe://e.org/"),
+        ("not input.source_principal", "as nobody"),
+        ("input.parsed_path == [\"a\", \"b\"]", "/a/b as"),
+        (segments, "/accounts/x/close as"),
+        ("glob.match(\"/api/*/keys\", [\"/\"], input.attributes.request.http.path)", "/api/x/keys as"),
+        ("startswith(input.attributes.request.http.path, \"/public/\")", "/public/"),
+        ("input.claims.role == \"admin\"", "\"role\":\"admin\""),
+        ("\"admin\" in input.claims.realm.roles", "\"roles\":[\"admin\"]"),
+        ("some role in input.claims.roles; role == \"admin\"", "\"admin\""),
+        ("\"pay\" in split(input.claims.scope, \" \")", "\"scope\":\"pay"),
+        ("input.claims.level > 7", "\"level\":8"),
+        ("input.attributes.request.http.headers[\"x-tenant\"] == \"t1\"", "\"x-tenant\":\"t1\""),
+        ("input.parsed_query.dry[0] == \"yes\"", "?dry=yes"),
+        ("input.attributes.request.http.host == \"api.e.org\"", "api.e.org"),
+        (
+            "input.postern.action == \"connect\"; input.attributes.destination.address.socketAddress.portValue == 5432",
+            "127.0.0.1:5432",
+        ),
+        (
+            "net.cidr_contains(\"10.1.0.0/16\", input.attributes.source.address.socketAddress.address)",
+            "\"source\":\"10.1.0.0:50000\"",
+        ),
+        ("input.postern.route == \"admin\"", "\"route\":\"admin\""),
+        ("input.postern.now_ns > 1800000000000000000", "1800000000000000001"),
+        (
+            "input.attributes.request.http.method == \"PUT\"; input.claims.role == \"a\"; input.parsed_path[0] == \"b\"",
+            "PUT /b as",
+        ),
+    ] {
+        check(&nothing, &rego(&[conditions]), [true, false, false], &[words]);
+        check(&rego(&[conditions]), &nothing, [false, true, false], &[words]);
+    }
+}
+
+#[test]
+fn what_is_looked_up_in_the_data_is_asked_about() {
+    let policy = |data: &str| {
+        let text = "package p\nallow if data.grants[input.source_principal][input.parsed_path[0]]";
+        side(&[("data.json", data), ("p.rego", text)])
+    };
+    let before = policy("{\"grants\": {\"spiffe://e.org/a\": {\"orders\": true}}}");
+    let after = policy(
+        "{\"grants\": {\"spiffe://e.org/a\": {\"orders\": true}, \"spiffe://e.org/b\": {\"bills\": true}}}",
+    );
+    check(&before, &after, [true, false, false], &["/bills as spiffe://e.org/b"]);
+}
+
+#[test]
+fn a_deny_that_becomes_an_allow_by_undefined_is_newly_allowed() {
+    let before = rego(&["input.claims.sub; not input.claims.blocked"]);
+    check(&before, &rego(&["not input.claims.blocked"]), [true, false, false], &[]);
+}
+
+#[test]
+fn cedar_is_compared_by_what_its_policies_say() {
+    let all = "permit (principal, action == Action::\"GET\", resource);";
+    let deny = |condition: &str| {
+        format!("{all}\nforbid (principal, action == Action::\"GET\", resource) when {{ {condition} }};")
+    };
+    for (condition, words) in [
+        ("context.path like \"/admin/*\"", "/admin/"),
+        ("context.segments has s1 && context.segments.s1 == \"admin\"", "/admin as"),
+        ("context.headers.hasTag(\"x-t\") && context.headers.getTag(\"x-t\") == \"1\"", "\"x-t\":\"1\""),
+        ("context.query.hasTag(\"q\") && context.query.getTag(\"q\").contains(\"1\")", "?q=1"),
+        (
+            "context has claims && context.claims.hasTag(\"role\") && context.claims.getTag(\"role\").contains(\"a\")",
+            "\"role\":[\"a\"]",
+        ),
+        ("context has claims && context.claims.scopes.contains(\"pay\")", "pay"),
+        ("context.now > datetime(\"2030-01-01\")", "1893456000"),
+        ("principal == Workload::\"spiffe://e.org/web\"", "as spiffe://e.org/web"),
+        ("principal in TrustDomain::\"e.org\"", "as spiffe://e.org/"),
+        ("resource == Route::\"admin\"", "\"route\":\"admin\""),
+        ("context.source.address.isInRange(ip(\"10.0.0.0/8\"))", "\"source\":\"10.0.0.0:50000\""),
+        ("context.depth == 4", "/x/x/x/x as"),
+    ] {
+        check(&cedar(&deny(condition)), &cedar(all), [true, false, false], &[words]);
+    }
+}
+
+#[test]
+fn policies_in_two_languages_are_compared() {
+    let in_rego = rego(&[&format!("{GET}; input.source_principal == \"spiffe://e.org/web\"")]);
+    let in_cedar = |method: &str| {
+        cedar(&format!(
+            "permit (principal == Workload::\"spiffe://e.org/web\", action == Action::\"{method}\", resource);"
+        ))
+    };
+    check(&in_rego, &in_cedar("GET"), [false, false, true], &[]);
+    check(
+        &in_rego,
+        &in_cedar("POST"),
+        [true, true, true],
+        &["newly allowed", "POST / as spiffe://e.org/web"],
+    );
+}
+
+#[test]
+fn changed_demands_and_grounds_are_told_beside_each_other() {
+    let policy = |answer: &str| side(&[("p.rego", &format!("package p\nallow := {answer}"))]);
+    let tenant =
+        |tenant: &str| policy(&format!("{{\"allowed\": true, \"headers\": {{\"x-tenant\": \"{tenant}\"}}}}"));
+    check(
+        &tenant("a"),
+        &tenant("b"),
+        [false, false, true],
+        &["set request header `x-tenant: a`", "`x-tenant: b`"],
+    );
+    let status = |status: u16| policy(&format!("{{\"allowed\": false, \"http_status\": {status}}}"));
+    check(&status(401), &status(403), [false, false, true], &["answer with status 401"]);
+    check(&status(403), &policy("7"), [false, false, true], &["policy.result_type"]);
+}
+
+#[test]
+fn the_same_policies_give_the_same_report() {
+    let report = || compared(&rego(&["input.claims.role == \"a\""]), &rego(&[GET]), &[]).json().to_string();
+    assert_eq!(report(), report());
+    let told: serde_json::Value = serde_json::from_str(&report()).unwrap();
+    assert_eq!(told["proved"], false);
+    assert!(told["newly_allowed"]["count"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn requests_of_a_file_are_read_in_three_shapes() {
+    let (old, new) = (rego(&["false"]), rego(&[GET]));
+    let record = include_str!("../../../../audit/tests/golden/decision.json").replace("\"POST\"", "\"GET\"");
+    let content = [
+        r#"{"do": "GET /a", "who": "spiffe://e.org/web", "claims": {"sub": "a"}}"#,
+        "",
+        r#"{"attributes": {"request": {"http": {"method": "GET", "path": "/a?b=1", "headers": {"x": "1", ":path": "/a"}, "body": "{}"}}}, "source_principal": "spiffe://e.org/web"}"#,
+        r#"{"attributes": {"request": {}}}"#,
+        record.trim(),
+    ]
+    .join("\n");
+    let (all, not_replayable) = requests_of(content.as_bytes(), &old, &new).unwrap();
+    assert_eq!((all.len(), not_replayable), (4, 0));
+    assert_eq!(all[1].line(), "GET /a?b=1 as spiffe://e.org/web");
+    assert_eq!(all[2].line(), "connect as nobody");
+    let difference = over(&old, &new, &all, String::new());
+    assert_eq!((difference.asked, difference.count(Kind::Allowed)), (4, 3));
+    let reads_headers = rego(&["input.attributes.request.http.headers.x"]);
+    assert_eq!(requests_of(record.as_bytes(), &old, &reads_headers).unwrap().1, 1);
+}
+
+#[test]
+fn lines_that_are_no_requests_are_refused_with_their_number() {
+    let policy = rego(&[GET]);
+    for (line, words) in [
+        ("nonsense", "no JSON"),
+        ("{}", "neither a request with `do` nor an input"),
+        ("{\"do\": 1}", "line 2: "),
+        ("{\"do\": \"GET /\", \"whom\": \"a\"}", "whom"),
+        (
+            "{\"attributes\": {\"request\": {\"http\": {\"method\": \"GET\"}}}}",
+            "attributes.request.http.path",
+        ),
+        ("{\"attributes\": {\"request\": {\"http\": {\"path\": \"/\"}}}}", "attributes.request.http.method"),
+        (
+            "{\"attributes\": {\"request\": {\"http\": {\"method\": \"GET\", \"path\": \"/\"}}}, \"parsed_body\": {}}",
+            "`parsed_body` without `body`",
+        ),
+        (
+            "{\"attributes\": {\"source\": {\"address\": {\"socketAddress\": {\"address\": \"x\"}}}}}",
+            "no IP address",
+        ),
+        ("{\"v\": 2, \"kind\": \"decision\"}", "version 2"),
+    ] {
+        let content = format!("{{\"do\": \"GET /\"}}\n{line}\n");
+        let error = requests_of(content.as_bytes(), &policy, &policy).unwrap_err();
+        assert!(error.starts_with("line 2: ") && error.contains(words), "{line}: {error}");
+    }
+}
+
+#[test]
+fn combinations_are_complete_where_they_fit_and_pairwise_where_not() {
+    let whole = combine(&[2, 3, 4], 24);
+    assert!(whole.complete && whole.rows.len() == 24);
+    assert_eq!(whole.rows.iter().collect::<BTreeSet<_>>().len(), 24);
+    for (sizes, most) in [(vec![4, 5, 6, 7, 8], 400), (vec![10; 12], 1000), (vec![3; 24], 100)] {
+        let some = combine(&sizes, most);
+        assert!(!some.complete && some.rows.len() <= most, "{sizes:?}: {}", some.rows.len());
+        assert_eq!(some.pairs_missing, 0, "{sizes:?}");
+        for (a, b) in [(0, 1), (1, 4), (2, 3)] {
+            let met: BTreeSet<_> = some.rows.iter().map(|row| (row[a], row[b])).collect();
+            assert_eq!(met.len(), sizes[a] * sizes[b], "{sizes:?} {a} {b}");
+        }
+    }
+    assert!(combine(&[50, 50], 100).pairs_missing > 0);
+    assert!(combine(&[], 10).complete);
+}
