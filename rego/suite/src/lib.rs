@@ -1,9 +1,11 @@
 //! OPA's compliance cases: each a few modules, a query and what it must answer. A case passes, is refused at load with
 //! its reason, or is wrong; wrong is never right.
 mod cases;
+mod examples;
 mod judge;
 
 pub use cases::{Case, from_archive, from_folder};
+pub use examples::from_documentation;
 pub use judge::{Outcome, judge};
 
 use std::collections::BTreeMap;
