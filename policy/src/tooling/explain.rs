@@ -1,6 +1,7 @@
 //! One decision, with its reasons: for whoever asks why.
 use super::ask;
 use super::cases::Case;
+use super::cedar::{WatchError, Watched};
 use super::files::is_test_file;
 use super::suite::bundle_of;
 use super::value;
@@ -74,6 +75,8 @@ pub struct Answer {
     pub printed: String,
     /// The attempts to make definitions hold.
     pub attempts: Vec<Attempt>,
+    /// The one of them that came nearest to another answer.
+    pub nearest: Option<usize>,
 }
 
 impl Inquiry<'_> {
@@ -85,7 +88,7 @@ impl Inquiry<'_> {
         let bundle = bundle_of(self.files)?;
         let examined = || Examined::load(self.root, &bundle, &is_test_file);
         match self.question {
-            Question::Cedar => self.decided(&Entry::Cedar, None),
+            Question::Cedar => self.seen(),
             Question::Entry(path) => {
                 let examined = examined()?;
                 let entry = examined.entry(path).ok_or_else(|| {
@@ -118,6 +121,7 @@ impl Inquiry<'_> {
             value: value.as_ref().map(value::json),
             verdict: None,
             printed: watched.printed,
+            nearest: nearest(&watched.attempts),
             attempts: watched.attempts,
         };
         // A request is what production is asked: what it would answer is told with the value.
@@ -144,7 +148,7 @@ impl Inquiry<'_> {
         } else {
             Some(rows.iter().map(solution).collect())
         };
-        Ok(Answer { value, verdict: None, printed: String::new(), attempts: Vec::new() })
+        Ok(Answer { value, verdict: None, printed: String::new(), attempts: Vec::new(), nearest: None })
     }
 
     fn input(
@@ -164,6 +168,20 @@ impl Inquiry<'_> {
         Ok(Some(input))
     }
 
+    /// What Cedar answers to the request, and what came of each policy.
+    fn seen(&self) -> Result<Answer, EvalError> {
+        let mut answer = self.decided(&Entry::Cedar, None)?;
+        if let Some(case) = self.request {
+            let watched = Watched::load(self.root, &super::files::without_tests(self.files));
+            let mut watched = watched.map_err(|error| match error {
+                WatchError::Bundle(error) => EvalError::from(error),
+                WatchError::Load(error) => EvalError::from(error),
+            })?;
+            (answer.attempts, answer.nearest) = watched.see(case, self.now_ns);
+        }
+        Ok(answer)
+    }
+
     /// What production would answer to the request.
     fn decided(&self, entry: &Entry, value: Option<Value>) -> Result<Answer, EvalError> {
         let Some(case) = self.request else {
@@ -175,7 +193,13 @@ impl Inquiry<'_> {
         let limits = PdpLimits { timeout: std::time::Duration::from_secs(20), ..PdpLimits::default() };
         let pdp = Pdp::load(&[(self.root, bundle)], entry, &limits)?;
         let verdict = ask::verdict(&pdp, &mut Scratch::default(), case, self.now_ns);
-        Ok(Answer { value, verdict: Some(verdict), printed: String::new(), attempts: Vec::new() })
+        Ok(Answer {
+            value,
+            verdict: Some(verdict),
+            printed: String::new(),
+            attempts: Vec::new(),
+            nearest: None,
+        })
     }
 }
 
@@ -234,7 +258,7 @@ impl Answer {
         }
         if explain {
             out.push('\n');
-            tell(&self.attempts, &mut out);
+            tell(&self.attempts, self.nearest, &mut out);
         }
         out
     }
@@ -292,7 +316,7 @@ fn attempt_json(attempt: &Attempt) -> Value {
 }
 
 /// The attempts in order, each within the one that it was made for, and which came nearest.
-pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
+fn tell(attempts: &[Attempt], nearest: Option<usize>, out: &mut String) {
     for attempt in attempts.iter().take(ATTEMPTS_MAX) {
         let indent = "  ".repeat(attempt.depth.min(20));
         let outcome = match (attempt.held, &attempt.unmet) {
@@ -314,7 +338,7 @@ pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
     if attempts.len() > ATTEMPTS_MAX {
         out.push_str(&format!("… and {} more\n", attempts.len().saturating_sub(ATTEMPTS_MAX)));
     }
-    if let Some(nearest) = nearest(attempts)
+    if let Some(nearest) = nearest.and_then(|nearest| attempts.get(nearest))
         && let Some(unmet) = &nearest.unmet
     {
         out.push_str(&format!(
@@ -326,8 +350,8 @@ pub(super) fn tell(attempts: &[Attempt], out: &mut String) {
 
 /// The attempt that came nearest: the one of which, with all that it was made for, the most conditions were met. What
 /// failed for the sake of another attempt is told by that one.
-pub(super) fn nearest(attempts: &[Attempt]) -> Option<&Attempt> {
-    let mut best: Option<(usize, usize, &Attempt)> = None;
+pub(super) fn nearest(attempts: &[Attempt]) -> Option<usize> {
+    let mut best: Option<(usize, usize, usize)> = None;
     let mut around: Vec<usize> = Vec::new();
     for (index, attempt) in attempts.iter().enumerate() {
         around.truncate(attempt.depth);
@@ -341,10 +365,10 @@ pub(super) fn nearest(attempts: &[Attempt]) -> Option<&Attempt> {
         }
         let left = attempt.conditions.saturating_sub(attempt.met);
         if best.is_none_or(|(most, fewest, _)| met > most || (met == most && left < fewest)) {
-            best = Some((met, left, attempt));
+            best = Some((met, left, index));
         }
     }
-    best.map(|(_, _, attempt)| attempt)
+    best.map(|(_, _, index)| index)
 }
 
 fn short(value: Option<&postern_rego::Value>) -> String {

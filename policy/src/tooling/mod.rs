@@ -4,6 +4,9 @@ mod ask;
 mod asked;
 mod bench;
 mod cases;
+mod cedar;
+#[cfg(test)]
+mod cedar_tests;
 mod check;
 mod coverage;
 mod diff;
@@ -27,6 +30,7 @@ pub use bench::{Figures, figures};
 pub use cases::{
     CASES_FILE, Case, CasesError, Decides, Expect, Language, NOW_NS, Request, TABLE_BYTES_MAX, Table, Wording,
 };
+pub use cedar::{ConditionCoverage, PolicyCoverage};
 pub use check::{
     CODES, Code, FINDINGS_MAX, Finding, Findings, Severity, check, findings_json, findings_junit,
     findings_plain, findings_sarif,

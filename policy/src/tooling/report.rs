@@ -1,6 +1,6 @@
 //! Results of tests, for people and for machines.
+use super::cedar;
 use super::coverage;
-use super::explain;
 use super::suite::{Outcome, Report, TestResult};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub fn plain(report: &Report, verbose: bool) -> String {
             out.push_str(&format!("         {}  {name}\n", if *passed { "pass" } else { "FAIL" }));
         }
         result.messages.iter().for_each(|message| out.push_str(&format!("         {message}\n")));
-        if let Some(unmet) = explain::nearest(&result.attempts).and_then(|nearest| nearest.unmet.as_ref()) {
+        if let Some(unmet) = result.nearest.and_then(|nearest| result.attempts.get(nearest)?.unmet.as_ref()) {
             out.push_str(&format!(
                 "         first condition that does not hold: {}  {}\n",
                 unmet.place, unmet.text
@@ -32,6 +32,7 @@ pub fn plain(report: &Report, verbose: bool) -> String {
     }
     if let Some(files) = &report.coverage {
         coverage::plain(files, &mut out);
+        cedar::plain(&report.policies, &mut out);
     }
     if !out.is_empty() {
         out.push('\n');
@@ -68,7 +69,11 @@ pub fn json(report: &Report) -> Value {
         "tests": tests,
     });
     if let (Some(files), Some(told)) = (&report.coverage, told.as_object_mut()) {
-        told.insert("coverage".to_owned(), coverage::json(files));
+        let mut covered = coverage::json(files);
+        if let (false, Some(covered)) = (report.policies.is_empty(), covered.as_object_mut()) {
+            covered.insert("policies".to_owned(), cedar::json(&report.policies));
+        }
+        told.insert("coverage".to_owned(), covered);
     }
     told
 }

@@ -32,6 +32,7 @@ pub(super) fn run(
             output: String::new(),
             parts: Vec::new(),
             attempts: Vec::new(),
+            nearest: None,
             duration_ns: 0,
         };
         if !test.todo {
@@ -88,6 +89,7 @@ fn judge(examined: &Examined, test: &TestRule, watched: Watched, result: &mut Te
         }
         Some(_) => {}
     }
+    result.nearest = super::explain::nearest(&watched.attempts);
     result.attempts = watched.attempts;
 }
 

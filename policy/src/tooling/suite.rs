@@ -1,11 +1,13 @@
 //! The tests of one bundle: its rules that are tests, and its table of cases.
 use super::ask;
 use super::cases::{Case, CasesError, NOW_NS, Table};
+use super::cedar::{PolicyCoverage, WatchError, Watched};
 use super::coverage;
+use super::explain;
 use super::files::{is_test_file, without_tests};
 use super::rule_tests;
 use crate::engine::rego::examine::Examined;
-use crate::{BundleError, BundleLimits, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers};
+use crate::{BundleError, BundleLimits, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers};
 use postern_rego::{Attempt, FileCoverage};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -100,6 +102,8 @@ pub struct TestResult {
     pub parts: Vec<(String, bool)>,
     /// For a decision that is not what was expected: the attempts that came to nothing.
     pub attempts: Vec<Attempt>,
+    /// The one of them that came nearest.
+    pub nearest: Option<usize>,
     /// How long it took, in nanoseconds.
     pub duration_ns: u64,
 }
@@ -111,6 +115,8 @@ pub struct Report {
     pub results: Vec<TestResult>,
     /// What was reached, by file, if it was asked for.
     pub coverage: Option<Vec<FileCoverage>>,
+    /// What was seen of the Cedar policies, if it was asked for.
+    pub policies: Vec<PolicyCoverage>,
 }
 
 impl Report {
@@ -132,6 +138,7 @@ impl Report {
     /// Adds the results of another bundle.
     pub fn extend(&mut self, other: Self) {
         self.results.extend(other.results);
+        self.policies.extend(other.policies);
         if let (Some(have), Some(more)) = (&mut self.coverage, other.coverage) {
             have.extend(more);
         }
@@ -168,33 +175,28 @@ impl Suite {
         clock: &dyn Fn() -> u64,
     ) -> Result<Report, SuiteError> {
         let examined = self.examined()?;
-        let mut report = Report { results: Vec::new(), coverage: selection.coverage.then(Vec::new) };
-        let mut reached = postern_rego::Coverage::default();
+        let mut report =
+            Report { results: Vec::new(), coverage: selection.coverage.then(Vec::new), policies: Vec::new() };
         let mut any = !self.cases.is_empty();
+        let mut watching = Watching { examined: examined.as_ref(), ..Watching::default() };
         if let Some(examined) = &examined {
             any |= examined.policy.tests().next().is_some();
-            report.results = rule_tests::run(examined, selection, now_ns, clock, &mut reached);
+            report.results = rule_tests::run(examined, selection, now_ns, clock, &mut watching.reached);
         }
         if let Some((file, table)) = &self.table {
             let pdp = self.pdp(table)?;
             let mut scratch = Scratch::default();
             let now_ns = table.now_ns.unwrap_or(NOW_NS);
+            if matches!(table.decision.entry(), Entry::Cedar) {
+                watching.cedar = Some(Watched::load(&self.root, &without_tests(&self.files))?);
+            }
             for case in self.cases.iter().filter(|case| selection.takes(&case.name.value)) {
                 let began = clock();
                 let verdict = ask::verdict(&pdp, &mut scratch, case, now_ns);
                 let duration_ns = clock().saturating_sub(began);
                 let mut result = case_result(file, case, ask::differences(case, &verdict), duration_ns);
-                if let Some(examined) = &examined
-                    && (selection.coverage || result.outcome != Outcome::Passed)
-                {
-                    let watched = examined.decide(&table.decision.entry(), case, now_ns);
-                    if let Some(watched) = watched {
-                        reached.add(&watched);
-                        result.output.clone_from(&watched.printed);
-                        if result.outcome != Outcome::Passed {
-                            result.attempts = watched.attempts;
-                        }
-                    }
+                if selection.coverage || result.outcome != Outcome::Passed {
+                    watching.see(&mut result, &table.decision.entry(), case, now_ns);
                 }
                 report.results.push(result);
             }
@@ -205,9 +207,7 @@ impl Suite {
                 _ => SuiteError::Nothing,
             });
         }
-        if let (Some(coverage), Some(examined)) = (&mut report.coverage, &examined) {
-            *coverage = coverage::of(&reached, examined);
-        }
+        watching.tell(&mut report);
         Ok(report)
     }
 
@@ -226,6 +226,54 @@ impl Suite {
             return Ok(None);
         }
         Ok(Some(Examined::load(&self.root, &bundle, &is_test_file)?))
+    }
+}
+
+/// What is looked at while cases are decided.
+#[derive(Default)]
+struct Watching<'s> {
+    examined: Option<&'s Examined>,
+    reached: postern_rego::Coverage,
+    cedar: Option<Watched>,
+}
+
+impl Watching<'_> {
+    fn see(&mut self, result: &mut TestResult, entry: &Entry, case: &Case, now_ns: u64) {
+        let failed = result.outcome != Outcome::Passed;
+        if let Some(cedar) = &mut self.cedar {
+            let (attempts, nearest) = cedar.see(case, now_ns);
+            if failed {
+                (result.attempts, result.nearest) = (attempts, nearest);
+            }
+        } else if let Some(watched) = self.examined.and_then(|examined| examined.decide(entry, case, now_ns))
+        {
+            self.reached.add(&watched);
+            result.output.clone_from(&watched.printed);
+            if failed {
+                result.nearest = explain::nearest(&watched.attempts);
+                result.attempts = watched.attempts;
+            }
+        }
+    }
+
+    fn tell(self, report: &mut Report) {
+        let Some(coverage) = &mut report.coverage else { return };
+        if let Some(examined) = self.examined {
+            *coverage = coverage::of(&self.reached, examined);
+        }
+        if let Some(cedar) = self.cedar {
+            coverage.extend(cedar.files());
+            report.policies = cedar.into_policies();
+        }
+    }
+}
+
+impl From<WatchError> for SuiteError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Bundle(error) => error.into(),
+            WatchError::Load(error) => error.into(),
+        }
     }
 }
 
@@ -259,6 +307,7 @@ fn case_result(file: &str, case: &Case, messages: Vec<String>, duration_ns: u64)
         output: String::new(),
         parts: Vec::new(),
         attempts: Vec::new(),
+        nearest: None,
         duration_ns,
     }
 }

@@ -1,5 +1,5 @@
 //! Every folder under `examples/policies/` is a topic: a policy in Rego and one in Cedar, and a table of cases on which
-//! both agree. Every case is run, every line of Rego is reached by one, and every small change to a policy is noticed.
+//! both agree. Every case is run, every line is reached by one, every Cedar policy determines one, and every small change to a policy is noticed.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -40,9 +40,15 @@ fn every_example_policy_answers_its_cases() {
         let report = suite.run(&Selection { coverage: true, ..Selection::default() }, NOW_NS, &|| 0);
         let report = report.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(report.passed(), "{name}:\n{}", plain(&report, false));
-        for file in report.coverage.into_iter().flatten() {
+        let files = report.coverage.unwrap_or_default();
+        assert!(!files.is_empty(), "{name}: nothing is covered");
+        for file in files {
             let rows: Vec<u32> = file.not_covered_rows().collect();
             assert_eq!(rows, [0_u32; 0], "{}: no case reaches these lines", file.file);
+        }
+        assert_eq!(name.contains("cedar"), !report.policies.is_empty(), "{name}");
+        for policy in report.policies {
+            assert!(policy.determined > 0, "{}: {} determines no case", policy.place, policy.rule);
         }
     }
 }

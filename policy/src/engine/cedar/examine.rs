@@ -110,7 +110,7 @@ fn told(kind: Kind, error: &(impl Diagnostic + ?Sized), (file, text): (&str, &st
 }
 
 /// Row and column, in characters, of a byte.
-fn place(text: &str, offset: usize) -> (u32, u32) {
+pub(super) fn place(text: &str, offset: usize) -> (u32, u32) {
     let mut end = offset.min(text.len());
     while !text.is_char_boundary(end) {
         end = end.saturating_sub(1);

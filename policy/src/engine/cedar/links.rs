@@ -27,8 +27,8 @@ struct Link<'a> {
     resource: Option<EntityUID>,
 }
 
-/// The policies that a file of links makes of the templates.
-pub(super) fn linked(text: &str, templates: &mut Templates) -> Result<Vec<(String, Policy)>, String> {
+/// The policies that a file of links makes of the templates: the id, the policy, and where its template stands.
+pub(super) fn linked(text: &str, templates: &mut Templates) -> Result<Vec<(String, Policy, String)>, String> {
     let document =
         document::parse(text.as_bytes(), DocumentLimits::default()).map_err(|error| error.to_string())?;
     let Some(entries) = document.as_array() else {
@@ -43,7 +43,7 @@ pub(super) fn linked(text: &str, templates: &mut Templates) -> Result<Vec<(Strin
         known.is_linked = true;
         let policy =
             link.fill(known.template.as_ref()).map_err(|what| format!("link `{}`: {what}", link.id))?;
-        policies.push((link.id.to_owned(), policy));
+        policies.push((link.id.to_owned(), policy, known.place.clone()));
     }
     Ok(policies)
 }

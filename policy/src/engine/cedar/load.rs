@@ -26,6 +26,7 @@ pub struct CedarProgram {
     policies: PolicySet,
     schema: Schema,
     duties: BTreeMap<String, Duties>,
+    places: BTreeMap<String, String>,
 }
 
 impl CedarProgram {
@@ -35,7 +36,7 @@ impl CedarProgram {
     /// [`LoadError`]: where, what, and how to mend it.
     pub fn load(bundles: &[(&str, &PolicyBundle)]) -> Result<Self, LoadError> {
         let schema = schema_of(bundles)?;
-        let (policies, duties) = policies_of(bundles)?;
+        let Gathered { policies, duties, places, .. } = policies_of(bundles)?;
         if policies.is_empty() {
             let entry = "cedar".to_owned();
             return Err(LoadError::NoEntry {
@@ -48,7 +49,7 @@ impl CedarProgram {
             let all: Vec<String> = verdict.validation_errors().take(8).map(ToString::to_string).collect();
             return Err(refused("policies", &all.join("; ")));
         }
-        Ok(Self { policies, schema, duties })
+        Ok(Self { policies, schema, duties, places })
     }
 
     /// All policies. None of them is a template or a link of one.
@@ -60,10 +61,23 @@ impl CedarProgram {
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
+
+    /// The file that a policy stands in; of a link, the one of its template.
+    pub(super) fn file(&self, id: &str) -> &str {
+        self.places.get(id).map_or("", String::as_str)
+    }
 }
 
 pub(super) fn load(bundles: &[(&str, &PolicyBundle)], limits: &PdpLimits) -> Result<Shared, LoadError> {
-    let CedarProgram { policies, schema, mut duties } = CedarProgram::load(bundles)?;
+    shared(CedarProgram::load(bundles)?, bundles, limits)
+}
+
+pub(super) fn shared(
+    program: CedarProgram,
+    bundles: &[(&str, &PolicyBundle)],
+    limits: &PdpLimits,
+) -> Result<Shared, LoadError> {
+    let CedarProgram { policies, schema, mut duties, places: _ } = program;
     let names = Names::new().map_err(|what| refused("schema", &what))?;
     let store = entities::Store::load(bundles, &schema, &names, limits)?;
     let slices = Slices::new(policies.as_ref()).map_err(|what| refused("policies", &what))?;
@@ -105,6 +119,7 @@ struct Gathered {
     policies: PolicySet,
     duties: BTreeMap<String, Duties>,
     templates: Templates,
+    places: BTreeMap<String, String>,
 }
 
 impl Gathered {
@@ -135,6 +150,7 @@ impl Gathered {
             bounds::refuse(policy.as_ref().non_scope_constraints())
                 .map_err(|what| refused(&format!("{place} ({id})"), &what))?;
             self.add(place, policy, &id)?;
+            self.places.insert(id, place.to_owned());
         }
         for template in set.templates() {
             let id = named(place, file, template.annotation("id"), template.id())?;
@@ -147,10 +163,8 @@ impl Gathered {
     }
 }
 
-type Policies = (PolicySet, BTreeMap<String, Duties>);
-
 /// All policies under their `@id`, or `file#number` where they carry none; links under the ids that they are given.
-fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError> {
+fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Gathered, LoadError> {
     let mut all = Gathered::default();
     let sources = || bundles.iter().flat_map(|(_, bundle)| bundle.policies.values());
     bounds::refuse_crowd(sources().map(String::as_str)).map_err(|what| refused("policies", &what))?;
@@ -163,8 +177,9 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
         let Some(text) = &bundle.cedar_links else { continue };
         let place = format!("{name}/links.json");
         let linked = links::linked(text, &mut all.templates).map_err(|what| refused(&place, &what))?;
-        for (id, policy) in linked {
+        for (id, policy, template) in linked {
             all.add(&place, &policy, &id)?;
+            all.places.insert(id, template);
         }
     }
     if let Some((id, open)) = all.templates.iter().find(|(_, known)| !known.is_linked) {
@@ -174,7 +189,7 @@ fn policies_of(bundles: &[(&str, &PolicyBundle)]) -> Result<Policies, LoadError>
             mend: "link it in `links.json`, or write a policy for each principal or resource".to_owned(),
         });
     }
-    Ok((all.policies, all.duties))
+    Ok(all)
 }
 
 /// What a policy is called in records.

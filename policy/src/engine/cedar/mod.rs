@@ -3,6 +3,7 @@
 //! which turns an error into an allow). A decision evaluates the policies that are about the request ([`slice`]), and
 //! of the request it builds what these read ([`reads`]).
 mod bounds;
+mod clauses;
 mod entities;
 pub(crate) mod examine;
 #[cfg(test)]
@@ -19,13 +20,15 @@ pub(crate) mod slice;
 #[cfg(test)]
 mod tests;
 mod view;
+pub(crate) mod watch;
 
 use crate::engine::{Answer, NoAnswer};
 use crate::pdp::PdpLimits;
 use crate::verdict::PolicyId;
 use crate::{Decision, LoadError, PolicyBundle, Query};
 use cedar_policy::Schema;
-use cedar_policy_core::entities::{NoEntitiesSchema, TCComputation};
+use cedar_policy_core::ast::Request;
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
 use reads::Member;
 use slice::{Judged, Slices};
@@ -111,6 +114,17 @@ impl fmt::Debug for CedarEvaluator {
 
 impl CedarEvaluator {
     pub(crate) fn decide(&mut self, query: &Query<'_>) -> Result<Answer, NoAnswer> {
+        self.asked(query, |shared, view, request, entities| {
+            shared.answer(&shared.slices.judge(&view.slice, request, entities))
+        })?
+    }
+
+    /// Does something with what a query is to Cedar: the policies in question, the request, and the entities.
+    fn asked<T>(
+        &mut self,
+        query: &Query<'_>,
+        ask: impl FnOnce(&Shared, &view::View, Request, &Entities) -> T,
+    ) -> Result<T, NoAnswer> {
         let Some(caller) = query.source.spiffe_id else {
             return Err(NoAnswer::Engine(
                 "the caller has no SPIFFE ID, which Cedar policies are about".to_owned(),
@@ -121,14 +135,14 @@ impl CedarEvaluator {
         let built = request::build(query, &shared.names, &view.reads, &mut self.lasting)?;
         let request = view.request(built.context);
         if built.entities.is_empty() {
-            return shared.answer(&shared.slices.judge(&view.slice, request, &view.entities));
+            return Ok(ask(shared, view, request, &view.entities));
         }
         // They are in nothing and nothing is in them: there is no closure to compute.
         let (schema, known) = (None::<&NoEntitiesSchema>, TCComputation::AssumeAlreadyComputed);
         let all =
             view.entities.clone().add_entities(built.entities, schema, known, Extensions::all_available());
         let all = all.map_err(|error| NoAnswer::Engine(error.to_string()))?;
-        shared.answer(&shared.slices.judge(&view.slice, request, &all))
+        Ok(ask(shared, view, request, &all))
     }
 }
 

@@ -2,6 +2,7 @@
 use cedar_policy_core::ast::{
     ActionConstraint, Entity, EntityReference, EntityType, EntityUID, Policy, PrincipalOrResourceConstraint,
 };
+use cedar_policy_core::entities::{Dereference, Entities};
 use std::sync::Arc;
 
 /// One entity of a request, and what the store holds of it.
@@ -10,6 +11,16 @@ pub(super) struct Part<'a> {
     pub(super) uid: &'a EntityUID,
     /// Absent where the store does not know the entity: it is then in nothing but itself.
     pub(super) entity: Option<&'a Entity>,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn of(uid: &'a EntityUID, entities: &'a Entities) -> Self {
+        let entity = match entities.entity(uid) {
+            Dereference::Data(entity) => Some(entity),
+            Dereference::NoSuchEntity | Dereference::Residual(_) => None,
+        };
+        Self { uid, entity }
+    }
 }
 
 impl Part<'_> {
@@ -94,12 +105,17 @@ impl Scopes {
     }
 
     pub(super) fn hold(&self, principal: Part<'_>, action: Part<'_>, resource: Part<'_>) -> bool {
+        self.each_holds([principal, action, resource]) == [true; 3]
+    }
+
+    /// What of it holds: principal, action, resource.
+    pub(super) fn each_holds(&self, [principal, action, resource]: [Part<'_>; 3]) -> [bool; 3] {
         let action_holds = match &self.action {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => action.uid == &**uid,
             ActionConstraint::In(uids) => uids.iter().any(|uid| action.is_in(uid)),
         };
-        action_holds && self.principal.holds(principal) && self.resource.holds(resource)
+        [self.principal.holds(principal), action_holds, self.resource.holds(resource)]
     }
 
     /// The actions of which one must be the request's or above it; nothing for any action.

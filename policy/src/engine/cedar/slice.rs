@@ -9,7 +9,7 @@ use super::scope::{Part, Scopes};
 use cedar_policy_core::ast::{
     Effect, EntityType, EntityUID, Expr, Literal, PolicySet, Request, SlotEnv, ValueKind,
 };
-use cedar_policy_core::entities::{Dereference, Entities};
+use cedar_policy_core::entities::Entities;
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use std::collections::HashMap;
@@ -83,6 +83,11 @@ impl Slices {
         self.policies.get(number)?.condition.as_deref()
     }
 
+    /// What of a policy's scope holds: principal, action, resource.
+    pub(super) fn scope_holds(&self, number: usize, parts: [Part<'_>; 3]) -> Option<[bool; 3]> {
+        Some(self.policies.get(number)?.scopes.each_holds(parts))
+    }
+
     /// What evaluating a slice costs at most, in parts of expressions.
     pub(super) fn weight(&self, slice: &[usize]) -> usize {
         let of = |number: &usize| self.policies.get(*number).map_or(0, |policy| policy.weight);
@@ -101,13 +106,7 @@ impl Slices {
         resource: &EntityUID,
         entities: &Entities,
     ) -> Vec<usize> {
-        let [principal, action, resource] = [principal, action, resource].map(|uid| Part {
-            uid,
-            entity: match entities.entity(uid) {
-                Dereference::Data(entity) => Some(entity),
-                Dereference::NoSuchEntity | Dereference::Residual(_) => None,
-            },
-        });
+        let [principal, action, resource] = [principal, action, resource].map(|uid| Part::of(uid, entities));
         let mut found = self.index.candidates(principal, action, resource);
         found.retain(|number| {
             self.policies.get(*number).is_some_and(|policy| policy.scopes.hold(principal, action, resource))
@@ -142,14 +141,19 @@ impl Slices {
 impl Sliced {
     fn satisfied(&self, evaluator: &Evaluator<'_>) -> Result<bool, String> {
         let Some(condition) = &self.condition else { return Ok(true) };
-        let value = evaluator.interpret(condition, &self.slots).map_err(|error| error.to_string())?;
-        match value.value_kind() {
-            ValueKind::Lit(Literal::Bool(holds)) => Ok(*holds),
-            ValueKind::Lit(Literal::Long(_) | Literal::String(_) | Literal::EntityUID(_))
-            | ValueKind::Set(_)
-            | ValueKind::Record(_)
-            | ValueKind::ExtensionValue(_) => Err(format!("its condition is no boolean but `{value}`")),
-        }
+        holds(evaluator, condition, &self.slots)
+    }
+}
+
+/// Whether a condition holds, or why that cannot be told.
+pub(super) fn holds(evaluator: &Evaluator<'_>, condition: &Expr, slots: &SlotEnv) -> Result<bool, String> {
+    let value = evaluator.interpret(condition, slots).map_err(|error| error.to_string())?;
+    match value.value_kind() {
+        ValueKind::Lit(Literal::Bool(holds)) => Ok(*holds),
+        ValueKind::Lit(Literal::Long(_) | Literal::String(_) | Literal::EntityUID(_))
+        | ValueKind::Set(_)
+        | ValueKind::Record(_)
+        | ValueKind::ExtensionValue(_) => Err(format!("its condition is no boolean but `{value}`")),
     }
 }
 

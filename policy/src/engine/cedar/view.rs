@@ -29,19 +29,8 @@ pub(super) struct View {
 
 impl View {
     fn new(caller: &str, query: &Query<'_>, shared: &Shared) -> Result<Self, NoAnswer> {
+        let (asked, own) = own(caller, query, shared)?;
         let names = &shared.names;
-        let asked = Asked {
-            caller: names.workload(caller),
-            action: names.action(query.action),
-            route: names.route(query.route),
-        };
-        let schema: &ValidatorSchema = shared.schema.as_ref();
-        schema
-            .validate_scope_variables(Some(&asked.caller), Some(&asked.action), Some(&asked.route))
-            .map_err(|error| NoAnswer::Engine(error.to_string()))?;
-        let view = |of: (Own, &_)| shared.store.view(&asked, of, query, names).map_err(NoAnswer::Engine);
-        // Membership is all that scopes ask for, so that they need no more than the request's own entities.
-        let own = view((Own::ALL, &HashSet::new()))?;
         let slice = shared.slices.slice(&asked.caller, &asked.action, &asked.route, &own);
         let weight = shared.slices.weight(&slice);
         if weight > WEIGHT_MAX {
@@ -54,7 +43,8 @@ impl View {
         for condition in slice.iter().filter_map(|number| shared.slices.condition(*number)) {
             reads.add(condition);
         }
-        let entities = view((reads.own, &reads.literals))?;
+        let of = (reads.own, &reads.literals);
+        let entities = shared.store.view(&asked, of, query, names).map_err(NoAnswer::Engine)?;
         let entry = |uid: EntityUID| EntityUIDEntry::known(uid, None);
         let (principal, action, resource) = (entry(asked.caller), entry(asked.action), entry(asked.route));
         Ok(Self { slice, reads, entities, principal, action, resource })
@@ -65,6 +55,24 @@ impl View {
             (self.principal.clone(), self.action.clone(), self.resource.clone());
         Request::new_unchecked(principal, action, resource, Some(context))
     }
+}
+
+/// The request's own entities, with what each of them is in. Membership is all that scopes ask for, so that they need
+/// no more.
+pub(super) fn own(caller: &str, query: &Query<'_>, shared: &Shared) -> Result<(Asked, Entities), NoAnswer> {
+    let names = &shared.names;
+    let asked = Asked {
+        caller: names.workload(caller),
+        action: names.action(query.action),
+        route: names.route(query.route),
+    };
+    let schema: &ValidatorSchema = shared.schema.as_ref();
+    schema
+        .validate_scope_variables(Some(&asked.caller), Some(&asked.action), Some(&asked.route))
+        .map_err(|error| NoAnswer::Engine(error.to_string()))?;
+    let of = (Own::ALL, &HashSet::new());
+    let own = shared.store.view(&asked, of, query, names).map_err(NoAnswer::Engine)?;
+    Ok((asked, own))
 }
 
 /// The views that one evaluator keeps; when they are too many, all are dropped.

@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// The moment of the decision in nanoseconds since the Unix epoch; now if left out
     #[arg(long, value_name = "NS")]
     now_ns: Option<u64>,
-    /// Tell which definitions were tried, and the first condition of each that does not hold
+    /// Tell which definitions or policies were tried, and the first condition of each that does not hold
     #[arg(long)]
     explain: bool,
     /// One JSON object instead of a report

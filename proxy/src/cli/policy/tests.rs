@@ -191,6 +191,59 @@ fn cedar_answers_in_the_same_words() {
     check(&folder, "eval @/mine --cedar", 1, "--request");
 }
 
+/// A Cedar policy with a table of one case, which passes.
+fn cedar_folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let policy = "@id(\"items\")\npermit (principal, action == Action::\"GET\", resource)\n\
+        when { context.depth == 1 && context.path like \"/items*\" };\n";
+    write(&folder, "x/bundle/p.cedar", policy);
+    let case = "{ name: get, who: spiffe://e.org/w, do: GET /items, expect: allow }";
+    write(&folder, "x/cases.yaml", &format!("decision: {{ cedar: {{}} }}\ncases:\n  - {case}\n"));
+    folder
+}
+
+#[test]
+fn cedar_is_explained_by_the_condition_that_came_nearest() {
+    let folder = cedar_folder();
+    write(&folder, "r.json", r#"{"who": "spiffe://e.org/w", "do": "GET /other"}"#);
+    let explain = "eval @/x --request @/r.json --explain";
+    check(&folder, explain, 0, "does not hold: 2 of 3 conditions met\n");
+    check(
+        &folder,
+        explain,
+        0,
+        "p.cedar:3:30  context.path like \"/items*\"\n      context.path is \"/other\"\n",
+    );
+    check(&folder, explain, 0, "\nnearest: permit items at ");
+    let (_, said) = policy(&folder, "eval @/x --request @/r.json --explain --json");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told.pointer("/decision/code"), Some(&"policy.denied".into()));
+    assert_eq!(told.pointer("/attempts/0/rule"), Some(&"permit items".into()));
+    assert_eq!(told.pointer("/attempts/0/met"), Some(&2.into()));
+    write(&folder, "r.json", r#"{"who": "spiffe://e.org/w", "do": "PUT /items"}"#);
+    check(&folder, explain, 0, "action == Action::\"GET\"\n      action is ");
+    let (_, said) = policy(&folder, "eval @/x --request @/r.json");
+    assert!(!said.contains("nearest"), "{said}");
+}
+
+#[test]
+fn coverage_of_cedar_names_what_no_case_shows() {
+    let folder = cedar_folder();
+    check(&folder, "test @/x --coverage", 0, " 100.0 %  all  (2 of 2 lines)\n");
+    check(&folder, "test @/x --coverage", 0, "never seen not to hold: ");
+    let denied = fs::read_to_string(folder.path().join("x/cases.yaml")).unwrap();
+    let denied = denied.replace("GET /items", "GET /a/b").replace("allow", "deny");
+    write(&folder, "x/cases.yaml", &denied);
+    check(&folder, "test @/x --coverage", 0, "not covered: ");
+    check(&folder, "test @/x --coverage", 0, "never determined an answer: ");
+    let (_, said) = policy(&folder, "test @/x --coverage --json");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(told.pointer("/coverage/policies/0/determined"), Some(&0.into()));
+    assert_eq!(told.pointer("/coverage/policies/0/conditions/0/not_held"), Some(&1.into()));
+    write(&folder, "x/cases.yaml", &denied.replace("deny", "allow"));
+    check(&folder, "test @/x", 1, "first condition that does not hold: ");
+}
+
 #[test]
 fn decisions_are_measured_over_the_cases() {
     let folder = folder();
