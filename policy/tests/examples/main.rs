@@ -17,8 +17,9 @@ mod rego;
 mod source;
 
 use places::{all, name, policies, suite, topics};
-use postern_policy::tooling::{CASES_FILE, Expect, NOW_NS, Selection, plain};
-use std::collections::BTreeSet;
+use postern_policy::tooling::{CASES_FILE, Expect, NOW_NS, Selection, plain, verdict};
+use postern_policy::{Entry, Scratch};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// A policy that is there in one language alone.
@@ -51,6 +52,33 @@ fn every_example_policy_answers_its_cases() {
             assert!(policy.determined > 0, "{}: {} determines no case", policy.place, policy.rule);
         }
     }
+}
+
+#[test]
+fn what_coverage_says_determined_a_case_is_what_the_verdict_names() {
+    let mut compared = 0;
+    for policy in all() {
+        let suite = suite(&policy);
+        let (_, table) = suite.table.as_ref().unwrap();
+        if !matches!(table.decision.entry(), Entry::Cedar) {
+            continue;
+        }
+        let (pdp, mut scratch) = (suite.pdp(table).unwrap(), Scratch::default());
+        let mut want: BTreeMap<String, usize> = BTreeMap::new();
+        for case in &suite.cases {
+            let verdict = verdict(&pdp, &mut scratch, case, table.now_ns.unwrap_or(NOW_NS));
+            for id in &verdict.reasons {
+                *want.entry(id.as_str().to_owned()).or_default() += 1;
+            }
+        }
+        let report = suite.run(&Selection { coverage: true, ..Selection::default() }, NOW_NS, &|| 0).unwrap();
+        let rules = report.policies.iter();
+        let id = |rule: &str| rule.split_once(' ').unwrap().1.to_owned();
+        let got: BTreeMap<String, usize> = rules.map(|of| (id(&of.rule), of.determined)).collect();
+        assert_eq!(got, want, "{}", suite.root);
+        compared += got.len();
+    }
+    assert!(compared > 12, "{compared} policies are few for twelve topics");
 }
 
 #[test]
