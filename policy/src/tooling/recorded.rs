@@ -179,6 +179,9 @@ fn recorded(record: &Value) -> Result<Recorded, String> {
     if let Some(name) = NEVER_CUT.iter().find(|name| cut(name)) {
         return Err(format!("its `{name}` was cut"));
     }
+    if text(record, "method").is_empty() {
+        return Err("it has no `method`".to_owned());
+    }
     let token = Token::of(record.get("token"))?;
     let mut missing = NEVER_HELD.to_vec();
     let there = |name: &str| record.get(name).is_some();

@@ -123,6 +123,20 @@ fn differences(record: &Recorded, verdict: &Verdict) -> Vec<&'static str> {
 }
 
 impl ReplayReport {
+    /// Why this says nothing about the policy, where no decision was compared.
+    pub fn says_nothing(&self) -> Option<&'static str> {
+        match (self.same, self.differing) {
+            (0, 0) if self.not_replayable > 0 => Some(
+                "no decision was compared: the policy reads what no record holds; compare policies by `policy diff`",
+            ),
+            (0, 0) if self.unreadable > 0 => Some(
+                "no decision was compared: take the lines that `postern audit inspect --json` prints, or `--log`",
+            ),
+            (0, 0) => Some("no decision was compared: there is none of a policy among the records"),
+            _ => None,
+        }
+    }
+
     /// For people.
     pub fn plain(&self) -> String {
         let mut out = String::new();

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// More definitions of one rule than this are not tried one by one without a word.
 const DEFINITIONS_MAX: usize = 50;
-/// The most findings that are told of one bundle.
+/// The most findings of one severity that are told of one bundle: warnings must not take the room of errors.
 pub const FINDINGS_MAX: usize = 1000;
 
 /// One finding.
@@ -57,6 +57,8 @@ pub struct Findings {
     pub all: Vec<Finding>,
     /// The files that were looked at.
     pub files: Vec<String>,
+    /// How many more there were than are told.
+    pub left_out: usize,
     /// What was not looked for, and why.
     pub unasked: Option<&'static str>,
 }
@@ -71,6 +73,7 @@ impl Findings {
     pub fn extend(&mut self, other: Self) {
         self.all.extend(other.all);
         self.files.extend(other.files);
+        self.left_out = self.left_out.saturating_add(other.left_out);
         self.unasked = self.unasked.or(other.unasked);
     }
 }
@@ -100,6 +103,8 @@ struct Gather {
     /// The files' names by the order of their modules.
     files: Vec<String>,
     found: Vec<(Option<Loc>, Finding)>,
+    told: BTreeMap<Severity, usize>,
+    left_out: usize,
 }
 
 impl Gather {
@@ -122,8 +127,12 @@ impl Gather {
     }
 
     fn add(&mut self, loc: Option<Loc>, finding: Finding) {
-        if self.found.len() < FINDINGS_MAX {
+        let told = self.told.entry(finding.code.severity).or_default();
+        if *told < FINDINGS_MAX {
+            *told = told.saturating_add(1);
             self.found.push((loc, finding));
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
         }
     }
 
@@ -137,7 +146,12 @@ pub fn check(root: &str, files: &BTreeMap<String, Vec<u8>>, entry: Option<&Entry
     let files = without_tests(files);
     let mut found = Gather { root: root.to_owned(), ..Gather::default() };
     let policy = |name: &&String| name.ends_with(".rego") || name.ends_with(".cedar");
-    let looked_at = files.keys().filter(policy).map(|name| format!("{root}/{name}")).collect();
+    let looked_at: Vec<String> = files.keys().filter(policy).map(|name| format!("{root}/{name}")).collect();
+    if looked_at.is_empty() {
+        // Whoever relies on this command must not take a folder that was moved away for a policy without faults.
+        let what = "there is no policy here: no `*.rego` but tests, and no `*.cedar`".to_owned();
+        found.whole(&BUNDLE, "", Found::new(what, "name a bundle's folder, or the one around `bundle/`"));
+    }
     match bundle_of(&files) {
         Err(error) => bundle_error(&error, &mut found),
         Ok(bundle) => {
@@ -158,12 +172,13 @@ pub fn check(root: &str, files: &BTreeMap<String, Vec<u8>>, entry: Option<&Entry
         && !found.found.iter().any(|(_, finding)| finding.file.ends_with(".cedar")))
     .then_some("what decides is not known, so rules that it never asks are not told: name it by `--entry`");
     let unasked = unasked.filter(|_| files.keys().any(|name| name.ends_with(".rego")));
+    let left_out = found.left_out;
     let mut all: Vec<Finding> = found.found.into_iter().map(|(_, finding)| finding).collect();
     all.sort_by(|a, b| {
         (&a.file, a.row, a.col, a.code.id, &a.what).cmp(&(&b.file, b.row, b.col, b.code.id, &b.what))
     });
     all.dedup();
-    Findings { all, files: looked_at, unasked }
+    Findings { all, files: looked_at, left_out, unasked }
 }
 
 fn bundle_error(error: &BundleError, found: &mut Gather) {

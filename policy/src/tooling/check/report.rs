@@ -26,6 +26,9 @@ pub fn findings_plain(findings: &Findings) -> String {
         findings.files.len(),
         if findings.files.len() == 1 { "" } else { "s" }
     ));
+    if findings.left_out > 0 {
+        out.push_str(&format!("{} more are not told: mend these, and check again\n", findings.left_out));
+    }
     if let Some(unasked) = findings.unasked {
         out.push_str(&format!("{unasked}\n"));
     }
@@ -59,6 +62,7 @@ pub fn findings_json(findings: &Findings) -> Value {
         "notes": findings.count(Severity::Note),
         "files": findings.files,
         "findings": all,
+        "left_out": findings.left_out,
         "not_asked": findings.unasked,
     })
 }

@@ -353,8 +353,33 @@ fn no_bad_input_makes_it_fail() {
     let conditions: Vec<String> =
         (0..3000).map(|n| format!("x{n} := [y | some y in data.a[x]; y == data.b[_]]")).collect();
     findings(&[("p.rego", &allow(&format!("some x in data.c\n{}", conditions.join("\n"))))], &rego_entry());
-    let found = super::check("b", &BTreeMap::new(), None);
-    assert_eq!(found.files.len(), 0);
+}
+
+#[test]
+fn an_error_is_told_however_many_warnings_there_are() {
+    let warnings: Vec<String> =
+        (0..FINDINGS_MAX + 5).map(|n| format!("allow if input.source_principal == \"w{n}\"\n")).collect();
+    let text = format!("package p\n{}allow if rand.intn(\"a\", 2) == 1\n", warnings.concat());
+    let found = findings(&[("p.rego", &text)], &rego_entry());
+    let counts = [Severity::Error, Severity::Warning].map(|severity| found.count(severity));
+    assert_eq!((counts, found.left_out), ([1, FINDINGS_MAX], 5), "{}", findings_json(&found));
+    assert!(findings_plain(&found).contains("\n5 more are not told: "));
+}
+
+#[test]
+fn nothing_to_look_at_is_an_error() {
+    for files in [
+        &[][..],
+        &[("data.json", "{}")],
+        &[("p_test.rego", "package p_test\ntest_a if true")],
+        &[("p.rego.bak", "package p")],
+    ] {
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+        let found = super::check("b", &files, None);
+        let shown = findings_plain(&found);
+        assert_eq!((found.files.len(), found.count(Severity::Error)), (0, 1), "{shown}");
+        assert!(shown.contains("b:1:1 error[P0005]: there is no policy here"), "{shown}");
+    }
 }
 
 #[test]

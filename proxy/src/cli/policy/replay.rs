@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// The Rego rule that decides, such as `postern/authz/decision`, where no `cases.yaml` names it
     #[arg(long, value_name = "PATH")]
     entry: Option<String>,
-    /// End with exit code 1 if a decision differs
+    /// End with exit code 1 if a decision differs, or a line is no record
     #[arg(long)]
     fail_on_difference: bool,
     /// One JSON object instead of a report
@@ -35,7 +35,7 @@ pub(super) struct Args {
 /// No record is longer.
 const LINE_BYTES_MAX: u64 = 65_536;
 
-/// Whether nothing differs, where that is asked.
+/// Whether nothing differs, where that is asked. Fails where nothing was compared.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
     let place = Place::of(&args.path, None);
     let files = files_at(&place.bundle, super::FILES_BYTES_MAX)?;
@@ -58,7 +58,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     } else {
         write!(out, "{}", report.plain())?;
     }
-    Ok(!args.fail_on_difference || report.differing == 0)
+    if let Some(why) = report.says_nothing() {
+        return Err(CommandError::Other(why.to_owned()));
+    }
+    // Lines that could not be read may be decisions that differ.
+    Ok(!args.fail_on_difference || (report.differing, report.unreadable) == (0, 0))
 }
 
 fn each_line(mut from: impl BufRead, replay: &mut Replay<'_>) -> io::Result<()> {

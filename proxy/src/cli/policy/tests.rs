@@ -289,6 +289,12 @@ fn check_tells_places_and_ends_by_what_the_findings_weigh() {
 fn check_refuses_what_it_cannot_read() {
     let folder = folder();
     check(&folder, "check @/nowhere", 1, "nowhere");
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    check(&folder, "check @/empty", 1, "empty:1:1 error[P0005]: there is no policy here");
+    write(&folder, "z/p_test.rego", "package p_test\ntest_a if true\n");
+    check(&folder, "check @/x @/z", 1, "z:1:1 error[P0005]");
+    check(&folder, "check @/z/p_test.rego", 1, "error[P0005]");
+    fs::remove_dir_all(folder.path().join("z")).unwrap();
     check(&folder, "check @/x --sarif @/no/such/s.json", 1, "no/such/s.json");
     write(&folder, "x/cases.yaml", "decision: 1\n");
     check(&folder, "check @/x", 1, "cases.yaml");
@@ -364,7 +370,25 @@ fn replay_refuses_what_it_cannot_read() {
     check(&folder, "replay @/x --records @/nowhere", 1, "nowhere");
     check(&folder, "replay @/x --log @/nowhere", 1, "nowhere");
     write(&folder, "a.jsonl", "nonsense\n");
-    check(&folder, "replay @/x --records @/a.jsonl", 0, "1 lines are no records; the first is line 1");
+    let none = "error: no decision was compared: ";
+    check(&folder, "replay @/x --records @/a.jsonl", 1, "1 lines are no records; the first is line 1");
+    check(&folder, "replay @/x --records @/a.jsonl --json", 1, none);
+    write(&folder, "a.jsonl", "");
+    check(&folder, "replay @/x --records @/a.jsonl", 1, none);
+    let record = RECORD.replace("bank.payments_only", "p/allow");
+    write(&folder, "a.jsonl", &record.replace("\"decision\",", "\"outcome\","));
+    check(&folder, "replay @/x --records @/a.jsonl", 1, none);
+    write(&folder, "a.jsonl", &format!("{record}nonsense\n"));
+    check(&folder, "replay @/x --records @/a.jsonl", 0, "0 differ, 1 as recorded");
+    check(&folder, "replay @/x --records @/a.jsonl --fail-on-difference", 1, "1 lines are no records");
+    write(&folder, "z/p.rego", "package p\nallow if input.attributes.request.http.headers.a\n");
+    write(&folder, "a.jsonl", &record);
+    check(
+        &folder,
+        "replay @/z --records @/a.jsonl --entry p/allow",
+        1,
+        "the policy reads what no record holds",
+    );
     assert!(Cli::try_parse_from(["policy", "replay", "a"]).is_err());
     assert!(Cli::try_parse_from(["policy", "replay", "a", "--records", "b", "--log", "c"]).is_err());
 }
