@@ -294,6 +294,19 @@ impl<'p, 'm> At<'p, 'm> {
         Some(path)
     }
 
+    /// The term that a variable is another name for.
+    pub(in crate::tooling) fn renamed(&self, term: &Term) -> Option<&'m Term> {
+        let TermKind::Var(name) = &term.kind else { return None };
+        self.alias(name).filter(|_| self.global(name).is_none())
+    }
+
+    /// What a variable is another name for, unless one of the same name hides it.
+    fn alias(&self, name: &Str) -> Option<&'m Term> {
+        let known =
+            |frame: &&Rc<Frame<'m>>| frame.declared.contains(name) || frame.aliases.contains_key(name);
+        self.frames.iter().rev().find(known)?.aliases.get(name).copied()
+    }
+
     /// Where a reference or a variable leads; `None` for any other term.
     pub(in crate::tooling) fn path(&self, term: &'m Term) -> Option<Path<'m>> {
         self.project.left.set(FOLLOW_MAX);
@@ -325,7 +338,7 @@ impl<'p, 'm> At<'p, 'm> {
     }
 
     fn name(&self, name: &Str, loc: Loc, left: usize) -> Path<'m> {
-        if let Some(alias) = self.frames.iter().rev().find_map(|frame| frame.aliases.get(name))
+        if let Some(alias) = self.alias(name)
             && self.global(name).is_none()
             && let Some(path) = self.follow(alias, left)
         {
@@ -378,7 +391,7 @@ impl<'p, 'm> At<'p, 'm> {
         }
         match &term.kind {
             TermKind::Var(name) => {
-                if let Some(alias) = self.frames.iter().rev().find_map(|frame| frame.aliases.get(name))
+                if let Some(alias) = self.alias(name)
                     && self.global(name).is_none()
                 {
                     return self.constant_by(alias, left);

@@ -5,12 +5,18 @@ use crate::engine::cedar::load::CedarProgram;
 use postern_rego::builtins::{self, Context};
 use serde_json::Value;
 
+/// The most entities whose names are taken for values.
+const ENTITIES_MAX: usize = 10_000;
+
 const HTTP: [&str; 3] = ["attributes", "request", "http"];
 
 pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
     let Ok(program) = CedarProgram::load(&[("", bundle)]) else { return };
     for policy in program.policies().policies() {
         let Ok(policy) = policy.to_json() else { continue };
+        let mut saying = Vec::new();
+        said(&policy, &mut saying);
+        hints.sayings.insert(saying);
         for part in ["principal", "action", "resource"] {
             if let Some(scope) = policy.get(part) {
                 entities(scope, hints);
@@ -20,9 +26,25 @@ pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
     }
     if let Some(text) = &bundle.entities {
         let known: Value = serde_json::from_str(text).unwrap_or_default();
-        for entity in known.as_array().into_iter().flatten().take(200) {
+        for entity in known.as_array().into_iter().flatten().take(ENTITIES_MAX) {
             entity.get("uid").into_iter().for_each(|uid| entities(uid, hints));
+            let mut saying = Vec::new();
+            said(entity, &mut saying);
+            hints.sayings.insert(saying);
         }
+    }
+}
+
+/// All that a document says.
+fn said(value: &Value, saying: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| {
+            saying.push(name.clone());
+            said(member, saying);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| said(item, saying)),
+        Value::String(text) => saying.push(text.clone()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => saying.push(value.to_string()),
     }
 }
 
@@ -98,7 +120,8 @@ fn operation(operator: &str, operands: &Value, hints: &mut Hints) {
         ("getTag" | "hasTag", Some(_), Some(_)) => {
             if let Some(field) = field(&serde_json::json!({"getTag": operands})) {
                 let names: Vec<&str> = field.iter().map(String::as_str).collect();
-                hints.read(&names, true);
+                // What has numbers has one each.
+                hints.read(&names, operands.pointer("/left/./attr") != Some(&"numbers".into()));
             }
         }
         _ => {}
@@ -164,6 +187,8 @@ fn field(term: &Value) -> Option<Vec<String>> {
         ["context", "claims", "audiences"] => vec!["claims", "aud"],
         ["context", "claims", "issuer"] => vec!["postern", "token_issuer"],
         ["context", "claims", name] => vec!["claims", name],
+        ["context", "body", "numbers", name] | ["context", "body", name] => vec!["parsed_body", name],
+        ["context", "transaction", name] => vec!["transaction", name],
         ["principal", "trust_domain"] => vec!["postern", "trust_domain"],
         ["principal"] => vec!["source_principal"],
         ["context", "segments", segment] => {

@@ -11,8 +11,9 @@ pub(super) struct Combined {
     pub(super) pairs_missing: usize,
 }
 
-/// Combines dimensions of these sizes into at most so many rows.
-pub(super) fn combine(sizes: &[usize], rows_max: usize) -> Combined {
+/// Combines dimensions of these sizes into at most so many rows. The first few values of each dimension, as many as
+/// `likely` says, are chosen as often as all others together where there is room for neither all.
+pub(super) fn combine(sizes: &[usize], likely: &[usize], rows_max: usize) -> Combined {
     let product = |sizes: &[usize]| sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size));
     let fits = |count: usize, room: usize| {
         product(sizes.get(..count).unwrap_or_default()).is_some_and(|all| all <= room)
@@ -47,7 +48,13 @@ pub(super) fn combine(sizes: &[usize], rows_max: usize) -> Combined {
     // What room is left is for combinations of more than two: chosen by chance, and always the same.
     let mut chance: u64 = 0x5EED;
     while rows.len() < rows_max {
-        rows.push(sizes.iter().map(|size| by_chance(&mut chance, *size)).collect());
+        let likely = likely.iter().copied().chain(std::iter::repeat(0));
+        let row = sizes.iter().zip(likely).map(|(size, likely)| {
+            let among = if likely > 0 && by_chance(&mut chance, 2) == 0 { likely } else { *size };
+            by_chance(&mut chance, among)
+        });
+        let row = row.collect();
+        rows.push(row);
     }
     Combined { rows, complete: false, pairs_missing: missing.len() }
 }

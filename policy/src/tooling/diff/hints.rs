@@ -4,8 +4,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The most values that are kept of one kind.
-const VALUES_MAX: usize = 200;
+/// The most values that are kept of one kind, of one policy.
+const VALUES_MAX: usize = 10_000;
 
 /// Values by what they are compared with.
 #[derive(Clone, Debug, Default)]
@@ -27,17 +27,21 @@ pub(super) struct Hints {
     pub(super) services: BTreeSet<String>,
     pub(super) headers: BTreeMap<String, BTreeSet<String>>,
     pub(super) query: BTreeMap<String, BTreeSet<String>>,
-    /// Claims by their path.
-    pub(super) claims: BTreeMap<Vec<String>, Claim>,
+    /// Members of what callers make up (`claims`, `transaction`, `parsed_body`), by their path in the input.
+    pub(super) members: BTreeMap<Vec<String>, Member>,
     /// Whether a token's issuer is asked about, and which.
     pub(super) issuers: BTreeSet<String>,
+    /// The trust domains of those who issued tokens.
+    pub(super) token_domains: BTreeSet<String>,
     /// Texts that may be values of anything free.
     pub(super) words: BTreeSet<String>,
+    /// What each rule, each policy and each leaf of the data says, in its own words.
+    pub(super) sayings: BTreeSet<Vec<String>>,
 }
 
-/// What is known of a claim.
+/// What is known of a member.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Claim {
+pub(super) struct Member {
     /// Values by their text, so that they have an order.
     pub(super) values: BTreeMap<String, Value>,
     /// Whether it is gone through as a list.
@@ -57,6 +61,22 @@ pub(super) enum Held {
     Item,
     /// It matches the value, which is a pattern or a beginning.
     Pattern,
+    /// The value is its end.
+    Ending,
+    /// The value is a part of it.
+    Part,
+}
+
+impl Held {
+    /// A text in the form in which a field that begins so would hold the value.
+    fn in_place(self, beginning: &str, text: &str) -> String {
+        match self {
+            _ if text.starts_with(beginning) => text.to_owned(),
+            Self::Ending => format!("{beginning}x{text}"),
+            Self::Part => format!("{beginning}x{text}x"),
+            Self::Equal | Self::Ordered | Self::Item | Self::Pattern => text.to_owned(),
+        }
+    }
 }
 
 fn keep<T: Ord>(set: &mut BTreeSet<T>, value: T) {
@@ -77,13 +97,20 @@ impl Hints {
                 ["source_principal"] | ["attributes", "source", "principal"] | ["postern", "spiffe_id"],
                 Some(text),
             ) => {
-                keep(&mut self.principals, text.to_owned());
+                let text = match held {
+                    Held::Ending => held.in_place(
+                        "spiffe://",
+                        &format!("spiffe://example.org/{}", text.trim_start_matches('/')),
+                    ),
+                    _ => text.to_owned(),
+                };
+                keep(&mut self.principals, text);
             }
             (["postern", "trust_domain"], Some(text)) => {
                 keep(&mut self.principals, format!("spiffe://{text}/any"));
             }
             (["attributes", "request", "http", "path"], Some(text)) => {
-                keep(&mut self.paths, text.to_owned());
+                keep(&mut self.paths, held.in_place("/", text));
                 if held == Held::Pattern && !text.contains('*') {
                     keep(&mut self.paths, format!("{text}*"));
                 }
@@ -98,6 +125,9 @@ impl Hints {
             (["postern", "route"], Some(text)) => keep(&mut self.routes, text.to_owned()),
             (["postern", "service"], Some(text)) => keep(&mut self.services, text.to_owned()),
             (["postern", "token_issuer"], Some(text)) => keep(&mut self.issuers, text.to_owned()),
+            (["postern", "token_trust_domain"], Some(text)) => {
+                keep(&mut self.token_domains, text.to_owned());
+            }
             (["attributes", "request", "http", "headers", name], _) if !name.starts_with(':') => {
                 let values = self.headers.entry((*name).to_owned()).or_default();
                 text.into_iter().for_each(|text| keep(values, text.to_owned()));
@@ -114,7 +144,7 @@ impl Hints {
                 let port = value.as_u64().and_then(|port| u16::try_from(port).ok());
                 port.into_iter().for_each(|port| keep(&mut self.ports, port));
             }
-            (["claims", path @ ..], _) if !path.is_empty() => self.claim(path, value, held),
+            _ if is_member(field) => self.member(field, value, held),
             _ => {}
         }
     }
@@ -128,25 +158,20 @@ impl Hints {
             ["parsed_query", name, ..] => {
                 self.query.entry((*name).to_owned()).or_default();
             }
-            ["claims", path @ ..] if !path.is_empty() => {
-                let claim = self.claims.entry(owned(path)).or_default();
-                claim.listed |= listed;
-            }
             ["parsed_path", index] => {
                 if let Ok(index) = index.parse() {
                     self.segments.entry(index).or_default();
                 }
             }
+            _ if is_member(field) => self.members.entry(owned(field)).or_default().listed |= listed,
             _ => {}
         }
     }
 
     /// A claim is split into words.
     pub(super) fn split(&mut self, field: &[&str]) {
-        if let ["claims", path @ ..] = field
-            && !path.is_empty()
-        {
-            self.claims.entry(owned(path)).or_default().split = true;
+        if is_member(field) {
+            self.members.entry(owned(field)).or_default().split = true;
         }
     }
 
@@ -190,8 +215,8 @@ impl Hints {
         }
     }
 
-    fn claim(&mut self, path: &[&str], value: &Value, held: Held) {
-        let claim = self.claims.entry(owned(path)).or_default();
+    fn member(&mut self, field: &[&str], value: &Value, held: Held) {
+        let claim = self.members.entry(owned(field)).or_default();
         claim.listed |= held == Held::Item;
         let mut values = vec![value.clone()];
         if let (Held::Ordered, Some(number)) = (held, value.as_i64()) {
@@ -203,6 +228,11 @@ impl Hints {
             }
         }
     }
+}
+
+/// Whether it is a member of what callers make up.
+fn is_member(field: &[&str]) -> bool {
+    matches!(field, ["claims" | "transaction" | "parsed_body", _, ..])
 }
 
 fn owned(path: &[&str]) -> Vec<String> {
@@ -229,3 +259,59 @@ fn addresses(text: &str) -> Option<Vec<IpAddr>> {
         }
     })
 }
+
+impl Hints {
+    /// What one policy or the other says.
+    pub(super) fn both(old: Self, new: Self) -> Self {
+        let either = |a: BTreeSet<String>, b: BTreeSet<String>| -> BTreeSet<String> {
+            a.into_iter().chain(b).collect()
+        };
+        let by_key = |a: Named, b: Named| -> Named {
+            let mut all = a;
+            for (name, values) in b {
+                all.entry(name).or_default().extend(values);
+            }
+            all
+        };
+        let mut members = old.members;
+        for (path, more) in new.members {
+            let member = members.entry(path).or_default();
+            member.values.extend(more.values);
+            member.listed |= more.listed;
+            member.split |= more.split;
+        }
+        let mut segments = old.segments;
+        for (index, values) in new.segments {
+            segments.entry(index).or_default().extend(values);
+        }
+        Self {
+            methods: either(old.methods, new.methods),
+            principals: either(old.principals, new.principals),
+            paths: either(old.paths, new.paths),
+            segments,
+            lengths: old.lengths.into_iter().chain(new.lengths).collect(),
+            moments: old.moments.into_iter().chain(new.moments).collect(),
+            addresses: old.addresses.into_iter().chain(new.addresses).collect(),
+            ports: old.ports.into_iter().chain(new.ports).collect(),
+            hosts: either(old.hosts, new.hosts),
+            routes: either(old.routes, new.routes),
+            services: either(old.services, new.services),
+            headers: by_key(old.headers, new.headers),
+            query: by_key(old.query, new.query),
+            members,
+            issuers: either(old.issuers, new.issuers),
+            token_domains: either(old.token_domains, new.token_domains),
+            words: either(old.words, new.words),
+            // What both say changes nothing.
+            sayings: old.sayings.symmetric_difference(&new.sayings).cloned().collect(),
+        }
+    }
+
+    /// The words of what one of the policies says and the other does not: requests with these are the likeliest to show
+    /// a change.
+    pub(super) fn changed(&self) -> BTreeSet<&str> {
+        self.sayings.iter().flatten().map(String::as_str).collect()
+    }
+}
+
+type Named = BTreeMap<String, BTreeSet<String>>;

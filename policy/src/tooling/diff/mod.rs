@@ -11,7 +11,7 @@ mod tests;
 
 use super::asked::Asked;
 use super::files::without_tests;
-use super::recorded::Line;
+use super::recorded::{Line, Part};
 use super::replay::question;
 use super::suite::{SuiteError, bundle_of, limits};
 use crate::{Decision, Entry, Pdp, PolicyBundle, Scratch, Verdict};
@@ -71,8 +71,10 @@ pub struct Change {
 /// What differs.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
-    /// The changes: newly allowed first.
+    /// The changes, at most so many of each kind: newly allowed first.
     pub changes: Vec<Change>,
+    /// Requests that changed in ways that are not among these.
+    pub untold: BTreeMap<Kind, usize>,
     /// How many requests were asked about.
     pub asked: usize,
     /// Those that a timer ended.
@@ -83,24 +85,35 @@ pub struct Difference {
     pub requests: String,
 }
 
-/// The most kinds of changes that are told.
+/// The most ways to change that are told of each kind.
 const CHANGES_MAX: usize = 1000;
 
 /// Compares two policies over requests that are made of what both say, and over these besides.
 pub fn compared(old: &Side, new: &Side, besides: &[Asked]) -> Difference {
-    let mut hints = Hints::default();
-    for side in [old, new] {
+    let [of_old, of_new] = [old, new].map(|side| {
+        let mut hints = Hints::default();
         rego::gather(&side.bundle, &mut hints);
         cedar::gather(&side.bundle, &mut hints);
-    }
-    let made = requests::made(&hints);
+        hints
+    });
+    let made = requests::made(&Hints::both(of_old, of_new));
     let mut seen = BTreeSet::new();
     let mut all: Vec<Asked> =
         besides.iter().filter(|asked| seen.insert(asked.words().to_string())).cloned().collect();
     let cases =
         if all.is_empty() { String::new() } else { format!(", and {} cases of their tables", all.len()) };
     all.extend(made.asked.into_iter().filter(|asked| !seen.contains(&asked.words().to_string())));
-    over(old, new, &all, format!("made of what both policies say: {}{cases}", made.of))
+    let unvaried: Vec<&str> = [Part::Tls, Part::Protocol, Part::WorkloadClaims]
+        .into_iter()
+        .filter(|part| part.is_read(&old.pdp) || part.is_read(&new.pdp))
+        .map(Part::name)
+        .collect();
+    let unvaried = if unvaried.is_empty() {
+        String::new()
+    } else {
+        format!("; the policies read {}, and no request differs in it", unvaried.join(", "))
+    };
+    over(old, new, &all, format!("made of what both policies say: {}{cases}{unvaried}", made.of))
 }
 
 /// Compares two policies over these requests.
@@ -120,7 +133,10 @@ pub fn over(old: &Side, new: &Side, all: &[Asked], requests: String) -> Differen
         let key = (kind, format!("{} {}", grounds(&before, kind), grounds(&after, kind)));
         if let Some(change) = groups.get(&key).and_then(|at| difference.changes.get_mut(*at)) {
             change.count = change.count.saturating_add(1);
-        } else if difference.changes.len() < CHANGES_MAX {
+        } else if difference.changes.iter().filter(|change| change.kind == kind).count() >= CHANGES_MAX {
+            let untold = difference.untold.entry(kind).or_default();
+            *untold = untold.saturating_add(1);
+        } else {
             groups.insert(key, difference.changes.len());
             difference.changes.push(Change { kind, shown: asked.clone(), old: before, new: after, count: 1 });
         }

@@ -12,11 +12,14 @@ use crate::tooling::check::walk::{self, Visit};
 use crate::tooling::value;
 use postern_rego::ast::{Call, Expr, ExprKind, Module, Term, TermKind, Version};
 use postern_rego::{Source, Value};
+use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// The most keys of an object of the data that a field of the input is looked up in.
-const KEYS_MAX: usize = 24;
+const KEYS_MAX: usize = 1000;
 /// The most texts of the data that are taken for values of anything.
-const TEXTS_MAX: usize = 2000;
+const TEXTS_MAX: usize = 20_000;
+/// The most calls inside each other that a field is looked for behind.
+const CALLS_MAX: usize = 8;
 
 pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
     let files: Vec<(&str, &str)> = bundle.policies().filter(|(name, _)| name.ends_with(".rego")).collect();
@@ -30,26 +33,64 @@ pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
     let modules: Vec<Module> = modules.into_iter().flatten().collect();
     let data = data_of(&[("", bundle)]).unwrap_or(Value::Null);
     let mut left = TEXTS_MAX;
-    texts(&data, &mut left, hints);
+    texts(&data, (&mut Vec::new(), &mut left), hints);
     let project = Project::of(&modules);
     walk::project(&project, &mut Gather { hints, data: &data });
+    for (index, file) in project.files.iter().enumerate() {
+        for rule in &file.module.rules {
+            let mut saying = Saying::default();
+            walk::rule(&At::new(&project, index), rule, &mut saying);
+            hints.sayings.insert(saying.0);
+        }
+    }
 }
 
-fn texts(value: &Value, left: &mut usize, hints: &mut Hints) {
+/// What a rule says, wherever it stands.
+#[derive(Default)]
+struct Saying(Vec<String>);
+
+impl<'m> Visit<'m> for Saying {
+    fn expr(&mut self, _: &At<'_, 'm>, expr: &'m Expr) {
+        self.0.push(if expr.negated { "not" } else { ";" }.to_owned());
+    }
+
+    fn term(&mut self, _: &At<'_, 'm>, term: &'m Term) {
+        match &term.kind {
+            TermKind::String(text) | TermKind::Var(text) => self.0.push(text.to_string()),
+            TermKind::Ref(parts) => {
+                if let Some(TermKind::Var(name)) = parts.first().map(|first| &first.kind) {
+                    self.0.push(name.to_string());
+                }
+            }
+            _ => self.0.extend(term.constant().map(|value| value.to_string())),
+        }
+    }
+
+    fn call(&mut self, _: &At<'_, 'm>, call: &'m Call) {
+        self.0.push(function(call));
+    }
+}
+
+fn texts(value: &Value, (above, left): (&mut Vec<String>, &mut usize), hints: &mut Hints) {
     if *left == 0 {
         return;
     }
     *left = left.saturating_sub(1);
     match value {
-        Value::String(text) => hints.text(text),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, left, hints)),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, (above, left), hints)),
         Value::Object(members) => {
             for (key, member) in members.iter() {
-                texts(key, left, hints);
-                texts(member, left, hints);
+                key.as_str().into_iter().for_each(|key| hints.text(key));
+                above.push(key.as_str().map_or_else(|| key.to_string(), str::to_owned));
+                texts(member, (above, left), hints);
+                above.pop();
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Set(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Set(_) => {
+            value.as_str().into_iter().for_each(|text| hints.text(text));
+            let own = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            hints.sayings.insert(above.iter().cloned().chain([own]).collect());
+        }
     }
 }
 
@@ -72,6 +113,8 @@ impl<'m> Visit<'m> for Gather<'_> {
                 self.read(at, term, false);
                 self.looked_up(at, term);
             }
+            // `object.get(input.claims, "role", "")` reads `input.claims.role`.
+            TermKind::Call(_) => self.read(at, term, false),
             _ => {}
         }
     }
@@ -83,7 +126,9 @@ impl<'m> Visit<'m> for Gather<'_> {
             ("lt" | "lte" | "gt" | "gte", [left, right]) => self.compared(at, (left, right), Held::Ordered),
             ("internal.member_2", [left, right]) => self.member(at, left, right),
             ("startswith", [field, value]) => self.fact(at, field, value, Held::Pattern),
-            ("endswith" | "contains", [field, value]) => self.fact(at, field, value, Held::Equal),
+            ("endswith", [field, value]) => self.fact(at, field, value, Held::Ending),
+            ("contains", [field, value]) => self.fact(at, field, value, Held::Part),
+            ("regex.match", [pattern, field]) => self.matched(at, field, pattern),
             ("glob.match", [pattern, _, field]) => self.fact(at, field, pattern, Held::Pattern),
             ("split", [field, _]) => self.with_field(at, field, &mut |hints, field| hints.split(field)),
             _ => {}
@@ -92,9 +137,19 @@ impl<'m> Visit<'m> for Gather<'_> {
 }
 
 impl Gather<'_> {
+    /// A field that matches an expression: by an example of what does, for each of its alternatives.
+    fn matched<'m>(&mut self, at: &At<'_, 'm>, term: &'m Term, pattern: &'m Term) {
+        let Some(Value::String(pattern)) = at.constant(pattern) else { return };
+        for example in examples(&pattern) {
+            self.with_field(at, term, &mut |hints, field| {
+                hints.fact(field, &example.as_str().into(), Held::Equal)
+            });
+        }
+    }
+
     /// Does something with the names of a field of the input.
     fn with_field<'m>(&mut self, at: &At<'_, 'm>, term: &'m Term, with: &mut dyn FnMut(&mut Hints, &[&str])) {
-        if let Some((names, _)) = at.path(term).as_ref().and_then(field) {
+        if let Some((names, _)) = reached(at, term, CALLS_MAX).as_ref().and_then(field) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             with(self.hints, &names);
         }
@@ -103,7 +158,7 @@ impl Gather<'_> {
     fn fact<'m>(&mut self, at: &At<'_, 'm>, term: &'m Term, constant: &'m Term, held: Held) {
         let Some(constant) = at.constant(constant) else { return };
         let constant = value::json(&constant);
-        let listed = at.path(term).as_ref().and_then(field).is_some_and(|(_, open)| open);
+        let listed = reached(at, term, CALLS_MAX).as_ref().and_then(field).is_some_and(|(_, open)| open);
         let held = if listed { Held::Item } else { held };
         self.with_field(at, term, &mut |hints, field| hints.fact(field, &constant, held));
     }
@@ -141,7 +196,7 @@ impl Gather<'_> {
     }
 
     fn read<'m>(&mut self, at: &At<'_, 'm>, term: &'m Term, listed: bool) {
-        if let Some((names, open)) = at.path(term).as_ref().and_then(field) {
+        if let Some((names, open)) = reached(at, term, CALLS_MAX).as_ref().and_then(field) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             self.hints.read(&names, listed || open);
         }
@@ -170,6 +225,83 @@ impl Gather<'_> {
                 }
             };
         }
+    }
+}
+
+/// Where a term leads, also behind a call that changes little in it, or that only looks it up.
+fn reached<'m>(at: &At<'_, 'm>, term: &'m Term, left: usize) -> Option<Path<'m>> {
+    let left = left.checked_sub(1)?;
+    if let Some(renamed) = at.renamed(term) {
+        return reached(at, renamed, left);
+    }
+    let TermKind::Call(call) = &term.kind else { return at.path(term) };
+    match (function(call).as_str(), call.args.as_slice()) {
+        ("object.get", [object, key, _]) => {
+            let mut path = reached(at, object, left)?;
+            let keys = match at.constant(key)? {
+                Value::Array(keys) => keys.to_vec(),
+                other => vec![other],
+            };
+            path.parts.extend(keys.into_iter().map(|name| Part::Known(name, key.loc)));
+            Some(path)
+        }
+        ("lower" | "upper" | "trim" | "trim_space" | "to_number", [field, ..]) => reached(at, field, left),
+        _ => None,
+    }
+}
+
+/// Texts that an expression matches, one for each alternative at its top.
+fn examples(pattern: &str) -> Vec<String> {
+    let Ok(parsed) = regex_syntax::Parser::new().parse(pattern) else { return Vec::new() };
+    let alternatives = match parsed.kind() {
+        HirKind::Alternation(all) => all.as_slice(),
+        _ => std::slice::from_ref(&parsed),
+    };
+    let example = |one: &Hir| {
+        let mut text = String::new();
+        example_of(one, &mut text).then_some(text)
+    };
+    alternatives.iter().take(KEYS_MAX).filter_map(example).collect()
+}
+
+/// Appends something that it matches, if that is short.
+fn example_of(hir: &Hir, text: &mut String) -> bool {
+    const BYTES_MAX: usize = 256;
+    let whole = match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => true,
+        HirKind::Literal(literal) => {
+            text.push_str(&String::from_utf8_lossy(&literal.0));
+            true
+        }
+        HirKind::Class(class) => {
+            let letters = "xa0X-_".chars().find(|letter| holds(class, *letter)).or_else(|| first_of(class));
+            text.extend(letters);
+            letters.is_some()
+        }
+        HirKind::Repetition(repeated) => {
+            let times = repeated.min.max(1).min(repeated.max.unwrap_or(u32::MAX));
+            (0..times).all(|_| example_of(&repeated.sub, text))
+        }
+        HirKind::Capture(capture) => example_of(&capture.sub, text),
+        HirKind::Concat(all) => all.iter().all(|one| example_of(one, text)),
+        HirKind::Alternation(all) => all.first().is_some_and(|one| example_of(one, text)),
+    };
+    whole && text.len() <= BYTES_MAX
+}
+
+fn holds(class: &Class, letter: char) -> bool {
+    match class {
+        Class::Unicode(class) => class.iter().any(|range| (range.start()..=range.end()).contains(&letter)),
+        Class::Bytes(class) => {
+            class.iter().any(|range| (char::from(range.start())..=char::from(range.end())).contains(&letter))
+        }
+    }
+}
+
+fn first_of(class: &Class) -> Option<char> {
+    match class {
+        Class::Unicode(class) => class.iter().next().map(|range| range.start()),
+        Class::Bytes(class) => class.iter().next().map(|range| char::from(range.start())),
     }
 }
 

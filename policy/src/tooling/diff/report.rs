@@ -9,7 +9,13 @@ const CAVEAT: &str = "tested, not proved: what no request shows here may differ 
 impl Difference {
     /// How many requests changed in one way.
     pub fn count(&self, kind: Kind) -> usize {
-        self.changes.iter().filter(|change| change.kind == kind).map(|change| change.count).sum()
+        let told = self.changes.iter().filter(|change| change.kind == kind).map(|change| change.count);
+        told.chain(self.untold.get(&kind).copied()).sum()
+    }
+
+    /// How many requests both policies decided.
+    pub fn compared(&self) -> usize {
+        self.asked.saturating_sub(self.timers)
     }
 
     /// For people.
@@ -29,6 +35,9 @@ impl Difference {
                 .iter()
                 .filter(|change| change.kind == kind)
                 .for_each(|change| shown(change, &mut out));
+            if let Some(untold) = self.untold.get(&kind) {
+                out.push_str(&format!("  … and {untold} in other ways\n"));
+            }
             out.push('\n');
         }
         out.push_str(&format!(

@@ -68,6 +68,24 @@ fn what_is_newly_allowed_is_found_by_the_values_in_the_policies_and_their_neighb
         ),
         ("input.postern.route == \"admin\"", "\"route\":\"admin\""),
         ("input.postern.now_ns > 1800000000000000000", "1800000000000000001"),
+        ("object.get(input.claims, \"role\", \"\") == \"admin\"", "\"role\":\"admin\""),
+        ("role := object.get(input, [\"claims\", \"role\"], \"\"); role == \"admin\"", "\"role\":\"admin\""),
+        ("lower(input.attributes.request.http.host) == \"api.e.org\"", "api.e.org"),
+        ("endswith(input.attributes.request.http.path, \".json\")", ".json as"),
+        ("contains(input.attributes.request.http.path, \"secret\")", "secret"),
+        ("endswith(input.source_principal, \"/web\")", "/web"),
+        (
+            "regex.match(`^/api/v[0-9]+/(users|groups)$`, input.attributes.request.http.path)",
+            "/api/v0/users as",
+        ),
+        ("regex.match(`^adm-[a-z]{3}$`, input.claims.sub)", "adm-xxx"),
+        ("input.parsed_body.amount > 100", "{\\\"amount\\\":101}"),
+        ("input.parsed_body.to.account == \"a7\"; input.attributes.request.http.method == \"POST\"", "a7"),
+        ("input.transaction.purp == \"pay\"", "\"transaction\":{\"purp\":\"pay\"}"),
+        (
+            "input.postern.token_trust_domain == \"t.org\"; input.claims.sub",
+            "\"token_trust_domain\":\"t.org\"",
+        ),
         (
             "input.attributes.request.http.method == \"PUT\"; input.claims.role == \"a\"; input.parsed_path[0] == \"b\"",
             "PUT /b as",
@@ -89,6 +107,72 @@ fn what_is_looked_up_in_the_data_is_asked_about() {
         "{\"grants\": {\"spiffe://e.org/a\": {\"orders\": true}, \"spiffe://e.org/b\": {\"bills\": true}}}",
     );
     check(&before, &after, [true, false, false], &["/bills as spiffe://e.org/b"]);
+}
+
+#[test]
+fn what_one_policy_alone_says_is_asked_about_however_much_both_say() {
+    let names = |prefix: &str, count: usize| -> Vec<String> {
+        (0..count).map(|n| format!("{prefix}{n:03}")).collect()
+    };
+    // One name more in a list of the data.
+    for (prefix, new, condition) in [
+        ("spiffe://e.org/w", "spiffe://e.org/w0305", "input.source_principal in data.list"),
+        ("user", "user0305", "input.claims.sub in data.list"),
+        ("/area/", "/area/0305", "input.attributes.request.http.path in data.list"),
+        ("tenant", "tenant0305", "input.attributes.request.http.headers[\"x-t\"] in data.list"),
+        ("seg", "seg0305", "input.parsed_path[0] in data.list; data.keys[input.parsed_path[0]]"),
+    ] {
+        let policy = |list: &[String]| {
+            let keys: BTreeMap<&String, bool> = list.iter().map(|name| (name, true)).collect();
+            let data = serde_json::json!({"list": list, "keys": keys}).to_string();
+            side(&[("data.json", &data), ("p.rego", &format!("package p\nallow if {{ {condition} }}"))])
+        };
+        let old = names(prefix, 400);
+        let more = [old.as_slice(), &[new.to_owned()]].concat();
+        check(&policy(&old), &policy(&more), [true, false, false], &[new]);
+        check(&policy(&more), &policy(&old), [false, true, false], &[new]);
+    }
+    // One grant more, of what all has a name already.
+    let grants = |more: bool| {
+        let mut all: BTreeMap<String, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+        for (n, id) in names("spiffe://e.org/w", 40).into_iter().enumerate() {
+            let of = names("r", 10).into_iter().map(|name| (name, vec![["GET", "PUT", "PURGE"][n % 3]]));
+            all.insert(id, of.collect());
+        }
+        if more {
+            all.get_mut("spiffe://e.org/w021").unwrap().get_mut("r007").unwrap().push("PUT");
+        }
+        let text = "package p\nallow if input.attributes.request.http.method in data.g[input.source_principal][input.parsed_path[0]]";
+        side(&[("data.json", &serde_json::json!({"g": all}).to_string()), ("p.rego", text)])
+    };
+    check(&grants(false), &grants(true), [true, false, false], &["PUT /r007 as spiffe://e.org/w021"]);
+    // One rule more, which says what others say in another way.
+    let rule = |n: usize, id: usize| {
+        let path = ["a", "b", "c"].map(|name| format!("{name}{n}"));
+        format!("{GET}; input.source_principal == \"spiffe://e.org/w{id}\"; input.parsed_path == {path:?}")
+    };
+    let rules: Vec<String> = (0..120).map(|n| rule(n, n)).collect();
+    let of = |rules: &[String]| rego(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    check(
+        &of(&rules),
+        &of(&[rules.as_slice(), &[rule(33, 77)]].concat()),
+        [true, false, false],
+        &["GET /a33/b33/c33 as spiffe://e.org/w77"],
+    );
+}
+
+#[test]
+fn what_no_request_varies_is_said() {
+    let nothing = rego(&["false"]);
+    let reads = rego(&[
+        "input.attributes.request.http.protocol == \"HTTP/1.1\"; input.attributes.tlsSession.sni == \"a\"",
+    ]);
+    let words = "the policies read the server name in the TLS hello, the version of HTTP, and no request differs in it";
+    check(&nothing, &reads, [false; 3], &[words]);
+    assert!(!compared(&nothing, &rego(&[GET]), &[]).plain().contains("the policies read"));
+    let list: Vec<String> = (0..60).map(|n| format!("input.claims.sub == \"u{n}\"")).collect();
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    check(&rego(&list), &rego(&list), [false; 3], &["50 more values left out for want of room"]);
 }
 
 #[test]
@@ -114,6 +198,18 @@ fn cedar_is_compared_by_what_its_policies_say() {
         ),
         ("context has claims && context.claims.scopes.contains(\"pay\")", "pay"),
         ("context.now > datetime(\"2030-01-01\")", "1893456000"),
+        (
+            "context has body && context.body.hasTag(\"to\") && context.body.getTag(\"to\").contains(\"a7\")",
+            "a7",
+        ),
+        (
+            "context has body && context.body.numbers.hasTag(\"n\") && context.body.numbers.getTag(\"n\") > 5",
+            "\\\"n\\\":6",
+        ),
+        (
+            "context has transaction && context.transaction.hasTag(\"purp\") && context.transaction.getTag(\"purp\").contains(\"pay\")",
+            "pay",
+        ),
         ("principal == Workload::\"spiffe://e.org/web\"", "as spiffe://e.org/web"),
         ("principal in TrustDomain::\"e.org\"", "as spiffe://e.org/"),
         ("resource == Route::\"admin\"", "\"route\":\"admin\""),
@@ -155,6 +251,24 @@ fn changed_demands_and_grounds_are_told_beside_each_other() {
     let status = |status: u16| policy(&format!("{{\"allowed\": false, \"http_status\": {status}}}"));
     check(&status(401), &status(403), [false, false, true], &["answer with status 401"]);
     check(&status(403), &policy("7"), [false, false, true], &["policy.result_type"]);
+}
+
+#[test]
+fn every_request_that_changes_is_counted_however_many_ways_there_are() {
+    let policy = |text: &str| side(&[("p.rego", &format!("package p\n{text}"))]);
+    let user = "\"headers\": {\"x-user\": input.claims.sub}";
+    let old = policy(&format!("allow := {{\"allowed\": input.claims.sub != \"eve\", {user}}}"));
+    let new = policy(&format!(
+        "allow := {{\"allowed\": true, {user}, \"response_headers_to_add\": {{\"x\": \"1\"}}}}"
+    ));
+    let line =
+        |name: &str| Asked::read(format!(r#"{{"do": "GET /", "claims": {{"sub": "{name}"}}}}"#).as_bytes());
+    let names = (0..CHANGES_MAX + 7).map(|n| format!("u{n}")).chain(["eve".to_owned()]);
+    let all: Vec<Asked> = names.map(|name| line(&name).unwrap()).collect();
+    let difference = over(&old, &new, &all, String::new());
+    let counts = [Kind::Allowed, Kind::Obligations].map(|kind| difference.count(kind));
+    assert_eq!(counts, [1, CHANGES_MAX + 7]);
+    assert!(difference.plain().contains("… and 7 in other ways"));
 }
 
 #[test]
@@ -219,11 +333,11 @@ fn lines_that_are_no_requests_are_refused_with_their_number() {
 
 #[test]
 fn combinations_are_complete_where_they_fit_and_pairwise_where_not() {
-    let whole = combine(&[2, 3, 4], 24);
+    let whole = combine(&[2, 3, 4], &[], 24);
     assert!(whole.complete && whole.rows.len() == 24);
     assert_eq!(whole.rows.iter().collect::<BTreeSet<_>>().len(), 24);
     for (sizes, most) in [(vec![4, 5, 6, 7, 8], 400), (vec![10; 12], 1000), (vec![3; 24], 100)] {
-        let some = combine(&sizes, most);
+        let some = combine(&sizes, &[2], most);
         assert!(!some.complete && some.rows.len() <= most, "{sizes:?}: {}", some.rows.len());
         assert_eq!(some.pairs_missing, 0, "{sizes:?}");
         for (a, b) in [(0, 1), (1, 4), (2, 3)] {
@@ -231,6 +345,6 @@ fn combinations_are_complete_where_they_fit_and_pairwise_where_not() {
             assert_eq!(met.len(), sizes[a] * sizes[b], "{sizes:?} {a} {b}");
         }
     }
-    assert!(combine(&[50, 50], 100).pairs_missing > 0);
-    assert!(combine(&[], 10).complete);
+    assert!(combine(&[50, 50], &[], 100).pairs_missing > 0);
+    assert!(combine(&[], &[], 10).complete);
 }

@@ -31,7 +31,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Whether nothing is newly allowed, where that is asked.
+/// Whether nothing is newly allowed, where that is asked. Fails where nothing was compared.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
     let (old, old_cases) = side(args, &args.old)?;
     let (new, new_cases) = side(args, &args.new)?;
@@ -53,6 +53,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
         writeln!(out, "{}", difference.json())?;
     } else {
         write!(out, "{}", difference.plain())?;
+    }
+    if difference.compared() == 0 {
+        let what = "no request was compared: take requests that hold what both policies read, or leave out `--requests`";
+        return Err(CommandError::Other(what.to_owned()));
     }
     Ok(!args.fail_on_widening || difference.count(Kind::Allowed) == 0)
 }

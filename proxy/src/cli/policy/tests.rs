@@ -389,6 +389,12 @@ fn replay_refuses_what_it_cannot_read() {
         1,
         "the policy reads what no record holds",
     );
+    check(
+        &folder,
+        "diff @/z @/z --requests @/a.jsonl --entry p/allow",
+        1,
+        "error: no request was compared: ",
+    );
     assert!(Cli::try_parse_from(["policy", "replay", "a"]).is_err());
     assert!(Cli::try_parse_from(["policy", "replay", "a", "--records", "b", "--log", "c"]).is_err());
 }
