@@ -156,6 +156,14 @@ pub(super) fn xml(text: &str) -> String {
     out
 }
 
+/// A path as a reference of RFC 3986, as SARIF wants it: 3.4.3 of its specification.
+pub(super) fn uri(path: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    path.bytes()
+        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// SARIF 2.1.0: what failed, each at its place.
 pub fn sarif(report: &Report) -> Value {
     let failed =
@@ -169,7 +177,7 @@ pub fn sarif(report: &Report) -> Value {
                 "level": "error",
                 "message": {"text": text},
                 "locations": [{"physicalLocation": {
-                    "artifactLocation": {"uri": result.file},
+                    "artifactLocation": {"uri": uri(&result.file)},
                     "region": {"startLine": result.row.max(1)},
                 }}],
             })

@@ -36,8 +36,11 @@ pub struct Code {
     pub mend: &'static str,
 }
 
+/// The mend of what says itself how to write it.
+pub(super) const AS_TOLD: &str = "write it as the message says";
+
 macro_rules! codes {
-    ($($name:ident = $id:literal $severity:ident $title:literal, $mend:literal;)*) => {
+    ($($name:ident = $id:literal $severity:ident $title:literal, $mend:expr;)*) => {
         $(
             #[doc = $title]
             pub(super) const $name: Code =
@@ -49,17 +52,17 @@ macro_rules! codes {
 }
 
 codes! {
-    SYNTAX = "P0001" Error "the file is not in the language", "write it as the message says";
+    SYNTAX = "P0001" Error "the file is not in the language", AS_TOLD;
     UNSAFE = "P0002" Error "a variable gets no value", "bind it in a condition that is not negated, or write `_`";
     RECURSION = "P0003" Error "rules ask each other in a circle", "break the circle: one of them must not ask the other";
-    COMPILE = "P0004" Error "names, definitions or calls do not fit together", "write it as the message says";
-    BUNDLE = "P0005" Error "a file of the bundle is not as it must be", "write it as the message says";
+    COMPILE = "P0004" Error "names, definitions or calls do not fit together", AS_TOLD;
+    BUNDLE = "P0005" Error "a file of the bundle is not as it must be", AS_TOLD;
     PLACEMENT = "P0006" Error "a rule stands where it must not", "move it, or name its root in `.manifest`";
     ENTRY = "P0007" Error "the entry point is not there", "name a rule that there is";
     LANGUAGE = "P0008" Error "a file is in the other language", "keep Rego and Cedar in bundles of their own";
     REFUSED = "P0009" Error "a decision must not call this", "take the value from the request or from the bundle's data";
     CEDAR = "P0010" Error "the policy does not fit the schema", "see `schema/postern.cedarschema`";
-    CEDAR_BUNDLE = "P0011" Error "entities, schema or annotations are not as they must be", "write it as the message says";
+    CEDAR_BUNDLE = "P0011" Error "entities, schema or annotations are not as they must be", AS_TOLD;
     UNKNOWN_INPUT = "P0101" Error "a field that `input` does not have", "see `postern schema query`";
     NOT_SEEN = "P0102" Error "a field that this enforcement point cannot fill", "ask for what it can see";
     HEADER_CASE = "P0103" Warning "a header name that is not in lower case", "write it in lower case: no other spelling is ever there";
@@ -76,5 +79,5 @@ codes! {
     UNUSED_IMPORT = "P0501" Warning "an import that is not used", "remove it";
     UNUSED_ARGUMENT = "P0502" Warning "an argument that is not used", "write `_`";
     UNUSED_LOCAL = "P0503" Warning "a variable that is not used", "remove it, or write `_`";
-    CEDAR_ADVICE = "P0504" Warning "Cedar's validator warns", "write it as the message says";
+    CEDAR_ADVICE = "P0504" Warning "Cedar's validator warns", AS_TOLD;
 }

@@ -5,7 +5,7 @@ use super::shape::{self, Shape};
 use super::walk::Visit;
 use super::{Found, Gather};
 use crate::engine::rego::refused_builtin;
-use postern_rego::ast::{Call, Expr, ExprKind, Term};
+use postern_rego::ast::{Call, Expr, ExprKind, Term, TermKind};
 use postern_rego::builtins;
 
 pub(super) struct Hazards<'g> {
@@ -13,11 +13,11 @@ pub(super) struct Hazards<'g> {
 }
 
 impl<'m> Visit<'m> for Hazards<'_> {
-    fn call(&mut self, _: &At<'_, 'm>, call: &'m Call) {
+    fn call(&mut self, at: &At<'_, 'm>, call: &'m Call) {
         let name = function(call);
-        if name == "time.now_ns" {
-            let what = "`time.now_ns()` makes the decision depend on its moment".to_owned();
-            self.found.push(&CLOCK, call.loc, Found::plain(what, &CLOCK));
+        if let Some(mend) = asks_the_clock(at, &name, call) {
+            let what = format!("`{name}` makes the decision depend on its moment");
+            self.found.push(&CLOCK, call.loc, Found::new(what, mend));
         } else if let Some(mend) = refused_builtin(&name) {
             let what = format!("builtin `{name}` is refused where a decision asks for it");
             self.found.push(&REFUSED, call.loc, Found::new(what, mend));
@@ -26,18 +26,65 @@ impl<'m> Visit<'m> for Hazards<'_> {
 
     fn expr(&mut self, at: &At<'_, 'm>, expr: &'m Expr) {
         let ExprKind::Call(call) = &expr.kind else { return };
+        if !expr.negated {
+            return;
+        }
         let name = function(call);
-        if !expr.negated || builtins::lookup(&name).is_none() || TOTAL.contains(&name.as_str()) {
-            return;
-        }
         let of_texts = OF_TEXTS.contains(&name.as_str());
-        if call.args.iter().all(|arg| at.constant(arg).is_some() || (of_texts && is_text(at, arg))) {
+        let safe = call.args.iter().all(|arg| at.constant(arg).is_some() || (of_texts && is_text(at, arg)));
+        let what = if builtins::lookup(&name).is_some() && !TOTAL.contains(&name.as_str()) && !safe {
+            format!("`not {name}(…)` holds where the call fails because an argument is of another type")
+        } else if let Some(inner) = call.args.iter().find_map(|arg| fails_inside(at, arg)) {
+            format!("this negation holds where `{inner}(…)` fails because an argument is of another type")
+        } else {
             return;
-        }
-        let what =
-            format!("`not {}(…)` holds where the call fails because an argument is of another type", name);
+        };
         self.found.push(&NEGATED_BUILTIN, expr.loc, Found::plain(what, &NEGATED_BUILTIN));
     }
+}
+
+/// How a call that asks for the moment without a word is told not to.
+fn asks_the_clock<'m>(at: &At<'_, 'm>, name: &str, call: &'m Call) -> Option<&'static str> {
+    match (name, call.args.as_slice()) {
+        ("time.now_ns", _) => Some(CLOCK.mend),
+        ("io.jwt.decode_verify", [_, constraints]) => {
+            let constraints = at.renamed(constraints).unwrap_or(constraints);
+            let names_it = match &constraints.kind {
+                TermKind::Object(members) => {
+                    let is_time =
+                        |key: &Term| matches!(&key.kind, TermKind::String(key) if key.as_ref() == "time");
+                    members.iter().any(|(key, _)| is_time(key))
+                }
+                // What else it may be is not known.
+                _ => true,
+            };
+            (!names_it)
+                .then_some("put `\"time\": input.postern.now_ns` among its constraints, which shows in tests")
+        }
+        (
+            "crypto.x509.parse_and_verify_certificates"
+            | "crypto.x509.parse_and_verify_certificates_with_options",
+            _,
+        ) => Some("Postern has verified the caller's chain: its identity is `input.source_principal`"),
+        _ => None,
+    }
+}
+
+/// The call in a term that fails where something that callers make up is of another type.
+fn fails_inside<'m>(at: &At<'_, 'm>, term: &'m Term) -> Option<String> {
+    let TermKind::Call(call) = &term.kind else { return None };
+    let name = function(call);
+    let may_fail =
+        builtins::lookup(&name).is_some() && !TOTAL.contains(&name.as_str()) && name != "object.get";
+    let direct = may_fail && call.args.iter().any(|arg| is_made_up(at, arg));
+    let inner = || call.args.iter().find_map(|arg| fails_inside(at, arg));
+    if direct { Some(name) } else { inner() }
+}
+
+/// Whether a term is what a caller chose, so that it may be of any type.
+fn is_made_up<'m>(at: &At<'_, 'm>, term: &'m Term) -> bool {
+    let path = at.path(term).filter(|path| path.root == Root::Input && !at.input_replaced);
+    path.is_some_and(|path| matches!(shape::input().at(&path.values()), Ok(Shape::Any)))
 }
 
 /// Whether a term is a string wherever it is defined.

@@ -5,6 +5,7 @@ mod cost;
 mod hazards;
 mod input;
 mod never;
+mod replaced;
 mod report;
 pub(super) mod scope;
 mod shape;
@@ -22,7 +23,8 @@ use crate::bundle::RegoVersion;
 use crate::engine::rego::data_of;
 use crate::{BundleError, Entry, LoadError, Pdp, PolicyBundle};
 use codes::{
-    BUNDLE, COMPILE, ENTRY, LANGUAGE, NO_INDEX, PLACEMENT, RECURSION, REFUSED, SYNTAX, UNSAFE, UNUSED_RULE,
+    AS_TOLD, BUNDLE, COMPILE, ENTRY, LANGUAGE, NO_INDEX, PLACEMENT, RECURSION, REFUSED, SYNTAX, UNSAFE,
+    UNUSED_RULE,
 };
 use postern_rego::ast::{Loc, Module, Version};
 use postern_rego::{Policy, Source, Value};
@@ -46,8 +48,15 @@ pub struct Finding {
     pub col: u32,
     /// What was found.
     pub what: String,
-    /// How to mend it.
+    /// How to mend it; empty where `what` says that.
     pub mend: String,
+}
+
+impl Finding {
+    /// What was found, and how to mend it.
+    fn said(&self) -> String {
+        if self.mend.is_empty() { self.what.clone() } else { format!("{}; {}", self.what, self.mend) }
+    }
 }
 
 /// What was found.
@@ -90,9 +99,9 @@ impl Found {
         Self { what, mend: mend.into() }
     }
 
-    /// With the general mend of its kind.
+    /// With the general mend of its kind, unless that is in the words of what is wrong.
     fn plain(what: String, code: &Code) -> Self {
-        Self::new(what, code.mend)
+        Self::new(what, if code.mend == AS_TOLD { "" } else { code.mend })
     }
 }
 
@@ -122,7 +131,7 @@ impl Gather {
     }
 
     fn at(&mut self, code: &'static Code, (file, row, col): (&str, u32, u32), found: Found) {
-        let file = if file.is_empty() { self.root.clone() } else { format!("{}/{file}", self.root) };
+        let file = if file.is_empty() { self.root.clone() } else { under(&self.root, file) };
         self.add(None, Finding { code, file, row, col, what: found.what, mend: found.mend });
     }
 
@@ -146,7 +155,7 @@ pub fn check(root: &str, files: &BTreeMap<String, Vec<u8>>, entry: Option<&Entry
     let files = without_tests(files);
     let mut found = Gather { root: root.to_owned(), ..Gather::default() };
     let policy = |name: &&String| name.ends_with(".rego") || name.ends_with(".cedar");
-    let looked_at: Vec<String> = files.keys().filter(policy).map(|name| format!("{root}/{name}")).collect();
+    let looked_at: Vec<String> = files.keys().filter(policy).map(|name| under(root, name)).collect();
     if looked_at.is_empty() {
         // Whoever relies on this command must not take a folder that was moved away for a policy without faults.
         let what = "there is no policy here: no `*.rego` but tests, and no `*.cedar`".to_owned();
@@ -181,6 +190,11 @@ pub fn check(root: &str, files: &BTreeMap<String, Vec<u8>>, entry: Option<&Entry
     Findings { all, files: looked_at, left_out, unasked }
 }
 
+/// A file of a folder, as it is opened from here.
+fn under(root: &str, name: &str) -> String {
+    if matches!(root, "" | ".") { name.to_owned() } else { format!("{}/{name}", root.trim_end_matches('/')) }
+}
+
 fn bundle_error(error: &BundleError, found: &mut Gather) {
     let text = error.to_string();
     let (file, what) = match error {
@@ -206,12 +220,19 @@ fn bundle_error(error: &BundleError, found: &mut Gather) {
         | BundleError::OutsideRoots { .. }
         | BundleError::Rollback { .. } => ("", text.as_str()),
     };
-    found.whole(&BUNDLE, file, Found::plain(what.to_owned(), &BUNDLE));
+    let mend = match error {
+        BundleError::NotText { .. } => "save it in UTF-8",
+        BundleError::DataConflict { .. } | BundleError::Duplicate { .. } => "take one of them out",
+        _ => "",
+    };
+    // Documents say their line.
+    let row = what.strip_prefix("line ").and_then(|rest| rest.split_once(": ")?.0.parse().ok()).unwrap_or(1);
+    found.at(&BUNDLE, (file, row, 1), Found::new(what.to_owned(), mend));
 }
 
 fn rego(bundle: &PolicyBundle, entry: Option<&Entry>, found: &mut Gather) {
     let files: Vec<(&str, &str)> = bundle.policies().filter(|(name, _)| name.ends_with(".rego")).collect();
-    found.files = files.iter().map(|(name, _)| format!("{}/{name}", found.root)).collect();
+    found.files = files.iter().map(|(name, _)| under(&found.root, name)).collect();
     let version = |name: &str| match bundle.manifest.version_of(name) {
         RegoVersion::V0 => Version::V0,
         RegoVersion::V1 => Version::V1,
@@ -263,7 +284,12 @@ fn loaded(policy: &Policy, entry: Option<&Entry>, found: &mut Gather) {
     let Some(entry) = policy.entry(&parts) else { return };
     let unreached = policy.unreached(&entry);
     let mut told = BTreeSet::new();
-    for (rule, loc) in &unreached {
+    // Tests are asked by `postern policy test`.
+    let is_test = |rule: &[Value]| {
+        let name = rule.last().and_then(Value::as_str).unwrap_or("");
+        name.starts_with("test_") || name.starts_with("todo_test_")
+    };
+    for (rule, loc) in unreached.iter().filter(|(rule, _)| !is_test(rule)) {
         if told.insert(rule) {
             let what = format!("`{}` is never asked by `{path}`", dotted(rule));
             found.push(&UNUSED_RULE, *loc, Found::plain(what, &UNUSED_RULE));
@@ -326,7 +352,7 @@ fn whole_bundle(bundle: &PolicyBundle, entry: Option<&Entry>, found: &mut Gather
         | LoadError::Overlap { .. }
         | LoadError::Cedar { .. }
         | LoadError::Nothing
-        | LoadError::EnginePanic => (&COMPILE, "", text, COMPILE.mend),
+        | LoadError::EnginePanic => (&COMPILE, "", text, ""),
     };
     let file = place.trim_start_matches('/');
     found.whole(code, file, Found::new(what, mend));

@@ -1,6 +1,6 @@
 //! Findings, for people and for machines.
 use super::{CODES, Findings, Severity};
-use crate::tooling::report::xml;
+use crate::tooling::report::{uri, xml};
 use serde_json::{Value, json};
 
 /// For people: a line for each finding, and the sums.
@@ -8,8 +8,8 @@ pub fn findings_plain(findings: &Findings) -> String {
     let mut out = String::new();
     for one in &findings.all {
         let (severity, id) = (one.code.severity.word(), one.code.id);
-        let (what, mend) = (one_line(&one.what), one_line(&one.mend));
-        out.push_str(&format!("{}:{}:{} {severity}[{id}]: {what}; {mend}\n", one.file, one.row, one.col));
+        let said = one_line(&one.said());
+        out.push_str(&format!("{}:{}:{} {severity}[{id}]: {said}\n", one.file, one.row, one.col));
     }
     if !out.is_empty() {
         out.push('\n');
@@ -87,9 +87,9 @@ pub fn findings_sarif(findings: &Findings) -> Value {
             json!({
                 "ruleId": one.code.id,
                 "level": one.code.severity.word(),
-                "message": {"text": format!("{}; {}", one.what, one.mend)},
+                "message": {"text": one.said()},
                 "locations": [{"physicalLocation": {
-                    "artifactLocation": {"uri": one.file},
+                    "artifactLocation": {"uri": uri(&one.file)},
                     "region": {"startLine": one.row.max(1), "startColumn": one.col.max(1)},
                 }}],
             })
@@ -110,15 +110,14 @@ pub fn findings_sarif(findings: &Findings) -> Value {
     })
 }
 
-/// JUnit's XML: a file is a test case, and fails by its errors.
-pub fn findings_junit(findings: &Findings) -> String {
+/// JUnit's XML: a file is a test case, and fails by what weighs at least so much.
+pub fn findings_junit(findings: &Findings, refused: Severity) -> String {
     let mut files: Vec<&str> = findings.files.iter().map(String::as_str).collect();
     files.extend(findings.all.iter().map(|one| one.file.as_str()));
     files.sort_unstable();
     files.dedup();
-    let failed = |file: &&&str| {
-        findings.all.iter().any(|one| one.file == **file && one.code.severity == Severity::Error)
-    };
+    let failed =
+        |file: &&&str| findings.all.iter().any(|one| one.file == **file && one.code.severity <= refused);
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     out.push_str(&format!(
         "  <testsuite name=\"postern policy check\" tests=\"{}\" failures=\"{}\">\n",
@@ -130,20 +129,17 @@ pub fn findings_junit(findings: &Findings) -> String {
         out.push_str(&format!(
             "    <testcase classname=\"policy check\" name=\"{named}\" file=\"{named}\">\n"
         ));
-        let (errors, others): (Vec<_>, Vec<_>) = findings
-            .all
-            .iter()
-            .filter(|one| one.file == file)
-            .partition(|one| one.code.severity == Severity::Error);
+        let (errors, others): (Vec<_>, Vec<_>) =
+            findings.all.iter().filter(|one| one.file == file).partition(|one| one.code.severity <= refused);
         for one in errors {
-            let message = xml(&format!("{}:{}: {}; {}", one.row, one.col, one.what, one.mend));
+            let message = xml(&format!("{}:{}: {}", one.row, one.col, one.said()));
             out.push_str(&format!("      <failure type=\"{}\" message=\"{message}\"/>\n", one.code.id));
         }
         if !others.is_empty() {
             out.push_str("      <system-out>");
             for one in others {
                 let (severity, id) = (one.code.severity.word(), one.code.id);
-                let line = format!("{}:{} {severity}[{id}]: {}; {}\n", one.row, one.col, one.what, one.mend);
+                let line = format!("{}:{} {severity}[{id}]: {}\n", one.row, one.col, one.said());
                 out.push_str(&xml(&line));
             }
             out.push_str("</system-out>\n");

@@ -3,6 +3,7 @@
     clippy::wildcard_enum_match_arm,
     reason = "few kinds of terms and values are of concern; one that is added is not until it is"
 )]
+use super::replaced;
 use postern_rego::Value;
 use postern_rego::ast::{Body, Call, Expr, ExprKind, Loc, Module, Rule, Str, Term, TermKind};
 use std::cell::{Cell, RefCell};
@@ -14,6 +15,10 @@ pub(in crate::tooling) struct Project<'m> {
     pub(in crate::tooling) files: Vec<File<'m>>,
     /// Rules by their constant paths, `data` first.
     rules: BTreeMap<Vec<Str>, Vec<(usize, &'m Rule)>>,
+    /// What `with` puts something else in the place of, anywhere.
+    replaced: BTreeSet<Vec<Str>>,
+    /// Where the rules begin that are asked with another input.
+    pub(super) elsewhere: BTreeSet<Loc>,
     /// Names that may still be followed for the question at hand: names of names could be many.
     left: Cell<usize>,
 }
@@ -120,11 +125,36 @@ impl<'m> Project<'m> {
             }
             File { module, names, used: RefCell::default() }
         });
-        Self { files: files.collect(), rules, left: Cell::new(0) }
+        let mut project = Self {
+            files: files.collect(),
+            rules,
+            replaced: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            left: Cell::new(0),
+        };
+        let (replaced, elsewhere) = replaced::of(&project);
+        (project.replaced, project.elsewhere) = (replaced, elsewhere);
+        // Names that were followed on the way are not yet used.
+        project.files.iter().for_each(|file| file.used.borrow_mut().clear());
+        project
+    }
+
+    /// The rules at a path, above it and below it.
+    pub(super) fn rules_about(&self, path: &[Str]) -> impl Iterator<Item = (usize, &'m Rule)> {
+        let above = (2..path.len()).filter_map(|length| self.rules.get(path.get(..length)?));
+        let below = self.rules.range(path.to_vec()..).take_while(|(name, _)| name.starts_with(path));
+        let below: Vec<_> = below.map(|(_, rules)| rules).collect();
+        above.chain(below).flatten().copied().collect::<Vec<_>>().into_iter()
     }
 
     /// A rule that is nothing but a name for a term: one definition without conditions.
     fn alias(&self, path: &[Str]) -> Option<(usize, &'m Term)> {
+        if !self.replaced.is_empty()
+            && (1..=path.len())
+                .any(|length| path.get(..length).is_some_and(|part| self.replaced.contains(part)))
+        {
+            return None;
+        }
         let [(file, rule)] = self.rules.get(path)?.as_slice() else { return None };
         let plain =
             !rule.default && rule.otherwise.is_none() && rule.head.args.is_none() && rule.head.key.is_none();

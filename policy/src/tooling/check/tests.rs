@@ -91,7 +91,27 @@ fn what_the_input_does_not_have_is_told_with_the_nearest_name() {
     );
     check(&allow("input.method == \"GET\""), &["4:8 P0101"], &[http]);
     check(&allow("input.raw_body == \"\""), &["4:8 P0101"], &["input.attributes.request.http.rawBody"]);
-    check(&allow("input.quux"), &["4:8 P0101"], &["there are: attributes, claims"]);
+    check(
+        &allow("input.quux"),
+        &["4:8 P0101"],
+        &["`input.quux` is never there; there are: attributes, claims"],
+    );
+    // A name of another object is meant only where it is nearly the same.
+    check(
+        &allow("input.query == 1"),
+        &["4:8 P0101"],
+        &["`input.query` is never there; there are: attributes"],
+    );
+    check(
+        &allow("input.user == \"a\""),
+        &["4:8 P0101"],
+        &["`input.user` is never there; there are: attributes"],
+    );
+    check(
+        &allow("input.attributes.foo == 1"),
+        &["4:19 P0101"],
+        &["is never there; there are: destination, "],
+    );
     check(&allow("input.parsed_path.first == \"a\""), &["4:20 P0101"], &["array"]);
     check(&allow("input.parsed_path[0].x == \"a\""), &["4:23 P0101"], &["a string has no members"]);
     check(
@@ -115,6 +135,17 @@ fn what_the_input_does_not_have_is_told_with_the_nearest_name() {
         let found = findings(&[("p.rego", &text)], &rego_entry());
         assert_eq!(found.count(Severity::Error), 0, "{}", findings_plain(&found));
     }
+    // What is asked with another input reads that.
+    check(
+        "package p\nallow if f with input as input.claims\nf if g(input.sub)\ng(x) if { x == \"a\"; h == 1 }\nh := input.n\n",
+        &[],
+        &[],
+    );
+    check(
+        "package p\nallow if { f with input as input.claims; g }\nf if input.sub\ng if input.sub\n",
+        &["4:12 P0101"],
+        &[],
+    );
     // A variable of the rule's own hides the import.
     check(
         "package p\nimport input.claims as h\nallow if { h.x; f({\"metod\": 1}) }\nf(h) if h.metod == 1",
@@ -162,6 +193,20 @@ fn conditions_that_cannot_hold_are_told() {
     check(&allow(&format!("{method} == \"get\"")), &["4:39 P0203"], &["upper case"]);
     check(&allow("input.source_principal == \"web\""), &["4:25 P0203"], &["spiffe://"]);
     check(&allow("input.postern.now_ns == \"1\""), &["4:23 P0203"], &["number"]);
+    // Another variable of the same name is another.
+    for hiding in [
+        "x := \"a\"\nx == input.claims.sub\ncount([1 | some x in input.claims.roles; x == \"b\"]) > 0",
+        "x := input.parsed_path\nevery x in input.claims.roles { x == \"b\" }\nx == [\"a\"]",
+    ] {
+        check(&allow(hiding), &[], &[]);
+    }
+    // What `with` puts in the place of a rule is not what the rule says.
+    check("package p\nlimit := 5\nallow if f with data.p.limit as 7\nf if limit > 6", &[], &[]);
+    check(
+        "package p\nimport data.p.limit as l\nlimit := 5\nallow if f with l as 7\nf if limit > 6",
+        &[],
+        &[],
+    );
     // What can hold is not told.
     for fine in [
         format!("{method} == \"GET\"\ninput.parsed_path[0] == \"a\"\ninput.parsed_path[1] == \"b\""),
@@ -184,6 +229,7 @@ fn rules_that_the_entry_never_asks_are_told_once() {
         &["`data.p.helper` is never asked by `p/allow`", "`data.p.f`"],
     );
     check("package p\nallow if f(1)\nf(x) := x\ndefault other := 1\n", &["4:1 P0204"], &[]);
+    check("package p\nallow := true\ntest_a if allow\ntodo_test_b if not allow\n", &[], &[]);
     let files = [("p.rego".to_owned(), b"package p\nx := 1".to_vec())].into();
     let found = super::check("b", &files, None);
     assert!(found.all.is_empty() && found.unasked.is_some(), "{}", findings_plain(&found));
@@ -192,6 +238,14 @@ fn rules_that_the_entry_never_asks_are_told_once() {
 #[test]
 fn what_does_not_repeat_is_noted_or_refused() {
     check(&allow("time.now_ns() > 5"), &["4:2 P0301"], &["note[P0301]", "input.postern.now_ns"]);
+    let keys = "input.claims.t, {\"secret\": \"x\"";
+    check(
+        &allow(&format!("io.jwt.decode_verify({keys}}})[0]")),
+        &["4:2 P0301"],
+        &["`\"time\": input.postern.now_ns`"],
+    );
+    check(&allow(&format!("io.jwt.decode_verify({keys}, \"time\": input.postern.now_ns}})[0]")), &[], &[]);
+    check(&allow("crypto.x509.parse_and_verify_certificates(input.claims.t)[0]"), &["4:2 P0301"], &[]);
     check(&allow("rand.intn(\"a\", 2) == 1"), &["4:2 P0009"], &["error[P0009]"]);
     check(&allow("uuid.rfc4122(\"a\") != \"\""), &["4:2 P0009"], &["input.attributes.request.http.id"]);
     // What no decision asks may call it.
@@ -200,7 +254,17 @@ fn what_does_not_repeat_is_noted_or_refused() {
 
 #[test]
 fn negations_of_calls_that_may_fail_are_noted() {
-    check(&allow("not startswith(input.claims.sub, \"a\")"), &["4:2 P0302"], &["another type"]);
+    let mend = "check the type first, or set `policy.builtin_errors: deny`\n";
+    check(&allow("not startswith(input.claims.sub, \"a\")"), &["4:2 P0302"], &["another type", mend]);
+    check(&allow("not lower(input.claims.sub) == \"a\""), &["4:2 P0302"], &["`lower(…)` fails"]);
+    check(
+        &allow("not f(upper(trim_space(input.parsed_body.a)))").replace("\n}\n", "\n}\nf(x) if x == 1\n"),
+        &["4:2 P0302"],
+        &["`trim_space(…)` fails"],
+    );
+    check(&allow("not lower(input.attributes.request.http.host) == \"a\""), &[], &[]);
+    check(&allow("not count(input.parsed_path) == 1"), &[], &[]);
+    check(&(allow("not count(bad) > 0") + "bad contains 1 if input.claims.x\n"), &[], &[]);
     check(&allow("not regex.match(input.claims.pattern, \"a\")"), &["4:2 P0302"], &[]);
     check(&allow("not startswith(input.parsed_path[0], \"a\")"), &[], &[]);
     check(&allow("not glob.match(\"/a/*\", [\"/\"], input.attributes.request.http.path)"), &[], &[]);
@@ -311,6 +375,17 @@ fn cedar_is_told_with_the_places_of_its_own_validation() {
         &["metod"],
     );
     one(
+        "permit (principal, action == Action::\"GET\", resource)\nwhen { context.pth == \"GET\" };",
+        &["2:8 P0010"],
+        &["did you mean `path`?"],
+    );
+    // The nearest name is no help where it has nothing in common with what was written.
+    one(
+        "permit (principal, action == Action::\"GET\", resource)\nwhen { context.foo == \"GET\" };",
+        &["2:8 P0010"],
+        &["not found; see `schema/postern.cedarschema`"],
+    );
+    one(
         "permit (principal, action == Action::\"GET\", resource);\npermit (principal == Wrkload::\"a\", action, resource);",
         &["2:22 P0010"],
         &["Workload"],
@@ -409,7 +484,44 @@ fn the_formats_for_machines_hold_every_finding() {
     assert_eq!((&result["ruleId"], &result["level"]), (&"P0101".into(), &"error".into()));
     assert_eq!(result["locations"][0]["physicalLocation"]["region"]["startLine"], 3);
     assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().len(), CODES.len());
-    let junit = findings_junit(&found);
+    let junit = findings_junit(&found, Severity::Error);
     assert!(junit.contains("tests=\"1\" failures=\"1\""), "{junit}");
     assert!(junit.contains("<failure type=\"P0101\"") && junit.contains("warning[P0501]"), "{junit}");
+    let strict = findings_junit(&found, Severity::Warning);
+    assert!(strict.contains("<failure type=\"P0501\"") && !strict.contains("system-out"), "{strict}");
+    // A name that is no reference as it stands.
+    let found =
+        super::check("a b:c", &[("#%.rego".to_owned(), b"package p\nx if input.y".to_vec())].into(), None);
+    let place = &findings_sarif(&found)["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "a%20b%3Ac/%23%25.rego");
+    assert!(findings_plain(&found).starts_with("a b:c/#%.rego:2:12 error"));
+    for root in ["", "."] {
+        let found =
+            super::check(root, &[("p.rego".to_owned(), b"package p\nx if input.y".to_vec())].into(), None);
+        assert!(findings_plain(&found).starts_with("p.rego:2:12 error"));
+    }
+}
+
+#[test]
+fn what_says_itself_how_to_write_it_has_no_second_mend() {
+    let line = |files: &[(&str, &[u8])]| {
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.to_vec())).collect();
+        let found = super::check("b", &files, None);
+        findings_plain(&found).lines().next().unwrap_or("").to_owned()
+    };
+    assert_eq!(
+        line(&[("p.rego", b"package p\nallow if {")]),
+        "b/p.rego:2:11 error[P0001]: unexpected end of the text: expected a term"
+    );
+    assert_eq!(
+        line(&[("p.rego", b"package p\nx := \"\xff\"")]),
+        "b/p.rego:1:1 error[P0005]: `p.rego` is not UTF-8 text; save it in UTF-8"
+    );
+    assert_eq!(
+        line(&[("data.json", b"{\n\"a\": 1,\n\"a\": 2}"), ("p.rego", b"package p")]),
+        "b/data.json:3:1 error[P0005]: line 3: member `a` stands twice"
+    );
+    let twice = line(&[("p/data.json", b"[1]"), ("data.json", b"{\"p\": {}}"), ("p.rego", b"package p")]);
+    assert!(twice.ends_with("; take one of them out"), "{twice}");
+    assert!(CODES.iter().all(|code| !code.mend.is_empty()));
 }

@@ -15,7 +15,9 @@ pub(in crate::tooling) fn project<'m>(project: &Project<'m>, visit: &mut dyn Vis
     for (index, file) in project.files.iter().enumerate() {
         let module = file.module;
         for one in &module.rules {
-            rule(&At::new(project, index), one, visit);
+            let mut at = At::new(project, index);
+            at.input_replaced = project.elsewhere.contains(&one.loc);
+            rule(&at, one, visit);
         }
     }
 }

@@ -43,8 +43,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     for path in &args.paths {
         all.extend(of_path(args, path)?);
     }
+    let refused = if args.strict { Severity::Warning } else { Severity::Error };
     if let Some(file) = &args.junit {
-        super::write_file(file, &findings_junit(&all))?;
+        super::write_file(file, &findings_junit(&all, refused))?;
     }
     if let Some(file) = &args.sarif {
         super::write_file(file, &format!("{:#}\n", findings_sarif(&all)))?;
@@ -54,8 +55,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     } else {
         write!(out, "{}", findings_plain(&all))?;
     }
-    let warned = args.strict && all.count(Severity::Warning) > 0;
-    Ok(all.count(Severity::Error) == 0 && !warned)
+    Ok(all.all.iter().all(|finding| finding.code.severity > refused))
 }
 
 fn of_path(args: &Args, path: &Path) -> Result<Findings, CommandError> {
@@ -70,7 +70,13 @@ fn of_path(args: &Args, path: &Path) -> Result<Findings, CommandError> {
         let content = watched_file::read(path, super::FILES_BYTES_MAX as u64)?;
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         let files = BTreeMap::from([(name.to_owned(), content)]);
-        return Ok(check(&folder.display().to_string(), &files, asked.as_ref()));
+        let folder = folder.display().to_string();
+        let mut found = check(&folder, &files, asked.as_ref());
+        // What is said of the whole is said of this file.
+        for finding in found.all.iter_mut().filter(|finding| finding.file == folder) {
+            finding.file = path.display().to_string();
+        }
+        return Ok(found);
     }
     let place = Place::of(path, None);
     let entry = match asked {

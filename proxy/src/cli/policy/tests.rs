@@ -278,7 +278,10 @@ fn check_tells_places_and_ends_by_what_the_findings_weigh() {
         serde_json::from_slice(&fs::read(folder.path().join("s.json")).unwrap()).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "P0501");
     assert!(fs::read_to_string(folder.path().join("j.xml")).unwrap().contains("failures=\"1\""));
+    check(&folder, "check @/x/bundle/p.rego --entry p/nope", 1, "x/bundle/p.rego:1:1 error[P0007]");
     write(&folder, "x/bundle/q.rego", "package p.q\nb := 1\n");
+    check(&folder, "check @/x --strict --junit @/j.xml", 1, "warning[P0204]");
+    assert!(fs::read_to_string(folder.path().join("j.xml")).unwrap().contains("<failure type=\"P0204\""));
     check(&folder, "check @/x", 0, "warning[P0204]");
     check(&folder, "check @/x --strict", 1, "warning[P0204]");
     check(&folder, "check @/x --entry p/q/b", 0, "`data.p.allow` is never asked");
