@@ -6,7 +6,7 @@ use postern_rego::builtins::{self, Context};
 use serde_json::Value;
 
 /// The most entities whose names are taken for values.
-const ENTITIES_MAX: usize = 10_000;
+const ENTITIES_MAX: usize = 100_000;
 
 const HTTP: [&str; 3] = ["attributes", "request", "http"];
 

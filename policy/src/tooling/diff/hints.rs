@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The most values that are kept of one kind, of one policy.
-const VALUES_MAX: usize = 10_000;
+const VALUES_MAX: usize = 100_000;
 
 /// Values by what they are compared with.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ pub(super) struct Hints {
     pub(super) token_domains: BTreeSet<String>,
     /// Texts that may be values of anything free.
     pub(super) words: BTreeSet<String>,
-    /// What each rule, each policy and each leaf of the data says, in its own words.
+    /// What each rule and each policy says, in its own words.
     pub(super) sayings: BTreeSet<Vec<String>>,
 }
 
@@ -261,8 +261,8 @@ fn addresses(text: &str) -> Option<Vec<IpAddr>> {
 }
 
 impl Hints {
-    /// What one policy or the other says.
-    pub(super) fn both(old: Self, new: Self) -> Self {
+    /// What one policy or the other says; `changed` is what differs in their data.
+    pub(super) fn both(old: Self, new: Self, mut changed: BTreeSet<Vec<String>>) -> Self {
         let either = |a: BTreeSet<String>, b: BTreeSet<String>| -> BTreeSet<String> {
             a.into_iter().chain(b).collect()
         };
@@ -273,6 +273,8 @@ impl Hints {
             }
             all
         };
+        // What both say changes nothing.
+        changed.extend(old.sayings.symmetric_difference(&new.sayings).cloned());
         let mut members = old.members;
         for (path, more) in new.members {
             let member = members.entry(path).or_default();
@@ -302,8 +304,7 @@ impl Hints {
             issuers: either(old.issuers, new.issuers),
             token_domains: either(old.token_domains, new.token_domains),
             words: either(old.words, new.words),
-            // What both say changes nothing.
-            sayings: old.sayings.symmetric_difference(&new.sayings).cloned().collect(),
+            sayings: changed,
         }
     }
 

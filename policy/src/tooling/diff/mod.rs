@@ -90,13 +90,15 @@ const CHANGES_MAX: usize = 1000;
 
 /// Compares two policies over requests that are made of what both say, and over these besides.
 pub fn compared(old: &Side, new: &Side, besides: &[Asked]) -> Difference {
-    let [of_old, of_new] = [old, new].map(|side| {
+    let (of_old, of_new) = (rego::data(&old.bundle), rego::data(&new.bundle));
+    let changed = rego::changes(&of_old, &of_new);
+    let [of_old, of_new] = [(old, &of_old), (new, &of_new)].map(|(side, data)| {
         let mut hints = Hints::default();
-        rego::gather(&side.bundle, &mut hints);
+        rego::gather(&side.bundle, &rego::Known { data, changed: &changed }, &mut hints);
         cedar::gather(&side.bundle, &mut hints);
         hints
     });
-    let made = requests::made(&Hints::both(of_old, of_new));
+    let made = requests::made(&Hints::both(of_old, of_new, changed));
     let mut seen = BTreeSet::new();
     let mut all: Vec<Asked> =
         besides.iter().filter(|asked| seen.insert(asked.words().to_string())).cloned().collect();

@@ -11,8 +11,10 @@ use crate::tooling::check::scope::{At, Part, Path, Project, Root, function};
 use crate::tooling::check::walk::{self, Visit};
 use crate::tooling::value;
 use postern_rego::ast::{Call, Expr, ExprKind, Module, Term, TermKind, Version};
-use postern_rego::{Source, Value};
+use postern_rego::{Object, Source, Value};
 use regex_syntax::hir::{Class, Hir, HirKind};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// The most keys of an object of the data that a field of the input is looked up in.
 const KEYS_MAX: usize = 1000;
@@ -21,7 +23,18 @@ const TEXTS_MAX: usize = 20_000;
 /// The most calls inside each other that a field is looked for behind.
 const CALLS_MAX: usize = 8;
 
-pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
+/// The data of a bundle.
+pub(super) fn data(bundle: &PolicyBundle) -> Value {
+    data_of(&[("", bundle)]).unwrap_or(Value::Null)
+}
+
+/// What is in the data, and what differs in it from that of the other policy.
+pub(super) struct Known<'d> {
+    pub(super) data: &'d Value,
+    pub(super) changed: &'d BTreeSet<Vec<String>>,
+}
+
+pub(super) fn gather(bundle: &PolicyBundle, known: &Known<'_>, hints: &mut Hints) {
     let files: Vec<(&str, &str)> = bundle.policies().filter(|(name, _)| name.ends_with(".rego")).collect();
     let version = |name: &str| match bundle.manifest.version_of(name) {
         RegoVersion::V0 => Version::V0,
@@ -31,11 +44,12 @@ pub(super) fn gather(bundle: &PolicyBundle, hints: &mut Hints) {
         files.iter().map(|(name, text)| Source { name, text, version: version(name) }).collect();
     let (modules, _) = postern_rego::modules(&sources);
     let modules: Vec<Module> = modules.into_iter().flatten().collect();
-    let data = data_of(&[("", bundle)]).unwrap_or(Value::Null);
+    let changed: BTreeSet<&str> = known.changed.iter().flatten().map(String::as_str).collect();
+    changed.iter().for_each(|text| hints.text(text));
     let mut left = TEXTS_MAX;
-    texts(&data, (&mut Vec::new(), &mut left), hints);
+    texts(known.data, &mut left, hints);
     let project = Project::of(&modules);
-    walk::project(&project, &mut Gather { hints, data: &data });
+    walk::project(&project, &mut Gather { hints, data: known.data, changed: Rc::new(changed) });
     for (index, file) in project.files.iter().enumerate() {
         for rule in &file.module.rules {
             let mut saying = Saying::default();
@@ -71,32 +85,72 @@ impl<'m> Visit<'m> for Saying {
     }
 }
 
-fn texts(value: &Value, (above, left): (&mut Vec<String>, &mut usize), hints: &mut Hints) {
+fn texts(value: &Value, left: &mut usize, hints: &mut Hints) {
     if *left == 0 {
         return;
     }
     *left = left.saturating_sub(1);
     match value {
-        Value::Array(items) => items.iter().for_each(|item| texts(item, (above, left), hints)),
+        Value::String(text) => hints.text(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, left, hints)),
         Value::Object(members) => {
             for (key, member) in members.iter() {
-                key.as_str().into_iter().for_each(|key| hints.text(key));
-                above.push(key.as_str().map_or_else(|| key.to_string(), str::to_owned));
-                texts(member, (above, left), hints);
-                above.pop();
+                texts(key, left, hints);
+                texts(member, left, hints);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Set(_) => {
-            value.as_str().into_iter().for_each(|text| hints.text(text));
-            let own = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            hints.sayings.insert(above.iter().cloned().chain([own]).collect());
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Set(_) => {}
+    }
+}
+
+/// The paths of what is in the data of one policy alone, the values last; of lists, the items that one alone has.
+pub(super) fn changes(old: &Value, new: &Value) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    differing((Some(old), Some(new)), &mut Vec::new(), &mut found);
+    found
+}
+
+fn differing(
+    both: (Option<&Value>, Option<&Value>),
+    above: &mut Vec<String>,
+    found: &mut BTreeSet<Vec<String>>,
+) {
+    if both.0 == both.1 || found.len() >= TEXTS_MAX {
+        return;
+    }
+    let objects = (both.0.and_then(Value::as_object), both.1.and_then(Value::as_object));
+    let arrays = (both.0.and_then(Value::as_array), both.1.and_then(Value::as_array));
+    if objects.0.is_some() || objects.1.is_some() {
+        let all = [objects.0, objects.1].into_iter().flatten().flat_map(Object::keys);
+        let keys: BTreeSet<&Value> = all.collect();
+        for key in keys {
+            above.push(shown(key));
+            let member = (both.0.and_then(|old| old.get(key)), both.1.and_then(|new| new.get(key)));
+            differing(member, above, found);
+            above.pop();
+        }
+    } else if arrays.0.is_some() || arrays.1.is_some() {
+        let [old, new] =
+            [arrays.0, arrays.1].map(|items| -> BTreeSet<&Value> { items.into_iter().flatten().collect() });
+        for item in old.symmetric_difference(&new) {
+            differing((Some(item), None), above, found);
+        }
+    } else {
+        for value in [both.0, both.1].into_iter().flatten() {
+            found.insert(above.iter().cloned().chain([shown(value)]).collect());
         }
     }
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 struct Gather<'h> {
     hints: &'h mut Hints,
     data: &'h Value,
+    /// What differs in the data, word by word.
+    changed: Rc<BTreeSet<&'h str>>,
 }
 
 impl<'m> Visit<'m> for Gather<'_> {
@@ -215,13 +269,19 @@ impl Gather<'_> {
                         .filter_map(|place| place.as_object())
                         .flat_map(|object| object.keys())
                         .collect();
+                    let changed = self.changed.clone();
+                    let likely = |key: &Value| key.as_str().is_some_and(|key| changed.contains(key));
+                    keys.sort_by_key(|key| !likely(key));
+                    keys.dedup();
                     keys.truncate(KEYS_MAX);
                     let keys: Vec<serde_json::Value> = keys.into_iter().map(value::json).collect();
                     for key in &keys {
                         self.with_field(at, index, &mut |hints, field| hints.fact(field, key, Held::Equal));
                     }
                     let inside = places.iter().filter_map(|place| place.as_object());
-                    inside.flat_map(|object| object.iter().map(|(_, member)| member)).take(KEYS_MAX).collect()
+                    let (first, others): (Vec<_>, Vec<_>) =
+                        inside.flat_map(Object::iter).partition(|(key, _)| likely(key));
+                    first.into_iter().chain(others).map(|(_, member)| member).take(KEYS_MAX).collect()
                 }
             };
         }

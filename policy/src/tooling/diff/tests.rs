@@ -146,6 +146,19 @@ fn what_one_policy_alone_says_is_asked_about_however_much_both_say() {
         side(&[("data.json", &serde_json::json!({"g": all}).to_string()), ("p.rego", text)])
     };
     check(&grants(false), &grants(true), [true, false, false], &["PUT /r007 as spiffe://e.org/w021"]);
+    // However much data there is, and be its key nowhere else.
+    let many = |area: Option<&str>| {
+        let ids = names("spiffe://e.org/w", 9000).into_iter().enumerate();
+        let mut all: BTreeMap<String, serde_json::Value> = ids
+            .map(|(n, id)| (id, serde_json::json!({(format!("r{}", n % 7)): ["GET"], "s": ["PUT"]})))
+            .collect();
+        if let Some(area) = area {
+            all.get_mut("spiffe://e.org/w8765").unwrap()[area] = serde_json::json!(["GET"]);
+        }
+        let text = "package p\nallow if input.attributes.request.http.method in data.g[input.source_principal][input.parsed_path[0]]";
+        side(&[("data.json", &serde_json::json!({"g": all}).to_string()), ("p.rego", text)])
+    };
+    check(&many(None), &many(Some("vault")), [true, false, false], &["GET /vault as spiffe://e.org/w8765"]);
     // One rule more, which says what others say in another way.
     let rule = |n: usize, id: usize| {
         let path = ["a", "b", "c"].map(|name| format!("{name}{n}"));
