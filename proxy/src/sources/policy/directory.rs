@@ -169,8 +169,13 @@ fn walk(folder: &Path, prefix: &str, depth: usize, look: &mut Look) -> Result<()
             continue;
         }
         let name = format!("{prefix}{name}");
-        // Gone between the listing and here: the next look will tell.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // Gone between the listing and here: the next look will tell.
+            Err(_) if fs::symlink_metadata(&path).is_err() => continue,
+            // What decides must not lack a file whose name is there, such as one that forbids.
+            Err(error) => return Err(DirectoryError::Io { path, error }),
+        };
         if metadata.is_dir() {
             walk(&path, &format!("{name}/"), depth.saturating_add(1), look)?;
         } else if let Some(stamp) = Stamp::now(&path) {

@@ -89,6 +89,12 @@ fn what_cannot_be_a_bundle_is_an_error() {
     check(&folder.path().join("nosuch"), BYTES_MAX, "cannot be read");
     write(&folder, "a.rego", "package a # and more than ten bytes");
     check(folder.path(), 10, "more than 10 bytes");
+    // A link into nothing may have been what forbids; hidden ones are the locks of editors.
+    std::os::unix::fs::symlink("nosuch", folder.path().join(".#a.rego")).unwrap();
+    assert!(look_again(folder.path(), None, BYTES_MAX).is_ok());
+    std::os::unix::fs::symlink("nosuch", folder.path().join("forbid.rego")).unwrap();
+    check(folder.path(), BYTES_MAX, "forbid.rego` cannot be read");
+    fs::remove_file(folder.path().join("forbid.rego")).unwrap();
     std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
     check(folder.path(), BYTES_MAX, "folders deep");
 }
