@@ -179,6 +179,14 @@ fn recorded(record: &Value) -> Result<Recorded, String> {
     if let Some(name) = NEVER_CUT.iter().find(|name| cut(name)) {
         return Err(format!("its `{name}` was cut"));
     }
+    let no_text =
+        |name: &&&str| record.get(**name).is_some_and(|value| !value.is_string() && !value.is_object());
+    if let Some(name) = TEXTS.iter().find(no_text) {
+        return Err(format!("its `{name}` is no text"));
+    }
+    if record.get("rules").is_some_and(|rules| !rules.is_array()) {
+        return Err("its `rules` are no list".to_owned());
+    }
     if text(record, "method").is_empty() {
         return Err("it has no `method`".to_owned());
     }
@@ -212,6 +220,10 @@ fn recorded(record: &Value) -> Result<Recorded, String> {
         revision: text(record, "bundle_rev").to_owned(),
     })
 }
+
+/// What a question is made of, and what it is held against: absent is not the same as of another type.
+const TEXTS: &[&str] =
+    &["peer", "peer_serial", "method", "host", "path", "route", "listener", "src", "would", "enforcement"];
 
 /// Without these a question would be about something else.
 const NEVER_CUT: &[&str] = &["peer", "method", "route", "listener", "peer_serial"];

@@ -184,5 +184,8 @@ fn lines_that_are_no_records_are_counted_with_the_first() {
     assert!(told.contains("4 lines are no records; the first is line 1: it is no JSON"), "{told}");
     check("true", json!({"src": "nowhere"}), json!({"unreadable": 1}));
     check("true", json!({"method": null}), json!({"unreadable": 1}));
+    for members in [json!({"peer": 7}), json!({"path": []}), json!({"host": true}), json!({"rules": "a"})] {
+        check("true", members, json!({"unreadable": 1}));
+    }
     check("true", json!({"peer": {"cut": 9000, "sha256": "00"}}), json!({"unreadable": 1}));
 }

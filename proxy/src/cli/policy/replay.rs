@@ -72,6 +72,9 @@ fn each_line(mut from: impl BufRead, replay: &mut Replay<'_>) -> io::Result<()> 
         if from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
+        if line.len() as u64 == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+            from.skip_until(b'\n')?;
+        }
         replay.take(&line);
     }
 }

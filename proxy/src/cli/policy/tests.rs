@@ -298,6 +298,9 @@ fn check_refuses_what_it_cannot_read() {
     check(&folder, "check @/x @/z", 1, "z:1:1 error[P0005]");
     check(&folder, "check @/z/p_test.rego", 1, "error[P0005]");
     fs::remove_dir_all(folder.path().join("z")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/q.rego", folder.path().join("x/bundle/q.rego")).unwrap();
+    check(&folder, "check @/x", 1, "x/bundle/q.rego` cannot be read");
+    fs::remove_file(folder.path().join("x/bundle/q.rego")).unwrap();
     check(&folder, "check @/x --sarif @/no/such/s.json", 1, "no/such/s.json");
     write(&folder, "x/cases.yaml", "decision: 1\n");
     check(&folder, "check @/x", 1, "cases.yaml");
@@ -384,6 +387,15 @@ fn replay_refuses_what_it_cannot_read() {
     write(&folder, "a.jsonl", &format!("{record}nonsense\n"));
     check(&folder, "replay @/x --records @/a.jsonl", 0, "0 differ, 1 as recorded");
     check(&folder, "replay @/x --records @/a.jsonl --fail-on-difference", 1, "1 lines are no records");
+    // A line that is too long is one line.
+    let long = "x".repeat(200_000);
+    write(&folder, "a.jsonl", &format!("{long}\n{record}"));
+    check(
+        &folder,
+        "replay @/x --records @/a.jsonl",
+        0,
+        "0 differ, 1 as recorded\n1 lines are no records; the first is line 1",
+    );
     write(&folder, "z/p.rego", "package p\nallow if input.attributes.request.http.headers.a\n");
     write(&folder, "a.jsonl", &record);
     check(
