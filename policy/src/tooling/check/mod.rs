@@ -220,10 +220,12 @@ fn bundle_error(error: &BundleError, found: &mut Gather) {
         | BundleError::OutsideRoots { .. }
         | BundleError::Rollback { .. } => ("", text.as_str()),
     };
-    let mend = match error {
-        BundleError::NotText { .. } => "save it in UTF-8",
-        BundleError::DataConflict { .. } | BundleError::Duplicate { .. } => "take one of them out",
-        _ => "",
+    let mend = if matches!(error, BundleError::NotText { .. }) {
+        "save it in UTF-8"
+    } else if matches!(error, BundleError::DataConflict { .. } | BundleError::Duplicate { .. }) {
+        "take one of them out"
+    } else {
+        ""
     };
     // Documents say their line.
     let row = what.strip_prefix("line ").and_then(|rest| rest.split_once(": ")?.0.parse().ok()).unwrap_or(1);

@@ -1,4 +1,8 @@
 //! What `with` puts something else in the place of: rules that are not what they say, and rules that see another input.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few kinds of terms are of concern; one that is added is not until it is"
+)]
 use super::scope::{At, Project, function};
 use super::walk::{self, Visit};
 use postern_rego::ast::{Call, Expr, Loc, Str, Term, TermKind};

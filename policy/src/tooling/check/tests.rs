@@ -119,6 +119,10 @@ fn what_the_input_does_not_have_is_told_with_the_nearest_name() {
         &["4:40 P0103"],
         &["write `x-tenant`"],
     );
+}
+
+#[test]
+fn what_the_input_may_have_is_not_judged() {
     // What is free has any members, and what is not known by name is not judged.
     for free in [
         "input.claims.realm_access.roles[_] == \"a\"",

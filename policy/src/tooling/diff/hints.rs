@@ -97,12 +97,11 @@ impl Hints {
                 ["source_principal"] | ["attributes", "source", "principal"] | ["postern", "spiffe_id"],
                 Some(text),
             ) => {
-                let text = match held {
-                    Held::Ending => held.in_place(
-                        "spiffe://",
-                        &format!("spiffe://example.org/{}", text.trim_start_matches('/')),
-                    ),
-                    _ => text.to_owned(),
+                let ending = held == Held::Ending && !text.starts_with("spiffe://");
+                let text = if ending {
+                    format!("spiffe://example.org/{}", text.trim_start_matches('/'))
+                } else {
+                    text.to_owned()
                 };
                 keep(&mut self.principals, text);
             }

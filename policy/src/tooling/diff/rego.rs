@@ -196,7 +196,7 @@ impl Gather<'_> {
         let Some(Value::String(pattern)) = at.constant(pattern) else { return };
         for example in examples(&pattern) {
             self.with_field(at, term, &mut |hints, field| {
-                hints.fact(field, &example.as_str().into(), Held::Equal)
+                hints.fact(field, &example.as_str().into(), Held::Equal);
             });
         }
     }

@@ -169,8 +169,9 @@ fn described(sizes: &[usize], (complete, missing): (bool, usize), (left_out, cut
     text
 }
 
-fn request<'c>(chosen: impl Iterator<Item = &'c Choice>) -> Asked {
-    let mut http = AskedHttp {
+/// What nobody asks about in particular.
+fn usual() -> (Asked, AskedHttp) {
+    let http = AskedHttp {
         id: "01JDEXAMPLE".to_owned(),
         scheme: "https".to_owned(),
         authority: "service.example".to_owned(),
@@ -181,7 +182,7 @@ fn request<'c>(chosen: impl Iterator<Item = &'c Choice>) -> Asked {
         body: AskedBody::NotRead,
         size: 0,
     };
-    let mut asked = Asked {
+    let asked = Asked {
         now_ns: NOW_NS,
         action: "GET".to_owned(),
         source: SOURCE,
@@ -198,6 +199,11 @@ fn request<'c>(chosen: impl Iterator<Item = &'c Choice>) -> Asked {
         route: "route".to_owned(),
         service: "service".to_owned(),
     };
+    (asked, http)
+}
+
+fn request<'c>(chosen: impl Iterator<Item = &'c Choice>) -> Asked {
+    let (mut asked, mut http) = usual();
     let (mut issuer, mut token_domain, mut body) = (None, None, Map::new());
     for choice in chosen {
         match choice {
