@@ -110,11 +110,21 @@ fn operation(operator: &str, operands: &Value, hints: &mut Hints) {
             for item in right.get("Set").and_then(Value::as_array).into_iter().flatten().chain([right]) {
                 fact(left, item, Held::Item, hints);
             }
+            left.get("Set").and_then(Value::as_array).into_iter().flatten().for_each(|item| {
+                fact(right, item, Held::Equal, hints);
+            });
         }
         ("like", Some(left), _) => {
             let pattern: String =
                 operands.get("pattern").and_then(Value::as_array).into_iter().flatten().map(piece).collect();
             fact(left, &serde_json::json!({"Value": pattern}), Held::Pattern, hints);
+        }
+        ("has", Some(left), _) if left.get("Var") == Some(&"context".into()) => {
+            match operands.get("attr").and_then(Value::as_str) {
+                Some(name @ ("claims" | "transaction")) => hints.read(&[name], false),
+                Some("body") => hints.read(&["parsed_body"], false),
+                _ => {}
+            }
         }
         ("Value", _, _) => entities(operands, hints),
         ("getTag" | "hasTag", Some(_), Some(_)) => {

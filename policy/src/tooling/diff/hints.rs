@@ -7,6 +7,9 @@ use std::net::IpAddr;
 /// The most values that are kept of one kind, of one policy.
 const VALUES_MAX: usize = 100_000;
 
+/// A part of a path that leads to an item of a list, which no name is.
+pub(super) const LIST: &str = "\0";
+
 /// Values by what they are compared with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
@@ -31,6 +34,8 @@ pub(super) struct Hints {
     pub(super) members: BTreeMap<Vec<String>, Member>,
     /// Whether a token's issuer is asked about, and which.
     pub(super) issuers: BTreeSet<String>,
+    /// Those of them that are asked about as a whole.
+    pub(super) whole: BTreeSet<String>,
     /// The trust domains of those who issued tokens.
     pub(super) token_domains: BTreeSet<String>,
     /// Texts that may be values of anything free.
@@ -74,6 +79,7 @@ impl Held {
             _ if text.starts_with(beginning) => text.to_owned(),
             Self::Ending => format!("{beginning}x{text}"),
             Self::Part => format!("{beginning}x{text}x"),
+            Self::Pattern if text.starts_with('*') => format!("{beginning}{text}"),
             Self::Equal | Self::Ordered | Self::Item | Self::Pattern => text.to_owned(),
         }
     }
@@ -129,11 +135,11 @@ impl Hints {
             }
             (["attributes", "request", "http", "headers", name], _) if !name.starts_with(':') => {
                 let values = self.headers.entry((*name).to_owned()).or_default();
-                text.into_iter().for_each(|text| keep(values, text.to_owned()));
+                in_text(value, held).into_iter().for_each(|text| keep(values, text));
             }
             (["parsed_query", name, ..], _) => {
                 let values = self.query.entry((*name).to_owned()).or_default();
-                text.into_iter().for_each(|text| keep(values, text.to_owned()));
+                in_text(value, held).into_iter().for_each(|text| keep(values, text));
             }
             (["postern", "now_ns"], _) => value.as_u64().into_iter().for_each(|ns| self.moment(ns)),
             (["attributes", "request", "time", "seconds"], _) => {
@@ -161,6 +167,9 @@ impl Hints {
                 if let Ok(index) = index.parse() {
                     self.segments.entry(index).or_default();
                 }
+            }
+            [name @ ("claims" | "transaction" | "parsed_body")] => {
+                self.whole.insert((*name).to_owned());
             }
             _ if is_member(field) => self.members.entry(owned(field)).or_default().listed |= listed,
             _ => {}
@@ -226,6 +235,18 @@ impl Hints {
                 claim.values.insert(value.to_string(), value);
             }
         }
+    }
+}
+
+/// What a field that is text may be held against, also as a number.
+fn in_text(value: &Value, held: Held) -> Vec<String> {
+    match (value.as_str(), value.as_i64(), held) {
+        (Some(text), _, _) => vec![text.to_owned()],
+        (None, Some(number), Held::Ordered) => {
+            [number.saturating_sub(1), number, number.saturating_add(1)].map(|near| near.to_string()).into()
+        }
+        (None, Some(number), _) => vec![number.to_string()],
+        (None, None, _) => Vec::new(),
     }
 }
 
@@ -300,6 +321,7 @@ impl Hints {
             headers: by_key(old.headers, new.headers),
             query: by_key(old.query, new.query),
             members,
+            whole: either(old.whole, new.whole),
             issuers: either(old.issuers, new.issuers),
             token_domains: either(old.token_domains, new.token_domains),
             words: either(old.words, new.words),

@@ -3,7 +3,7 @@
     clippy::wildcard_enum_match_arm,
     reason = "few kinds of terms and values are of concern; one that is added is not until it is"
 )]
-use super::hints::{Held, Hints};
+use super::hints::{Held, Hints, LIST};
 use crate::PolicyBundle;
 use crate::bundle::RegoVersion;
 use crate::engine::rego::data_of;
@@ -212,6 +212,9 @@ impl Gather<'_> {
     fn fact<'m>(&mut self, at: &At<'_, 'm>, term: &'m Term, constant: &'m Term, held: Held) {
         let Some(constant) = at.constant(constant) else { return };
         let constant = value::json(&constant);
+        if matches!(&term.kind, TermKind::Call(call) if function(call) == "time.now_ns") {
+            return constant.as_u64().into_iter().for_each(|ns| self.hints.moment(ns));
+        }
         let listed = reached(at, term, CALLS_MAX).as_ref().and_then(field).is_some_and(|(_, open)| open);
         let held = if listed { Held::Item } else { held };
         self.with_field(at, term, &mut |hints, field| hints.fact(field, &constant, held));
@@ -371,6 +374,23 @@ fn field(path: &Path<'_>) -> Option<(Vec<String>, bool)> {
         return None;
     }
     let known = path.known();
-    let names = known.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
-    Some((names.collect(), known.len() < path.parts.len()))
+    let name = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+    let mut names: Vec<String> = known.iter().map(name).collect();
+    if !names.first().is_some_and(|first| matches!(first.as_str(), "claims" | "transaction" | "parsed_body"))
+    {
+        return Some((names, known.len() < path.parts.len()));
+    }
+    // What is made up may have lists in it, and members in those.
+    names.clear();
+    for part in &path.parts {
+        names.push(match part {
+            Part::Known(part, _) if part.as_str().is_some() => name(part),
+            Part::Known(..) | Part::Open(_) => LIST.to_owned(),
+        });
+    }
+    let open = matches!(path.parts.last(), Some(Part::Open(_)));
+    if open {
+        names.pop();
+    }
+    Some((names, open))
 }

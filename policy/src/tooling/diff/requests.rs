@@ -1,7 +1,7 @@
 //! Requests made of what two policies say about requests: the values themselves, their neighbours, and something that
 //! neither mentions.
 use super::combine::combine;
-use super::hints::{Hints, Member};
+use super::hints::{Hints, LIST, Member};
 use crate::tooling::ask::{DESTINATION, SOURCE};
 use crate::tooling::asked::{Asked, AskedBody, AskedHttp};
 use crate::tooling::cases::NOW_NS;
@@ -108,6 +108,12 @@ fn free(hints: &Hints, changed: &BTreeSet<&str>) -> Vec<Dimension> {
         let make = |value| Choice::Member(path.clone(), Some(value));
         let dimension = Dimension::of(values, OTHERS_MAX.saturating_add(3), make);
         free.push(Dimension { left_out, ..dimension.and([Choice::Member(path.clone(), None)]) });
+    }
+    for name in hints.whole.iter().filter(|name| !hints.members.keys().any(|path| path.first() == Some(name)))
+    {
+        let path = vec![name.clone(), "sub".to_owned()];
+        let some = Choice::Member(path.clone(), Some("somebody".into()));
+        free.push(Dimension::of(Vec::new(), 0, Choice::Path).and([some, Choice::Member(path, None)]));
     }
     let texts = |values: &BTreeSet<String>, make: &dyn Fn(Option<String>) -> Choice| {
         let named = texts(values, &hints.words, changed);
@@ -259,17 +265,28 @@ fn request<'c>(chosen: impl Iterator<Item = &'c Choice>) -> Asked {
 }
 
 fn put(members: &mut Map<String, Value>, path: &[String], value: &Value) {
-    match path {
-        [] => {}
-        [name] => {
-            members.insert(name.clone(), value.clone());
+    let Some((name, rest)) = path.split_first() else { return };
+    let inner = members.entry(name.clone()).or_insert(Value::Null);
+    put_at(inner, rest, value);
+}
+
+/// Puts a value at a path, where nothing of another kind is.
+fn put_at(place: &mut Value, path: &[String], value: &Value) {
+    let Some((name, rest)) = path.split_first() else {
+        if !place.is_object() {
+            *place = value.clone();
         }
-        [name, rest @ ..] => {
-            let inner = members.entry(name.clone()).or_insert_with(|| Map::new().into());
-            if let Some(inner) = inner.as_object_mut() {
-                put(inner, rest, value);
-            }
+        return;
+    };
+    if place.is_null() {
+        *place = if name == LIST { Value::Array(vec![Value::Null]) } else { Map::new().into() };
+    }
+    match place {
+        Value::Object(members) if name != LIST => put(members, path, value),
+        Value::Array(items) if name == LIST => {
+            items.first_mut().into_iter().for_each(|item| put_at(item, rest, value));
         }
+        _ => {}
     }
 }
 
