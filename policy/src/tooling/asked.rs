@@ -239,11 +239,14 @@ impl Asked {
     }
 
     fn of_input(input: &Value) -> Result<Self, String> {
+        if let Some((pointer, kind)) = mistaken(input) {
+            return Err(format!("its `{}` is no {kind}", pointer.trim_start_matches('/').replace('/', ".")));
+        }
         let at = |pointer: &str| input.pointer(pointer);
         let text = |pointer: &str| at(pointer).and_then(Value::as_str);
         let owned = |pointer: &str| text(pointer).map(str::to_owned);
         let members = |pointer: &str| at(pointer).and_then(Value::as_object).cloned();
-        let http = match at("/attributes/request/http") {
+        let http = match at("/attributes/request/http").filter(|http| !http.is_null()) {
             None => None,
             Some(http) => Some(http_of(http, input)?),
         };
@@ -278,6 +281,51 @@ impl Asked {
             service: owned("/postern/service").unwrap_or_else(|| "service".to_owned()),
         })
     }
+}
+
+/// The first field that is there and of another type: it would be asked about as if it were not there.
+fn mistaken(input: &Value) -> Option<(&'static str, &'static str)> {
+    const OBJECTS: &[&str] = &[
+        "/attributes",
+        "/attributes/request",
+        "/attributes/request/http",
+        "/attributes/request/http/headers",
+        "/attributes/source",
+        "/attributes/destination",
+        "/claims",
+        "/transaction",
+        "/postern",
+        "/postern/workload_token",
+    ];
+    const TEXTS: &[&str] = &[
+        "/source_principal",
+        "/attributes/source/principal",
+        "/attributes/source/address/socketAddress/address",
+        "/attributes/destination/principal",
+        "/attributes/destination/address/socketAddress/address",
+        "/attributes/request/http/id",
+        "/attributes/request/http/method",
+        "/attributes/request/http/scheme",
+        "/attributes/request/http/host",
+        "/attributes/request/http/path",
+        "/attributes/request/http/protocol",
+        "/attributes/request/http/body",
+        "/attributes/request/http/rawBody",
+        "/attributes/tlsSession/sni",
+        "/postern/action",
+        "/postern/spiffe_id",
+        "/postern/route",
+        "/postern/service",
+        "/postern/token_issuer",
+        "/postern/token_trust_domain",
+        "/postern/certificate_serial",
+    ];
+    let another = |pointer: &&&str, is: fn(&Value) -> bool| {
+        input.pointer(pointer).is_some_and(|value| !value.is_null() && !is(value))
+    };
+    let object = OBJECTS.iter().find(|pointer| another(pointer, Value::is_object));
+    let text = || TEXTS.iter().find(|pointer| another(pointer, Value::is_string));
+    object.map(|pointer| (*pointer, "object")).or_else(|| Some((*text()?, "string")))
 }
 
 fn http_of(http: &Value, input: &Value) -> Result<AskedHttp, String> {

@@ -174,6 +174,8 @@ fn grounds(verdict: &Verdict, kind: Kind) -> String {
 pub fn requests_of(content: &[u8], old: &Side, new: &Side) -> Result<(Vec<Asked>, usize), String> {
     let mut all = Vec::new();
     let mut not_replayable: usize = 0;
+    // Some editors begin a file with a mark of its encoding.
+    let content = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
     let lines = content.split(|byte| *byte == b'\n').enumerate();
     for (number, line) in lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace)) {
         let failed = |what: String| format!("line {}: {what}", number.saturating_add(1));

@@ -343,9 +343,16 @@ fn lines_that_are_no_requests_are_refused_with_their_number() {
             "{\"attributes\": {\"source\": {\"address\": {\"socketAddress\": {\"address\": \"x\"}}}}}",
             "no IP address",
         ),
+        ("{\"attributes\": []}", "its `attributes` is no object"),
+        ("{\"attributes\": {}, \"claims\": []}", "its `claims` is no object"),
+        ("{\"attributes\": {}, \"source_principal\": 7}", "its `source_principal` is no string"),
+        (
+            "{\"attributes\": {\"request\": {\"http\": {\"method\": \"GET\", \"path\": \"/\", \"headers\": []}}}}",
+            "its `attributes.request.http.headers` is no object",
+        ),
         ("{\"v\": 2, \"kind\": \"decision\"}", "version 2"),
     ] {
-        let content = format!("{{\"do\": \"GET /\"}}\n{line}\n");
+        let content = format!("\u{feff}{{\"do\": \"GET /\"}}\n{line}\n");
         let error = requests_of(content.as_bytes(), &policy, &policy).unwrap_err();
         assert!(error.starts_with("line 2: ") && error.contains(words), "{line}: {error}");
     }

@@ -1,6 +1,5 @@
 //! `postern policy check`.
 use super::{CommandError, Place};
-use crate::sources::policy::files_at;
 use crate::sources::watched_file;
 use postern_policy::Entry;
 use postern_policy::tooling::{
@@ -83,6 +82,6 @@ fn of_path(args: &Args, path: &Path) -> Result<Findings, CommandError> {
         Some(entry) => Some(entry),
         None => place.entry()?,
     };
-    let files = files_at(&place.bundle, super::FILES_BYTES_MAX)?;
+    let files = place.files()?;
     Ok(check(&place.bundle.display().to_string(), &files, entry.as_ref()))
 }

@@ -1,6 +1,5 @@
 //! `postern policy diff`.
 use super::{CommandError, Place, read_input};
-use crate::sources::policy::files_at;
 use postern_policy::Entry;
 use postern_policy::tooling::{Asked, Kind, NOW_NS, Side, compared, over, requests_of};
 use std::collections::BTreeMap;
@@ -64,7 +63,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
 /// A policy, and the cases of its table.
 fn side(args: &Args, path: &Path) -> Result<(Side, Vec<Asked>), CommandError> {
     let place = Place::of(path, None);
-    let files = files_at(&place.bundle, super::FILES_BYTES_MAX)?;
+    let files = place.files()?;
     let entry = decides(args, &place, &files)?;
     let failed = |error| CommandError::Other(format!("`{}`: {error}", path.display()));
     let side = Side::load(&place.bundle.display().to_string(), &files, &entry).map_err(failed)?;

@@ -1,7 +1,6 @@
 //! `postern policy eval`.
 use super::{CommandError, Place, read_input};
 use crate::clock::{Clock, SystemClock};
-use crate::sources::policy::files_at;
 use postern_policy::Entry;
 use postern_policy::tooling::{Inquiry, Question, Request};
 use std::io::Write;
@@ -42,7 +41,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
     let place = Place::of(&args.path, None);
-    let files = files_at(&place.bundle, super::FILES_BYTES_MAX)?;
+    let files = place.files()?;
     let request = match &args.request {
         Some(path) => Some(Request::read(&path.display().to_string(), &read_input(path)?)?),
         None => None,

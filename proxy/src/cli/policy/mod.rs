@@ -12,8 +12,9 @@ mod tests;
 
 use crate::sources::policy::{DirectoryError, files_at};
 use crate::sources::watched_file::{self, FileError};
-use postern_policy::Entry;
 use postern_policy::tooling::{CASES_FILE, CasesError, EvalError, Suite, SuiteError, TABLE_BYTES_MAX, Table};
+use postern_policy::{BundleError, Entry};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -112,8 +113,22 @@ impl Place {
         Ok(Some(Table::read(&path.display().to_string(), &read_table(path)?)?.decision.entry()))
     }
 
+    /// The bundle's files.
+    fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
+        files_at(&self.bundle, FILES_BYTES_MAX).map_err(|error| match error {
+            DirectoryError::Bundle(what @ BundleError::Archive { .. }) => CommandError::Other(format!(
+                "`{}`: {what}; name an archive, a bundle's folder, or the folder around it",
+                self.bundle.display()
+            )),
+            DirectoryError::Bundle(what) => {
+                CommandError::Other(format!("`{}`: {what}", self.bundle.display()))
+            }
+            other => other.into(),
+        })
+    }
+
     fn suite(&self) -> Result<Suite, CommandError> {
-        let files = files_at(&self.bundle, FILES_BYTES_MAX)?;
+        let files = self.files()?;
         let root = self.bundle.display().to_string();
         let Some(path) = &self.cases else {
             return Ok(Suite { root, files, table: None, cases: Vec::new() });

@@ -2,7 +2,6 @@
 use super::diff::decides_of;
 use super::{CommandError, Place};
 use crate::cli::audit;
-use crate::sources::policy::files_at;
 use postern_policy::tooling::{Replay, Side};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -38,7 +37,7 @@ const LINE_BYTES_MAX: u64 = 65_536;
 /// Whether nothing differs, where that is asked. Fails where nothing was compared.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
     let place = Place::of(&args.path, None);
-    let files = files_at(&place.bundle, super::FILES_BYTES_MAX)?;
+    let files = place.files()?;
     let entry = decides_of(args.entry.as_deref(), &place, &files)?;
     let side = Side::load(&place.bundle.display().to_string(), &files, &entry)?;
     let mut replay = Replay::new(side.pdp());

@@ -346,7 +346,11 @@ fn diff_refuses_what_it_cannot_compare() {
     write(&folder, "empty.jsonl", "\n");
     check(&folder, "diff @/x @/y --requests @/empty.jsonl", 1, "holds no requests");
     check(&folder, "diff @/x @/nowhere", 1, "nowhere");
-    check(&folder, "diff @/x/bundle/p.rego @/y", 1, "error");
+    let mend = "p.rego`: the bundle is no whole gzip tar archive: invalid gzip header; name an archive, a bundle's folder, or";
+    check(&folder, "diff @/x/bundle/p.rego @/y", 1, mend);
+    check(&folder, "replay @/x/bundle/p.rego --log @/log", 1, mend);
+    write(&folder, "notes.txt", "notes");
+    check(&folder, "check @/notes.txt", 1, "notes.txt`: the bundle is no whole gzip tar archive");
     write(&folder, "z/p.rego", "package p\nallow := true\n");
     check(&folder, "diff @/x @/z", 1, "say what decides");
     check(&folder, "diff @/x @/z --entry p/allow", 0, "newly allowed");
