@@ -353,7 +353,7 @@ fn paths(hints: &Hints, changed: &BTreeSet<&str>) -> Vec<(String, bool)> {
         let parent = path.trim_end_matches('/').rsplit_once('/').map(|(parent, _)| parent.to_owned());
         let deeper = format!("{}/x", path.trim_end_matches('/'));
         let beside = format!("{}x", path.trim_end_matches('/'));
-        let likely = changed.iter().any(|text| pattern.contains(*text) && text.starts_with('/'));
+        let likely = is_likely(pattern, changed);
         let shorter = pattern.contains("**").then(|| pattern.replace("**", "x").replace('*', "x"));
         let near =
             [Some(path), Some(deeper), Some(beside), parent.filter(|parent| !parent.is_empty()), shorter];
@@ -395,6 +395,21 @@ fn paths(hints: &Hints, changed: &BTreeSet<&str>) -> Vec<(String, bool)> {
     all
 }
 
+/// Whether a path is made of what only one of the policies says: as a whole, as a beginning or an end, or part by part.
+fn is_likely(pattern: &str, changed: &BTreeSet<&str>) -> bool {
+    let inner = pattern.strip_prefix("/x").unwrap_or(pattern);
+    let forms = [
+        pattern,
+        pattern.trim_end_matches('*'),
+        pattern.trim_start_matches('/'),
+        inner,
+        inner.trim_end_matches('x'),
+    ];
+    let mut parts = pattern.split('/').filter(|part| !part.is_empty() && !part.contains('*')).peekable();
+    let whole = forms.iter().any(|form| form.len() > 1 && changed.contains(form));
+    whole || (parts.peek().is_some() && parts.all(|part| changed.contains(part)))
+}
+
 /// At most so many, evenly.
 fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
     if all.len() <= most {
@@ -419,9 +434,12 @@ fn member_values(
     words: &BTreeSet<String>,
     changed: &BTreeSet<&str>,
 ) -> (Vec<(Value, bool)>, usize) {
-    let likely = |value: &Value| match value.as_str() {
-        Some(text) => changed.contains(text),
-        None => changed.contains(value.to_string().as_str()),
+    let says = |value: &Value| changed.contains(value.to_string().as_str());
+    let likely = |value: &Value| match (value.as_str(), value.as_i64()) {
+        (Some(text), _) => changed.contains(text),
+        // What is held against a number changes beside it.
+        (None, Some(number)) => [-1, 0, 1].iter().any(|step| says(&number.saturating_add(*step).into())),
+        (None, None) => says(value),
     };
     let mut named: Vec<Value> = member.values.values().cloned().collect();
     if named.is_empty() {

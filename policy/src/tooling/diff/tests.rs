@@ -166,18 +166,30 @@ fn what_one_policy_alone_says_is_asked_about_however_much_both_say() {
         side(&[("data.json", &serde_json::json!({"g": all}).to_string()), ("p.rego", text)])
     };
     check(&many(None), &many(Some("vault")), [true, false, false], &["GET /vault as spiffe://e.org/w8765"]);
+    // A limit among many.
+    let limits = |more: &[&str]| {
+        let all: Vec<String> =
+            (0..60).map(|n| format!("input.claims.a == {0}; input.claims.b < {0}", n * 10)).collect();
+        rego(&all.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    check(
+        &limits(&[]),
+        &limits(&["input.claims.a == 335; input.claims.b < 345"]),
+        [true, false, false],
+        &["\"b\":344"],
+    );
     // One rule more, which says what others say in another way.
     let rule = |n: usize, id: usize| {
         let path = ["a", "b", "c"].map(|name| format!("{name}{n}"));
         format!("{GET}; input.source_principal == \"spiffe://e.org/w{id}\"; input.parsed_path == {path:?}")
     };
-    let rules: Vec<String> = (0..120).map(|n| rule(n, n)).collect();
+    let rules: Vec<String> = (0..600).map(|n| rule(n, n)).collect();
     let of = |rules: &[String]| rego(&rules.iter().map(String::as_str).collect::<Vec<_>>());
     check(
         &of(&rules),
-        &of(&[rules.as_slice(), &[rule(33, 77)]].concat()),
+        &of(&[rules.as_slice(), &[rule(433, 77)]].concat()),
         [true, false, false],
-        &["GET /a33/b33/c33 as spiffe://e.org/w77"],
+        &["GET /a433/b433/c433 as spiffe://e.org/w77"],
     );
 }
 
