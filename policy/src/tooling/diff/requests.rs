@@ -281,12 +281,11 @@ fn put_at(place: &mut Value, path: &[String], value: &Value) {
     if place.is_null() {
         *place = if name == LIST { Value::Array(vec![Value::Null]) } else { Map::new().into() };
     }
-    match place {
-        Value::Object(members) if name != LIST => put(members, path, value),
-        Value::Array(items) if name == LIST => {
-            items.first_mut().into_iter().for_each(|item| put_at(item, rest, value));
-        }
-        _ => {}
+    if name == LIST {
+        let first = place.as_array_mut().and_then(|items| items.first_mut());
+        first.into_iter().for_each(|item| put_at(item, rest, value));
+    } else if let Some(members) = place.as_object_mut() {
+        put(members, path, value);
     }
 }
 

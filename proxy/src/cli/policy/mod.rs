@@ -115,15 +115,14 @@ impl Place {
 
     /// The bundle's files.
     fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
-        files_at(&self.bundle, FILES_BYTES_MAX).map_err(|error| match error {
-            DirectoryError::Bundle(what @ BundleError::Archive { .. }) => CommandError::Other(format!(
-                "`{}`: {what}; name an archive, a bundle's folder, or the folder around it",
-                self.bundle.display()
-            )),
-            DirectoryError::Bundle(what) => {
-                CommandError::Other(format!("`{}`: {what}", self.bundle.display()))
-            }
-            other => other.into(),
+        files_at(&self.bundle, FILES_BYTES_MAX).map_err(|error| {
+            let DirectoryError::Bundle(what) = error else { return error.into() };
+            let mend = if matches!(what, BundleError::Archive { .. }) {
+                "; name an archive, a bundle's folder, or the folder around it"
+            } else {
+                ""
+            };
+            CommandError::Other(format!("`{}`: {what}{mend}", self.bundle.display()))
         })
     }
 
