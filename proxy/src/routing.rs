@@ -5,7 +5,9 @@ use crate::config::{
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UpstreamMetrics;
-use crate::upstream::{ConnectionCount, Protocol, Security, Target};
+use crate::traffic::circuit_breaker::CircuitBreaker;
+use crate::traffic::retry_budget::RetryBudget;
+use crate::upstream::{Protocol, Security, Target};
 use postern_identity::tls::ExpectedPeers;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -53,6 +55,10 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Its endpoints; never empty.
     pub targets: Vec<Target>,
+    /// How much of it may be in use at one time.
+    pub breaker: Arc<CircuitBreaker>,
+    /// How many further attempts it may be made to bear.
+    pub retry_budget: Arc<RetryBudget>,
     /// What it counts.
     pub metrics: Arc<UpstreamMetrics>,
 }
@@ -136,13 +142,13 @@ impl Routing {
 impl Upstream {
     fn new(config: &UpstreamConfig, previous: Option<&Routing>, metrics: &Metrics) -> Arc<Self> {
         let kept = previous.and_then(|routing| routing.upstream(&config.name));
-        let connections = kept
-            .and_then(|upstream| upstream.targets.first())
-            .filter(|target| target.connections.connections_max() == config.connections_max)
-            .map_or_else(
-                || Arc::new(ConnectionCount::new(config.connections_max)),
-                |t| Arc::clone(&t.connections),
-            );
+        // What is in use stays counted, and what was spent spent, whatever the new bounds are.
+        let breaker = kept.map(|upstream| Arc::clone(&upstream.breaker));
+        let breaker = breaker.unwrap_or_else(|| Arc::new(CircuitBreaker::new(&config.limits)));
+        breaker.bound(&config.limits);
+        let retry_budget = kept.map(|upstream| Arc::clone(&upstream.retry_budget));
+        let retry_budget = retry_budget.unwrap_or_else(|| Arc::new(RetryBudget::new(&config.retry_budget)));
+        retry_budget.resize(&config.retry_budget);
         let protocol = match config.protocol {
             UpstreamProtocol::Http1 => Protocol::Http1,
             UpstreamProtocol::H2 => Protocol::H2,
@@ -159,10 +165,12 @@ impl Upstream {
             security: security.clone(),
             connect_timeout: config.connect_timeout,
             idle_timeout: config.idle_timeout,
-            connections: Arc::clone(&connections),
+            breaker: Arc::clone(&breaker),
         };
         let targets = config.endpoints.iter().map(target).collect();
-        Arc::new(Self { name: config.name.as_str().into(), targets, metrics: metrics.upstream(&config.name) })
+        let metrics = metrics.upstream(&config.name);
+        metrics.watch(&breaker, &retry_budget);
+        Arc::new(Self { name: config.name.as_str().into(), targets, breaker, retry_budget, metrics })
     }
 }
 

@@ -28,9 +28,9 @@ pub use self::settings::{
     ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
     IdentityHeaders, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits,
     ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog,
-    RetryConfig, RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig, TelemetryConfig,
-    TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig, UpstreamProtocol,
-    UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
+    RetryBudgetConfig, RetryConfig, RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig,
+    TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig,
+    UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

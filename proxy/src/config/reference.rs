@@ -69,8 +69,9 @@ fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {
     let durations = DURATIONS.iter().map(move |rule| {
         let range = format!("{} to {}", duration_text(rule.min), duration_text(rule.max));
         let mut members = object(json!({ "pattern": "^[0-9]+(ms|s|m|h|d)$", "x-range": range }));
-        // The one duration that is not restricted when it is not written.
-        if rule.key != "tokens[].lifetime_max" {
+        // These do not restrict anything when they are not written.
+        let unrestricted = ["tokens[].lifetime_max", "listeners.<name>.routes[].retry.per_try_timeout"];
+        if !unrestricted.contains(&rule.key) {
             members.insert("default".to_owned(), json!(duration_text(rule.default)));
         }
         (rule.key, members)

@@ -8,6 +8,7 @@ mod identity;
 mod identity_headers;
 mod operations;
 mod policy;
+mod retry;
 mod routes;
 mod traffic;
 mod upstreams;

@@ -64,6 +64,9 @@ rules! { DURATIONS: Duration {
     DRAIN_GRACE = duration("listeners.<name>.limits.drain_grace", 30 * SECOND, 0, HOUR);
     INVALID_GRACE = duration("listeners.<name>.inbound.tls.mutual.grace", 30 * SECOND, 0, HOUR);
     ROUTE_TIMEOUT = duration("listeners.<name>.routes[].timeout", 15 * SECOND, 10 * MS, DAY);
+    PER_TRY_TIMEOUT = duration("listeners.<name>.routes[].retry.per_try_timeout", 15 * SECOND, 10 * MS, DAY);
+    RETRY_BACKOFF = duration("listeners.<name>.routes[].retry.backoff", 25 * MS, 0, 10 * SECOND);
+    RETRY_BACKOFF_MAX = duration("listeners.<name>.routes[].retry.backoff_max", 250 * MS, 0, MINUTE);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
@@ -81,6 +84,7 @@ rules! { SIZES: u64 {
     BODY_BYTES_MAX = number("listeners.<name>.limits.body_bytes_max", 64 * MIB, 0, 1024 * GIB);
     POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
     POLICY_BODIES_BYTES_MAX = number("listeners.<name>.limits.policy_bodies_bytes_max", 64 * MIB, 0, 64 * GIB);
+    RETRY_BODY_BYTES_MAX = number("listeners.<name>.routes[].retry.body_bytes_max", 64 * KIB, 0, MIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 16 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
     SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);
@@ -95,6 +99,10 @@ rules! { COUNTS: u64 {
     REFUSALS_PER_SECOND_MAX = number("listeners.<name>.limits.refusals_per_second_max", 100, 1, 1_000_000);
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
+    UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
+    UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);
+    RETRY_PERCENT = number("upstreams.<name>.retry_budget.percent", 20, 0, 100);
+    RETRIES_PER_SECOND = number("upstreams.<name>.retry_budget.per_second", 10, 0, 1_000_000);
 } }
 
 /// Most worker threads.

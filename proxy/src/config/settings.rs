@@ -18,8 +18,8 @@ pub use self::identity::{
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
-    RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
-    Validity,
+    RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig,
+    UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

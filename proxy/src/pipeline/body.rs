@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::kept::Kept;
 use super::refusal::Refusal;
 use crate::cut::{Cut, Streams};
 use crate::listener::{Held, Listener};
@@ -27,6 +28,18 @@ pub(crate) struct RequestBody {
     sent_by: Option<Streams>,
     /// What a body that policy has read takes of the listener's memory.
     _held: Option<Held>,
+    /// Where it is kept to be sent again.
+    kept: Option<Rc<Kept>>,
+    passage: Passage,
+}
+
+/// What of a body has been handed to the upstream's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passage {
+    Nothing,
+    Some,
+    /// It is sent again: what it is has been counted.
+    Again,
 }
 
 #[derive(Debug)]
@@ -159,11 +172,38 @@ impl RequestBody {
     }
 
     fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
-        let body = Self { source, watch: BodyWatch::new(), bytes_max, sent_by: None, _held: held };
+        let watch = BodyWatch::new();
+        let passage = Passage::Nothing;
+        let body = Self { source, watch, bytes_max, sent_by: None, _held: held, kept: None, passage };
         if body.is_end_stream() {
             body.watch.note_end();
         }
         body
+    }
+
+    /// Keeps what is sent of it from now on, up to `bytes_max`.
+    pub(super) fn keep(&mut self, bytes_max: usize) -> Rc<Kept> {
+        let kept = Rc::new(Kept::new(bytes_max));
+        if self.is_end_stream() {
+            kept.end();
+        }
+        self.kept = Some(Rc::clone(&kept));
+        kept
+    }
+
+    /// A body that was kept whole, on its way once more.
+    pub(super) fn again(kept: &Kept, watch: &Rc<BodyWatch>) -> Option<Self> {
+        let source = Source::Whole(Some(kept.whole()?));
+        let (watch, passage) = (Rc::clone(watch), Passage::Again);
+        Some(Self { source, watch, bytes_max: u64::MAX, sent_by: None, _held: None, kept: None, passage })
+    }
+
+    /// Whether none of it has been handed to the upstream's connection.
+    pub(crate) fn is_untouched(&self) -> bool {
+        match (&self.source, self.passage) {
+            (_, Passage::Nothing) | (Source::Whole(Some(_)), Passage::Again) => true,
+            (_, Passage::Some) | (Source::Whole(None) | Source::Stream(_), Passage::Again) => false,
+        }
     }
 
     /// The stream, if it was to be forwarded as it arrives.
@@ -193,6 +233,10 @@ impl RequestBody {
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyCut> {
+        if self.passage == Passage::Again {
+            return Ok(());
+        }
+        self.passage = Passage::Some;
         let Some(data) = frame.data_ref() else { return Ok(()) };
         let bytes = self.watch.bytes.get().saturating_add(data.len() as u64);
         self.watch.bytes.set(bytes);
@@ -237,17 +281,24 @@ impl Body for RequestBody {
         };
         self.watch.waits_for_caller.set(false);
         let is_last = frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
-        if is_last || self.is_end_stream() {
-            self.watch.note_end();
-        }
-        Poll::Ready(match frame {
+        let passed = match frame {
             None => None,
             Some(Err(_)) => Some(Err(self.refuse(Refusal::BodyIncomplete))),
             Some(Ok(frame)) => Some(match self.count(&frame) {
                 Ok(()) => Ok(super::trailers::guard(frame)),
                 Err(refused) => Err(refused),
             }),
-        })
+        };
+        if let (Some(kept), Some(Ok(frame))) = (&self.kept, &passed) {
+            kept.see(frame);
+        }
+        if is_last || self.is_end_stream() {
+            self.watch.note_end();
+            if let Some(kept) = &self.kept {
+                kept.end();
+            }
+        }
+        Poll::Ready(passed)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! Nothing reaches an upstream but an [`Attempt`], an attempt comes of a [`Permitted`], and a permit is made
 //! here alone, after its decision has been filed.
-use super::body::RequestBody;
+use super::body::{BodyWatch, RequestBody};
 use super::exchange::Exchange;
 use super::identity_headers::{self, Telling};
+use super::kept::Kept;
 use super::normalise::{GuardLimits, Normalised};
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
@@ -12,9 +13,12 @@ use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::TraceContext;
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
+use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use postern_policy::{Decision, Verdict};
+use std::rc::Rc;
 
 /// A request that may be forwarded. It owns the request, so the permit cannot be spent on another one.
 #[must_use]
@@ -29,6 +33,14 @@ pub(super) struct Permitted {
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Attempt(Request<RequestBody>);
+
+/// What it takes to try a permitted request again that the upstream may have seen.
+#[derive(Debug)]
+pub(super) struct Again {
+    head: Parts,
+    kept: Rc<Kept>,
+    watch: Rc<BodyWatch>,
+}
 
 /// Shows that a request which came back unsent was an attempt before.
 #[derive(Debug)]
@@ -71,9 +83,33 @@ impl Attempt {
         self.0.into_body().into_unread()
     }
 
+    /// Keeps what another attempt would need, of the body up to `bytes_max`.
+    pub(super) fn keep(&mut self, bytes_max: usize) -> Again {
+        let kept = self.0.body_mut().keep(bytes_max);
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = self.0.method().clone();
+        head.uri = self.0.uri().clone();
+        head.version = self.0.version();
+        head.headers = self.0.headers().clone();
+        Again { head, kept, watch: self.0.body().watch() }
+    }
+
+    /// Says how much time the call has left.
+    pub(super) fn set_grpc_timeout(&mut self, left: HeaderValue) {
+        self.0.headers_mut().insert(GRPC_TIMEOUT, left);
+    }
+
     /// The request.
     pub(super) fn request(&self) -> &Request<RequestBody> {
         &self.0
+    }
+}
+
+impl Again {
+    /// Another attempt, if the body has been sent whole and was not too long to be kept.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        let body = RequestBody::again(&self.kept, &self.watch)?;
+        Some(Attempt(Request::from_parts(self.head.clone(), body)))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::state::Policy;
 use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
+use crate::traffic::circuit_breaker::Place;
 use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -29,6 +30,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// An exchange in progress.
 #[derive(Debug)]
@@ -56,8 +58,12 @@ pub(crate) struct Exchange {
     /// The request body, for as long as nobody has begun to read it. HTTP/2 resets a stream whose body is dropped
     /// before the answer has been sent, and the caller would never see the answer.
     unread: Option<Incoming>,
+    /// When a gRPC caller stops waiting, if it says so.
+    pub(super) deadline: Option<Instant>,
     dialect: Dialect,
     is_head: bool,
+    /// Its place among the requests that the upstream has in hand.
+    request_place: Option<Place>,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
     /// How the answer gets on that is on its way down.
@@ -112,6 +118,8 @@ impl Exchange {
             upstream_began_unix_ns: None,
             upstream_status: None,
             unread: None,
+            deadline: None,
+            request_place: None,
             dialect: Dialect::of(request.headers()),
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
@@ -211,6 +219,18 @@ impl Exchange {
         self.request_body = Some(Rc::clone(body));
     }
 
+    /// Refuses where the upstream has as many requests in hand as it may.
+    pub(super) fn take_request_place(&mut self, route: &Route) -> Result<(), Refusal> {
+        let place = route.upstream.breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
+        self.request_place = Some(place);
+        Ok(())
+    }
+
+    /// How long the call may take in all, counted from now.
+    pub(super) fn note_grpc_timeout(&mut self, timeout: Duration) {
+        self.deadline = Instant::now().checked_add(timeout);
+    }
+
     pub(super) fn note_attempt(&mut self, endpoint: SocketAddr) {
         let outcome = self.draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);
@@ -237,6 +257,7 @@ impl Exchange {
     pub(super) fn look_after(&mut self, idle_timeout: Duration, proof: Option<Rc<Proof>>) -> Entered {
         let terms = Terms {
             idle_timeout,
+            deadline: self.deadline,
             request_body: self.request_body.clone(),
             credentials: self.credentials.clone(),
             proof,

@@ -1,17 +1,16 @@
-//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order:
-//! request timeout, then for each attempt: endpoint, connection, send.
+//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order: a place among the
+//! upstream's requests, the time that there is, then one attempt after the other (`attempts.rs`).
+use super::attempts;
 use super::body::BodyWatch;
-use super::enforce::{Attempt, Permitted};
+use super::enforce::Permitted;
 use super::exchange::Exchange;
 use super::normalise;
 use super::refusal::{Refusal, Refused};
-use crate::routing::{Route, Upstream};
-use crate::telemetry::metrics::UpstreamResult;
-use crate::traffic::{balance, retry, timeout};
-use crate::upstream::{InForce, Lease, SendError};
+use crate::routing::Route;
+use crate::traffic::timeout::{self, Times};
+use crate::upstream::Lease;
 use http::{HeaderMap, HeaderName, Response, header};
 use hyper::body::Incoming;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// The head of an upstream's response, and all that its body needs.
@@ -31,51 +30,16 @@ pub(super) async fn forward(
     exchange.trace_upstream(&mut attempt);
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
-    let sending = timeout::within(route, &request_body, send(exchange, route, attempt));
+    if let Err(refusal) = exchange.take_request_place(route) {
+        exchange.keep_unread(attempt.into_unread());
+        return Err(refusal.into());
+    }
+    let times =
+        Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
+    let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
     let response = guard(response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
-}
-
-async fn send(
-    exchange: &mut Exchange,
-    route: &Route,
-    mut attempt: Attempt,
-) -> Result<(Response<Incoming>, Lease), Refusal> {
-    let worker = Rc::clone(&exchange.worker);
-    let first = balance::start(&route.upstream, &mut worker.random.borrow_mut());
-    let mut last = Refusal::UpstreamNoEndpoint;
-    for number in 0..retry::attempts_max(&route.retry) {
-        let target = balance::pick(&route.upstream, first, number).ok_or(Refusal::UpstreamNoEndpoint)?;
-        exchange.note_attempt(target.endpoint);
-        if number > 0 {
-            route.upstream.metrics.retried();
-        }
-        let began = worker.clock.monotonic_ns();
-        let snapshot = worker.snapshots.pin();
-        let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
-        let sent = worker.upstreams.send(target, attempt, &in_force).await;
-        count(&route.upstream, &sent, worker.clock.monotonic_ns().saturating_sub(began));
-        match sent {
-            Ok(answered) => return Ok(answered),
-            Err(SendError::Sent(refusal)) => return Err(refusal),
-            Err(SendError::Unsent(unsent, refusal)) => {
-                route.upstream.metrics.connect_failed();
-                attempt = *unsent;
-                last = refusal;
-            }
-        }
-    }
-    exchange.keep_unread(attempt.into_unread());
-    Err(last)
-}
-
-fn count(upstream: &Upstream, sent: &Result<(Response<Incoming>, Lease), SendError>, duration_ns: u64) {
-    let result = match sent {
-        Ok((response, _)) => UpstreamResult::of_status(response.status().as_u16()),
-        Err(_) => UpstreamResult::NoResponse,
-    };
-    upstream.metrics.attempt(result, duration_ns);
 }
 
 /// A caller that breaks off or oversteps its own body is not the upstream's fault.

@@ -36,6 +36,8 @@ pub(super) struct Progress {
 pub(super) struct Terms {
     /// How long it may stand still.
     pub(super) idle_timeout: Duration,
+    /// When its caller stops waiting, if it says so.
+    pub(super) deadline: Option<Instant>,
     /// A request body that still comes keeps an answer alive that has nothing to say yet.
     pub(super) request_body: Option<Rc<BodyWatch>>,
     /// The tokens that it was permitted by.
@@ -96,6 +98,8 @@ impl Progress {
             self.end(End::Revoked, refusal);
         } else if let Some(refusal) = self.is_invalid(now, in_force) {
             self.end(End::Revoked, refusal);
+        } else if self.terms.deadline.is_some_and(|deadline| deadline <= now) {
+            self.end(End::Timeout, Refusal::UpstreamTimeout);
         } else if now.saturating_duration_since(self.moved_at()) >= self.terms.idle_timeout {
             let refusal = match self.waits_for.get() {
                 Side::Upstream => Refusal::UpstreamTimeout,

@@ -2,6 +2,7 @@
 //!
 //! Each step's result is the next step's ticket. [`Normalised`] is made by `normalise` alone, `Permitted` by
 //! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
+mod attempts;
 mod body;
 mod credentials;
 mod decide;
@@ -12,6 +13,7 @@ mod forward;
 mod identify;
 mod identity_headers;
 mod in_progress;
+mod kept;
 mod normalise;
 mod obligations;
 mod record;
@@ -134,6 +136,9 @@ fn normalise_head(
         Ok(request) => {
             if request.raw_path_differs() {
                 exchange.note_raw_path(seen.1.path());
+            }
+            if let Some(timeout) = request.grpc_timeout() {
+                exchange.note_grpc_timeout(timeout);
             }
             Ok(request)
         }

@@ -8,6 +8,7 @@ use super::span;
 use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::spans::Decided;
+use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
 use http::{Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
@@ -67,7 +68,7 @@ impl Exchange {
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
-        let mutations = mutations(verdict, telling);
+        let mutations = mutations(verdict, telling, request);
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
         });
@@ -203,11 +204,13 @@ fn token(claims: &postern_identity::token::Claims) -> audit::TokenFacts<'_> {
 }
 
 /// In which the forwarded request differs from the one decided on, by policy's wish and by the route's.
-fn mutations(verdict: &Verdict, telling: &Telling) -> Vec<String> {
+fn mutations(verdict: &Verdict, telling: &Telling, request: &Normalised) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
     let query_set = duties.query_set.iter().map(|(name, _)| format!("set query {name}"));
     let query_removed = duties.query_remove.iter().map(|name| format!("remove query {name}"));
-    set.chain(removed).chain(query_set).chain(query_removed).chain(telling.mutations()).collect()
+    let deadline = request.grpc_timeout().map(|_| format!("set {GRPC_TIMEOUT}"));
+    let by_policy = set.chain(removed).chain(query_set).chain(query_removed);
+    by_policy.chain(deadline).chain(telling.mutations()).collect()
 }

@@ -4,7 +4,7 @@
 //! get `Proxy-Status` (RFC 9209) and the decision id in a header.
 use crate::config::Explain;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use postern_identity::pop::dpop;
 
@@ -97,6 +97,9 @@ pub(crate) fn answer(
     }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
+    if refused.refusal == Refusal::UpstreamOverflow {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if status_of(refused.refusal) == StatusCode::UNAUTHORIZED {
         challenge(refused.refusal, headers);
     }

@@ -1,13 +1,17 @@
 //! HTTP/2 connections to one endpoint, each shared by many exchanges.
 use super::secure::Proof;
+use super::target::Target;
 use crate::cut::Streams;
 use crate::pipeline::{Refusal, RequestBody};
+use crate::traffic::circuit_breaker::{CircuitBreaker, Place};
 use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
 use hyper::client::conn::http2::SendRequest;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How many exchanges share a connection; for more, another one is made.
@@ -39,6 +43,9 @@ type Made = Shared<LocalBoxFuture<'static, Result<(), Refusal>>>;
 /// The connections to one endpoint.
 pub(super) struct SharedConnections {
     idle_timeout: Duration,
+    breaker: Arc<CircuitBreaker>,
+    /// A stream has ended, or a connection was made.
+    room: Rc<Notify>,
     made: RefCell<Vec<Rc<Connection>>>,
     /// At most one is being made at a time; whoever has none to join waits for it, and shares its failure too.
     making: RefCell<Option<Made>>,
@@ -51,6 +58,7 @@ struct Connection {
     used: Cell<Instant>,
     has_answered: Cell<bool>,
     standing: Cell<Standing>,
+    room: Rc<Notify>,
 }
 
 /// Whether others may join a connection.
@@ -65,31 +73,62 @@ enum Standing {
 }
 
 impl SharedConnections {
-    pub(super) fn new(idle_timeout: Duration) -> Self {
-        Self { idle_timeout, made: RefCell::default(), making: RefCell::default() }
+    pub(super) fn new(target: &Target) -> Self {
+        Self {
+            idle_timeout: target.idle_timeout,
+            breaker: Arc::clone(&target.breaker),
+            room: Rc::default(),
+            made: RefCell::default(),
+            making: RefCell::default(),
+        }
     }
 
     /// A place on a connection, on a new one where no other has room.
     pub(super) async fn join(
         self: &Rc<Self>,
         may: &dyn Fn(Option<&Proof>) -> bool,
-        make: impl Fn() -> Making,
+        make: impl Fn(Place) -> Making,
     ) -> Result<Stream, Refusal> {
+        if let Some(stream) = self.free(may) {
+            return Ok(stream);
+        }
+        let _pending = self.breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
+        let mut place = None;
         loop {
+            let room = self.room.notified();
             if let Some(stream) = self.free(may) {
                 return Ok(stream);
             }
-            let making = self.making.borrow_mut().get_or_insert_with(|| self.make(make())).clone();
-            making.await?;
+            let making = self.making.borrow().clone();
+            let making = making.or_else(|| {
+                let place = place.take().or_else(|| self.breaker.connections.take());
+                place.map(|place| self.begin(make(place)))
+            });
+            if let Some(making) = making {
+                making.await?;
+                continue;
+            }
+            // There may be no other connection: whichever comes first, a stream that ends or a place for one.
+            tokio::select! {
+                () = room => {}
+                waited = self.breaker.connections.wait() => place = Some(waited),
+            }
         }
+    }
+
+    fn begin(self: &Rc<Self>, making: Making) -> Made {
+        self.making.borrow_mut().insert(self.make(making)).clone()
     }
 
     /// Closes the connections that have had nothing to do for too long.
     pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
+        // One that must not be used any more ends with the exchanges that are still on it, and one without any where
+        // another worker waits for its place.
+        let is_wanted = self.breaker.connections.is_wanted();
         let is_idle = |connection: &Connection| {
-            connection.streams.get() == 0 && now.duration_since(connection.used.get()) >= self.idle_timeout
+            let idle_for = now.duration_since(connection.used.get());
+            connection.streams.get() == 0 && (is_wanted || idle_for >= self.idle_timeout)
         };
-        // One that must not be used any more ends with the exchanges that are still on it.
         self.made.borrow_mut().retain(|connection| !is_idle(connection) && may(connection.proof()));
         // Everybody who waited for it went away.
         let abandoned = {
@@ -106,7 +145,7 @@ impl SharedConnections {
             let settled = Settled(Rc::clone(&all));
             let made = making.await;
             drop(settled);
-            all.made.borrow_mut().push(Connection::new(made?));
+            all.made.borrow_mut().push(Connection::new(made?, &all.room));
             Ok(())
         };
         made.boxed_local().shared()
@@ -143,13 +182,14 @@ impl Drop for Settled {
 }
 
 impl Connection {
-    fn new(opened: Opened) -> Rc<Self> {
+    fn new(opened: Opened, room: &Rc<Notify>) -> Rc<Self> {
         Rc::new(Self {
             opened,
             streams: Cell::new(0),
             used: Cell::new(Instant::now()),
             has_answered: Cell::new(false),
             standing: Cell::new(Standing::Good),
+            room: Rc::clone(room),
         })
     }
 
@@ -233,5 +273,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get().saturating_sub(1));
         self.0.used.set(Instant::now());
+        self.0.room.notify_one();
     }
 }

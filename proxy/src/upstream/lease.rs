@@ -1,25 +1,45 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
 use super::http2::Stream;
 use super::secure::Proof;
+use super::target::Target;
 use crate::pipeline::RequestBody;
+use crate::traffic::circuit_breaker::{Gauge, Place};
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How many idle connections to one endpoint a worker keeps.
 const IDLE_MAX: usize = 64;
+/// How much of an answer that nobody wants is read, and for how long, to have its connection back.
+const UNWANTED_BYTES_MAX: usize = 64 * 1024;
+const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The idle connections to one endpoint; the one used last is used next, so that the rest can age.
 #[derive(Debug)]
 pub(crate) struct IdleList {
     idle_timeout: Duration,
     senders: RefCell<Vec<Idle>>,
+    connections: Arc<Gauge>,
+    /// How many exchanges of this worker wait for one of these.
+    waiting: Cell<usize>,
+    returned: Notify,
+}
+
+/// What an exchange got: a connection that was used before, or a place for a new one.
+#[derive(Debug)]
+pub(super) enum Found {
+    Used(Sender),
+    Room(Place),
 }
 
 #[derive(Debug)]
@@ -29,12 +49,21 @@ struct Idle {
 }
 
 impl IdleList {
-    pub(super) fn new(idle_timeout: Duration) -> Self {
-        Self { idle_timeout, senders: RefCell::default() }
+    pub(super) fn new(target: &Target) -> Self {
+        Self {
+            idle_timeout: target.idle_timeout,
+            senders: RefCell::default(),
+            connections: Arc::clone(&target.breaker.connections),
+            waiting: Cell::new(0),
+            returned: Notify::new(),
+        }
     }
 
-    /// A connection that can take a request now, and may.
+    /// A connection that can take a request now, and may; nothing where others have been waiting for one.
     pub(super) fn take(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Sender> {
+        if self.waiting.get() > 0 {
+            return None;
+        }
         let mut senders = self.senders.borrow_mut();
         senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof()));
         // One that has not yet noticed the end of its last exchange stays for the next caller.
@@ -42,17 +71,64 @@ impl IdleList {
         Some(senders.remove(ready).sender)
     }
 
-    /// Closes what has been idle for too long, and what must not be used any more.
+    /// Waits for a connection, or for room for another one, whichever comes first.
+    pub(super) async fn wait(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Found {
+        if let (0, Some(place)) = (self.waiting.get(), self.connections.take()) {
+            return Found::Room(place);
+        }
+        self.waiting.set(self.waiting.get().saturating_add(1));
+        let _waiting = Waiting(self);
+        let mut room = pin!(self.connections.wait());
+        loop {
+            // One that has not yet noticed the end of its last exchange soon will.
+            if let Some(mut sender) = self.take_last(may)
+                && sender.requests.ready().await.is_ok()
+            {
+                return Found::Used(sender);
+            }
+            tokio::select! {
+                biased;
+                () = self.returned.notified() => {}
+                place = &mut room => return Found::Room(place),
+            }
+        }
+    }
+
+    fn take_last(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Sender> {
+        let mut senders = self.senders.borrow_mut();
+        senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof()));
+        senders.pop().map(|idle| idle.sender)
+    }
+
+    /// Closes what has been idle for too long, what must not be used any more, and what somebody else needs the place of.
     pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
-        let is_fresh = |idle: &Idle| now.duration_since(idle.since) < self.idle_timeout;
+        let is_needed = self.is_needed_elsewhere();
+        let is_fresh = |idle: &Idle| !is_needed && now.duration_since(idle.since) < self.idle_timeout;
         self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof()));
     }
 
     fn give_back(&self, sender: Sender) {
-        let mut senders = self.senders.borrow_mut();
-        if !sender.requests.is_closed() && senders.len() < IDLE_MAX {
-            senders.push(Idle { sender, since: Instant::now() });
+        if sender.requests.is_closed() || self.is_needed_elsewhere() {
+            return;
         }
+        let mut senders = self.senders.borrow_mut();
+        if senders.len() < IDLE_MAX {
+            senders.push(Idle { sender, since: Instant::now() });
+            self.returned.notify_one();
+        }
+    }
+
+    /// Whether another worker waits for a place, and nobody here for a connection.
+    fn is_needed_elsewhere(&self) -> bool {
+        self.waiting.get() == 0 && self.connections.is_wanted()
+    }
+}
+
+struct Waiting<'l>(&'l IdleList);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 
@@ -108,6 +184,18 @@ impl Lease {
             Self::Http1 { sender, .. } => sender.proof.clone(),
             Self::Http2 { stream } => stream.proof(),
         }
+    }
+
+    /// The response is not wanted. Where it is short, it is read to its end, so that the connection may serve others; the
+    /// upstream that answers with failures is not made to take new connections besides.
+    pub(crate) fn give_back_after(self, body: Incoming) {
+        let Self::Http1 { .. } = self else { return };
+        drop(tokio::task::spawn_local(async move {
+            let reading = http_body_util::Limited::new(body, UNWANTED_BYTES_MAX).collect();
+            if let Ok(Ok(_)) = tokio::time::timeout(UNWANTED_TIMEOUT, reading).await {
+                self.give_back();
+            }
+        }));
     }
 
     /// The response has been read to its end: the connection may serve another exchange.

@@ -16,4 +16,4 @@ pub use pool::Pool;
 pub(crate) use pool::{InForce, SendError};
 pub(crate) use secure::{Invalid, Proof};
 pub use secure::{Originator, Security};
-pub use target::{ConnectionCount, Protocol, Target};
+pub use target::{Protocol, Target};

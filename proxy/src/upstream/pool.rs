@@ -4,12 +4,13 @@
 //! pooled client does (`docs/performance.md`).
 use super::connect::Connect;
 use super::http2::{self, Opened, SharedConnections};
-use super::lease::{IdleList, Lease, Sender};
+use super::lease::{Found, IdleList, Lease, Sender};
 use super::secure::{Originator, Owner, Proof};
-use super::target::{Place, Placed, Protocol, Target};
+use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
 use crate::pipeline::{Attempt, Refusal, RequestBody};
 use crate::state::Snapshot;
+use crate::traffic::circuit_breaker::Place;
 use futures_util::FutureExt;
 use http::{Request, Response, Uri, header};
 use hyper::body::Incoming;
@@ -58,6 +59,8 @@ impl InForce<'_> {
 pub(crate) enum SendError {
     /// Not a byte of it left: it may be tried elsewhere.
     Unsent(Box<Attempt>, Refusal),
+    /// The upstream refused the stream, or went away before it looked at it (RFC 9113 §8.7).
+    Refused(Refusal),
     /// The upstream may have seen it.
     Sent(Refusal),
 }
@@ -94,12 +97,9 @@ impl Pool {
         to_origin_form(&mut request);
         loop {
             // A pooled connection may turn out to be closed; only a new one proves the endpoint dead.
-            let (mut sender, is_new) = match idle.take(&|proof| in_force.may_use(proof)) {
-                Some(sender) => (sender, false),
-                None => match self.maker.http1(target).await {
-                    Ok(sender) => (sender, true),
-                    Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
-                },
+            let (mut sender, is_new) = match self.http1_sender(&idle, target, in_force).await {
+                Ok(found) => found,
+                Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
             match sender.send(request).await {
                 Ok(response) => return Ok((response, Lease::Http1 { idle, sender })),
@@ -115,6 +115,28 @@ impl Pool {
         }
     }
 
+    /// A connection, and whether it is new.
+    async fn http1_sender(
+        &self,
+        idle: &IdleList,
+        target: &Target,
+        in_force: &InForce<'_>,
+    ) -> Result<(Sender, bool), Refusal> {
+        let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        if let Some(sender) = idle.take(&may) {
+            return Ok((sender, false));
+        }
+        let _pending = target.breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
+        // In a place of its own: every exchange would carry the room for a handshake that few of them make.
+        Box::pin(async {
+            match idle.wait(&may).await {
+                Found::Used(sender) => Ok((sender, false)),
+                Found::Room(place) => Ok((self.maker.http1(target, place).await?, true)),
+            }
+        })
+        .await
+    }
+
     async fn send_http2(
         &self,
         target: &Target,
@@ -124,9 +146,9 @@ impl Pool {
         let shared = self.shared_connections(target);
         let (mut request, voucher) = attempt.into_request();
         loop {
-            let make = || {
+            let make = |place| {
                 let (maker, target) = (Rc::clone(&self.maker), target.clone());
-                async move { maker.http2(&target).await }.boxed_local()
+                async move { maker.http2(&target, place).await }.boxed_local()
             };
             let stream = match shared.join(&|proof| in_force.may_use(proof), make).await {
                 Ok(stream) => stream,
@@ -148,6 +170,9 @@ impl Pool {
                         stream.is_broken();
                     }
                     match back {
+                        None if is_refused(error.error()) => {
+                            return Err(SendError::Refused(Refusal::UpstreamProtocol));
+                        }
                         None => return Err(SendError::Sent(Refusal::UpstreamProtocol)),
                         Some(back) if stream.is_unproven() => {
                             let refusal = Refusal::UpstreamConnectFailed;
@@ -178,23 +203,20 @@ impl Pool {
 
     fn idle_list(&self, target: &Target) -> Rc<IdleList> {
         let mut lists = self.http1.borrow_mut();
-        let list =
-            lists.entry(Owner::of(target)).or_insert_with(|| Rc::new(IdleList::new(target.idle_timeout)));
+        let list = lists.entry(Owner::of(target)).or_insert_with(|| Rc::new(IdleList::new(target)));
         Rc::clone(list)
     }
 
     fn shared_connections(&self, target: &Target) -> Rc<SharedConnections> {
         let mut all = self.http2.borrow_mut();
-        let shared = all
-            .entry(Owner::of(target))
-            .or_insert_with(|| Rc::new(SharedConnections::new(target.idle_timeout)));
+        let shared = all.entry(Owner::of(target)).or_insert_with(|| Rc::new(SharedConnections::new(target)));
         Rc::clone(shared)
     }
 }
 
 impl Maker {
-    async fn http1(&self, target: &Target) -> Result<Sender, Refusal> {
-        let (io, proof) = self.connect(target).await?;
+    async fn http1(&self, target: &Target, place: Place) -> Result<Sender, Refusal> {
+        let (io, proof) = self.connect(target, place).await?;
         let mut builder = http1::Builder::new();
         builder.max_headers(RESPONSE_HEADERS_MAX).max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
@@ -203,8 +225,8 @@ impl Maker {
         Ok(Sender::new(sender, driver, proof))
     }
 
-    async fn http2(&self, target: &Target) -> Result<Opened, Refusal> {
-        let (io, proof) = self.connect(target).await?;
+    async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {
+        let (io, proof) = self.connect(target, place).await?;
         let streams = Streams::default();
         let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
         builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
@@ -226,8 +248,11 @@ impl Maker {
 
     /// A byte stream to the endpoint, secured where the upstream has something to prove. All of it has the time that a
     /// connection may take.
-    async fn connect(&self, target: &Target) -> Result<(TokioIo<Placed>, Option<Rc<Proof>>), Refusal> {
-        let place = Place::take(&target.connections)?;
+    async fn connect(
+        &self,
+        target: &Target,
+        place: Place,
+    ) -> Result<(TokioIo<Placed>, Option<Rc<Proof>>), Refusal> {
         let connecting = async {
             let io =
                 self.connector.connect(target.endpoint).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
@@ -250,13 +275,24 @@ impl Maker {
 
 /// The request, if the connection gave it back whole. One whose body has begun is not unsent.
 fn unsent(error: &mut TrySendError<Request<RequestBody>>) -> Option<Request<RequestBody>> {
-    error.take_message().filter(|request| request.body().watch().bytes() == 0)
+    error.take_message().filter(|request| request.body().is_untouched())
 }
 
 /// Whether it was a stream that ended, and not its connection.
 fn is_reset(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(h2::Error::is_reset)
+    http2_error(error).is_some_and(h2::Error::is_reset)
+}
+
+/// Whether the upstream says that it has not looked at the request: it refused the stream, or named an earlier one as the
+/// last when it went away (RFC 9113 §6.8). A stream that it may have looked at ends otherwise.
+fn is_refused(error: &hyper::Error) -> bool {
+    http2_error(error).is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
 /// HTTP/1.1 names the authority in `Host` and only the path and query in the target (RFC 9112 §3.2.1).

@@ -1,12 +1,11 @@
-//! What the pool must know of an endpoint, and how many connections it may hold.
+//! What the pool must know of an endpoint.
 use super::connect::BoxIo;
 use super::secure::Security;
-use crate::pipeline::Refusal;
+use crate::traffic::circuit_breaker::{CircuitBreaker, Place};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,8 +23,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// How long a connection without a request is kept.
     pub idle_timeout: Duration,
-    /// How many connections to this upstream all workers together may hold, and how many they do.
-    pub connections: Arc<ConnectionCount>,
+    /// How much of the upstream all workers together may use, and how much they do.
+    pub breaker: Arc<CircuitBreaker>,
 }
 
 /// The HTTP version spoken with an upstream.
@@ -37,46 +36,6 @@ pub enum Protocol {
     H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
-}
-
-/// The connections that all workers hold to one upstream.
-#[derive(Debug)]
-pub struct ConnectionCount {
-    open: AtomicUsize,
-    connections_max: usize,
-}
-
-impl ConnectionCount {
-    /// None open yet, at most `connections_max` ever.
-    pub fn new(connections_max: usize) -> Self {
-        Self { open: AtomicUsize::new(0), connections_max }
-    }
-
-    /// How many may be open.
-    pub fn connections_max(&self) -> usize {
-        self.connections_max
-    }
-
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-/// One place among an upstream's connections, given back on drop.
-#[derive(Debug)]
-pub(super) struct Place(Arc<ConnectionCount>);
-
-impl Place {
-    /// Takes a place, if one is left.
-    pub(super) fn take(count: &Arc<ConnectionCount>) -> Result<Self, Refusal> {
-        let place = Self(Arc::clone(count));
-        // Counted before it is compared, so that two workers cannot both take the last place.
-        if count.open.fetch_add(1, Ordering::Relaxed) >= count.connections_max {
-            return Err(Refusal::UpstreamOverflow);
-        }
-        Ok(place)
-    }
 }
 
 /// A byte stream that takes one of its upstream's places for as long as it is open.
@@ -124,11 +83,5 @@ impl AsyncWrite for Placed {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

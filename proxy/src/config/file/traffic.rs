@@ -183,15 +183,34 @@ pub enum EnforcementFile {
     Observe,
 }
 
-/// Further attempts.
+/// Further attempts, each within the upstream's `retry_budget` and all of them within the route's `timeout`.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetryFile {
     /// All attempts, the first one included.
     pub attempts_max: u64,
-    /// After what another attempt is made. The request must be provably unsent.
+    /// After what another attempt is made. After `connect_failure` and `refused_stream` it is made whatever the method: the upstream has provably not looked at the request. After all else only for the `methods`.
+    #[serde(default)]
     pub on: Vec<RetryOnFile>,
+    /// Statuses of the upstream after which another attempt is made, for the `methods`.
+    #[serde(default)]
+    pub statuses: Vec<u64>,
+    /// Methods of which a request may be sent again although the upstream may have acted on it. Without it, those that are idempotent (RFC 9110 §9.2.2): `GET`, `HEAD`, `OPTIONS`, `PUT`, `DELETE`.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
+    /// What one attempt may take, from its start to the headers of its response. Without it, as long as the route.
+    #[serde(default)]
+    pub per_try_timeout: Option<String>,
+    /// The longest wait before the second attempt; it doubles with each further one, and the wait is drawn from nothing to that. What the upstream asks for in `retry-after` or `grpc-retry-pushback-ms` is waited for instead. After `connect_failure` another endpoint is tried at once.
+    #[serde(default)]
+    pub backoff: Option<String>,
+    /// What the doubling ends at.
+    #[serde(default)]
+    pub backoff_max: Option<String>,
+    /// A request body that is kept to be sent again. With a longer one, no attempt is made that would need it.
+    #[serde(default)]
+    pub body_bytes_max: Option<String>,
 }
 
 /// After what another attempt is made.
@@ -201,6 +220,16 @@ pub struct RetryFile {
 pub enum RetryOnFile {
     /// The connection could not be made: no byte of the request was sent.
     ConnectFailure,
+    /// The upstream refused the HTTP/2 stream, or went away (GOAWAY) before it looked at it.
+    RefusedStream,
+    /// The upstream broke the connection or the stream off before the headers of its response.
+    Reset,
+    /// `per_try_timeout` has passed.
+    Timeout,
+    /// The status is 502, 503 or 504.
+    GatewayError,
+    /// A gRPC call ended with UNAVAILABLE and nothing else. Calls are `POST`, which `methods` has to name.
+    GrpcUnavailable,
 }
 
 /// What a denied caller is told besides the decision's id.
@@ -248,12 +277,32 @@ pub struct UpstreamFile {
     /// How long a connection without a request is kept.
     #[serde(default)]
     pub idle_timeout: Option<String>,
-    /// Open connections, over all workers.
+    /// Open connections, over all workers. Who needs another one waits for a place.
     #[serde(default)]
     pub connections_max: Option<u64>,
+    /// Requests that wait for a connection, over all workers; more are refused.
+    #[serde(default)]
+    pub pending_max: Option<u64>,
+    /// Requests in hand, from the permit to the end of the answer, over all workers; more are refused.
+    #[serde(default)]
+    pub requests_max: Option<u64>,
+    /// How many further attempts it may be made to bear.
+    #[serde(default)]
+    pub retry_budget: RetryBudgetFile,
     /// Where its endpoints may be when what is spoken to them has no TLS. Default `loopback_only`.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,
+}
+
+/// How many further attempts an upstream may be made to bear, over all workers and routes: the share, and those by the second besides.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryBudgetFile {
+    /// Attempts under way, in percent of the requests in hand.
+    pub percent: Option<u64>,
+    /// Attempts a second besides; a second's worth may come at once.
+    pub per_second: Option<u64>,
 }
 
 /// How an upstream proves who it is.

@@ -3,16 +3,16 @@
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
+use super::retry::{Around, retry};
 use crate::config::file::{
-    ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RetryFile, RetryOnFile, RouteFile,
-    TokenProfileFile, TokenRuleFile,
+    ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
+    TokenRuleFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    AuditMode, Enforcement, Explain, IdentityHeaders, RetryConfig, RetryOn, RouteConfig, RouteMatch,
-    TokenRule,
+    AuditMode, Enforcement, Explain, IdentityHeaders, RouteConfig, RouteMatch, TokenRule,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -76,7 +76,7 @@ fn route(
         file.stream_idle_timeout.as_ref(),
         &rules::STREAM_IDLE_TIMEOUT,
     );
-    let retry = retry(context, &member(key, "retry"), file.retry.as_ref());
+    let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), file.tokens, config);
     let identity_headers = match &file.identity_headers {
@@ -127,29 +127,6 @@ fn upstream(
     let likely = nearest(name, names()).map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let mend = format!("{likely}there is {}; or add `{name}` to `upstreams`", one_of(names()));
     Err(context.error(key, format!("there is no upstream `{name}`"), mend))
-}
-
-fn retry(context: &mut Context<'_>, key: &str, file: Option<&RetryFile>) -> Result<RetryConfig, Reported> {
-    let Some(file) = file else { return Ok(RetryConfig { attempts_max: 1, on: Vec::new() }) };
-    if file.attempts_max < 2 {
-        return Err(context.error(
-            &member(key, "attempts_max"),
-            "fewer than two attempts are no retry: the first one counts",
-            "write `attempts_max: 2`, or leave `retry` out",
-        ));
-    }
-    let attempts = context.count(&member(key, "attempts_max"), Some(file.attempts_max), &rules::ATTEMPTS_MAX);
-    let mut on: Vec<RetryOn> =
-        file.on.iter().map(|RetryOnFile::ConnectFailure| RetryOn::ConnectFailure).collect();
-    on.dedup();
-    if on.is_empty() {
-        return Err(context.error(
-            &member(key, "on"),
-            "nothing is named after which another attempt is made",
-            "write `on: [connect_failure]`, or leave `retry` out",
-        ));
-    }
-    Ok(RetryConfig { attempts_max: u32::try_from(attempts).unwrap_or(1), on })
 }
 
 fn audit_mode(
@@ -233,7 +210,7 @@ fn authority(context: &mut Context<'_>, key: &str, text: &str) -> Result<String,
     Ok(text.to_ascii_lowercase())
 }
 
-fn method(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+pub(super) fn method(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
     if http::Method::from_bytes(text.as_bytes()).is_err() || text.len() > 32 {
         return Err(context.error(key, format!("`{text}` is not a method"), "write it like `GET`"));
     }

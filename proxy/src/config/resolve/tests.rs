@@ -1,4 +1,5 @@
 mod identity;
+mod retries;
 mod shape;
 mod tokens;
 
@@ -347,31 +348,6 @@ fn what_a_route_matches_is_written_in_canonical_spelling() {
     }
     let config = taken(&least(ROUTE, &matching("authorities: [A.Example, \"[::1]:443\"]")));
     assert_eq!(config.listeners[0].routes[0].matches.authorities, ["a.example", "[::1]:443"]);
-}
-
-#[test]
-fn a_retry_says_how_often_and_after_what() {
-    let retry = |value: &str| format!("upstream: app, retry: {value} }}");
-    let key = "listeners.app.routes[0].retry";
-    check("upstream: app }", &retry("{ attempts_max: 2, on: [] }"), &format!("{key}.on"), "nothing is named");
-    check(
-        "upstream: app }",
-        &retry("{ attempts_max: 1, on: [connect_failure] }"),
-        &format!("{key}.attempts_max"),
-        "no retry",
-    );
-    check(
-        "upstream: app }",
-        &retry("{ attempts_max: 9, on: [connect_failure] }"),
-        &format!("{key}.attempts_max"),
-        "2 to 5",
-    );
-    check(
-        "upstream: app }",
-        &retry("{ attempts_max: 2, on: [timeout] }"),
-        &format!("{key}.on[0]"),
-        "`connect_failure`",
-    );
 }
 
 #[test]

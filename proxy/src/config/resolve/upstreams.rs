@@ -10,7 +10,9 @@ use super::identity::trust_domain;
 use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
 use crate::config::rules;
-use crate::config::settings::{Plaintext, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+use crate::config::settings::{
+    Plaintext, RetryBudgetConfig, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls,
+};
 
 /// Most endpoints of one upstream.
 const ENDPOINTS_MAX: usize = 256;
@@ -63,11 +65,7 @@ fn upstream(
         file.idle_timeout.as_ref(),
         &rules::UPSTREAM_IDLE_TIMEOUT,
     );
-    let connections_max = context.count(
-        &member(key, "connections_max"),
-        file.connections_max,
-        &rules::UPSTREAM_CONNECTIONS_MAX,
-    );
+    let (limits, retry_budget) = (limits(context, key, file), retry_budget(context, key, file));
     let protocol = protocol(context, &member(key, "protocol"), file);
     Ok(UpstreamConfig {
         name: name?,
@@ -76,8 +74,26 @@ fn upstream(
         tls: tls?,
         connect_timeout,
         idle_timeout,
-        connections_max,
+        limits,
+        retry_budget,
     })
+}
+
+fn limits(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> UpstreamLimits {
+    let mut count = |name, written, rule| context.count(&member(key, name), written, rule);
+    UpstreamLimits {
+        connections_max: count("connections_max", file.connections_max, &rules::UPSTREAM_CONNECTIONS_MAX),
+        pending_max: count("pending_max", file.pending_max, &rules::UPSTREAM_PENDING_MAX),
+        requests_max: count("requests_max", file.requests_max, &rules::UPSTREAM_REQUESTS_MAX),
+    }
+}
+
+fn retry_budget(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> RetryBudgetConfig {
+    let key = member(key, "retry_budget");
+    let mut count = |name, written, rule| context.count(&member(&key, name), written, rule);
+    let percent = count("percent", file.retry_budget.percent, &rules::RETRY_PERCENT);
+    let per_second = count("per_second", file.retry_budget.per_second, &rules::RETRIES_PER_SECOND);
+    RetryBudgetConfig { percent, per_second: u64::try_from(per_second).unwrap_or(u64::MAX) }
 }
 
 fn protocol(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> Result<UpstreamProtocol, Reported> {

@@ -170,13 +170,25 @@ pub enum Enforcement {
     Observe,
 }
 
-/// Further attempts after one that was provably not seen by the upstream.
+/// Further attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
     /// All attempts, the first one included, 1 to 5. 1: no retry.
     pub attempts_max: u32,
-    /// What may be tried again. Empty exactly when `attempts_max` is 1.
+    /// After which failures another one is made. With `statuses`, empty exactly when `attempts_max` is 1.
     pub on: Vec<RetryOn>,
+    /// After which statuses another one is made.
+    pub statuses: Vec<u16>,
+    /// Methods of which a request may be sent again although the upstream may have acted on it.
+    pub methods: Vec<String>,
+    /// What one attempt may take to the headers of its response. `None`: as long as the route.
+    pub per_try_timeout: Option<Duration>,
+    /// The longest wait before the second attempt.
+    pub backoff: Duration,
+    /// The longest wait before any.
+    pub backoff_max: Duration,
+    /// The longest body that is kept to be sent again.
+    pub body_bytes_max: usize,
 }
 
 /// A failure after which another attempt is made.
@@ -184,6 +196,16 @@ pub struct RetryConfig {
 pub enum RetryOn {
     /// The connection could not be made, so that no byte of the request was sent.
     ConnectFailure,
+    /// The upstream refused the stream, or went away before it looked at it.
+    RefusedStream,
+    /// The upstream broke off before the headers of its response.
+    Reset,
+    /// The time of one attempt has passed.
+    Timeout,
+    /// The status is 502, 503 or 504.
+    GatewayError,
+    /// A gRPC call ended with UNAVAILABLE and nothing else.
+    GrpcUnavailable,
 }
 
 /// What a denied caller is told besides the decision's id.
@@ -224,8 +246,30 @@ pub struct UpstreamConfig {
     pub connect_timeout: Duration,
     /// How long a connection without a request is kept.
     pub idle_timeout: Duration,
-    /// Open connections, over all workers.
+    /// How much of it may be in use at one time.
+    pub limits: UpstreamLimits,
+    /// How many further attempts it may be made to bear.
+    pub retry_budget: RetryBudgetConfig,
+}
+
+/// How much of an upstream may be in use at one time, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Open connections.
     pub connections_max: usize,
+    /// Requests that wait for a connection.
+    pub pending_max: usize,
+    /// Requests in hand.
+    pub requests_max: usize,
+}
+
+/// How many further attempts an upstream may be made to bear, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudgetConfig {
+    /// Attempts under way, in percent of the requests in hand.
+    pub percent: usize,
+    /// Attempts a second besides.
+    pub per_second: u64,
 }
 
 /// What is spoken to an upstream.

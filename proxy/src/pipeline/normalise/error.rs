@@ -101,6 +101,9 @@ pub(crate) enum GuardError {
     /// gRPC with a path that is not `/package.Service/Method`.
     #[error("the path of a gRPC call is not `/service/method`")]
     GrpcPath,
+    /// gRPC with a `grpc-timeout` that is not one to eight digits and a unit.
+    #[error("the time of a gRPC call is not one to eight digits and a unit")]
+    GrpcTimeout,
 }
 
 impl GuardError {
@@ -139,6 +142,7 @@ impl GuardError {
             Self::PathEmptySegment => "request.path_empty_segment",
             Self::Query => "request.query",
             Self::GrpcPath => "request.grpc_path",
+            Self::GrpcTimeout => "request.grpc_timeout",
         }
     }
 }

@@ -22,12 +22,14 @@ pub(crate) use hop_by_hop::guard_response;
 
 use crate::config::{IdentityHeaders, ListenerLimits};
 use crate::listener::{Head, HeadFault, RawHead, TargetForm};
+use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// What a request head may cost, on HTTP/1 and HTTP/2 alike.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,7 @@ pub(crate) struct Normalised {
     version: Version,
     headers: HeaderMap,
     client_cert: Option<HeaderValue>,
+    grpc_timeout: Option<Duration>,
     raw_path_differs: bool,
 }
 
@@ -82,6 +85,7 @@ pub(crate) fn normalise(
     let authority = authority(&parts, seen.as_ref())?;
     let client_cert = headers::clean(&mut parts.headers, parts.version, limits)?;
     let (target, raw_path_differs) = target(parts.uri, limits)?;
+    let grpc_timeout = grpc_timeout(&parts.headers)?;
     if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
         return Err(GuardError::GrpcPath);
     }
@@ -95,6 +99,7 @@ pub(crate) fn normalise(
         version: parts.version,
         headers: parts.headers,
         client_cert,
+        grpc_timeout,
         raw_path_differs,
     })
 }
@@ -131,6 +136,11 @@ impl Normalised {
     /// policy cannot read. `host` is not among them.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// How long a gRPC call may take in all, if it says so.
+    pub(crate) fn grpc_timeout(&self) -> Option<Duration> {
+        self.grpc_timeout
     }
 
     /// The transaction token, if the call carries one.
@@ -289,6 +299,11 @@ fn target(uri: Uri, limits: &GuardLimits) -> Result<(PathAndQuery, bool), GuardE
     };
     let target = PathAndQuery::from_maybe_shared(Bytes::from(spelled)).map_err(|_| GuardError::PathForm)?;
     Ok((target, differs))
+}
+
+fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, GuardError> {
+    let value = headers.get(GRPC_TIMEOUT).filter(|_| is_grpc(headers));
+    value.map(|value| grpc_deadline::parse(value).ok_or(GuardError::GrpcTimeout)).transpose()
 }
 
 /// Whether a request is a gRPC call, by its content type (gRPC over HTTP/2, "Requests").

@@ -207,7 +207,7 @@ fn an_idle_upstream_connection_is_kept_for_a_while() {
 
 #[test]
 fn an_upstream_has_so_many_connections() {
-    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1")];
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1, pending_max: 0")];
     let world = World::configured(Some(ALLOW), &changes).with_upstream(silent());
     let (status, records) = world.run(async |world, caller| {
         let mut held = caller.shake_hands().await;

@@ -1,10 +1,13 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
 mod bodies;
+mod breakers;
+mod deadlines;
 mod identity_headers;
 mod key_changes;
 mod limits;
 mod peers;
 mod proofs;
+mod retries;
 mod secure;
 mod shared;
 mod stalls;
@@ -47,6 +50,11 @@ fn only<'a>(records: &'a [Value], kind: &str) -> &'a Value {
     let first = found.next().unwrap_or_else(|| panic!("no {kind} in {records:#?}"));
     assert!(found.next().is_none(), "more than one {kind} in {records:#?}");
     first
+}
+
+/// The status of an HTTP/1.1 answer.
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 fn text<'a>(record: &'a Value, member: &str) -> &'a str {

@@ -1,5 +1,8 @@
 use super::*;
+use crate::config::{RetryBudgetConfig, UpstreamLimits};
 use crate::telemetry::spans::Decided;
+use crate::traffic::circuit_breaker::CircuitBreaker;
+use crate::traffic::retry_budget::RetryBudget;
 
 const REASONS: [&str; 5] =
     ["policy.denied", "policy.allowed", "upstream.timeout", "tls.certificate_expired", "token.expired"];
@@ -26,7 +29,14 @@ fn busy() -> Metrics {
     bank.attempt(UpstreamResult::NoResponse, 2_000_000);
     bank.connect_failed();
     bank.retried();
-    bank.connection_opened();
+    let limits = UpstreamLimits { connections_max: 1, pending_max: 1, requests_max: 2 };
+    let breaker = Arc::new(CircuitBreaker::new(&limits));
+    let budget = Arc::new(RetryBudget::new(&RetryBudgetConfig { percent: 0, per_second: 0 }));
+    bank.watch(&breaker, &budget);
+    // They are forgotten, so that their places stay taken.
+    std::mem::forget((breaker.connections.take(), breaker.requests.take(), breaker.requests.take()));
+    assert!(breaker.requests.take_or_refuse().is_none());
+    assert!(budget.pay(&breaker.requests, 0).is_none());
     metrics.policy.loaded(1, "rego", &[("authz", "r1")], 1_700_000_001);
     metrics.policy.loaded(2, "rego", &[("authz", "r2 \"quoted\"\n\\")], 1_700_000_002);
     metrics.policy.load_failed(LoadResult::Refused);

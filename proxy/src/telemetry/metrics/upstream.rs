@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::histogram::DurationHistogram;
+use super::lock;
 use super::series::Family;
+use crate::traffic::circuit_breaker::{CircuitBreaker, Gauge};
+use crate::traffic::retry_budget::RetryBudget;
 
 /// The metrics of one upstream. Every method is a few atomic additions.
 #[derive(Debug, Default)]
@@ -17,7 +20,8 @@ pub struct UpstreamMetrics {
     attempts: [AtomicU64; UpstreamResult::ALL.len()],
     connect_failures: AtomicU64,
     retries: AtomicU64,
-    connections_active: AtomicI64,
+    /// What is in use of it, and what its retries may cost; set where a route leads there.
+    watched: Mutex<Option<(Arc<CircuitBreaker>, Arc<RetryBudget>)>>,
     duration: DurationHistogram,
 }
 
@@ -82,14 +86,25 @@ impl UpstreamMetrics {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was made.
-    pub fn connection_opened(&self) {
-        self.connections_active.fetch_add(1, Ordering::Relaxed);
+    /// Shows how much of the upstream is in use, and how often that was too much. For start and reload.
+    pub fn watch(&self, breaker: &Arc<CircuitBreaker>, retry_budget: &Arc<RetryBudget>) {
+        *lock(&self.watched) = Some((Arc::clone(breaker), Arc::clone(retry_budget)));
     }
 
-    /// Takes a connection that ended from the count.
-    pub fn connection_closed(&self) {
-        self.connections_active.fetch_sub(1, Ordering::Relaxed);
+    fn gauges(&self) -> Vec<(&'static str, Arc<Gauge>)> {
+        let watched = lock(&self.watched);
+        let gauges = watched.iter().flat_map(|(breaker, _)| {
+            [
+                ("requests", Arc::clone(&breaker.requests)),
+                ("pending", Arc::clone(&breaker.pending)),
+                ("connections", Arc::clone(&breaker.connections)),
+            ]
+        });
+        gauges.collect()
+    }
+
+    fn retries_denied(&self) -> u64 {
+        lock(&self.watched).as_ref().map_or(0, |(_, budget)| budget.denied())
     }
 }
 
@@ -116,9 +131,40 @@ pub(super) fn encode(
         .counters(encoder, each().map(|(upstream, m)| ([("upstream", upstream)], count(&m.connect_failures))))?;
     Family { name: "upstream_retries", help: "Attempts that repeated an earlier one" }
         .counters(encoder, each().map(|(upstream, m)| ([("upstream", upstream)], count(&m.retries))))?;
-    let active = each().map(|(upstream, metrics)| {
-        ([("upstream", upstream)], metrics.connections_active.load(Ordering::Relaxed))
-    });
+    let denied = each().map(|(upstream, metrics)| ([("upstream", upstream)], metrics.retries_denied()));
+    Family {
+        name: "upstream_retries_denied",
+        help: "Attempts that were not made because the retry budget was spent",
+    }
+    .counters(encoder, denied)?;
+    bounds(each(), encoder)
+}
+
+/// What is in use of each upstream, and how often it was as much as it may be.
+fn bounds<'a>(
+    each: impl Iterator<Item = (&'a str, &'a UpstreamMetrics)> + Clone,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let gauges: Vec<_> = each.map(|(upstream, metrics)| (upstream, metrics.gauges())).collect();
+    let active = |what: &'static str| {
+        let all =
+            gauges.iter().flat_map(|(upstream, gauges)| gauges.iter().map(move |gauge| (*upstream, gauge)));
+        all.filter(move |(_, (name, _))| *name == what).map(|(upstream, (_, gauge))| {
+            ([("upstream", upstream)], i64::try_from(gauge.taken()).unwrap_or(i64::MAX))
+        })
+    };
     Family { name: "upstream_connections_active", help: "Open connections to an upstream" }
-        .gauges(encoder, active)
+        .gauges(encoder, active("connections"))?;
+    Family { name: "upstream_requests_active", help: "Requests that an upstream has in hand" }
+        .gauges(encoder, active("requests"))?;
+    Family { name: "upstream_requests_pending", help: "Requests that wait for a connection to an upstream" }
+        .gauges(encoder, active("pending"))?;
+    let refused = gauges.iter().flat_map(|(upstream, gauges)| {
+        gauges.iter().map(move |(what, gauge)| ([("upstream", *upstream), ("limit", *what)], gauge.refused()))
+    });
+    Family {
+        name: "upstream_overflows",
+        help: "Requests that were refused because an upstream's limit was reached",
+    }
+    .counters(encoder, refused)
 }

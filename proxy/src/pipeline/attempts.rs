@@ -1,0 +1,188 @@
+//! One attempt after the other, until one is answered, or until no other may be made.
+use super::enforce::{Again, Attempt};
+use super::exchange::Exchange;
+use super::refusal::Refusal;
+use crate::routing::{Route, Upstream};
+use crate::telemetry::metrics::UpstreamResult;
+use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
+use crate::traffic::retry::{self, Asked, Failure};
+use crate::traffic::retry_budget::Paid;
+use crate::traffic::{balance, timeout};
+use crate::upstream::{InForce, Lease, SendError, Target};
+use http::{Method, Response};
+use hyper::body::Incoming;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+type Answered = (Response<Incoming>, Lease);
+
+/// What came of an attempt that brought nothing to deliver.
+struct Failed {
+    failure: Failure,
+    refusal: Refusal,
+    /// The attempt, where not a byte of it left.
+    unsent: Option<Box<Attempt>>,
+}
+
+/// What it was to be: an answer to deliver, or an attempt to make.
+enum Next {
+    Deliver(Answered),
+    Refuse(Refusal, Option<Box<Attempt>>),
+    Try { attempt: Attempt, wait: Duration, _paid: Paid },
+}
+
+/// Sends a permitted request.
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    route: &Route,
+    mut attempt: Attempt,
+) -> Result<Answered, Refusal> {
+    let worker = Rc::clone(&exchange.worker);
+    let method = attempt.request().method().clone();
+    let again = retry::keeps(&route.retry, &method).map(|bytes_max| attempt.keep(bytes_max));
+    let first = balance::start(&route.upstream, &mut worker.random.borrow_mut());
+    let mut number = 0;
+    // Given back when the attempt that it paid for has ended.
+    let mut _paid: Option<Paid> = None;
+    loop {
+        let target = balance::pick(&route.upstream, first, number).ok_or(Refusal::UpstreamNoEndpoint)?;
+        exchange.note_attempt(target.endpoint);
+        let outcome = one(exchange, route, target, attempt).await;
+        number += 1;
+        let retrying = Retrying { exchange, route, method: &method, again: again.as_ref(), number };
+        match retrying.next(outcome) {
+            Next::Deliver(answered) => return Ok(answered),
+            Next::Refuse(refusal, unsent) => {
+                exchange.keep_unread(unsent.and_then(|attempt| attempt.into_unread()));
+                return Err(refusal);
+            }
+            Next::Try { attempt: next, wait, _paid: paid } => {
+                (attempt, _paid) = (next, Some(paid));
+                route.upstream.metrics.retried();
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+}
+
+async fn one(
+    exchange: &Exchange,
+    route: &Route,
+    target: &Target,
+    mut attempt: Attempt,
+) -> Result<Answered, Failed> {
+    if let Some(deadline) = exchange.deadline
+        && attempt.request().headers().contains_key(GRPC_TIMEOUT)
+    {
+        let left = deadline.saturating_duration_since(Instant::now());
+        attempt.set_grpc_timeout(grpc_deadline::spell(left));
+    }
+    let worker = &exchange.worker;
+    let began = worker.clock.monotonic_ns();
+    let snapshot = worker.snapshots.pin();
+    let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
+    let body = attempt.request().body().watch();
+    let sending = worker.upstreams.send(target, attempt, &in_force);
+    let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
+    count(&route.upstream, sent.as_ref(), worker.clock.monotonic_ns().saturating_sub(began));
+    let failed = |failure, refusal, unsent| Err(Failed { failure, refusal, unsent });
+    match sent {
+        Some(Ok(answered)) => Ok(answered),
+        Some(Err(SendError::Unsent(unsent, refusal))) => failed(Failure::Unsent, refusal, Some(unsent)),
+        Some(Err(SendError::Refused(refusal))) => failed(Failure::Refused, refusal, None),
+        Some(Err(SendError::Sent(refusal))) => failed(Failure::Reset, refusal, None),
+        None => failed(Failure::Timeout, Refusal::UpstreamTimeout, None),
+    }
+}
+
+fn count(upstream: &Upstream, sent: Option<&Result<Answered, SendError>>, duration_ns: u64) {
+    let result = match sent {
+        Some(Ok((response, _))) => UpstreamResult::of_status(response.status().as_u16()),
+        Some(Err(_)) | None => UpstreamResult::NoResponse,
+    };
+    upstream.metrics.attempt(result, duration_ns);
+    if let Some(Err(SendError::Unsent(..))) = sent {
+        upstream.metrics.connect_failed();
+    }
+}
+
+/// By what it is judged whether another attempt is made.
+struct Retrying<'a> {
+    exchange: &'a Exchange,
+    route: &'a Route,
+    method: &'a Method,
+    again: Option<&'a Again>,
+    /// How many attempts were made.
+    number: u32,
+}
+
+impl Retrying<'_> {
+    fn next(&self, outcome: Result<Answered, Failed>) -> Next {
+        match outcome {
+            Ok(answered) => self.after_answer(answered),
+            Err(failed) => self.after_failure(failed),
+        }
+    }
+
+    fn after_answer(&self, (response, lease): Answered) -> Next {
+        let (status, headers) = (response.status(), response.headers());
+        if !self.may_try() || !retry::after_answer(&self.route.retry, self.method, (status, headers)) {
+            return Next::Deliver((response, lease));
+        }
+        let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.exchange.worker.clock.unix_ns());
+        let wait = match retry::asked(headers, now) {
+            Asked::Never => return Next::Deliver((response, lease)),
+            Asked::After(wait) => wait,
+            Asked::Nothing => self.backoff(),
+        };
+        // The answer in hand is worth more than one that comes too late.
+        let is_in_time = wait < self.route.timeout;
+        let next = self.again.filter(|_| is_in_time).and_then(Again::attempt);
+        match next.and_then(|attempt| Some((attempt, self.pay()?))) {
+            Some((attempt, paid)) => {
+                lease.give_back_after(response.into_body());
+                Next::Try { attempt, wait, _paid: paid }
+            }
+            None => Next::Deliver((response, lease)),
+        }
+    }
+
+    fn after_failure(&self, failed: Failed) -> Next {
+        let Failed { failure, refusal, unsent } = failed;
+        // What is full is not tried again: that is what its bounds are for.
+        let is_full = refusal == Refusal::UpstreamOverflow;
+        if is_full || !self.may_try() || !retry::after_failure(&self.route.retry, self.method, failure) {
+            return Next::Refuse(refusal, unsent);
+        }
+        let attempt = match unsent {
+            Some(unsent) => unsent,
+            None => match self.again.and_then(Again::attempt) {
+                Some(attempt) => Box::new(attempt),
+                None => return Next::Refuse(refusal, None),
+            },
+        };
+        let Some(paid) = self.pay() else { return Next::Refuse(refusal, Some(attempt)) };
+        let has_another = self.route.upstream.targets.len() > 1;
+        let wait = match failure {
+            Failure::Unsent if has_another => Duration::ZERO,
+            Failure::Unsent | Failure::Refused | Failure::Reset | Failure::Timeout => self.backoff(),
+        };
+        Next::Try { attempt: *attempt, wait, _paid: paid }
+    }
+
+    fn may_try(&self) -> bool {
+        self.number < self.route.retry.attempts_max
+    }
+
+    fn backoff(&self) -> Duration {
+        retry::backoff(&self.route.retry, self.number, &mut self.exchange.worker.random.borrow_mut())
+    }
+
+    fn pay(&self) -> Option<Paid> {
+        let upstream = &self.route.upstream;
+        upstream.retry_budget.pay(&upstream.breaker.requests, self.exchange.worker.clock.monotonic_ns())
+    }
+}

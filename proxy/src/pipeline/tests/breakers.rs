@@ -1,0 +1,115 @@
+//! How much of an upstream may be in use at one time, and what becomes of what is too much.
+use super::peers::{h2c, played};
+use super::world::World;
+use super::{ALLOW, text};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+const GET: &str = "GET /api/x HTTP/1.1\nHost: a.test\n\n";
+const CALL: &str = "GET /calls/x HTTP/1.1\nHost: a.test\n\n";
+
+/// An upstream that takes a second for each answer; and how many connections it has seen.
+fn slow() -> (super::world::Upstream, Rc<Cell<usize>>) {
+    let connections = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&connections);
+    let upstream = played(move |number, mut stream: DuplexStream| {
+        counted.set(number + 1);
+        async move {
+            let mut heard = [0; 4096];
+            while stream.read(&mut heard).await.unwrap_or(0) > 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    });
+    (upstream, connections)
+}
+
+/// The same over HTTP/2.
+fn slow_h2c() -> super::world::Upstream {
+    h2c(async |_| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("ok"))))
+    })
+}
+
+/// So many callers ask at once; the statuses that they get, sorted, and the reasons of those that were refused.
+fn crowd(world: World, request: &'static str, callers: usize) -> (Vec<u16>, Vec<String>) {
+    let (statuses, records) = world.run(async |world, first| {
+        let mut asking = vec![tokio::task::spawn_local(first.ask(request))];
+        for _ in 1..callers {
+            asking.push(tokio::task::spawn_local(world.caller().await.ask(request)));
+        }
+        let mut statuses = Vec::new();
+        for asked in asking {
+            statuses.push(super::status(&asked.await.unwrap()));
+        }
+        statuses.sort_unstable();
+        statuses
+    });
+    let refused = records.iter().filter(|record| record["end"] == "refused");
+    (statuses, refused.map(|record| text(record, "reason").to_owned()).collect())
+}
+
+#[test]
+fn who_finds_every_connection_in_use_waits_for_one() {
+    let (upstream, connections) = slow();
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 2")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    assert_eq!(crowd(world, GET, 6), (vec![200; 6], vec![]));
+    assert_eq!(connections.get(), 2);
+    let changes = [("protocol: h2c", "protocol: h2c, connections_max: 1")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow_h2c());
+    assert_eq!(crowd(world, CALL, 6), (vec![200; 6], vec![]));
+}
+
+/// The one whose connection is being made waits too.
+#[test]
+fn more_than_may_wait_are_refused_at_once() {
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1, pending_max: 3")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    let refused = vec!["upstream.overflow".to_owned(); 3];
+    assert_eq!(crowd(world, GET, 6), (vec![200, 200, 200, 503, 503, 503], refused));
+}
+
+#[test]
+fn more_requests_than_the_upstream_may_have_in_hand_are_refused_at_once() {
+    let refused = vec!["upstream.overflow".to_owned(); 4];
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], requests_max: 2")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    assert_eq!(crowd(world, GET, 6), (vec![200, 200, 503, 503, 503, 503], refused.clone()));
+    let changes = [("protocol: h2c", "protocol: h2c, requests_max: 2")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow_h2c());
+    assert_eq!(crowd(world, CALL, 6), (vec![200, 200, 503, 503, 503, 503], refused));
+}
+
+#[test]
+fn what_is_full_says_when_to_come_back_and_is_not_tried_again() {
+    let changes =
+        [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1, 127.0.0.1:2], connections_max: 1, pending_max: 0")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    let (answer, records) = world.run(async |_, caller| caller.ask(GET).await);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    let attempts: Vec<_> = records.iter().filter_map(|record| record["attempts"].as_u64()).collect();
+    assert_eq!(attempts, [1]);
+}
+
+#[test]
+fn a_place_in_hand_comes_back_when_the_caller_goes_away() {
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], requests_max: 1, connections_max: 1")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    let (answer, _) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        conversation.say(&GET.replace('\n', "\r\n")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(conversation);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.caller().await.ask(GET).await
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
