@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 mod cut;
 pub mod demo;
+mod health;
 pub mod keys;
 pub mod listener;
 pub mod log;

@@ -1,11 +1,14 @@
 //! Step 6: which route takes a request. Routes are tried in the order in which they are written.
 use crate::config::{
-    AuditMode, Config, Enforcement, Explain, IdentityHeaders, ListenerConfig, RetryConfig, RouteConfig,
-    TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    AuditMode, BalanceConfig, Config, Enforcement, Explain, HashKey, HealthConfig, IdentityHeaders,
+    ListenerConfig, RetryConfig, RouteConfig, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
 };
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::UpstreamMetrics;
+use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
+use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
+use crate::traffic::endpoint::{Endpoint, Load};
+use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
 use postern_identity::tls::ExpectedPeers;
@@ -55,6 +58,14 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Its endpoints; never empty.
     pub targets: Vec<Target>,
+    /// How one of them is chosen, by their numbers.
+    pub balancer: Arc<Balancer>,
+    /// By what, where it is by a key.
+    pub hash_key: Option<HashKey>,
+    /// When one is left out for its failures.
+    pub outliers: Outliers,
+    /// How they are asked for their health.
+    pub health: Option<HealthConfig>,
     /// How much of it may be in use at one time.
     pub breaker: Arc<CircuitBreaker>,
     /// How many further attempts it may be made to bear.
@@ -168,9 +179,57 @@ impl Upstream {
             breaker: Arc::clone(&breaker),
         };
         let targets = config.endpoints.iter().map(target).collect();
+        // What is known of an endpoint stays known.
+        let endpoint = |&address: &_| {
+            let known = kept.and_then(|upstream| upstream.balancer.endpoint(address));
+            known.map_or_else(|| Endpoint::new(address), Arc::clone)
+        };
+        let endpoints = config.endpoints.iter().map(endpoint).collect();
+        let balancer = Arc::new(Balancer::new(&config.balance, endpoints));
         let metrics = metrics.upstream(&config.name);
-        metrics.watch(&breaker, &retry_budget);
-        Arc::new(Self { name: config.name.as_str().into(), targets, breaker, retry_budget, metrics })
+        metrics.watch(&breaker, &retry_budget, &balancer);
+        Arc::new(Self {
+            name: config.name.as_str().into(),
+            targets,
+            balancer,
+            hash_key: match &config.balance {
+                BalanceConfig::RingHash(key) => Some(key.clone()),
+                BalanceConfig::P2cEwma
+                | BalanceConfig::LeastRequest
+                | BalanceConfig::RoundRobin
+                | BalanceConfig::Random => None,
+            },
+            outliers: Outliers::new(config.outlier),
+            health: config.health.clone(),
+            breaker,
+            retry_budget,
+            metrics,
+        })
+    }
+}
+
+impl Upstream {
+    /// Takes an attempt's outcome and duration into account, and says what becomes of its endpoint.
+    pub(crate) fn note(&self, load: &mut Load, (outcome, took_ns): (Outcome, u64), mut moment: Moment<'_>) {
+        let address = load.address();
+        load.note(outcome, took_ns, moment.now_ns);
+        let all = self.balancer.endpoints();
+        let change = self.outliers.note(load, outcome, &mut moment, all);
+        match change {
+            Change::None => {}
+            Change::Ejected => {
+                self.metrics.ejected(Ejection::Consecutive, 1);
+                tracing::warn!(upstream = %self.name, endpoint = %address, "an endpoint fails again and again: it is left out for a while");
+            }
+            Change::Returned => {
+                tracing::info!(upstream = %self.name, endpoint = %address, "an endpoint that was left out answers again");
+            }
+        }
+        let ejected = self.outliers.look(&mut moment, all);
+        if ejected > 0 {
+            self.metrics.ejected(Ejection::SuccessRate, ejected);
+            tracing::warn!(upstream = %self.name, ejected, "endpoints succeed less often than the others: they are left out for a while");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A worker: one thread, one current-thread runtime, one future. It is handed everything that touches the
 //! world, so that a test can hand it something else.
 use crate::clock::Clock;
+use crate::health;
 use crate::keys::KeyRequests;
 use crate::listener::{self, Accepted, Connections};
 use crate::nonce::Nonces;
@@ -73,7 +74,8 @@ impl Worker {
     }
 
     /// Looks at what nobody else looks at.
-    fn sweep(&self) {
+    fn sweep(self: &Rc<Self>) {
+        health::check_due(self);
         self.connections.review(self);
         let snapshot = self.snapshots.pin();
         let in_force = InForce { snapshot: &snapshot, now: self.clock.unix_time() };

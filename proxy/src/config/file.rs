@@ -5,6 +5,7 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod endpoints;
 mod identity;
 mod identity_headers;
 mod operations;
@@ -16,6 +17,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::endpoints::{
+    BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
+};
 pub use self::identity::{
     CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
     IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,

@@ -32,5 +32,6 @@ pub use self::settings::{
     TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig,
     UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
+pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

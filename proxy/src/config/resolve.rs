@@ -2,6 +2,7 @@
 //! a person mends a file once.
 
 mod context;
+mod endpoints;
 mod federation;
 mod files;
 mod identity;

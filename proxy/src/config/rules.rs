@@ -70,6 +70,11 @@ rules! { DURATIONS: Duration {
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
+    OUTLIER_INTERVAL = duration("upstreams.<name>.outlier.interval", 10 * SECOND, SECOND, HOUR);
+    EJECTION = duration("upstreams.<name>.outlier.ejection", 30 * SECOND, SECOND, HOUR);
+    EJECTION_MAX = duration("upstreams.<name>.outlier.ejection_max", 5 * MINUTE, SECOND, DAY);
+    HEALTH_INTERVAL = duration("upstreams.<name>.health.interval", 10 * SECOND, SECOND, HOUR);
+    HEALTH_TIMEOUT = duration("upstreams.<name>.health.timeout", SECOND, 10 * MS, MINUTE);
     MAX_WAIT = duration("audit.max_wait", 50 * MS, MS, 10 * SECOND);
     SEGMENT_AGE_MAX = duration("audit.segment_age_max", HOUR, SECOND, DAY);
     CHECKPOINT_INTERVAL = duration("audit.checkpoint_interval", 250 * MS, 10 * MS, MINUTE);
@@ -102,6 +107,11 @@ rules! { COUNTS: u64 {
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
     UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);
     RETRY_PERCENT = number("upstreams.<name>.retry_budget.percent", 20, 0, 100);
+    CONSECUTIVE_FAILURES = number("upstreams.<name>.outlier.consecutive_failures", 5, 1, 1_000);
+    OUTLIER_REQUESTS_MIN = number("upstreams.<name>.outlier.requests_min", 100, 1, 1_000_000);
+    EJECTED_PERCENT_MAX = number("upstreams.<name>.outlier.ejected_percent_max", 50, 0, 100);
+    HEALTHY_AFTER = number("upstreams.<name>.health.healthy_after", 3, 1, 100);
+    UNHEALTHY_AFTER = number("upstreams.<name>.health.unhealthy_after", 3, 1, 100);
     RETRIES_PER_SECOND = number("upstreams.<name>.retry_budget.per_second", 10, 0, 1_000_000);
 } }
 

@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod endpoints;
 mod identity;
 mod identity_headers;
 mod traffic;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
+pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
     RevocationRule, SvidSelection,

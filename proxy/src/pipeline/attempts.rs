@@ -4,10 +4,13 @@ use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
+use crate::traffic::balance::Question;
+use crate::traffic::endpoint::Load;
 use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
+use crate::traffic::outlier::{Moment, Outcome};
 use crate::traffic::retry::{self, Asked, Failure};
 use crate::traffic::retry_budget::Paid;
-use crate::traffic::{balance, timeout};
+use crate::traffic::{ring, timeout};
 use crate::upstream::{InForce, Lease, SendError, Target};
 use http::{Method, Response};
 use hyper::body::Incoming;
@@ -27,7 +30,7 @@ struct Failed {
 
 /// What it was to be: an answer to deliver, or an attempt to make.
 enum Next {
-    Deliver(Answered),
+    Deliver((Answered, Load)),
     Refuse(Refusal, Option<Box<Attempt>>),
     Try { attempt: Attempt, wait: Duration, _paid: Paid },
 }
@@ -41,18 +44,30 @@ pub(super) async fn send(
     let worker = Rc::clone(&exchange.worker);
     let method = attempt.request().method().clone();
     let again = retry::keeps(&route.retry, &method).map(|bytes_max| attempt.keep(bytes_max));
-    let first = balance::start(&route.upstream, &mut worker.random.borrow_mut());
-    let mut number = 0;
+    let upstream = &route.upstream;
+    let key = upstream.hash_key.as_ref().and_then(|key| {
+        ring::place(key, exchange.connection.peer.spiffe_id.as_str(), attempt.request().headers())
+    });
+    let (mut number, mut tried) = (0, Vec::new());
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let target = balance::pick(&route.upstream, first, number).ok_or(Refusal::UpstreamNoEndpoint)?;
+        let chosen = {
+            let now_ns = worker.clock.monotonic_ns();
+            let mut random = worker.random.borrow_mut();
+            upstream.balancer.choose(Question { now_ns, random: &mut random, key, tried: &tried })
+        };
+        let chosen = chosen.ok_or(Refusal::UpstreamNoEndpoint)?;
+        let target = upstream.targets.get(chosen.index).ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
-        let outcome = one(exchange, route, target, attempt).await;
+        let outcome = one(exchange, route, (target, chosen.load), attempt).await;
         number += 1;
         let retrying = Retrying { exchange, route, method: &method, again: again.as_ref(), number };
         match retrying.next(outcome) {
-            Next::Deliver(answered) => return Ok(answered),
+            Next::Deliver((answered, load)) => {
+                exchange.hold(load);
+                return Ok(answered);
+            }
             Next::Refuse(refusal, unsent) => {
                 exchange.keep_unread(unsent.and_then(|attempt| attempt.into_unread()));
                 return Err(refusal);
@@ -60,6 +75,7 @@ pub(super) async fn send(
             Next::Try { attempt: next, wait, _paid: paid } => {
                 (attempt, _paid) = (next, Some(paid));
                 route.upstream.metrics.retried();
+                tried.push(chosen.index);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
@@ -71,9 +87,9 @@ pub(super) async fn send(
 async fn one(
     exchange: &Exchange,
     route: &Route,
-    target: &Target,
+    (target, mut load): (&Target, Load),
     mut attempt: Attempt,
-) -> Result<Answered, Failed> {
+) -> Result<(Answered, Load), Failed> {
     if let Some(deadline) = exchange.deadline
         && attempt.request().headers().contains_key(GRPC_TIMEOUT)
     {
@@ -87,10 +103,12 @@ async fn one(
     let body = attempt.request().body().watch();
     let sending = worker.upstreams.send(target, attempt, &in_force);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
-    count(&route.upstream, sent.as_ref(), worker.clock.monotonic_ns().saturating_sub(began));
+    let took_ns = worker.clock.monotonic_ns().saturating_sub(began);
+    count(&route.upstream, sent.as_ref(), took_ns);
+    judge(exchange, &route.upstream, &mut load, (sent.as_ref(), took_ns));
     let failed = |failure, refusal, unsent| Err(Failed { failure, refusal, unsent });
     match sent {
-        Some(Ok(answered)) => Ok(answered),
+        Some(Ok(answered)) => Ok((answered, load)),
         Some(Err(SendError::Unsent(unsent, refusal))) => failed(Failure::Unsent, refusal, Some(unsent)),
         Some(Err(SendError::Refused(refusal))) => failed(Failure::Refused, refusal, None),
         Some(Err(SendError::Sent(refusal))) => failed(Failure::Reset, refusal, None),
@@ -109,6 +127,27 @@ fn count(upstream: &Upstream, sent: Option<&Result<Answered, SendError>>, durati
     }
 }
 
+/// What an attempt says of its endpoint.
+fn judge(
+    exchange: &Exchange,
+    upstream: &Upstream,
+    load: &mut Load,
+    (sent, took_ns): (Option<&Result<Answered, SendError>>, u64),
+) {
+    // With one endpoint there is nothing to choose, and what is full says nothing of any.
+    let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
+    if upstream.targets.len() < 2 || is_full {
+        return;
+    }
+    let outcome = match sent {
+        Some(Ok((response, _))) => Outcome::of(response.status()),
+        Some(Err(_)) | None => Outcome::Failure,
+    };
+    let worker = &exchange.worker;
+    let now_ns = worker.clock.monotonic_ns();
+    upstream.note(load, (outcome, took_ns), Moment { now_ns, random: &mut worker.random.borrow_mut() });
+}
+
 /// By what it is judged whether another attempt is made.
 struct Retrying<'a> {
     exchange: &'a Exchange,
@@ -120,21 +159,21 @@ struct Retrying<'a> {
 }
 
 impl Retrying<'_> {
-    fn next(&self, outcome: Result<Answered, Failed>) -> Next {
+    fn next(&self, outcome: Result<(Answered, Load), Failed>) -> Next {
         match outcome {
             Ok(answered) => self.after_answer(answered),
             Err(failed) => self.after_failure(failed),
         }
     }
 
-    fn after_answer(&self, (response, lease): Answered) -> Next {
+    fn after_answer(&self, ((response, lease), load): (Answered, Load)) -> Next {
         let (status, headers) = (response.status(), response.headers());
         if !self.may_try() || !retry::after_answer(&self.route.retry, self.method, (status, headers)) {
-            return Next::Deliver((response, lease));
+            return Next::Deliver(((response, lease), load));
         }
         let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.exchange.worker.clock.unix_ns());
         let wait = match retry::asked(headers, now) {
-            Asked::Never => return Next::Deliver((response, lease)),
+            Asked::Never => return Next::Deliver(((response, lease), load)),
             Asked::After(wait) => wait,
             Asked::Nothing => self.backoff(),
         };
@@ -146,7 +185,7 @@ impl Retrying<'_> {
                 lease.give_back_after(response.into_body());
                 Next::Try { attempt, wait, _paid: paid }
             }
-            None => Next::Deliver((response, lease)),
+            None => Next::Deliver(((response, lease), load)),
         }
     }
 

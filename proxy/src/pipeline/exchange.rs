@@ -19,6 +19,7 @@ use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::traffic::circuit_breaker::Place;
+use crate::traffic::endpoint::Load;
 use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -64,6 +65,8 @@ pub(crate) struct Exchange {
     is_head: bool,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
+    /// Its share in what the endpoint has in hand.
+    load: Option<Load>,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
     /// How the answer gets on that is on its way down.
@@ -120,6 +123,7 @@ impl Exchange {
             unread: None,
             deadline: None,
             request_place: None,
+            load: None,
             dialect: Dialect::of(request.headers()),
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
@@ -224,6 +228,11 @@ impl Exchange {
         let place = route.upstream.breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
         self.request_place = Some(place);
         Ok(())
+    }
+
+    /// Counts among what the endpoint has in hand until the answer has ended.
+    pub(super) fn hold(&mut self, load: Load) {
+        self.load = Some(load);
     }
 
     /// How long the call may take in all, counted from now.

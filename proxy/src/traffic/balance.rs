@@ -1,17 +1,181 @@
-//! Which endpoint: a random one first, its neighbours after it.
-use crate::routing::Upstream;
-use crate::upstream::Target;
+//! Which endpoint an attempt goes to.
+//!
+//! Left out are those that active checks found ill ([`super::health`]), those that were ejected ([`super::outlier`]), and
+//! those that this exchange has tried already; one that comes back gets a growing part of its share. Where nobody is
+//! left all are asked: an answer that may fail is better than none, and a metric counts it.
+use super::endpoint::{Endpoint, Load};
+use super::outlier::Place;
+use super::ring::Ring;
+use crate::config::BalanceConfig;
 use crate::worker::Random;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Where this exchange begins.
-pub(crate) fn start(upstream: &Upstream, random: &mut Random) -> usize {
-    let count = u64::try_from(upstream.targets.len().max(1)).unwrap_or(1);
-    usize::try_from(random.next_u64() % count).unwrap_or_default()
+/// How one upstream's endpoints are chosen.
+#[derive(Debug)]
+pub struct Balancer {
+    rule: Rule,
+    endpoints: Vec<Arc<Endpoint>>,
+    panics: AtomicU64,
 }
 
-/// The endpoint of the given attempt, counted from 0: no endpoint is tried twice before each was tried once.
-pub(crate) fn pick(upstream: &Upstream, first: usize, attempt: u32) -> Option<&Target> {
-    let offset = usize::try_from(attempt).unwrap_or_default();
-    let at = first.wrapping_add(offset).checked_rem(upstream.targets.len())?;
-    upstream.targets.get(at)
+#[derive(Debug)]
+enum Rule {
+    /// Of two drawn by lot, the one that is expected to cost less.
+    PeakEwma,
+    /// Of two drawn by lot, the one that has less in hand.
+    LeastRequest,
+    RoundRobin(AtomicUsize),
+    Random,
+    /// By a key; none has more than a quarter over its share in hand.
+    RingHash(Ring),
 }
+
+/// Who asks, and when.
+#[derive(Debug)]
+pub(crate) struct Question<'r> {
+    pub(crate) now_ns: u64,
+    pub(crate) random: &'r mut Random,
+    /// The place of the request's key; `None` where it has none or none is asked for.
+    pub(crate) key: Option<u64>,
+    /// The endpoints that were tried already, by their numbers.
+    pub(crate) tried: &'r [usize],
+}
+
+/// An endpoint that was chosen.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Its number.
+    pub(crate) index: usize,
+    /// What it has in hand with this.
+    pub(crate) load: Load,
+}
+
+/// In this time an endpoint that comes back has all of its share again.
+const RETURN_NS: u64 = 10_000_000_000;
+/// It begins with this part of it.
+const RETURN_FROM_NS: u64 = RETURN_NS / 10;
+
+impl Balancer {
+    /// Chooses among these endpoints, of which there is at least one.
+    pub fn new(config: &BalanceConfig, endpoints: Vec<Arc<Endpoint>>) -> Self {
+        let rule = match config {
+            BalanceConfig::P2cEwma => Rule::PeakEwma,
+            BalanceConfig::LeastRequest => Rule::LeastRequest,
+            BalanceConfig::RoundRobin => Rule::RoundRobin(AtomicUsize::new(0)),
+            BalanceConfig::Random => Rule::Random,
+            BalanceConfig::RingHash(_) => {
+                Rule::RingHash(Ring::new(endpoints.iter().map(|endpoint| endpoint.address)))
+            }
+        };
+        Self { rule, endpoints, panics: AtomicU64::new(0) }
+    }
+
+    /// The endpoints.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// The endpoint of this address, if it is one of them.
+    pub fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| endpoint.address == address)
+    }
+
+    /// How often nobody was left to choose, so that all were.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint of the next attempt.
+    pub(crate) fn choose(&self, mut question: Question<'_>) -> Option<Chosen> {
+        let index = match self.endpoints.as_slice() {
+            [_] => 0,
+            _ => {
+                let candidates = self.candidates(&mut question);
+                self.pick(&candidates, &mut question)?
+            }
+        };
+        Some(Chosen { index, load: Load::on(self.endpoints.get(index)?, question.now_ns) })
+    }
+
+    fn candidates(&self, question: &mut Question<'_>) -> Vec<usize> {
+        let usable: Vec<usize> =
+            (0..self.endpoints.len()).filter(|at| self.is_usable(*at, question)).collect();
+        let untried = |all: &[usize]| -> Vec<usize> {
+            all.iter().copied().filter(|at| !question.tried.contains(at)).collect()
+        };
+        let fresh = untried(&usable);
+        if !fresh.is_empty() {
+            return fresh;
+        }
+        if !usable.is_empty() {
+            return usable;
+        }
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        let all: Vec<usize> = (0..self.endpoints.len()).collect();
+        let fresh = untried(&all);
+        if fresh.is_empty() { all } else { fresh }
+    }
+
+    fn is_usable(&self, at: usize, question: &mut Question<'_>) -> bool {
+        let Some(endpoint) = self.endpoints.get(at).filter(|endpoint| !endpoint.health.is_down()) else {
+            return false;
+        };
+        match endpoint.standing.place(question.now_ns) {
+            Place::In | Place::OnTrial => true,
+            Place::Out => false,
+            Place::Returned { since_ns } if since_ns >= RETURN_NS => true,
+            Place::Returned { since_ns } => {
+                question.random.next_u64() % RETURN_NS < since_ns.saturating_add(RETURN_FROM_NS)
+            }
+        }
+    }
+
+    fn pick(&self, among: &[usize], question: &mut Question<'_>) -> Option<usize> {
+        let now_ns = question.now_ns;
+        match &self.rule {
+            Rule::PeakEwma => self.better(among, question.random, |endpoint| endpoint.cost(now_ns)),
+            Rule::LeastRequest => self.better(among, question.random, |endpoint| {
+                f64::from(u32::try_from(endpoint.outstanding()).unwrap_or(u32::MAX))
+            }),
+            Rule::RoundRobin(next) => {
+                let turn = next.fetch_add(1, Ordering::Relaxed).checked_rem(among.len())?;
+                among.get(turn).copied()
+            }
+            Rule::Random => draw(among, question.random),
+            Rule::RingHash(ring) => {
+                let key = question.key.unwrap_or_else(|| question.random.next_u64());
+                let most = self.most_in_hand(among);
+                let is_free = |at: &usize| self.endpoints.get(*at).is_some_and(|e| e.outstanding() < most);
+                let home = ring.from(key).find(|at| among.contains(at) && is_free(at));
+                home.or_else(|| draw(among, question.random))
+            }
+        }
+    }
+
+    /// Of two by lot the one that costs less: nearly as good as the best of all, and not everybody's choice at once.
+    fn better(&self, among: &[usize], random: &mut Random, cost: impl Fn(&Endpoint) -> f64) -> Option<usize> {
+        let first = draw(among, random)?;
+        let others: Vec<usize> = among.iter().copied().filter(|at| *at != first).collect();
+        let Some(second) = draw(&others, random) else { return Some(first) };
+        let (a, b) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
+        Some(if cost(b) < cost(a) { second } else { first })
+    }
+
+    /// A quarter more than each would have if all had the same, the request that comes included.
+    fn most_in_hand(&self, among: &[usize]) -> usize {
+        let in_hand = among.iter().filter_map(|at| self.endpoints.get(*at)).map(|e| e.outstanding());
+        let all = in_hand.fold(1_usize, usize::saturating_add);
+        all.saturating_mul(5).div_ceil(among.len().saturating_mul(4).max(1))
+    }
+}
+
+fn draw(among: &[usize], random: &mut Random) -> Option<usize> {
+    let count = u64::try_from(among.len()).ok()?;
+    let at = random.next_u64().checked_rem(count)?;
+    among.get(usize::try_from(at).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,16 @@
 //!
 //! Order, in `pipeline/forward.rs` and `pipeline/attempts.rs`: [`circuit_breaker`] lets the exchange in; [`timeout`] and
 //! [`grpc_deadline`] start; then for each attempt that [`retry`] grants and [`retry_budget`] pays for, [`balance`] names
-//! the endpoint, the pool connects within its own time and the breaker's bounds, and the request is sent.
-pub(crate) mod balance;
+//! the endpoint among those that neither [`health`] nor [`outlier`] leaves out, the pool connects within its own time and the breaker's bounds, and the request is sent.
+pub mod balance;
 pub mod circuit_breaker;
 pub mod decision_guard;
+pub mod endpoint;
 pub(crate) mod grpc_deadline;
+pub mod health;
+mod latency;
+pub mod outlier;
 pub(crate) mod retry;
 pub mod retry_budget;
+pub(crate) mod ring;
 pub(crate) mod timeout;

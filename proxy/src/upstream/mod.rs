@@ -1,10 +1,10 @@
 //! The way to the service: connections, and the pool that keeps them.
 mod connect;
-#[cfg(test)]
 mod executor;
 mod http2;
 mod lease;
 mod pool;
+mod probe;
 mod secure;
 mod target;
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{AuditModeFile, IdentityHeadersFile, PlaintextFile};
+use super::{AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile};
 
 /// One address on which callers come in, and what becomes of their requests.
 #[derive(Clone, Debug, Deserialize)]
@@ -289,6 +289,15 @@ pub struct UpstreamFile {
     /// How many further attempts it may be made to bear.
     #[serde(default)]
     pub retry_budget: RetryBudgetFile,
+    /// How one of several endpoints is chosen; `p2c_ewma` is the default.
+    #[serde(default)]
+    pub balance: Option<BalanceFile>,
+    /// When an endpoint is left out for its failures.
+    #[serde(default)]
+    pub outlier: OutlierFile,
+    /// How endpoints are asked for their health. Without it, they are not.
+    #[serde(default)]
+    pub health: Option<HealthFile>,
     /// Where its endpoints may be when what is spoken to them has no TLS. Default `loopback_only`.
     #[serde(default)]
     pub plaintext: Option<PlaintextFile>,

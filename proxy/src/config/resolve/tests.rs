@@ -1,3 +1,4 @@
+mod endpoints;
 mod identity;
 mod retries;
 mod shape;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use postern_identity::SpiffeId;
 
 use super::context::{Context, Reported};
+use super::endpoints::{balance, health, outlier};
 use super::identity::trust_domain;
 use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
@@ -66,16 +67,22 @@ fn upstream(
         &rules::UPSTREAM_IDLE_TIMEOUT,
     );
     let (limits, retry_budget) = (limits(context, key, file), retry_budget(context, key, file));
-    let protocol = protocol(context, &member(key, "protocol"), file);
+    let balance = balance(context, &member(key, "balance"), file.balance.as_ref());
+    let outlier = outlier(context, &member(key, "outlier"), &file.outlier);
+    let protocol = protocol(context, &member(key, "protocol"), file)?;
+    let health = health(context, key, file, protocol);
     Ok(UpstreamConfig {
         name: name?,
         endpoints: endpoints?,
-        protocol: protocol?,
+        protocol,
         tls: tls?,
         connect_timeout,
         idle_timeout,
         limits,
         retry_budget,
+        balance: balance?,
+        outlier,
+        health: health?,
     })
 }
 

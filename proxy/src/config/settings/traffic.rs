@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
 
-use super::{AuditMode, IdentityHeaders};
+use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConfig};
 
 /// Which way traffic flows through a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,6 +250,12 @@ pub struct UpstreamConfig {
     pub limits: UpstreamLimits,
     /// How many further attempts it may be made to bear.
     pub retry_budget: RetryBudgetConfig,
+    /// How one of its endpoints is chosen.
+    pub balance: BalanceConfig,
+    /// When an endpoint is left out for its failures.
+    pub outlier: OutlierConfig,
+    /// How endpoints are asked for their health. `None`: they are not.
+    pub health: Option<HealthConfig>,
 }
 
 /// How much of an upstream may be in use at one time, over all workers.

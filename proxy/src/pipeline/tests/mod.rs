@@ -2,6 +2,7 @@
 mod bodies;
 mod breakers;
 mod deadlines;
+mod endpoints;
 mod identity_headers;
 mod key_changes;
 mod limits;

@@ -57,9 +57,12 @@ impl Clock for StandingClock {
 
 /// What the upstream does with its n-th connection.
 pub(super) type Upstream = Rc<dyn Fn(usize) -> io::Result<BoxIo>>;
+/// What each endpoint does with a connection.
+pub(super) type Endpoints = Rc<dyn Fn(SocketAddr) -> io::Result<BoxIo>>;
 
 struct Scripted {
     upstream: Upstream,
+    endpoints: Option<Endpoints>,
     made: Cell<usize>,
 }
 
@@ -70,10 +73,13 @@ impl std::fmt::Debug for Scripted {
 }
 
 impl Connect for Scripted {
-    fn connect(&self, _endpoint: SocketAddr) -> Connecting {
+    fn connect(&self, endpoint: SocketAddr) -> Connecting {
         let number = self.made.get();
         self.made.set(number + 1);
-        let made = (self.upstream)(number);
+        let made = match &self.endpoints {
+            Some(endpoints) => endpoints(endpoint),
+            None => (self.upstream)(number),
+        };
         Box::pin(async move {
             if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 std::future::pending::<()>().await;
@@ -111,6 +117,7 @@ pub(super) struct World {
     metrics: Arc<Metrics>,
     replays: Arc<Replays>,
     upstream: Option<Upstream>,
+    endpoints: Option<Endpoints>,
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
     standings: crate::standing::Standings,
     judged: watch::Sender<u64>,
@@ -185,6 +192,7 @@ impl World {
             metrics,
             replays: Arc::default(),
             upstream: None,
+            endpoints: None,
             arrivals: RefCell::default(),
             standings: Default::default(),
             judged: watch::channel(0).0,
@@ -197,6 +205,15 @@ impl World {
     /// Puts another upstream behind the worker.
     pub(super) fn with_upstream(mut self, upstream: Upstream) -> Self {
         self.upstream = Some(upstream);
+        self
+    }
+
+    /// Puts endpoints behind the worker that differ.
+    pub(super) fn with_endpoints(
+        mut self,
+        endpoints: impl Fn(SocketAddr) -> io::Result<BoxIo> + 'static,
+    ) -> Self {
+        self.endpoints = Some(Rc::new(endpoints));
         self
     }
 
@@ -349,7 +366,7 @@ impl World {
             scratch: RefCell::default(),
             recorder,
             upstreams: Pool::new(
-                Rc::new(Scripted { upstream, made: Cell::new(0) }),
+                Rc::new(Scripted { upstream, endpoints: self.endpoints.clone(), made: Cell::new(0) }),
                 Originator::new(
                     self.shared.clone(),
                     Arc::clone(&self.clock) as Arc<dyn Clock>,

@@ -28,7 +28,7 @@ pub use parts::{
     SpanMetrics,
 };
 pub use series::{ReasonCounters, ReasonSet};
-pub use upstream::{UpstreamMetrics, UpstreamResult};
+pub use upstream::{Ejection, UpstreamMetrics, UpstreamResult};
 
 /// The content type of [`Metrics::encode`]: OpenMetrics text, which Prometheus reads since 2.5.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,7 +1,9 @@
 use super::*;
-use crate::config::{RetryBudgetConfig, UpstreamLimits};
+use crate::config::{BalanceConfig, RetryBudgetConfig, UpstreamLimits};
 use crate::telemetry::spans::Decided;
+use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
+use crate::traffic::endpoint::Endpoint;
 use crate::traffic::retry_budget::RetryBudget;
 
 const REASONS: [&str; 5] =
@@ -32,7 +34,10 @@ fn busy() -> Metrics {
     let limits = UpstreamLimits { connections_max: 1, pending_max: 1, requests_max: 2 };
     let breaker = Arc::new(CircuitBreaker::new(&limits));
     let budget = Arc::new(RetryBudget::new(&RetryBudgetConfig { percent: 0, per_second: 0 }));
-    bank.watch(&breaker, &budget);
+    let endpoints = (1..=3).map(|port| Endpoint::new(([127, 0, 0, 1], port).into())).collect();
+    bank.watch(&breaker, &budget, &Arc::new(Balancer::new(&BalanceConfig::Random, endpoints)));
+    bank.ejected(Ejection::SuccessRate, 2);
+    bank.health_checked(true);
     // They are forgotten, so that their places stay taken.
     std::mem::forget((breaker.connections.take(), breaker.requests.take(), breaker.requests.take()));
     assert!(breaker.requests.take_or_refuse().is_none());

@@ -10,7 +10,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::histogram::DurationHistogram;
 use super::lock;
 use super::series::Family;
+use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Gauge};
+use crate::traffic::endpoint::State;
 use crate::traffic::retry_budget::RetryBudget;
 
 /// The metrics of one upstream. Every method is a few atomic additions.
@@ -21,8 +23,29 @@ pub struct UpstreamMetrics {
     connect_failures: AtomicU64,
     retries: AtomicU64,
     /// What is in use of it, and what its retries may cost; set where a route leads there.
-    watched: Mutex<Option<(Arc<CircuitBreaker>, Arc<RetryBudget>)>>,
+    watched: Mutex<Option<Watched>>,
+    /// By the declaration order of [`Ejection`].
+    ejections: [AtomicU64; 2],
+    /// Those that succeeded and those that failed.
+    health_checks: [AtomicU64; 2],
     duration: DurationHistogram,
+}
+
+/// What lives beside the metrics of an upstream and is shown with them.
+#[derive(Debug)]
+struct Watched {
+    breaker: Arc<CircuitBreaker>,
+    retry_budget: Arc<RetryBudget>,
+    balancer: Arc<Balancer>,
+}
+
+/// Why an endpoint was ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ejection {
+    /// It failed so often in a row.
+    Consecutive,
+    /// It succeeded less often than the others.
+    SuccessRate,
 }
 
 /// How one attempt at an upstream ended.
@@ -87,13 +110,38 @@ impl UpstreamMetrics {
     }
 
     /// Shows how much of the upstream is in use, and how often that was too much. For start and reload.
-    pub fn watch(&self, breaker: &Arc<CircuitBreaker>, retry_budget: &Arc<RetryBudget>) {
-        *lock(&self.watched) = Some((Arc::clone(breaker), Arc::clone(retry_budget)));
+    pub fn watch(
+        &self,
+        breaker: &Arc<CircuitBreaker>,
+        retry_budget: &Arc<RetryBudget>,
+        balancer: &Arc<Balancer>,
+    ) {
+        *lock(&self.watched) = Some(Watched {
+            breaker: Arc::clone(breaker),
+            retry_budget: Arc::clone(retry_budget),
+            balancer: Arc::clone(balancer),
+        });
+    }
+
+    /// Counts endpoints that were left out.
+    pub fn ejected(&self, why: Ejection, count: usize) {
+        let [consecutive, success_rate] = &self.ejections;
+        let counter = match why {
+            Ejection::Consecutive => consecutive,
+            Ejection::SuccessRate => success_rate,
+        };
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a health check.
+    pub fn health_checked(&self, is_well: bool) {
+        let [well, ill] = &self.health_checks;
+        (if is_well { well } else { ill }).fetch_add(1, Ordering::Relaxed);
     }
 
     fn gauges(&self) -> Vec<(&'static str, Arc<Gauge>)> {
         let watched = lock(&self.watched);
-        let gauges = watched.iter().flat_map(|(breaker, _)| {
+        let gauges = watched.iter().flat_map(|Watched { breaker, .. }| {
             [
                 ("requests", Arc::clone(&breaker.requests)),
                 ("pending", Arc::clone(&breaker.pending)),
@@ -104,7 +152,24 @@ impl UpstreamMetrics {
     }
 
     fn retries_denied(&self) -> u64 {
-        lock(&self.watched).as_ref().map_or(0, |(_, budget)| budget.denied())
+        lock(&self.watched).as_ref().map_or(0, |watched| watched.retry_budget.denied())
+    }
+
+    fn panics(&self) -> u64 {
+        lock(&self.watched).as_ref().map_or(0, |watched| watched.balancer.panics())
+    }
+
+    /// How many endpoints are in each state.
+    fn endpoints(&self) -> [(&'static str, i64); 3] {
+        let (mut available, mut ejected, mut unhealthy) = (0, 0, 0);
+        for endpoint in lock(&self.watched).iter().flat_map(|watched| watched.balancer.endpoints()) {
+            match endpoint.state() {
+                State::Available => available += 1,
+                State::Ejected => ejected += 1,
+                State::Unhealthy => unhealthy += 1,
+            }
+        }
+        [("available", available), ("ejected", ejected), ("unhealthy", unhealthy)]
     }
 }
 
@@ -137,7 +202,36 @@ pub(super) fn encode(
         help: "Attempts that were not made because the retry budget was spent",
     }
     .counters(encoder, denied)?;
-    bounds(each(), encoder)
+    bounds(each(), encoder)?;
+    endpoints(each(), encoder)
+}
+
+/// What is known of each upstream's endpoints.
+fn endpoints<'a>(
+    each: impl Iterator<Item = (&'a str, &'a UpstreamMetrics)> + Clone,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let states = each.clone().flat_map(|(upstream, metrics)| {
+        let states = metrics.endpoints().into_iter();
+        states.map(move |(state, count)| ([("upstream", upstream), ("state", state)], count))
+    });
+    Family { name: "upstream_endpoints", help: "Endpoints of an upstream, by whether they are used" }
+        .gauges(encoder, states)?;
+    let ejections = each.clone().flat_map(|(upstream, metrics)| {
+        let reasons = ["consecutive", "success_rate"].into_iter().zip(&metrics.ejections);
+        reasons.map(move |(reason, counter)| ([("upstream", upstream), ("reason", reason)], count(counter)))
+    });
+    Family { name: "upstream_ejections", help: "Endpoints that were left out for their failures" }
+        .counters(encoder, ejections)?;
+    let checks = each.clone().flat_map(|(upstream, metrics)| {
+        let results = ["success", "failure"].into_iter().zip(&metrics.health_checks);
+        results.map(move |(result, counter)| ([("upstream", upstream), ("result", result)], count(counter)))
+    });
+    Family { name: "upstream_health_checks", help: "Active health checks of an upstream's endpoints" }
+        .counters(encoder, checks)?;
+    Family { name: "upstream_panics", help: "Choices among all endpoints because none was left" }
+        .counters(encoder, each.map(|(upstream, metrics)| ([("upstream", upstream)], metrics.panics())))
 }
 
 /// What is in use of each upstream, and how often it was as much as it may be.
