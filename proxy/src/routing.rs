@@ -58,6 +58,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Its endpoints; never empty.
     pub targets: Vec<Target>,
+    /// The SPIFFE ID that it has to prove, where it is one.
+    pub principal: Option<Arc<str>>,
     /// How one of them is chosen, by their numbers.
     pub balancer: Arc<Balancer>,
     /// By what, where it is by a key.
@@ -191,6 +193,7 @@ impl Upstream {
         Arc::new(Self {
             name: config.name.as_str().into(),
             targets,
+            principal: principal(&config.tls),
             balancer,
             hash_key: match &config.balance {
                 BalanceConfig::RingHash(key) => Some(key.clone()),
@@ -230,6 +233,17 @@ impl Upstream {
             self.metrics.ejected(Ejection::SuccessRate, ejected);
             tracing::warn!(upstream = %self.name, ejected, "endpoints succeed less often than the others: they are left out for a while");
         }
+    }
+}
+
+/// Whom a request that goes there is for, where that is one.
+fn principal(config: &UpstreamTls) -> Option<Arc<str>> {
+    match config {
+        UpstreamTls::Mutual { spiffe_ids, trust_domains, .. } => match spiffe_ids.as_slice() {
+            [only] if trust_domains.is_empty() => Some(only.as_str().into()),
+            _ => None,
+        },
+        UpstreamTls::Plaintext => None,
     }
 }
 

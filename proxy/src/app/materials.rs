@@ -6,6 +6,7 @@ use crate::config::{
     AuditSigner, BundleTrust, Config, HttpSource, IssuerConfig, ListenerConfig, ListenerTls, PolicyConfig,
     TokenAlgorithm, TokenProfile,
 };
+use crate::listener::Callers;
 use crate::sources::fetch;
 use crate::state::{Shared, Workloads};
 use crate::telemetry::otlp::Transport;
@@ -120,14 +121,14 @@ pub(super) fn otlp_transport(server: &HttpSource, clock: &Arc<dyn Clock>) -> Res
     Ok(Transport::Tls(Arc::new(config)))
 }
 
-/// The TLS of one listener.
-pub(super) fn tls(
+/// Who calls on one listener, and how that is known.
+pub(super) fn callers(
     config: &ListenerConfig,
     shared: &Shared,
     clock: &Arc<dyn Clock>,
-) -> Result<ServerTls, StartError> {
-    let ListenerTls::Mutual { trust_domains, .. } = &config.tls;
+) -> Result<Callers, StartError> {
+    let ListenerTls::Mutual { trust_domains, .. } = &config.tls else { return Ok(Callers::Local) };
     let accepted = AcceptedTrustDomains::new(trust_domains.clone())?;
     let time = Arc::new(TlsTime(Arc::clone(clock)));
-    Ok(ServerTls::new(Arc::new(shared.clone()), accepted, time)?)
+    Ok(Callers::Mutual(Box::new(ServerTls::new(Arc::new(shared.clone()), accepted, time)?)))
 }

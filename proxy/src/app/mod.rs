@@ -242,8 +242,8 @@ fn bind(
 ) -> Result<Sockets, StartError> {
     let mut listeners = Vec::new();
     for of in &config.listeners {
-        let tls = materials::tls(of, shared, clock)?;
-        let listener = Listener::new(of, tls, metrics.listener(&of.name));
+        let callers = materials::callers(of, shared, clock)?;
+        let listener = Listener::new(of, callers, metrics.listener(&of.name));
         listeners.push((tcp(of.address)?, Arc::new(listener)));
     }
     let status = match &config.status {

@@ -37,8 +37,8 @@ pub use self::policy::{
 };
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
-    MutualFile, OnInvalidFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile, TlsFile, TokenRuleFile,
-    UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
+    MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile, TlsFile,
+    TokenRuleFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
 pub use self::workload_tokens::WorkloadTokensFile;
 

@@ -182,7 +182,7 @@ fn is_callers_fault(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock, TlsTime};
-    use crate::listener::RawHead;
+    use crate::listener::{Callers, RawHead};
     use crate::routing::Routing;
     use crate::state::Shared;
     use crate::telemetry::Metrics;
@@ -203,7 +203,7 @@ mod tests {
             started_unix_s: 0,
             reasons: &["conn.limit", "conn.accept_failed"],
         });
-        let parts = (tls, metrics.listener("app"));
+        let parts = (Callers::Mutual(Box::new(tls)), metrics.listener("app"));
         let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), RawHead::LIMITS, parts);
         (Arc::new(listener), metrics)
     }

@@ -1,4 +1,5 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
+use super::caller_io::CallerIo;
 use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::lifetime::{End, Graceful, Lifetime, drive};
@@ -11,7 +12,6 @@ use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
-use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use http::HeaderValue;
 use http::header::CONNECTION;
@@ -31,7 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
 
 /// A secured connection, shared by the exchanges on it.
 #[derive(Debug)]
@@ -349,8 +348,8 @@ fn ended<'a>(
 }
 
 enum Either {
-    Guarded(http1_guard::Guarded<TlsStream<BoxIo>>),
-    Plain(TlsStream<BoxIo>),
+    Guarded(http1_guard::Guarded<CallerIo>),
+    Plain(CallerIo),
 }
 
 /// What the caller broke beneath the requests, if anything.

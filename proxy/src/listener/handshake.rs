@@ -1,19 +1,20 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
-use super::{Accepted, AcceptedIo, Listener};
+use super::caller_io::CallerIo;
+use super::{Accepted, AcceptedIo, Callers, Listener, local};
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
+use postern_identity::tls::ServerTls;
 use postern_identity::{Peer, X509Svid};
 use rustls_pki_types::CertificateDer;
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 /// A finished handshake.
 pub(super) struct Secured {
-    pub(super) stream: TlsStream<BoxIo>,
+    pub(super) stream: CallerIo,
     pub(super) peer: Arc<Peer>,
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The trust generation that the chain was judged by, where it is still in force.
@@ -33,10 +34,21 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Secures an accepted connection, within the listener's time.
+/// Learns who calls on an accepted connection, within the listener's time.
 pub(super) async fn secure(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
+    match &listener.callers {
+        Callers::Local => local::take(io, listener, worker).await,
+        Callers::Mutual(tls) => shake_hands(io, tls, (listener, worker)).await,
+    }
+}
+
+async fn shake_hands(
+    io: AcceptedIo,
+    tls: &ServerTls,
+    (listener, worker): (&Listener, &Worker),
+) -> Result<Secured, Refusal> {
     let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
-    let (config, proven) = listener.tls.connection();
+    let (config, proven) = tls.connection();
     let accepting = TlsAcceptor::from(Arc::new(config)).accept(io);
     let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
@@ -58,10 +70,11 @@ pub(super) async fn secure(io: AcceptedIo, listener: &Listener, worker: &Worker)
     let trust = &worker.snapshots.pin().trust;
     let trust_generation = Arc::ptr_eq(&proven_by, &trust.bundles).then_some(trust.generation);
     let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
+    let stream = CallerIo::Tls(Box::new(stream));
     Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol })
 }
 
-fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
+pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
     match io {
         AcceptedIo::Tcp(stream) => Ok(Box::new(TcpStream::from_std(stream)?)),
         AcceptedIo::Stream(stream) => Ok(stream),

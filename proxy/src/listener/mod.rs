@@ -1,9 +1,11 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
+mod caller_io;
 mod connection;
 mod handshake;
 mod http1_guard;
 mod lifetime;
+mod local;
 mod open;
 
 pub(crate) use acceptor::accept_loop;
@@ -14,7 +16,7 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 pub use open::Connections;
 
-use crate::config::{DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, Validity};
+use crate::config::{Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, Validity};
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use postern_identity::tls::ServerTls;
@@ -29,8 +31,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address it is bound to.
     pub address: SocketAddr,
-    /// How callers prove who they are.
-    pub tls: ServerTls,
+    /// Who calls, and how that is known.
+    pub callers: Callers,
     /// What becomes of connections whose callers are believed no more.
     pub validity: Validity,
     /// What one caller may cost.
@@ -49,9 +51,12 @@ pub struct Listener {
 
 impl Listener {
     /// A listener from its configuration and what its connections are secured with.
-    pub fn new(config: &ListenerConfig, tls: ServerTls, metrics: Arc<ListenerMetrics>) -> Self {
-        let ListenerTls::Mutual { validity, .. } = config.tls;
-        let listener = Self::of(&config.name, config.address, config.limits, (tls, metrics));
+    pub fn new(config: &ListenerConfig, callers: Callers, metrics: Arc<ListenerMetrics>) -> Self {
+        let validity = match config.tls {
+            ListenerTls::Mutual { validity, .. } => validity,
+            ListenerTls::None => Validity::default(),
+        };
+        let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
         Self { validity, dpop_nonce: config.dpop_nonce, ..listener }
     }
 
@@ -65,19 +70,41 @@ impl Listener {
         name: &str,
         address: SocketAddr,
         limits: ListenerLimits,
-        (tls, metrics): (ServerTls, Arc<ListenerMetrics>),
+        (callers, metrics): (Callers, Arc<ListenerMetrics>),
     ) -> Self {
         Self {
             name: name.into(),
             address,
-            tls,
+            guard: match callers {
+                Callers::Mutual(_) => GuardLimits::from(&limits),
+                Callers::Local => GuardLimits::from(&limits).without_tls(),
+            },
+            callers,
             validity: Validity::default(),
             limits,
             dpop_nonce: DpopNonce::None,
-            guard: GuardLimits::from(&limits),
             metrics,
             open: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Who calls, and how that is known.
+#[derive(Debug)]
+pub enum Callers {
+    /// Other workloads, by TLS on both sides.
+    Mutual(Box<ServerTls>),
+    /// The workload beside this sidecar, which nobody else can be on loopback: outbound.
+    Local,
+}
+
+impl Callers {
+    /// Which way traffic flows.
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Mutual(_) => Direction::Inbound,
+            Self::Local => Direction::Outbound,
         }
     }
 }

@@ -3,6 +3,7 @@ use super::body::{self, RequestBody};
 use super::exchange::Exchange;
 use super::normalise::{Normalised, is_grpc};
 use super::refusal::{Refusal, Refused};
+use crate::config::Direction;
 use crate::listener::Connection;
 use crate::routing::Route;
 use http::{HeaderMap, Version};
@@ -59,7 +60,10 @@ pub(super) fn decide(
         action: request.method().as_str(),
         source: source(&connection),
         destination: connection.local,
-        destination_principal: Some(connection.own.spiffe_id().as_str()),
+        destination_principal: match connection.listener.callers.direction() {
+            Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
+            Direction::Outbound => route.upstream.principal.as_deref(),
+        },
         http: Some(http(exchange, request, &headers, body)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
         transaction: principal.transaction.as_ref().map(|claims| &claims.members),
@@ -100,7 +104,10 @@ fn http<'a>(
 ) -> Http<'a> {
     Http {
         id: exchange.id(),
-        scheme: "https",
+        scheme: match exchange.connection.listener.callers.direction() {
+            Direction::Inbound => "https",
+            Direction::Outbound => "http",
+        },
         authority: request.authority(),
         path: request.path(),
         query: request.query(),

@@ -76,9 +76,14 @@ fn policy(policy: &PolicyConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn listener(listener: &ListenerConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let ListenerTls::Mutual { trust_domains, .. } = &listener.tls;
-    let domains: Vec<&str> = trust_domains.iter().map(postern_identity::TrustDomain::as_str).collect();
-    writeln!(f, "listener  {} on {} for members of {}", listener.name, listener.address, domains.join(", "))?;
+    write!(f, "listener  {} on {} ", listener.name, listener.address)?;
+    match &listener.tls {
+        ListenerTls::Mutual { trust_domains, .. } => {
+            let names: Vec<&str> = trust_domains.iter().map(postern_identity::TrustDomain::as_str).collect();
+            writeln!(f, "for members of {}", names.join(", "))?;
+        }
+        ListenerTls::None => writeln!(f, "for the local workload")?,
+    }
     listener.routes.iter().try_for_each(|route| self::route(route, f))
 }
 

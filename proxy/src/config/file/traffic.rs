@@ -9,8 +9,12 @@ use super::{AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, Outlier
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListenerFile {
-    /// Takes requests of other workloads for the local one.
-    pub inbound: InboundFile,
+    /// Takes requests of other workloads for the local one. A listener has this or `outbound`.
+    #[serde(default)]
+    pub inbound: Option<InboundFile>,
+    /// Takes requests of the local workload for others, in plain text, and sends them on with its identity.
+    #[serde(default)]
+    pub outbound: Option<OutboundFile>,
     /// Tried in the order written; the first that matches is taken, and a request that matches none is refused.
     pub routes: Vec<RouteFile>,
     /// What one caller may cost.
@@ -41,6 +45,15 @@ pub struct InboundFile {
     pub address: String,
     /// How callers prove who they are.
     pub tls: TlsFile,
+}
+
+/// An outbound listener.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct OutboundFile {
+    /// IP address and port to bind. It has to be a loopback address: whoever can connect speaks with the workload's identity.
+    pub address: String,
 }
 
 /// How callers prove who they are.

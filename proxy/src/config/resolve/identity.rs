@@ -358,7 +358,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
         }
     }
     for listener in &config.listeners {
-        let ListenerTls::Mutual { trust_domains, .. } = &listener.tls;
+        let ListenerTls::Mutual { trust_domains, .. } = &listener.tls else { continue };
         for (index, domain) in trust_domains.iter().enumerate() {
             let known = trust_bundles.iter().map(|(known, _)| known);
             let mut known = known.chain(federation.iter().map(|relationship| &relationship.trust_domain));

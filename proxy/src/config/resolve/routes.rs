@@ -30,11 +30,13 @@ pub(super) fn routes(
     context.some(&key, listener.routes.len(), "route")?;
     let listener_name = file.listeners.iter().find(|(_, other)| std::ptr::eq(*other, listener));
     let listener_name = listener_name.map_or("", |(name, _)| name.as_str());
+    let is_outbound = listener.outbound.is_some();
     let mut index = 0;
     let routes = context.each(&key, &listener.routes, |context, key, route| {
         let default_name = format!("{listener_name}-{index}");
         index += 1;
-        self::route(context, key, route, &default_name, file)
+        let within = Within { default_name: &default_name, is_outbound, config: file };
+        self::route(context, key, route, &within)
     })?;
     for (index, route) in routes.iter().enumerate() {
         let key = entry(&key, index);
@@ -60,13 +62,20 @@ pub(super) fn routes(
     Ok(routes)
 }
 
+/// Where a route stands.
+struct Within<'a> {
+    default_name: &'a str,
+    is_outbound: bool,
+    config: &'a ConfigFile,
+}
+
 fn route(
     context: &mut Context<'_>,
     key: &str,
     file: &RouteFile,
-    default_name: &str,
-    config: &ConfigFile,
+    within: &Within<'_>,
 ) -> Result<RouteConfig, Reported> {
+    let Within { default_name, is_outbound, config } = *within;
     let name = context.name(&member(key, "name"), file.name.as_deref().unwrap_or(default_name));
     let matches = route_match(context, &member(key, "match"), &file.matches);
     let upstream = upstream(context, &member(key, "upstream"), &file.upstream, config);
@@ -78,7 +87,7 @@ fn route(
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
-    let tokens = tokens(context, &member(key, "tokens"), file.tokens, config);
+    let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
@@ -150,13 +159,14 @@ fn audit_mode(
 fn tokens(
     context: &mut Context<'_>,
     key: &str,
-    file: Option<TokenRuleFile>,
+    (file, is_outbound): (Option<TokenRuleFile>, bool),
     config: &ConfigFile,
 ) -> Result<TokenRule, Reported> {
     let issuers =
         config.tokens.iter().any(|issuer| !matches!(issuer.profile, Some(TokenProfileFile::TxnToken)));
     match file {
-        None if issuers => Ok(TokenRule::Optional),
+        // What the local workload tells others is between them, unless the author says otherwise.
+        None if issuers && !is_outbound => Ok(TokenRule::Optional),
         None | Some(TokenRuleFile::Ignored) => Ok(TokenRule::Ignored),
         Some(TokenRuleFile::Required) if issuers => Ok(TokenRule::Required),
         Some(TokenRuleFile::Optional) if issuers => Ok(TokenRule::Optional),

@@ -1,5 +1,6 @@
 mod endpoints;
 mod identity;
+mod outbound;
 mod retries;
 mod shape;
 mod tokens;

@@ -39,23 +39,61 @@ fn listener(
 ) -> Result<ListenerConfig, Reported> {
     let key = member("listeners", name);
     let name = context.name(&key, name);
-    let inbound_key = member(&key, "inbound");
-    let address = context.address(&member(&inbound_key, "address"), &written.inbound.address);
-    let tls = tls(context, &inbound_key, &written.inbound);
+    let door = door(context, &key, written);
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
+    let Door { direction, address, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
-        direction: Direction::Inbound,
-        address: address?,
-        tls: tls?,
+        direction,
+        address,
+        tls,
         limits,
         dpop_nonce: dpop_nonce?,
         routes: routes?,
     })
+}
+
+/// Where callers come in, and how they prove who they are.
+struct Door {
+    direction: Direction,
+    address: SocketAddr,
+    tls: ListenerTls,
+}
+
+fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Door, Reported> {
+    match (&file.inbound, &file.outbound) {
+        (Some(inbound), None) => {
+            let key = member(key, "inbound");
+            let address = context.address(&member(&key, "address"), &inbound.address);
+            let tls = tls(context, &key, inbound);
+            Ok(Door { direction: Direction::Inbound, address: address?, tls: tls? })
+        }
+        (None, Some(outbound)) => {
+            let key = member(&member(key, "outbound"), "address");
+            let address = context.address(&key, &outbound.address)?;
+            if !address.ip().is_loopback() {
+                let what = format!(
+                    "`{address}` is not loopback: whoever reaches it would speak with the workload's identity"
+                );
+                return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
+            }
+            Ok(Door { direction: Direction::Outbound, address, tls: ListenerTls::None })
+        }
+        (None, None) => Err(context.error(
+            key,
+            "this listener is neither `inbound` nor `outbound`",
+            "write `inbound: { address: …, tls: … }`, or `outbound: { address: 127.0.0.1:… }`",
+        )),
+        (Some(_), Some(_)) => Err(context.error(
+            key,
+            "this listener is both `inbound` and `outbound`",
+            "make two of it: what may be asked of this workload is another question than what it may ask",
+        )),
+    }
 }
 
 fn dpop_nonce(
@@ -222,7 +260,11 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
         .listeners
         .iter()
         .map(|listener| {
-            (format!("{}.inbound.address", member("listeners", &listener.name)), listener.address)
+            let door = match listener.direction {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            };
+            (format!("{}.{door}.address", member("listeners", &listener.name)), listener.address)
         })
         .collect();
     match config.status {

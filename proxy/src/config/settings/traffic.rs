@@ -12,6 +12,8 @@ use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConf
 pub enum Direction {
     /// From other workloads to the local one.
     Inbound,
+    /// From the local workload to others.
+    Outbound,
 }
 
 /// One address on which callers come in.
@@ -52,6 +54,8 @@ pub enum ListenerTls {
         /// What becomes of connections whose callers are believed no more.
         validity: Validity,
     },
+    /// They do not: outbound, on loopback, the local workload calls.
+    None,
 }
 
 /// What becomes of connections whose callers are believed no more. No further request is served on them in any case.

@@ -6,8 +6,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// DNS allows no longer name (RFC 1035 §2.3.4).
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
-/// Every listener speaks TLS.
-const DEFAULT_PORT: u16 = 443;
 
 /// The canonical spelling of `raw`, which is borrowed when it is canonical already.
 ///
@@ -16,14 +14,14 @@ const DEFAULT_PORT: u16 = 443;
 ///
 /// # Errors
 /// [`GuardError::HostInvalid`]
-pub(super) fn canonical(raw: &str) -> Result<Cow<'_, str>, GuardError> {
+pub(super) fn canonical(raw: &str, default_port: u16) -> Result<Cow<'_, str>, GuardError> {
     let (raw_host, raw_port) = split(raw)?;
     let host = match raw_host.strip_prefix('[') {
         Some(rest) => ipv6(rest)?,
         None => name(raw_host)?,
     };
     let port = match raw_port {
-        Some(digits) => Some(port(digits)?).filter(|port| *port != DEFAULT_PORT),
+        Some(digits) => Some(port(digits)?).filter(|port| *port != default_port),
         None => None,
     };
     Ok(match port {

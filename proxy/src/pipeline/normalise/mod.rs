@@ -40,6 +40,19 @@ pub(crate) struct GuardLimits {
     header_line_bytes_max: usize,
     /// Headers of a request.
     header_count_max: usize,
+    /// The port that an authority need not name.
+    default_port: u16,
+}
+
+/// What callers speak by TLS has this port (RFC 9110 §4.2.2); what they speak without has the other one.
+const HTTPS_PORT: u16 = 443;
+const HTTP_PORT: u16 = 80;
+
+impl GuardLimits {
+    /// For callers that speak without TLS.
+    pub(crate) fn without_tls(self) -> Self {
+        Self { default_port: HTTP_PORT, ..self }
+    }
 }
 
 impl From<&ListenerLimits> for GuardLimits {
@@ -48,6 +61,7 @@ impl From<&ListenerLimits> for GuardLimits {
             header_bytes_max: limits.header_bytes_max,
             header_line_bytes_max: limits.header_line_bytes_max,
             header_count_max: limits.header_count_max,
+            default_port: HTTPS_PORT,
         }
     }
 }
@@ -82,7 +96,7 @@ pub(crate) fn normalise(
     if let Some(head) = &seen {
         check_target(head, &parts.uri)?;
     }
-    let authority = authority(&parts, seen.as_ref())?;
+    let authority = authority(&parts, seen.as_ref(), limits.default_port)?;
     let client_cert = headers::clean(&mut parts.headers, parts.version, limits)?;
     let (target, raw_path_differs) = target(parts.uri, limits)?;
     let grpc_timeout = grpc_timeout(&parts.headers)?;
@@ -205,7 +219,7 @@ pub(crate) fn spell_target(uri: &str) -> Option<String> {
     let (scheme, rest) = uri.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))?;
     let at = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(at)?;
-    let authority = authority::canonical(authority).ok()?;
+    let authority = authority::canonical(authority, HTTPS_PORT).ok()?;
     // RFC 9110 §4.2.3: no path is the root.
     let path = path::canonical(if path.is_empty() { "/" } else { path }).ok()?;
     Some(format!("{}://{authority}{path}", scheme.to_ascii_lowercase()))
@@ -249,7 +263,7 @@ fn check_target(head: &Head, uri: &Uri) -> Result<(), GuardError> {
 }
 
 /// The authority of the target (`:authority`, or an absolute target) and of `host`, which must be the same.
-fn authority(parts: &Parts, seen: Option<&Head>) -> Result<Authority, GuardError> {
+fn authority(parts: &Parts, seen: Option<&Head>, default_port: u16) -> Result<Authority, GuardError> {
     match seen.map(Head::hosts) {
         Some(0) => return Err(GuardError::HostMissing),
         Some(1) | None => {}
@@ -260,12 +274,12 @@ fn authority(parts: &Parts, seen: Option<&Head>) -> Result<Authority, GuardError
         (host, None) => host.map(|host| host.to_str().map_err(|_| GuardError::HostInvalid)).transpose()?,
         (_, Some(_)) => return Err(GuardError::HostDuplicate),
     };
-    let host = host.map(authority::canonical).transpose()?;
+    let host = host.map(|host| authority::canonical(host, default_port)).transpose()?;
     let Some(named) = parts.uri.authority() else {
         let host = host.ok_or(GuardError::HostMissing)?;
         return spell_authority(&host);
     };
-    let canonical = authority::canonical(named.as_str())?;
+    let canonical = authority::canonical(named.as_str(), default_port)?;
     if host.is_some_and(|host| host != canonical) {
         return Err(GuardError::HostMismatch);
     }

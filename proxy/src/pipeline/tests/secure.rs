@@ -33,7 +33,7 @@ fn world_of(protocol: &str, mutual: &str, actual: &str) -> (World, Rc<Cell<usize
 
 /// An upstream with this identity. `/endless` has an answer without end, `/name` says for which name
 /// the caller asked; to others it says who called.
-fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
+pub(super) fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
     let made = Rc::new(Cell::new(0));
     let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
     let clock = Arc::clone(&world.clock);

@@ -2,10 +2,10 @@
 //! stands still until it is told to move.
 use super::peers::{Caller, echo};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Direction};
 use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
-use crate::listener::{Accepted, AcceptedIo, Listener, Place, WorkerHandle};
+use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
 use crate::nonce::Nonces;
 use crate::replay::Replays;
@@ -178,8 +178,13 @@ impl World {
         let (log, seat) = open_log(&directory, &clock, 8 * 1024 * 1024);
         let time = Arc::new(crate::clock::TlsTime(Arc::clone(&clock) as Arc<dyn Clock>));
         let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
-        let tls = tls::ServerTls::new(Arc::new(shared.clone()), accepted, time).unwrap();
-        let listener = Listener::new(&config.listeners[0], tls, metrics.listener("app"));
+        let callers = match config.listeners[0].direction {
+            Direction::Inbound => Callers::Mutual(Box::new(
+                tls::ServerTls::new(Arc::new(shared.clone()), accepted, time).unwrap(),
+            )),
+            Direction::Outbound => Callers::Local,
+        };
+        let listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"));
         Self {
             clock,
             shared,

@@ -154,10 +154,10 @@ fn a_grpc_path_is_a_service_and_a_method() {
 
 #[track_caller]
 fn check_authority(sent: &str, expected: Result<&str, GuardError>) {
-    let canonical = authority::canonical(sent);
+    let canonical = authority::canonical(sent, 443);
     assert_eq!(canonical.as_deref().map_err(|error| *error), expected, "{sent}");
     if let Ok(canonical) = canonical {
-        assert_eq!(authority::canonical(&canonical).as_deref(), Ok(&*canonical), "{sent} twice");
+        assert_eq!(authority::canonical(&canonical, 443).as_deref(), Ok(&*canonical), "{sent} twice");
     }
 }
 

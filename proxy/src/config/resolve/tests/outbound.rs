@@ -1,0 +1,35 @@
+//! Listeners for the local workload.
+use super::{LEAST, check, least, read, taken};
+use crate::config::{Direction, ListenerTls, TokenRule};
+
+const INBOUND: &str =
+    "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }";
+
+#[test]
+fn an_outbound_listener_is_for_the_local_workload_alone() {
+    let config = taken(&least(INBOUND, "outbound: { address: \"127.0.0.1:15001\" }"));
+    let listener = &config.listeners[0];
+    assert_eq!((listener.direction, &listener.tls), (Direction::Outbound, &ListenerTls::None));
+    assert_eq!(listener.routes[0].tokens, TokenRule::Ignored);
+    for address in ["0.0.0.0:15001", "192.0.2.1:15001", "[::]:15001"] {
+        let written = format!("outbound: {{ address: \"{address}\" }}");
+        check(INBOUND, &written, "listeners.app.outbound.address", "not loopback");
+    }
+    taken(&least(INBOUND, "outbound: { address: \"[::1]:15001\" }"));
+}
+
+#[test]
+fn a_listener_leads_one_way() {
+    let both = format!("{INBOUND}\n    outbound: {{ address: \"127.0.0.1:15001\" }}");
+    check(INBOUND, &both, "listeners.app", "both");
+    check(INBOUND, "limits: {}", "listeners.app", "neither");
+}
+
+#[test]
+fn no_upstream_leads_back_to_it() {
+    let back = LEAST
+        .replace("127.0.0.1:8080", "127.0.0.1:15001")
+        .replace(INBOUND, "outbound: { address: \"127.0.0.1:15001\" }");
+    let findings = read(&back).expect_err("a refusal");
+    assert!(findings.list.iter().any(|finding| finding.what.contains("leads back")), "{findings}");
+}

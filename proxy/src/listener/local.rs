@@ -1,0 +1,93 @@
+//! Step 2 of an outbound connection: the caller is the workload beside this sidecar, and who that is says our own SVID.
+//!
+//! Whoever can connect here speaks with the workload's identity; that is why such a listener is bound to loopback alone.
+use super::caller_io::{Begun, CallerIo};
+use super::handshake::{Protocol, Secured};
+use super::{AcceptedIo, Listener};
+use crate::pipeline::Refusal;
+use crate::upstream::BoxIo;
+use crate::worker::Worker;
+use bytes::BytesMut;
+use postern_identity::{Role, verify_chain};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+
+/// What an HTTP/2 connection begins with (RFC 9113 §3.4). No HTTP/1.1 request that is served begins like it.
+const HTTP2_BEGINNING: &[u8] = b"PRI * HTTP/2.0";
+
+/// Takes the local workload's connection, once it says something.
+pub(super) async fn take(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
+    let mut io = super::handshake::into_stream(io).map_err(|_| Refusal::ConnAbandoned)?;
+    // A connection that a pool keeps ready may be quiet for as long as any idle one.
+    let first = tokio::time::timeout(listener.limits.idle_timeout, begin(&mut io));
+    let Ok(Ok((seen, protocol))) = first.await else { return Err(Refusal::ConnAbandoned) };
+    let snapshot = worker.snapshots.pin();
+    let own = snapshot.svid.clone().ok_or(Refusal::TlsOwnIdentity)?;
+    let chain = own.chain().to_vec();
+    // By the same rules by which others will believe it: what nobody would take is not used either.
+    let peer = verify_chain(&chain, &snapshot.trust.bundles, Role::Client, worker.clock.unix_time())
+        .map_err(|error| Refusal::from_code(error.code()).unwrap_or(Refusal::TlsOwnIdentity))?;
+    Ok(Secured {
+        stream: CallerIo::Plain(Begun::new(seen.freeze(), io)),
+        peer: Arc::new(peer),
+        chain,
+        trust_generation: Some(snapshot.trust.generation),
+        own,
+        sni: None,
+        protocol,
+    })
+}
+
+/// Reads until it is clear what is spoken.
+async fn begin(io: &mut BoxIo) -> std::io::Result<(BytesMut, Protocol)> {
+    let mut seen = BytesMut::with_capacity(1024);
+    loop {
+        if io.read_buf(&mut seen).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let begins_alike = seen.iter().zip(HTTP2_BEGINNING).all(|(a, b)| a == b);
+        match (begins_alike, seen.len() >= HTTP2_BEGINNING.len()) {
+            (true, true) => return Ok((seen, Protocol::Http2)),
+            (false, _) => return Ok((seen, Protocol::Http1)),
+            (true, false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// What is said in these pieces is taken for this protocol, and nothing of it is lost.
+    async fn check(pieces: &[&str], protocol: Option<Protocol>) {
+        let (mut caller, ours) = tokio::io::duplex(8);
+        let all: Vec<String> = pieces.iter().map(|&piece| piece.to_owned()).collect();
+        let said = all.concat();
+        tokio::spawn(async move {
+            for piece in all {
+                caller.write_all(piece.as_bytes()).await.unwrap();
+            }
+        });
+        let mut io: BoxIo = Box::new(ours);
+        let begun = begin(&mut io).await;
+        assert_eq!(begun.as_ref().ok().map(|(_, protocol)| *protocol), protocol, "{pieces:?}");
+        if let Ok((seen, _)) = begun {
+            let mut rest = String::new();
+            Begun::new(seen.freeze(), io).read_to_string(&mut rest).await.unwrap();
+            assert_eq!(rest, said);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_spoken_shows_in_the_first_bytes() {
+        check(&["GET / HTTP/1.1\r\n\r\n"], Some(Protocol::Http1)).await;
+        check(&["P", "OST / HTTP/1.1\r\n"], Some(Protocol::Http1)).await;
+        check(&["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], Some(Protocol::Http2)).await;
+        check(&["PRI ", "* HT", "TP/2.0\r\n\r\nSM"], Some(Protocol::Http2)).await;
+        check(&["PRI * HTTP/1.1\r\n\r\n"], Some(Protocol::Http1)).await;
+        check(&["\u{1}"], Some(Protocol::Http1)).await;
+        check(&[], None).await;
+        check(&["PRI"], None).await;
+    }
+}

@@ -1,0 +1,130 @@
+//! A pair of sidecars: two applications that know nothing of TLS speak plain HTTP, each with the sidecar beside it, and
+//! between the two everything is mutual TLS, decided on both sides.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use postern_tests::Scene;
+use postern_tests::caller::{Answer, call_plain, get};
+use postern_tests::sidecar::{assert_log_is_whole, postern_with, records};
+use serde_json::{Value, json};
+
+/// What the workload may ask of others: the service may be read, nothing else.
+const EGRESS: &str = r#"package postern.authz
+
+default decision := {"allowed": false, "reason": "this workload does not ask for that"}
+
+decision := {"allowed": true} if {
+	input.attributes.source.principal == "spiffe://example.org/client"
+	input.attributes.destination.principal == "spiffe://example.org/sidecar"
+	input.attributes.request.http.method in {"GET", "DELETE"}
+}
+"#;
+
+/// The side that asks, for the side that is asked.
+fn asking(service: &Scene, protocol: &str) -> Scene {
+    let mut scene = Scene::new();
+    service.authority.issue("/client").write(scene.folder.path(), "sidecar");
+    fs::write(scene.path("trust.pem"), service.authority.bundle_pem()).expect("the bundle is written");
+    scene.config["listeners"] = json!({ "egress": {
+        "outbound": { "address": scene.listener.to_string() },
+        "routes": [{ "match": { "authorities": ["orders.test"] }, "upstream": "orders", "explain": "detail" }],
+    } });
+    scene.config["upstreams"] = json!({ "orders": {
+        "endpoints": [service.listener.to_string()],
+        "protocol": protocol,
+        "tls": { "mutual": { "spiffe_ids": ["spiffe://example.org/sidecar"] } },
+    } });
+    scene.write_policy(EGRESS);
+    scene
+}
+
+fn ask(egress: SocketAddr, method: Method, host: &str) -> Answer {
+    let request = Request::builder().method(method).uri("/things/42").header(header::HOST, host);
+    call_plain(egress, request.body(Bytes::new()).expect("a request")).expect("an answer")
+}
+
+/// The decisions of a log, sorted, as each worker has its own order: who asked, for what, and what came of it.
+fn decisions(scene: &Scene) -> Vec<(String, String, String)> {
+    let text = records(&scene.audit());
+    let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let decisions = all.filter(|record| record["kind"] == "decision");
+    let member = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let mut all: Vec<_> =
+        decisions.map(|d| (member(&d, "peer"), member(&d, "method"), member(&d, "decision"))).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn two_applications_that_speak_plain_http_have_mutual_tls_between_them() {
+    for protocol in ["http1", "h2"] {
+        let service = Scene::new();
+        let client = asking(&service, protocol);
+        let (serving, calling) = (service.start(), client.start());
+
+        let allowed = ask(client.listener, Method::GET, "orders.test");
+        assert_eq!(allowed.status, 200, "{protocol}: {allowed:?}");
+        assert_eq!(allowed.json()["path"], "/things/42");
+        // The egress policy permits it, that of the service does not; and the other way round.
+        let by_service = ask(client.listener, Method::DELETE, "orders.test");
+        assert_eq!(
+            (by_service.status.as_u16(), &by_service.json()["detail"]),
+            (403, &json!("only the client may read"))
+        );
+        let by_egress = ask(client.listener, Method::POST, "orders.test");
+        let words = json!("this workload does not ask for that");
+        assert_eq!((by_egress.status.as_u16(), &by_egress.json()["detail"]), (403, &words));
+        let elsewhere = ask(client.listener, Method::GET, "elsewhere.test");
+        assert_eq!((elsewhere.status.as_u16(), &elsewhere.json()["reason"]), (404, &json!("route.none")));
+        assert_eq!(service.upstream.count(), 1);
+
+        serving.stop();
+        calling.stop();
+        assert_log_is_whole(&service.audit());
+        assert_log_is_whole(&client.audit());
+        let seen = |method: &str, decision: &str| {
+            ("spiffe://example.org/client".to_owned(), method.to_owned(), decision.to_owned())
+        };
+        assert_eq!(decisions(&service), [seen("DELETE", "deny"), seen("GET", "allow")], "{protocol}");
+        let asked =
+            [seen("DELETE", "allow"), seen("GET", "allow"), seen("GET", "deny"), seen("POST", "deny")];
+        assert_eq!(decisions(&client), asked, "{protocol}");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_there_or_somebody_else_is_named_as_such() {
+    let service = Scene::new();
+    let mut client = asking(&service, "http1");
+    client.config["upstreams"]["orders"]["tls"]["mutual"]["spiffe_ids"] =
+        json!(["spiffe://example.org/other"]);
+    client.write_policy(&EGRESS.replace("/sidecar", "/other"));
+    let _calling = client.start();
+    let gone = ask(client.listener, Method::GET, "orders.test");
+    assert_eq!((gone.status.as_u16(), &gone.json()["reason"]), (503, &json!("upstream.connect_failed")));
+    let _serving = service.start();
+    let impostor = ask(client.listener, Method::GET, "orders.test");
+    assert_eq!((impostor.status.as_u16(), &impostor.json()["reason"]), (503, &json!("upstream.identity")));
+    assert_eq!(service.upstream.count(), 0);
+    // Beyond loopback nobody is there to ask: an address of the machine is not taken at all.
+    client.config["listeners"]["egress"]["outbound"]["address"] = json!("0.0.0.0:15001");
+    let arguments = [Path::new("check"), Path::new("-c"), &client.write_config()].map(Path::to_owned);
+    let refused = postern_with(&arguments);
+    assert!(refused.code != Some(0) && refused.out.contains("not loopback"), "{refused:?}");
+}
+
+#[test]
+fn a_proxy_client_may_name_the_service_in_the_target() {
+    let service = Scene::new();
+    let client = asking(&service, "h2");
+    let (_serving, _calling) = (service.start(), client.start());
+    let mut request = get("http://orders.test/things/7");
+    request.headers_mut().insert(header::HOST, "orders.test".parse().expect("a name"));
+    let answer = call_plain(client.listener, request).expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["path"], "/things/7");
+}
