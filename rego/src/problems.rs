@@ -38,15 +38,23 @@ pub fn problems(sources: &[Source<'_>]) -> Vec<LoadError> {
     let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
     let mut emptied = BTreeSet::new();
     while problems.len() < PROBLEMS_MAX {
-        let Err(error) = compile::compile(modules.clone(), files.clone(), Purpose::Decide) else { break };
-        let problem = located(&files, &error);
-        if !problems.contains(&problem) {
-            problems.push(problem);
+        let errors = match compile::compile_and_check(modules.clone(), files.clone(), Purpose::Decide) {
+            Ok((_, errors)) => errors,
+            Err(error) => vec![error],
+        };
+        let mut set_any_aside = false;
+        for error in errors {
+            let problem = located(&files, &error);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+            set_any_aside |= set_aside(&mut modules, error.loc, &mut emptied);
         }
-        if !set_aside(&mut modules, error.loc, &mut emptied) {
+        if !set_any_aside {
             break;
         }
     }
+    problems.truncate(PROBLEMS_MAX);
     problems
 }
 
@@ -80,13 +88,16 @@ fn empty(rule: &mut Rule) {
     for part in rule.head.reference.iter_mut().skip(1) {
         if compile::constant(part).is_none() {
             // A member of an object still, whichever.
-            *part = constant(TermKind::Array(Vec::new()));
+            *part = constant(TermKind::Var(Str::from("input")));
         }
     }
     for (index, argument) in rule.head.args.iter_mut().flatten().enumerate() {
         *argument = constant(TermKind::Var(Str::from(format!("argument{index}"))));
     }
-    for term in rule.head.key.iter_mut().chain(&mut rule.head.value) {
-        *term = constant(TermKind::Null);
+    if !rule.default {
+        // Whatever it may be: nobody who asks for it is told that it is something else.
+        for term in rule.head.key.iter_mut().chain(&mut rule.head.value) {
+            *term = constant(TermKind::Var(Str::from("input")));
+        }
     }
 }

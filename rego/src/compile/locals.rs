@@ -38,6 +38,7 @@ impl<'a> Locals<'a> {
         for parameter in rule.head.args.iter_mut().flatten() {
             self.parameter(parameter)?;
         }
+        self.name_like_builtins(rule);
         self.body(&mut rule.body)?;
         for term in rule.head.reference.iter_mut().skip(1) {
             self.term(term)?;
@@ -50,6 +51,21 @@ impl<'a> Locals<'a> {
             self.rule(otherwise)?;
         }
         Ok(())
+    }
+
+    /// A variable of the body with the name of a builtin gets a name of its own, so that nobody takes it for the function.
+    /// What a `with` mentions stays: it may be the function.
+    fn name_like_builtins(&mut self, rule: &Rule) {
+        let mut kept = super::resolve::declared(&rule.body);
+        for with in rule.body.iter().flat_map(|expr| &expr.with) {
+            kept.extend(with.target.first().cloned());
+            vars::in_term(&with.value, vars::ALL, &mut kept);
+        }
+        for name in vars::of_body(&rule.body, vars::SAFETY) {
+            if super::types::is_builtin(&name) && !kept.contains(&name) && self.declared(&name).is_none() {
+                self.insert(name, Seen::Referenced);
+            }
+        }
     }
 
     /// A `some x` of the rule's own scope must be used in the body or the head.

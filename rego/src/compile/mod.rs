@@ -14,6 +14,7 @@ mod resolve;
 mod safety;
 mod test_rules;
 mod tree;
+mod types;
 mod vars;
 mod written;
 
@@ -54,10 +55,23 @@ pub(crate) enum Purpose {
 /// # Errors
 /// The first [`CompileError`]: where, what, and where it is known how to mend it.
 pub(crate) fn compile(
-    mut modules: Vec<Module>,
+    modules: Vec<Module>,
     files: Vec<Str>,
     purpose: Purpose,
 ) -> Result<Program, CompileError> {
+    let (program, wrong) = compile_and_check(modules, files, purpose)?;
+    wrong.into_iter().next().map_or(Ok(program), Err)
+}
+
+/// Compiles a set of modules, and tells all that is wrong with its types, which compiled or not means something.
+///
+/// # Errors
+/// The first [`CompileError`] of another class.
+pub(crate) fn compile_and_check(
+    mut modules: Vec<Module>,
+    files: Vec<Str>,
+    purpose: Purpose,
+) -> Result<(Program, Vec<CompileError>), CompileError> {
     let mut names = Names::default();
     let mut program = Program { files, ..Program::default() };
     if purpose == Purpose::Examine {
@@ -98,7 +112,8 @@ pub(crate) fn compile(
     }
     program.root = root;
     recursion::refuse(&program)?;
-    Ok(program)
+    let wrong = types::check(&modules, &program.files);
+    Ok((program, wrong))
 }
 
 /// Compiles a query over a program. `imports` are resolved as in a module of this package.
@@ -219,8 +234,7 @@ fn groups(modules: &[Module]) -> Result<(Node, Vec<Gathered>), CompileError> {
             place.add(&source.package, definition, RuleAt { module, rule })?;
         }
     }
-    let rule_at = |at: RuleAt| modules.get(at.module).and_then(|module| module.rules.get(at.rule));
-    place.settle(&|at| rule_at(at).map_or_else(Loc::default, |rule| rule.loc))?;
+    place.settle()?;
     let mut groups = Vec::new();
     let root = node_of(place, &mut Vec::new(), &mut groups);
     Ok((root, groups))
