@@ -38,19 +38,19 @@ pub fn problems(sources: &[Source<'_>]) -> Vec<LoadError> {
     let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
     let mut emptied = BTreeSet::new();
     while problems.len() < PROBLEMS_MAX {
-        let errors = match compile::compile_and_check(modules.clone(), files.clone(), Purpose::Decide) {
-            Ok((_, errors)) => errors,
-            Err(error) => vec![error],
-        };
-        let mut set_any_aside = false;
-        for error in errors {
-            let problem = located(&files, &error);
-            if !problems.contains(&problem) {
-                problems.push(problem);
+        let error = match compile::compile_and_check(modules.clone(), files.clone(), Purpose::Decide) {
+            Ok((_, of_types)) => {
+                // They are all that there are: nothing is set aside for them.
+                problems.extend(of_types.iter().map(|error| located(&files, error)));
+                break;
             }
-            set_any_aside |= set_aside(&mut modules, error.loc, &mut emptied);
+            Err(error) => error,
+        };
+        let problem = located(&files, &error);
+        if !problems.contains(&problem) {
+            problems.push(problem);
         }
-        if !set_any_aside {
+        if !set_aside(&mut modules, error.loc, &mut emptied) {
             break;
         }
     }

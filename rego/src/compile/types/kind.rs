@@ -297,7 +297,7 @@ pub(crate) fn or(a: Known, b: Known) -> Known {
         (a, b) => return a.or(b),
     };
     Some(match (a, b) {
-        (Type::Function(a), Type::Function(b)) => return both(&a, &b),
+        (Type::Function(a), Type::Function(b)) => return both(taken(a), taken(b)),
         (Type::Function(_), _) | (_, Type::Function(_)) => return None,
         (Type::Any, _) | (_, Type::Any) => Type::Any,
         (Type::OneOf(a), Type::OneOf(b)) => {
@@ -313,13 +313,13 @@ pub(crate) fn or(a: Known, b: Known) -> Known {
     })
 }
 
-fn both(a: &Function, b: &Function) -> Known {
+fn both(a: Function, b: Function) -> Known {
     if a.args.len() != b.args.len() {
         // Some function.
         return Some(Type::function(Vec::new(), None));
     }
-    let args = a.args.iter().zip(&b.args).map(|(a, b)| or(a.clone(), b.clone())).collect();
-    Some(Type::function(args, or(a.result.clone(), b.result.clone())))
+    let args = a.args.into_iter().zip(b.args).map(|(a, b)| or(a, b)).collect();
+    Some(Type::function(args, or(a.result, b.result)))
 }
 
 /// What a name stands for that has one type by one rule and another by another.

@@ -7,6 +7,7 @@ use super::unknowns::{Learn, fits};
 use super::{say, signatures};
 use crate::ast::{Expr, ExprKind, Str, Term, TermKind};
 use crate::compile::CompileError;
+use crate::compile::expand::is_scalar;
 use crate::compile::resolve::{MOCK, reference};
 
 /// What is wrong with the references of an expression, but for those in comprehensions. Variables in brackets come to be
@@ -84,22 +85,26 @@ struct Walk<'t> {
 impl Walk<'_> {
     fn check(&self, scope: &mut Scope<'_>) -> Result<(), String> {
         let Some(Term { kind: TermKind::Var(name), .. }) = self.parts.first() else { return Ok(()) };
+        if is_scalar(name) {
+            // The equation that it stands in is told: what is in a scalar is equal to nothing.
+            return Ok(());
+        }
         for known in scope.vars_of(name) {
             if known.is_some() {
-                return self.into_type(scope, known, 1);
+                return self.through(scope, known, 1);
             }
             if let End::Type(known, index) = self.in_tree(scope, &Node::default())? {
-                return self.into_type(scope, known, index);
+                return self.through(scope, known, index);
             }
         }
         let (key, world) = (Key::Var(name.clone()), scope.world);
         let trees = [&world.rules, signatures::tree()];
         for node in trees.into_iter().filter_map(|tree| tree.children.get(&key)) {
             if let End::Type(known, index) = self.in_tree(scope, node)? {
-                return self.into_type(scope, known, index);
+                return self.through(scope, known, index);
             }
         }
-        self.into_type(scope, Some(Type::Any), usize::from(is_root(name)))
+        self.through(scope, Some(Type::Any), usize::from(is_root(name)))
     }
 
     fn in_tree(&self, scope: &mut Scope<'_>, from: &Node) -> Result<End, String> {
@@ -148,7 +153,7 @@ impl Walk<'_> {
         Err(say::no_key(self.parts, index, &have, &keys, &names()))
     }
 
-    fn into_type(&self, scope: &mut Scope<'_>, mut known: Known, from: usize) -> Result<(), String> {
+    fn through(&self, scope: &mut Scope<'_>, mut known: Known, from: usize) -> Result<(), String> {
         for (index, part) in self.parts.iter().enumerate().skip(from) {
             let Some(whole) = known else { return Err(say::no_parts(self.parts, index, &known)) };
             scope.world.meter.charge(whole.weight());

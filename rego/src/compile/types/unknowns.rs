@@ -52,11 +52,11 @@ pub(crate) fn fits(scope: &mut Scope<'_>, term: &Term, known: &Known, learn: Lea
 }
 
 /// A composite term and a type that may be any of several.
-fn fits_any<'t>(
+fn fits_any(
     scope: &mut Scope<'_>,
     term: &Term,
     known: &Known,
-    parts: &mut dyn Iterator<Item = &'t Term>,
+    parts: &mut dyn Iterator<Item = &Term>,
 ) -> bool {
     match known {
         Some(Type::Any) => {
