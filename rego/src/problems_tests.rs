@@ -47,9 +47,9 @@ fn every_rule_that_does_not_compile_is_told_once() {
 fn what_asks_for_a_rule_with_an_error_is_not_told() {
     check(
         &["package a\np if f(1)\nf(x) := y if z == x\nq contains x if f(x)"],
-        &["a.rego:3:1 rego_unsafe_var_error", "a.rego:4:17 rego_unsafe_var_error"],
+        &["a.rego:3:9 rego_unsafe_var_error", "a.rego:4:17 rego_unsafe_var_error"],
     );
-    check(&["package a\np[x] := 1 if y == 1\nq if p.a"], &["a.rego:2:1 rego_unsafe_var_error"]);
+    check(&["package a\np[x] := 1 if y == 1\nq if p.a"], &["a.rego:2:3 rego_unsafe_var_error"]);
 }
 
 #[test]

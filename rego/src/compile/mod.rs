@@ -19,7 +19,7 @@ mod vars;
 mod written;
 
 use crate::Value;
-use crate::ast::{Body, Call, Loc, Module, Rule, Str, Version};
+use crate::ast::{Body, Call, Loc, Module, Rule, Str, Term, TermKind, Version};
 use crate::builtins;
 use crate::ir::{Definition, Group, GroupKind, Node, Operand, Program, Stmt};
 use build::Names;
@@ -258,6 +258,15 @@ fn node_of(place: Place, path: &mut Vec<Value>, groups: &mut Vec<Gathered>) -> N
     node
 }
 
+/// Notes the variables of a head that nothing in the body gives a value, each where it stands.
+fn note_open(term: &Term, bound: &vars::Vars, orderer: &mut safety::Orderer<'_>) {
+    match &term.kind {
+        TermKind::Var(name) if bound.contains(name) => {}
+        TermKind::Var(name) => orderer.note([name.clone()], term.loc),
+        _ => vars::each_child(term, &mut |child| note_open(child, bound, orderer)),
+    }
+}
+
 /// Orders and hoists one rule and its `else` branches.
 fn settle_rule(
     rule: &mut Rule,
@@ -275,10 +284,9 @@ fn settle_rule(
     orderer.order(&mut rule.body, &globals);
     let mut bound = vars::of_body(&rule.body, vars::SAFETY);
     bound.extend(globals);
-    let heads = rule.head.reference.iter().skip(1).chain(&rule.head.key).chain(&rule.head.value);
-    let open: vars::Vars =
-        heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
-    orderer.note(open, rule.loc);
+    for term in rule.head.reference.iter().skip(1).chain(&rule.head.key).chain(&rule.head.value) {
+        note_open(term, &bound, &mut orderer);
+    }
     orderer.finish()?;
     if purpose == Purpose::Examine {
         test_rules::tell_case(rule);

@@ -417,7 +417,7 @@ fn mistakes_of_types_are_those_that_opa_finds() {
         from.parse().unwrap()..to.parse().unwrap()
     });
     let Some(mut opa) = Opa::start(Version::V1, "types") else {
-        say("SKIPPED: POSTERN_OPA names no OPA to ask");
+        say("SKIPPED mistakes_of_types_are_those_that_opa_finds: POSTERN_OPA is not set");
         return;
     };
     let mut found = Vec::new();
