@@ -149,9 +149,14 @@ impl Type {
         }
     }
 
-    /// How much work it is to go through it.
-    pub(crate) fn weight(&self) -> usize {
-        self.size().weight
+    /// How much work it is to find its keys and values.
+    pub(crate) fn breadth(&self) -> usize {
+        match self {
+            Self::Array(array) => array.items.len(),
+            Self::Object(object) => object.members.len(),
+            Self::OneOf(union) => union.types.iter().map(Self::breadth).sum(),
+            _ => 1,
+        }
     }
 
     /// The type of a constant as it is in JSON.

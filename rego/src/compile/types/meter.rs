@@ -3,7 +3,7 @@ use std::cell::Cell;
 
 /// Steps after which types are no longer looked at. Comprehensions in comprehensions and types made of types can ask for
 /// any amount of work; OPA would take it.
-const STEPS: usize = 60_000_000;
+const STEPS: usize = 10_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Meter {

@@ -18,7 +18,7 @@ mod unknowns;
 
 use super::error::CompileError;
 use crate::Value;
-use crate::ast::{Module, Rule, Str, Term};
+use crate::ast::{Module, Rule, Str, Term, TermKind};
 use kind::{Known, Type};
 use order::Unit;
 use scope::{Scope, World};
@@ -91,11 +91,19 @@ fn type_of(scope: &mut Scope<'_>, unit: Unit<'_>) -> (Vec<Key>, Option<Known>) {
     let parts = rule.head.reference.len().saturating_sub(path.len().saturating_sub(from));
     let dynamic = rule.head.reference.get(parts..).unwrap_or_default();
     let nested = dynamic.iter().rev().fold(value, |value, part: &Term| {
-        let (key, value) = (scope.term(part)?, value?);
+        let (key, value) = (key_of(scope, part)?, value?);
         Some(Type::map(Some(key), Some(value)))
     });
     path.truncate(from);
     (path, Some(nested))
+}
+
+/// What a part of a name is that is no constant. A call in a name has a variable of its own to OPA, which is equal to the
+/// result: it may be anything if the result is not known.
+fn key_of(scope: &Scope<'_>, part: &Term) -> Known {
+    let of_call =
+        || matches!(&part.kind, TermKind::Var(name) if super::build::name_in_source(name).is_none());
+    scope.term(part).or_else(|| of_call().then_some(Type::Any))
 }
 
 fn is_scalar(value: &Value) -> bool {

@@ -156,7 +156,7 @@ impl Walk<'_> {
     fn through(&self, scope: &mut Scope<'_>, mut known: Known, from: usize) -> Result<(), String> {
         for (index, part) in self.parts.iter().enumerate().skip(from) {
             let Some(whole) = known else { return Err(say::no_parts(self.parts, index, &known)) };
-            scope.world.meter.charge(whole.weight());
+            scope.world.meter.charge(whole.breadth());
             known = self.part(scope, &whole, index, part)?;
         }
         Ok(())

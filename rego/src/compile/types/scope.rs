@@ -25,6 +25,9 @@ pub(crate) struct World {
     closures: RefCell<HashMap<(*const Term, u64), Rc<Closure>>>,
 }
 
+/// How many steps of the meter it is to begin with a comprehension.
+const CLOSURE: usize = 8;
+
 /// What was found out about a comprehension.
 #[derive(Debug)]
 pub(crate) struct Closure {
@@ -189,6 +192,7 @@ impl<'w> Scope<'w> {
     }
 
     fn comprehension(&self, body: &Body, made: impl Fn(&Scope<'_>) -> Type) -> Closure {
+        self.world.meter.charge(CLOSURE);
         let mut inner = Scope::new(self.world, Some(self));
         let errors = body::check(&mut inner, body);
         let known = if errors.is_empty() { Some(made(&inner)) } else { None };

@@ -203,6 +203,32 @@ fn rules_are_looked_at_after_those_that_they_refer_to() {
 }
 
 #[test]
+fn a_call_in_a_name_may_be_anything() {
+    check(&["f(x) := upper(1)\nr[f(input.a)] contains 1 if input.b\nq if r == 1"], &["2:9", "4:6"]);
+}
+
+#[test]
+fn what_is_in_a_scalar_is_equal_to_nothing() {
+    check(&["p := {v | some v in true}\nq if some x in \"a\""], &["2:11", "3:6"]);
+}
+
+#[test]
+fn comprehensions_in_comprehensions_without_end_come_to_an_end() {
+    let nested = (0..30).fold("input.x[_]".to_owned(), |inner, _| format!("[y | y := {inner}][_]"));
+    assert!(
+        problems(&[Source { name: "a", text: &format!("package t\np := {nested}"), version: Version::V1 }])
+            .is_empty()
+    );
+}
+
+#[test]
+fn types_that_hold_themselves_twice_come_to_an_end() {
+    let rules: String = (1..90).map(|n| format!("r{n} := [r{}, r{}]\n", n - 1, n - 1)).collect();
+    let text = format!("package t\nr0 := [input.x, 1]\n{rules}p if r89 == r88");
+    assert!(problems(&[Source { name: "a", text: &text, version: Version::V1 }]).is_empty());
+}
+
+#[test]
 fn who_refers_to_a_rule_with_an_error_is_not_told_of_it() {
     check(&["q := upper(1)\np if q == 1\nr if q.a.b"], &["2:6"]);
 }
