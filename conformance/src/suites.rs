@@ -1,6 +1,8 @@
 //! Suites that no one here wrote, run whole against the decision point: each is a line of the second table.
+use postern_policy_suites::{Outcome, opa_envoy};
 use postern_rego::ast::Version;
-use postern_rego_suite::{Case, Tally, from_archive, from_folder};
+use postern_rego_suite::{Case, Tally, from_archive, from_documentation, from_folder};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -30,8 +32,8 @@ const APART: &[(&str, &str)] = &[
     ("rego.metadata.", "`rego.metadata.*`"),
 ];
 
-/// Every suite whose cases this machine has. OPA's come with its module (`POSTERN_OPA_CASES`); the folder of public data
-/// has a part of them.
+/// Every suite whose cases this machine has. OPA's come with its module (`POSTERN_OPA_CASES`, `POSTERN_OPA_DOCS`); the
+/// folder of public data has a part of them.
 pub fn all() -> Vec<SuiteReport> {
     let mut reports = Vec::new();
     for (name, version, folder) in [("OPA Rego v1", Version::V1, "v1"), ("OPA Rego v0", Version::V0, "v0")] {
@@ -39,13 +41,22 @@ pub fn all() -> Vec<SuiteReport> {
             reports.push(rego(name, &cases));
         }
     }
-    reports.extend(postern_policy_suites::data_folder().and_then(|data| cedar(&data)));
+    let documentation = std::env::var_os("POSTERN_OPA_DOCS").map(PathBuf::from);
+    if let Some(cases) = documentation.and_then(|folder| from_documentation(&folder).ok()) {
+        reports.push(rego("OPA documentation examples", &cases));
+    }
+    if let Some(data) = postern_policy_suites::data_folder() {
+        reports.extend(cedar(&data));
+        reports.extend(plugin_cases(&data));
+    }
+    reports.extend(journey());
     reports
 }
 
 /// Whether every suite is here whole, as the documented table counts them.
 pub fn is_complete() -> bool {
-    std::env::var_os("POSTERN_OPA_CASES").is_some() && postern_policy_suites::data_folder().is_some()
+    let has = |variable: &str| std::env::var_os(variable).is_some();
+    has("POSTERN_OPA_CASES") && has("POSTERN_OPA_DOCS") && postern_policy_suites::data_folder().is_some()
 }
 
 fn opa_cases(version: Version, folder: &str) -> Option<Vec<Case>> {
@@ -103,6 +114,43 @@ fn cedar(data: &Path) -> Option<SuiteReport> {
     })
 }
 
+fn plugin_cases(data: &Path) -> Option<SuiteReport> {
+    let mut report = SuiteReport::empty("OPA-Envoy plugin's own cases");
+    for (name, outcome) in opa_envoy::judge(&data.join("opa-envoy")).ok()? {
+        report.cases += usize::from(!matches!(outcome, Outcome::Skipped(_)));
+        match outcome {
+            Outcome::Passed => report.passed += 1,
+            Outcome::Refused(why) => *report.refused.entry(why).or_default() += 1,
+            Outcome::Wrong(how) => report.wrong.push((name, how)),
+            Outcome::Skipped(why) => *report.skipped.entry(why).or_default() += 1,
+        }
+    }
+    Some(report)
+}
+
+/// What the journey beside real Envoy came to: it holds these lines against what it sees.
+const JOURNEY: &str = include_str!("../../tests/tests/opa_envoy/tally.jsonl");
+
+/// One corpus of the journey.
+#[derive(Deserialize)]
+struct Corpus {
+    passed: usize,
+    refused: BTreeMap<String, usize>,
+}
+
+fn journey() -> Option<SuiteReport> {
+    let mut report = SuiteReport::empty("opa-envoy policies beside real Envoy");
+    for line in JOURNEY.lines() {
+        let corpus: Corpus = serde_json::from_str(line).ok()?;
+        report.cases += corpus.passed + corpus.refused.values().sum::<usize>();
+        report.passed += corpus.passed;
+        for (why, count) in corpus.refused {
+            *report.refused.entry(why).or_default() += count;
+        }
+    }
+    Some(report)
+}
+
 fn uses_experimental_keywords(case: &Case) -> bool {
     let imports = ["future.keywords.and", "future.keywords.or", "future.keywords.not"];
     case.experimental_keywords
@@ -110,6 +158,17 @@ fn uses_experimental_keywords(case: &Case) -> bool {
 }
 
 impl SuiteReport {
+    fn empty(name: &'static str) -> Self {
+        Self {
+            name,
+            cases: 0,
+            passed: 0,
+            refused: BTreeMap::new(),
+            wrong: Vec::new(),
+            skipped: BTreeMap::new(),
+        }
+    }
+
     /// The share that passed, in tenths of a percent.
     pub fn per_mille(&self) -> usize {
         (self.passed * 1000).checked_div(self.cases).unwrap_or(0)
@@ -160,7 +219,9 @@ const HEAD: &str = "
 ## Policy languages
 
 Other people's suites, run whole. *Refused at load*: the policy does not run here, and says why; *wrong*: it ran with another
-meaning, which must be 0; *skipped*: what belongs to no policy here, and is refused at load as well.
+meaning, which must be 0; *skipped*: what belongs to no policy here, and is refused at load as well. Beside real Envoy the
+authorizer is the OPA-Envoy plugin's contract on OPA's engine (`docs/opa-envoy.md` says why it is not the plugin itself), and
+*refused* is a request that the guard of the sidecar does not let come to policy.
 
 | suite | cases | passed | % | refused at load | wrong | skipped |
 |---|---|---|---|---|---|---|

@@ -1,6 +1,6 @@
 //! Cedar's integration tests: decision, determining and erring policies of every request, and what the strict
 //! validator says of every policy set. The answers come from the slices by which the proxy decides.
-use crate::Tally;
+use crate::{SuiteError, Tally};
 use cedar_policy::{Context, Entities, EntityUid, PolicySet, Request, Schema, ValidationMode, Validator};
 use flate2::read::GzDecoder;
 use postern_policy::CedarSet;
@@ -10,17 +10,6 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::str::FromStr as _;
-
-/// Why the suite cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SuiteError {
-    /// A file cannot be read.
-    #[error("`{0}`: {1}")]
-    File(String, std::io::Error),
-    /// A file is not what it should be.
-    #[error("`{0}`: {1}")]
-    Json(String, serde_json::Error),
-}
 
 /// One line of the suite.
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cedar;
+pub mod opa_envoy;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,30 @@ pub struct Tally {
     pub questions: usize,
     /// What was refused or wrong, for people: the first twenty.
     pub notes: Vec<String>,
+}
+
+/// How a case went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As the suite wants it.
+    Passed,
+    /// Denied for this reason where the suite has an answer, or refused at load.
+    Refused(String),
+    /// Otherwise.
+    Wrong(String),
+    /// None of ours, for this reason.
+    Skipped(String),
+}
+
+/// Why a suite cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// A file cannot be read.
+    #[error("`{0}`: {1}")]
+    File(String, std::io::Error),
+    /// A file is not what it should be.
+    #[error("`{0}`: {1}")]
+    Json(String, serde_json::Error),
 }
 
 /// The most notes that are kept.

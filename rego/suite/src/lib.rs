@@ -2,9 +2,11 @@
 //! its reason, or is wrong; wrong is never right.
 mod cases;
 pub mod diagnostics;
+mod examples;
 mod judge;
 
 pub use cases::{Case, from_archive, from_folder};
+pub use examples::from_documentation;
 pub use judge::{Outcome, judge};
 
 use std::collections::BTreeMap;

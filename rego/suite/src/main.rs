@@ -1,16 +1,21 @@
-//! Judges the cases of a folder or archive and prints what is not as OPA has it: `FOLDER|ARCHIVE [v0|v1] [FILTER]`.
+//! Judges the cases of a folder or archive and prints what is not as OPA has it: `FOLDER|ARCHIVE [v0|v1|docs] [FILTER]`.
 use postern_rego::ast::Version;
-use postern_rego_suite::{Outcome, from_archive, from_folder, judge};
+use postern_rego_suite::{Outcome, from_archive, from_documentation, from_folder, judge};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let source = arguments.next().unwrap_or_default();
-    let version = if arguments.next().as_deref() == Some("v0") { Version::V0 } else { Version::V1 };
+    let kind = arguments.next().unwrap_or_default();
+    let version = if kind == "v0" { Version::V0 } else { Version::V1 };
     let filter = arguments.next().unwrap_or_default();
     let path = Path::new(&source);
-    let cases = if path.is_dir() { from_folder(path, version)? } else { from_archive(path, version)? };
+    let cases = match kind.as_str() {
+        "docs" => from_documentation(path)?,
+        _ if path.is_dir() => from_folder(path, version)?,
+        _ => from_archive(path, version)?,
+    };
     let mut folders: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     let mut total = [0; 3];
     for case in cases.iter().filter(|case| case.folder.contains(&filter) || case.note.contains(&filter)) {

@@ -69,7 +69,7 @@ codes! {
     UNUSED_RULE = "P0204" Warning "a rule that the entry point never asks", "remove it, or ask it";
     IMPOSSIBLE = "P0205" Warning "a Cedar policy that never applies", "remove it, or mend its conditions";
     CLOCK = "P0301" Note "the decision depends on its moment", "`input.postern.now_ns` is the same moment, and shows in tests";
-    NEGATED_BUILTIN = "P0302" Note "a negation that also holds where the call fails", "check the type first, or set `strict_builtin_errors`";
+    NEGATED_BUILTIN = "P0302" Note "a negation that also holds where the call fails", "check the type first, or set `policy.builtin_errors: deny`";
     NESTED = "P0401" Warning "one collection is gone through for each item of another", "look one of them up: make it an object by the key that is compared";
     ARRAY_LOOKUP = "P0402" Warning "an array of the data is searched", "make it an object by the key that is compared, or a set";
     NO_INDEX = "P0403" Warning "many definitions are tried one by one", "put what differs into the data, or compare a field of the input with a constant in each";

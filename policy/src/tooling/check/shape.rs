@@ -139,7 +139,7 @@ fn nearest(above: &[Option<Value>], key: &Value, members: &BTreeMap<String, Shap
     let here: Vec<String> = members.keys().map(|name| format!("{above}.{name}")).collect();
     let mut everywhere = Vec::new();
     input().leaves("input", &mut everywhere);
-    match best(&here, 0.85).or_else(|| best(&everywhere, 0.95)).or_else(|| best(&here, 0.7)) {
+    match best(&here, 0.85).or_else(|| best(&everywhere, 0.95)) {
         Some(path) => format!("did you mean `{path}`?"),
         None => format!("there are: {}", members.keys().cloned().collect::<Vec<_>>().join(", ")),
     }
