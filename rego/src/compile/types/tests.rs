@@ -57,11 +57,8 @@ fn comparable(mut places: Vec<String>) -> Vec<String> {
 
 /// Where OPA finds errors of types.
 fn of_opa(texts: &[String], names: &[String]) -> Option<Vec<String>> {
-    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let opa = std::env::var_os("POSTERN_OPA")?;
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("postern-rego-types-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = crate::builtins::testing::new_folder("types");
     for (text, name) in texts.iter().zip(names) {
         std::fs::write(folder.join(name), text).unwrap();
     }
