@@ -6,7 +6,7 @@ use crate::Value;
 use crate::ast::Loc;
 use crate::ir::{Definition, Operand, RefHead, Stmt, StmtKind, Target};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the index looks at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,10 +193,7 @@ impl Found<'_> {
                 Some(Value::Object(members)) => members.iter().map(|(_, value)| value.clone()).collect(),
                 _ => Vec::new(),
             };
-            for item in items {
-                let composite = matches!(item, Value::Object(_) | Value::Set(_));
-                self.insert(field.clone(), if composite { Need::There(None) } else { Need::Like(item) }, loc);
-            }
+            self.insert_all(&field, items, loc);
             return;
         }
         let need = match member {
@@ -220,6 +217,30 @@ impl Found<'_> {
         bound
             .map(|(field, _)| field.clone())
             .or_else(|| self.definition.parameters.iter().position(parameter).map(Field::Argument))
+    }
+
+    /// The same as to insert one after the other. Lists may be long, so that none is looked for among them.
+    fn insert_all(&mut self, field: &Field, items: Vec<Value>, loc: Loc) {
+        let count = items.len();
+        let (composite, plain): (Vec<Value>, Vec<Value>) =
+            items.into_iter().partition(|item| matches!(item, Value::Object(_) | Value::Set(_)));
+        let mut seen: BTreeSet<Value> = self
+            .needs
+            .iter()
+            .filter(|(have, _)| have == field)
+            .filter_map(|(_, need)| if let Need::Like(value) = need { Some(value.clone()) } else { None })
+            .collect();
+        let mut fresh = plain.into_iter().filter(|item| seen.insert(item.clone())).map(Need::Like);
+        if let Some(first) = fresh.next() {
+            self.insert(field.clone(), first, loc);
+        }
+        self.needs.extend(fresh.map(|need| (field.clone(), need)));
+        if !composite.is_empty() {
+            self.insert(field.clone(), Need::There(None), loc);
+        }
+        if let Some((have, _)) = self.fields.get_mut(field) {
+            *have = have.saturating_add(count.saturating_sub(1));
+        }
     }
 
     fn insert(&mut self, field: Field, need: Need, loc: Loc) {

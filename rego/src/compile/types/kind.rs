@@ -1,7 +1,8 @@
 //! What is known of a value before it is evaluated.
 use crate::Value;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What is known of a term; `None` where nothing is.
 pub(crate) type Known = Option<Type>;
@@ -18,6 +19,8 @@ pub(crate) enum Type {
     Set(Arc<Set>),
     /// Whatever there is.
     Any,
+    /// More than is looked at: whoever comes across it ends the check.
+    TooLarge,
     /// One of several types.
     OneOf(Arc<Union>),
     Function(Arc<Function>),
@@ -30,6 +33,7 @@ pub(crate) struct Array {
     /// The first items, one by one.
     pub(crate) items: Vec<Known>,
     size: Size,
+    values: Found,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +42,8 @@ pub(crate) struct Object {
     pub(crate) rest: Option<(Known, Known)>,
     pub(crate) members: BTreeMap<Value, Known>,
     size: Size,
+    keys: Found,
+    values: Found,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +56,8 @@ pub(crate) struct Set {
 pub(crate) struct Union {
     pub(crate) types: BTreeSet<Type>,
     size: Size,
+    keys: Found,
+    values: Found,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +65,37 @@ pub(crate) struct Function {
     pub(crate) args: Vec<Known>,
     pub(crate) result: Known,
     size: Size,
+}
+
+/// What all keys or values of a type are, which is found out once: many references lead into a large table. It follows
+/// from the rest of the type, and says nothing in comparisons.
+#[derive(Clone, Debug, Default)]
+struct Found(OnceLock<Known>);
+
+impl Found {
+    fn of(&self, find: impl FnOnce() -> Known) -> Known {
+        self.0.get_or_init(find).clone()
+    }
+}
+
+impl PartialEq for Found {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Found {}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Found {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
 }
 
 /// How much there is of a type.
@@ -68,9 +107,10 @@ struct Size {
     open: bool,
 }
 
-/// A type that is larger is taken for any: types are made of types, and each of several could hold the one before twice.
-const WEIGHT_MAX: usize = 250_000;
-/// The same of one that nests deeper: types are walked by recursion.
+/// A type that is larger is too large: types are made of types, and each of several could hold the one before twice. A
+/// literal of a hundred thousand records has room.
+const WEIGHT_MAX: usize = 1_000_000;
+/// So is one that nests deeper: types are walked by recursion.
 const DEPTH_MAX: usize = 128;
 
 impl Size {
@@ -100,7 +140,10 @@ impl Type {
         if rest.is_some() {
             size = size.and(&rest);
         }
-        if size.is_too_large() { Self::Any } else { Self::Array(Arc::new(Array { rest, items, size })) }
+        if size.is_too_large() {
+            return Self::TooLarge;
+        }
+        Self::Array(Arc::new(Array { rest, items, size, values: Found::default() }))
     }
 
     pub(crate) fn object(members: BTreeMap<Value, Known>, rest: Option<(Known, Known)>) -> Self {
@@ -108,7 +151,16 @@ impl Type {
         if let Some((key, value)) = &rest {
             size = size.and(key).and(value);
         }
-        if size.is_too_large() { Self::Any } else { Self::Object(Arc::new(Object { rest, members, size })) }
+        if size.is_too_large() {
+            return Self::TooLarge;
+        }
+        Self::Object(Arc::new(Object {
+            rest,
+            members,
+            size,
+            keys: Found::default(),
+            values: Found::default(),
+        }))
     }
 
     /// An object of which no member is known by name.
@@ -118,20 +170,25 @@ impl Type {
 
     pub(crate) fn set(of: Known) -> Self {
         let size = Size::of([&of]);
-        if size.is_too_large() { Self::Any } else { Self::Set(Arc::new(Set { of, size })) }
+        if size.is_too_large() { Self::TooLarge } else { Self::Set(Arc::new(Set { of, size })) }
     }
 
     pub(crate) fn function(args: Vec<Known>, result: Known) -> Self {
         let size = Size::of(args.iter().chain([&result]));
         if size.is_too_large() {
-            Self::Any
+            Self::TooLarge
         } else {
             Self::Function(Arc::new(Function { args, result, size }))
         }
     }
 
     pub(crate) fn one_of(types: impl IntoIterator<Item = Type>) -> Self {
-        let none = Self::OneOf(Arc::new(Union { types: BTreeSet::new(), size: Size::ONE }));
+        let none = Self::OneOf(Arc::new(Union {
+            types: BTreeSet::new(),
+            size: Size::ONE,
+            keys: Found::default(),
+            values: Found::default(),
+        }));
         types.into_iter().fold(none, |union, one| match union {
             Self::OneOf(union) => Union::with(union, one),
             other => other,
@@ -145,18 +202,15 @@ impl Type {
             Self::Set(set) => set.size,
             Self::OneOf(union) => Size { open: false, ..union.size },
             Self::Function(function) => function.size,
+            // So is what it is a part of.
+            Self::TooLarge => Size { weight: usize::MAX, ..Size::ONE },
             _ => Size::ONE,
         }
     }
 
-    /// How much work it is to find its keys and values.
+    /// How many types it may be.
     pub(crate) fn breadth(&self) -> usize {
-        match self {
-            Self::Array(array) => array.items.len(),
-            Self::Object(object) => object.members.len(),
-            Self::OneOf(union) => union.types.iter().map(Self::breadth).sum(),
-            _ => 1,
-        }
+        if let Self::OneOf(union) = self { union.types.len() } else { 1 }
     }
 
     /// The type of a constant as it is in JSON.
@@ -182,14 +236,17 @@ impl Type {
     pub(crate) fn keys(&self) -> Known {
         match self {
             Self::Array(_) => Some(Self::Number),
-            Self::Object(object) => {
+            Self::Object(object) => object.keys.of(|| {
                 let named = object.members.keys().map(|key| Some(Self::of_json(key)));
                 let rest = object.rest.as_ref().and_then(|(key, _)| key.clone());
                 named.chain([rest]).fold(None, or)
-            }
+            }),
             Self::Set(set) => set.of.clone(),
             Self::Any => Some(Self::Any),
-            Self::OneOf(union) => union.types.iter().map(Self::keys).fold(None, |all, keys| or(keys, all)),
+            Self::OneOf(union) => {
+                let keys = || union.types.iter().map(Self::keys).fold(None, |all, keys| or(keys, all));
+                union.keys.of(keys)
+            }
             _ => None,
         }
     }
@@ -197,15 +254,19 @@ impl Type {
     /// What its parts are.
     pub(crate) fn values(&self) -> Known {
         match self {
-            Self::Array(array) => array.items.iter().chain([&array.rest]).cloned().fold(None, or),
-            Self::Object(object) => {
+            Self::Array(array) => {
+                array.values.of(|| array.items.iter().chain([&array.rest]).cloned().fold(None, or))
+            }
+            Self::Object(object) => object.values.of(|| {
                 let rest = object.rest.iter().map(|(_, value)| value);
                 object.members.values().chain(rest).cloned().fold(None, or)
-            }
+            }),
             Self::Set(set) => set.of.clone(),
             Self::Any => Some(Self::Any),
             Self::OneOf(union) => {
-                union.types.iter().map(Self::values).fold(None, |all, values| or(values, all))
+                let values =
+                    || union.types.iter().map(Self::values).fold(None, |all, values| or(values, all));
+                union.values.of(values)
             }
             _ => None,
         }
@@ -281,11 +342,12 @@ impl Union {
         let other = Some(other);
         let size = shared.size.and(&other);
         if size.is_too_large() {
-            return Type::Any;
+            return Type::TooLarge;
         }
         let union = Arc::make_mut(&mut shared);
         union.types.extend(other);
         union.size = size;
+        (union.keys, union.values) = (Found::default(), Found::default());
         Type::OneOf(shared)
     }
 }
@@ -302,6 +364,7 @@ pub(crate) fn or(a: Known, b: Known) -> Known {
         (a, b) => return a.or(b),
     };
     Some(match (a, b) {
+        (Type::TooLarge, _) | (_, Type::TooLarge) => Type::TooLarge,
         (Type::Function(a), Type::Function(b)) => return both(taken(a), taken(b)),
         (Type::Function(_), _) | (_, Type::Function(_)) => return None,
         (Type::Any, _) | (_, Type::Any) => Type::Any,

@@ -25,7 +25,8 @@ use scope::{Scope, World};
 use tree::Key;
 
 /// All that is wrong with the types in a set, in the order of its files. Bodies are in the order of their evaluation, and
-/// rules do not depend on themselves.
+/// rules do not depend on themselves. A set whose check takes too much work is refused: what was not looked at could mean
+/// something else than it means to OPA.
 pub(super) fn check(modules: &[Module], files: &[Str]) -> Vec<CompileError> {
     let mut world = World::new();
     let mut errors = Vec::new();
@@ -33,7 +34,10 @@ pub(super) fn check(modules: &[Module], files: &[Str]) -> Vec<CompileError> {
         let (path, found) = {
             let mut scope = Scope::new(&world, None);
             let wrong = body::check(&mut scope, &unit.rule.body);
-            if wrong.is_empty() {
+            if world.meter.is_empty() {
+                // What was found since then may be no mistake.
+                (Vec::new(), None)
+            } else if wrong.is_empty() {
                 type_of(&mut scope, unit)
             } else {
                 errors.extend(wrong);
@@ -41,6 +45,13 @@ pub(super) fn check(modules: &[Module], files: &[Str]) -> Vec<CompileError> {
             }
         };
         world.forget();
+        if let Some(known) = &found {
+            world.meter.weigh(known);
+        }
+        if world.meter.is_empty() {
+            errors.push(CompileError::new(unit.rule.loc, say::too_much()));
+            break;
+        }
         match found {
             Some(Some(known)) => world.rules.insert(&path, known),
             Some(None) => {}

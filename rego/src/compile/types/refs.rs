@@ -119,7 +119,6 @@ impl Walk<'_> {
                 return Err(say::no_key(self.parts, index, &have, &Some(Type::String), &names(node)));
             }
             if let TermKind::Var(name) = &part.kind {
-                scope.world.meter.charge(node.children.len());
                 let keys = node.extent().and_then(|extent| extent.keys());
                 self.bracket(scope, (index, name), keys, &|| names(node))?;
             }

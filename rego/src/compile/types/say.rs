@@ -27,6 +27,7 @@ fn type_to(known: &Type, depth: usize) -> String {
         Type::Number => "number".to_owned(),
         Type::String => "string".to_owned(),
         Type::Any => "anything".to_owned(),
+        Type::TooLarge => "something too large".to_owned(),
         Type::Function(_) => "a function".to_owned(),
         Type::Set(set) => format!("set of {}", known_to(&set.of, below)),
         Type::Array(array) => {
@@ -128,6 +129,13 @@ fn name(function: &[Str]) -> String {
 pub(crate) fn never_equal(left: (&Term, &Known), right: (&Term, &Known)) -> String {
     let (left, right) = (with_type(left.0, left.1), with_type(right.0, right.1));
     format!("the two sides can never be equal: {left}, and {right}; compare values of one type")
+}
+
+/// The check has come to its end before all has been looked at.
+pub(crate) fn too_much() -> String {
+    "checking the types of this rule takes more work than is allowed: put large tables into data instead of rules, and \
+     split comprehensions in comprehensions, or values that hold one another many times, into rules of their own"
+        .to_owned()
 }
 
 pub(crate) fn no_function(function: &[Str]) -> String {

@@ -73,6 +73,7 @@ impl<'w> Scope<'w> {
     }
 
     pub(crate) fn put(&mut self, name: &Str, known: Known) {
+        self.world.meter.weigh(&known);
         self.vars.insert(name.clone(), known);
         self.moment = self.world.moment();
     }
@@ -98,6 +99,12 @@ impl<'w> Scope<'w> {
         if !self.world.meter.charge(1) {
             return Some(Type::Any);
         }
+        let known = self.known(term);
+        self.world.meter.weigh(&known);
+        known
+    }
+
+    fn known(&self, term: &Term) -> Known {
         match &term.kind {
             TermKind::Null => Some(Type::Null),
             TermKind::Bool(_) => Some(Type::Boolean),

@@ -209,20 +209,66 @@ fn what_is_in_a_scalar_is_equal_to_nothing() {
     check(&["p := {v | some v in true}\nq if some x in \"a\""], &["2:11", "3:6"]);
 }
 
-#[test]
-fn comprehensions_in_comprehensions_without_end_come_to_an_end() {
-    let nested = (0..30).fold("input.x[_]".to_owned(), |inner, _| format!("[y | y := {inner}][_]"));
-    assert!(
-        problems(&[Source { name: "a", text: &format!("package t\np := {nested}"), version: Version::V1 }])
-            .is_empty()
+/// Whether a set loads; if not, where and what is refused. It is not asked of OPA, which takes any amount of work.
+fn check_work(text: &str, refused: Option<(u32, &str)>) {
+    let text = format!("package t\n{text}");
+    let sources = [Source { name: "a", text: &text, version: Version::V1 }];
+    let told = problems(&sources);
+    let start: String = text.chars().take(80).collect();
+    match refused {
+        None => assert_eq!(told, [], "{start}"),
+        Some((row, part)) => {
+            assert_eq!(told.len(), 1, "{start}: {told:?}");
+            assert_eq!((told[0].loc.row, told[0].code), (row, "rego_compile_error"), "{start}: {told:?}");
+            assert!(told[0].what.contains(part), "{start}: {told:?}");
+        }
+    }
+    assert_eq!(
+        Policy::load(&sources).err().map(|error| error.loc.row),
+        refused.map(|(row, _)| row),
+        "{start}"
     );
 }
 
+const TOO_MUCH: &str = "takes more work than is allowed: put large tables into data";
+
 #[test]
-fn types_that_hold_themselves_twice_come_to_an_end() {
-    let rules: String = (1..90).map(|n| format!("r{n} := [r{}, r{}]\n", n - 1, n - 1)).collect();
-    let text = format!("package t\nr0 := [input.x, 1]\n{rules}p if r89 == r88");
-    assert!(problems(&[Source { name: "a", text: &text, version: Version::V1 }]).is_empty());
+fn what_takes_too_much_work_to_check_is_refused() {
+    // A comprehension is looked at with each thing that is learnt around it.
+    let nested = (0..30).fold("input.x[_]".to_owned(), |inner, _| format!("[y | y := {inner}][_]"));
+    check_work(&format!("p := {nested}\nq := 1"), Some((2, TOO_MUCH)));
+    // Types that hold themselves twice.
+    let doubled: String = (1..90).map(|n| format!("r{n} := [r{}, r{}]\n", n - 1, n - 1)).collect();
+    check_work(&format!("r0 := [input.x, 1]\n{doubled}p if r89 == r88"), Some((20, TOO_MUCH)));
+    // Types that nest without an end.
+    let nested: String = (1..70).map(|n| format!("r{n} := [[r{}]]\n", n - 1)).collect();
+    check_work(&format!("r0 := 1\n{nested}"), Some((66, TOO_MUCH)));
+    let locals: String = (1..140).map(|n| format!("\tr{n} := [r{}]\n", n - 1)).collect();
+    check_work(&format!("q := 1\np if {{\n\tr0 := 1\n{locals}\tr139 != q\n}}"), Some((3, TOO_MUCH)));
+}
+
+#[test]
+fn large_ordinary_policies_are_checked_whole() {
+    let plain = |n: usize| format!("allow if {{\n\tinput.role == \"r{n}\"\n\tinput.path[0] == \"x\"\n}}\n");
+    check_work(&(0..10_000).map(plain).collect::<String>(), None);
+    let chained = |n: usize| match n % 50 {
+        0 => format!("h{n}(x) := x * 2\np{n} := {{\"v\": {n}}}\n"),
+        _ => format!("h{n}(x) := h{}(x) + 1\np{n} := {{\"v\": h{n}(p{}.v)}}\n", n - 1, n - 1),
+    };
+    check_work(&(0..2_000).map(chained).collect::<String>(), None);
+    // Many rules look something up in a large table.
+    let members: String =
+        (0..100_000).map(|n| format!("\"k{n}\": {{\"a\": {n}, \"b\": [\"x\"]}},\n")).collect();
+    let lookups: String = (0..200)
+        .map(|n| format!("p{n} if {{\n\tt[input.k].a == {n}\n\tsome k\n\tt[k].b == input.b\n\tt.k{n}\n}}\n"))
+        .collect();
+    check_work(&format!("t := {{{members}}}\n{lookups}"), None);
+    let items: String = (0..100_000).map(|n| format!("{n},\n")).collect();
+    check_work(&format!("p if input.x in [{items}]\nq if {{\n\tx := {{{items}}}\n\tx[input.y]\n}}"), None);
+    // Rules without an end, and others that go through all of their package.
+    let rules: String =
+        (0..3_000).map(|n| format!("q{n} := {n}\np{n} if data.u[input.x{n}] == 1\n")).collect();
+    check_work(&rules, None);
 }
 
 #[test]

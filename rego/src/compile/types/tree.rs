@@ -4,6 +4,7 @@ use crate::Value;
 use crate::ast::{Str, Term, TermKind};
 use crate::compile::tree::constant;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// A part of a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) children: BTreeMap<Key, Node>,
     /// Whether the object that stands here has taken in what stands below it.
     gathered: bool,
+    /// The extent, once it was asked for.
+    extent: OnceLock<Known>,
 }
 
 impl Node {
@@ -45,6 +48,7 @@ impl Node {
     pub(crate) fn put(&mut self, path: &[Key], value: Type) {
         let mut node = self;
         for part in path {
+            node.extent = OnceLock::new();
             node = node.children.entry(part.clone()).or_default();
         }
         node.value = Some(value);
@@ -55,6 +59,7 @@ impl Node {
         let mut node = self;
         let mut rest = path;
         while let Some((part, below)) = rest.split_first() {
+            node.extent = OnceLock::new();
             node = node.children.entry(part.clone()).or_default();
             if !below.is_empty() {
                 node.take_in(below, &value);
@@ -105,13 +110,17 @@ impl Node {
         if self.value.is_some() {
             return self.value.clone();
         }
+        self.extent.get_or_init(|| Some(self.children_as_object())).clone()
+    }
+
+    fn children_as_object(&self) -> Type {
         let mut members = BTreeMap::new();
         for (key, child) in &self.children {
             if let Key::Constant(key @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) = key {
                 members.insert(key.clone(), child.extent());
             }
         }
-        Some(Type::object(members, Some((Some(Type::String), Some(Type::Any)))))
+        Type::object(members, Some((Some(Type::String), Some(Type::Any))))
     }
 }
 
