@@ -194,6 +194,7 @@ impl<'a> Locals<'a> {
                 }
                 self.body(body)?;
                 self.unused(&vars::of_body(body, vars::ALL), loc)?;
+                self.rename_in_body(body);
                 self.scopes.pop();
             }
             ExprKind::Call(call) if is_assignment(call) => {
@@ -334,6 +335,65 @@ impl<'a> Locals<'a> {
         with.iter_mut().try_for_each(|with| self.term(&mut with.value))?;
         self.scopes.pop();
         Ok(())
+    }
+
+    /// OPA goes through the body of an `every` twice: what a comprehension in it calls as something that is declared
+    /// after it is that to OPA, and mostly unsafe for that reason.
+    fn rename_in_body(&self, body: &mut Body) {
+        for expr in body {
+            match &mut expr.kind {
+                ExprKind::Term(term) => self.rename(term),
+                ExprKind::Call(call) => call.args.iter_mut().for_each(|term| self.rename(term)),
+                ExprKind::Every { domain, body, .. } => {
+                    self.rename(domain);
+                    self.rename_in_body(body);
+                }
+                ExprKind::Some(_) | ExprKind::SomeIn { .. } => {}
+            }
+            expr.with.iter_mut().for_each(|with| self.rename(&mut with.value));
+        }
+    }
+
+    fn rename(&self, term: &mut Term) {
+        match &mut term.kind {
+            TermKind::Null | TermKind::Bool(_) | TermKind::Number(_) | TermKind::String(_) => {}
+            TermKind::Var(name) => {
+                if let (false, Some(declared)) = (is_fresh(name), self.declared(name)) {
+                    *name = declared;
+                }
+            }
+            TermKind::Ref(items) | TermKind::Array(items) | TermKind::Set(items) => {
+                items.iter_mut().for_each(|item| self.rename(item));
+            }
+            TermKind::Object(members) => {
+                for (key, value) in members {
+                    self.rename(key);
+                    self.rename(value);
+                }
+            }
+            TermKind::ArrayComprehension(head, body) | TermKind::SetComprehension(head, body) => {
+                self.rename(head);
+                self.rename_in_body(body);
+            }
+            TermKind::ObjectComprehension(key, value, body) => {
+                self.rename(key);
+                self.rename(value);
+                self.rename_in_body(body);
+            }
+            TermKind::Call(call) => call.args.iter_mut().for_each(|term| self.rename(term)),
+            TermKind::Template(parts) => {
+                for part in parts {
+                    match part {
+                        TemplatePart::Text(_) => {}
+                        TemplatePart::Term(term) => self.rename(term),
+                        TemplatePart::With(term, with) => {
+                            self.rename(term);
+                            with.iter_mut().for_each(|with| self.rename(&mut with.value));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a variable of the rule hides `input` or `data`.
