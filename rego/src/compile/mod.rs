@@ -28,6 +28,7 @@ use resolve::{Globals, Resolver};
 use std::collections::{BTreeMap, BTreeSet};
 use tree::{Place, RuleAt};
 
+pub(crate) use attempts::Admission;
 pub(crate) use build::name_in_source;
 pub use error::CompileError;
 pub(crate) use test_rules::TODO_PREFIX;

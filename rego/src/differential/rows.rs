@@ -383,6 +383,32 @@ fn elements_and_keys_are_looked_at_in_their_order() {
 }
 
 #[test]
+fn an_error_is_met_in_a_definition_that_the_index_does_not_leave_out() {
+    let rule = |body: &str, input: &'static str, want| {
+        let others = "p if input.m == 1\np if input.m == 2\np if input.m == 3";
+        let module: &'static str =
+            format!("package t\nc := 1\nc := 2\np if {{ c > 0; {body} }}\n{others}").leak();
+        (module, "{}", input, want)
+    };
+    check(&[
+        rule("input.m == 4", r#"{"m": 5}"#, Want::Undefined),
+        rule("input.m == 4", r#"{"m": 4}"#, Want::Error),
+        rule("input.m == 4", r#"{"m": [4]}"#, Want::Error),
+        rule("input.m == 4", r#"{"m": {"x": 4}}"#, Want::Error),
+        rule("input.m == 4", r#"{"m": [1, 2, 3]}"#, Want::Undefined),
+        rule("input.m in {4, 6}", r#"{"m": 6}"#, Want::Error),
+        rule("input.m in {4, 6}", r#"{"m": 7}"#, Want::Undefined),
+        rule("x := input.m; x == 4", r#"{"m": 5}"#, Want::Undefined),
+        rule("count(input.m); x := input.m; x == 4", r#"{"m": 5}"#, Want::Error),
+        rule("input.m == 4; input.m == 6", r#"{"m": 6}"#, Want::Error),
+        rule("x := input.m; y := x; y == 4", r#"{"m": 5}"#, Want::Error),
+        rule("x := input.u; x.m == 4", r#"{"m": 5, "u": {}}"#, Want::Error),
+        rule("input.m == {4}", r#"{"m": 5}"#, Want::Error),
+        rule("input.m == 4", r#"{"m": 1}"#, Want::Value("true")),
+    ]);
+}
+
+#[test]
 fn names_in_the_body_of_every_are_those_that_it_declares_at_last() {
     let every = |body: &str| -> &'static str {
         format!("package t\np if {{ every q in input.s {{ {body}; q == 2 }} }}").leak()
