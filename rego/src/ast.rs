@@ -166,6 +166,8 @@ pub struct With {
     pub value: Term,
     /// The place of the target.
     pub loc: Loc,
+    /// The place of the word `with`.
+    pub keyword: Loc,
 }
 
 /// A term.

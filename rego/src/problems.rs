@@ -38,7 +38,14 @@ pub fn problems(sources: &[Source<'_>]) -> Vec<LoadError> {
     let files: Vec<Str> = sources.iter().map(|source| Str::from(source.name)).collect();
     let mut emptied = BTreeSet::new();
     while problems.len() < PROBLEMS_MAX {
-        let Err(error) = compile::compile(modules.clone(), files.clone(), Purpose::Decide) else { break };
+        let error = match compile::compile_and_check(modules.clone(), files.clone(), Purpose::Decide) {
+            Ok((_, of_types)) => {
+                // They are all that there are: nothing is set aside for them.
+                problems.extend(of_types.iter().map(|error| located(&files, error)));
+                break;
+            }
+            Err(error) => error,
+        };
         let problem = located(&files, &error);
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -47,6 +54,7 @@ pub fn problems(sources: &[Source<'_>]) -> Vec<LoadError> {
             break;
         }
     }
+    problems.truncate(PROBLEMS_MAX);
     problems
 }
 
@@ -80,13 +88,16 @@ fn empty(rule: &mut Rule) {
     for part in rule.head.reference.iter_mut().skip(1) {
         if compile::constant(part).is_none() {
             // A member of an object still, whichever.
-            *part = constant(TermKind::Array(Vec::new()));
+            *part = constant(TermKind::Var(Str::from("input")));
         }
     }
     for (index, argument) in rule.head.args.iter_mut().flatten().enumerate() {
         *argument = constant(TermKind::Var(Str::from(format!("argument{index}"))));
     }
-    for term in rule.head.key.iter_mut().chain(&mut rule.head.value) {
-        *term = constant(TermKind::Null);
+    if !rule.default {
+        // Whatever it may be: nobody who asks for it is told that it is something else.
+        for term in rule.head.key.iter_mut().chain(&mut rule.head.value) {
+            *term = constant(TermKind::Var(Str::from("input")));
+        }
     }
 }

@@ -47,17 +47,14 @@ fn every_rule_that_does_not_compile_is_told_once() {
 fn what_asks_for_a_rule_with_an_error_is_not_told() {
     check(
         &["package a\np if f(1)\nf(x) := y if z == x\nq contains x if f(x)"],
-        &["a.rego:3:1 rego_unsafe_var_error", "a.rego:4:17 rego_unsafe_var_error"],
+        &["a.rego:3:9 rego_unsafe_var_error", "a.rego:4:17 rego_unsafe_var_error"],
     );
-    check(&["package a\np[x] := 1 if y == 1\nq if p.a"], &["a.rego:2:1 rego_unsafe_var_error"]);
+    check(&["package a\np[x] := 1 if y == 1\nq if p.a"], &["a.rego:2:3 rego_unsafe_var_error"]);
 }
 
 #[test]
 fn rules_that_do_not_go_together_are_told_and_come_to_an_end() {
-    check(
-        &["package a\np := 1\np contains 2\np contains 3"],
-        &["a.rego:3:1 rego_type_error", "a.rego:4:1 rego_type_error"],
-    );
+    check(&["package a\np := 1\np contains 2\np contains 3"], &["a.rego:2:1 rego_type_error"]);
     check(&["package a\nimport data.b as input\np := 1"], &["a.rego:2:1 rego_parse_error"]);
 }
 

@@ -1,7 +1,9 @@
 //! The boundary of the builtins' tests: a row is a call and what it leads to, and real OPA must agree with every row.
 use super::{BuiltinError, Context, lookup};
 use crate::{Number, Value};
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a call leads to.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +165,15 @@ fn opa_agrees(rows: &[Row]) {
     }
 }
 
+/// A folder that nobody else has: tests run beside each other, and in several processes.
+pub(crate) fn new_folder(name: &str) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("postern-rego-{}-{name}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// What real OPA answers to these calls, as [`as_opa_prints`] has it: `None` is undefined, with or without an error.
 /// `None` altogether if there is no OPA to ask.
 pub(crate) fn ask_opa(calls: &[(&str, Vec<Value>)]) -> Option<Vec<Option<String>>> {
@@ -178,9 +189,7 @@ pub(crate) fn ask_opa(calls: &[(&str, Vec<Value>)]) -> Option<Vec<Option<String>
     }
     // A function over `input` has a type that OPA's checker cannot know, so that wrong types come to run.
     module.push_str("opaque(_, x) := y if { y := object.get({\"v\": x}, input.key, null) }\n");
-    let folder =
-        std::env::temp_dir().join(format!("postern-rego-{}-{:p}", std::process::id(), calls.as_ptr()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = new_folder("calls");
     std::fs::write(folder.join("t.rego"), &module).unwrap();
     std::fs::write(folder.join("input.json"), r#"{"key": "v"}"#).unwrap();
     let output = Command::new(opa)
@@ -232,4 +241,14 @@ fn as_json(value: &Value) -> Value {
         Value::Object(members) => Value::object(members.iter().map(|(k, v)| (k.clone(), as_json(v)))),
         other => other.clone(),
     }
+}
+
+#[test]
+fn calls_without_arguments_that_are_made_at_once_have_files_of_their_own() {
+    let calls = std::thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| ask_opa(&[]).is_none_or(|found| found.is_empty()))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(calls, [true; 4]);
 }

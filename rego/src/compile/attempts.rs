@@ -6,7 +6,7 @@ use crate::Value;
 use crate::ast::Loc;
 use crate::ir::{Definition, Operand, RefHead, Stmt, StmtKind, Target};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the index looks at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,85 @@ type Needs = Vec<(Field, Need)>;
 /// How often a field is looked at, and where first.
 type Fields = BTreeMap<Field, (usize, Loc)>;
 
+/// What OPA's index asks before it lets a definition be tried.
+#[derive(Debug)]
+pub(crate) struct Admission(Vec<(Field, Vec<Need>)>);
+
+impl Admission {
+    /// Those of several definitions, `else` branches left out.
+    pub(crate) fn of(definitions: &[Definition]) -> Vec<Self> {
+        let mut fields = Fields::new();
+        let all: Vec<Needs> = definitions.iter().map(|definition| needs(definition, &mut fields)).collect();
+        let levels: BTreeMap<&Field, usize> =
+            levels(&fields).into_iter().enumerate().map(|(level, field)| (field, level)).collect();
+        all.iter().map(|needs| Self::by_level(needs, &levels)).collect()
+    }
+
+    fn by_level(needs: &Needs, levels: &BTreeMap<&Field, usize>) -> Self {
+        let mut by_level: BTreeMap<usize, (Field, Vec<Need>)> = BTreeMap::new();
+        for (field, need) in needs {
+            let level = levels.get(field).copied().unwrap_or_default();
+            by_level.entry(level).or_insert_with(|| (field.clone(), Vec::new())).1.push(need.clone());
+        }
+        let mut asked = Vec::with_capacity(by_level.len());
+        for (field, needs) in by_level.into_values() {
+            // Below a field that may be one of several values nothing is asked.
+            let ends = needs.len() > 1 && !needs.iter().any(|need| matches!(need, Need::There(_)));
+            asked.push((field, needs));
+            if ends {
+                break;
+            }
+        }
+        Self(asked)
+    }
+
+    /// Whether it lets a field of the input, or of an argument, be nothing but these values.
+    pub(crate) fn asks(&self, argument: Option<usize>, path: &[Value], values: &[Value]) -> bool {
+        let wanted = match argument {
+            None => Field::Input(path.to_vec()),
+            Some(argument) if path.is_empty() => Field::Argument(argument),
+            Some(_) => return false,
+        };
+        let needs = self.0.iter().find(|(field, _)| *field == wanted).map(|(_, needs)| needs);
+        needs.is_some_and(|needs| {
+            needs.iter().all(|need| matches!(need, Need::Like(value) if values.contains(value)))
+        })
+    }
+
+    /// Whether the definition is tried, or may be.
+    pub(crate) fn admits(&self, input: Option<&Value>, args: &[Value]) -> bool {
+        self.0.iter().all(|(field, needs)| {
+            let (root, path) = match field {
+                Field::Input(path) => (input, path.as_slice()),
+                Field::Argument(argument) => (args.get(*argument), [].as_slice()),
+                Field::Data(_) => return true,
+            };
+            let found = path.iter().try_fold(root, |at, key| Some(at?.get(key))).flatten();
+            found.is_some_and(|value| needs.iter().any(|need| need.may_be(value)))
+        })
+    }
+}
+
+impl Need {
+    fn may_be(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Like(like), Value::Array(_) | Value::Set(_) | Value::Object(_)) => {
+                // A collection is looked for by what is in it, too.
+                value == like || is_scalar(like)
+            }
+            (Self::Like(like), value) => value == like,
+            (Self::There(_) | Self::Pattern, _) => true,
+        }
+    }
+}
+
+/// The fields in the order in which the index looks at them.
+fn levels(fields: &Fields) -> Vec<&Field> {
+    let mut levels: Vec<(&Field, &(usize, Loc))> = fields.iter().collect();
+    levels.sort_by_key(|(field, (count, loc))| (Reverse(*count), matches!(field, Field::Argument(_)), *loc));
+    levels.into_iter().map(|(field, _)| field).collect()
+}
+
 /// The order, by places in the list.
 pub(super) fn order(definitions: &[Definition]) -> Vec<usize> {
     let mut fields = Fields::new();
@@ -39,16 +118,15 @@ pub(super) fn order(definitions: &[Definition]) -> Vec<usize> {
         .iter()
         .map(|definition| chain(definition).map(|one| needs(one, &mut fields)).collect())
         .collect();
-    let mut levels: Vec<(&Field, &(usize, Loc))> = fields.iter().collect();
-    levels.sort_by_key(|(field, (count, loc))| (Reverse(*count), matches!(field, Field::Argument(_)), *loc));
+    let levels = levels(&fields);
     let key = |needs: &Needs| -> Vec<u8> {
         if needs.is_empty() {
             return Vec::new();
         }
         let mut key = Vec::with_capacity(levels.len());
-        for (field, _) in &levels {
+        for field in &levels {
             let of: Vec<&Need> =
-                needs.iter().filter(|(have, _)| have == *field).map(|(_, need)| need).collect();
+                needs.iter().filter(|(have, _)| *have == **field).map(|(_, need)| need).collect();
             key.push(match of.as_slice() {
                 [] => 0,
                 of if of.iter().any(|need| matches!(need, Need::There(_))) => 1,
@@ -193,10 +271,7 @@ impl Found<'_> {
                 Some(Value::Object(members)) => members.iter().map(|(_, value)| value.clone()).collect(),
                 _ => Vec::new(),
             };
-            for item in items {
-                let composite = matches!(item, Value::Object(_) | Value::Set(_));
-                self.insert(field.clone(), if composite { Need::There(None) } else { Need::Like(item) }, loc);
-            }
+            self.insert_all(&field, items, loc);
             return;
         }
         let need = match member {
@@ -220,6 +295,30 @@ impl Found<'_> {
         bound
             .map(|(field, _)| field.clone())
             .or_else(|| self.definition.parameters.iter().position(parameter).map(Field::Argument))
+    }
+
+    /// The same as to insert one after the other. Lists may be long, so that none is looked for among them.
+    fn insert_all(&mut self, field: &Field, items: Vec<Value>, loc: Loc) {
+        let count = items.len();
+        let (composite, plain): (Vec<Value>, Vec<Value>) =
+            items.into_iter().partition(|item| matches!(item, Value::Object(_) | Value::Set(_)));
+        let mut seen: BTreeSet<Value> = self
+            .needs
+            .iter()
+            .filter(|(have, _)| have == field)
+            .filter_map(|(_, need)| if let Need::Like(value) = need { Some(value.clone()) } else { None })
+            .collect();
+        let mut fresh = plain.into_iter().filter(|item| seen.insert(item.clone())).map(Need::Like);
+        if let Some(first) = fresh.next() {
+            self.insert(field.clone(), first, loc);
+        }
+        self.needs.extend(fresh.map(|need| (field.clone(), need)));
+        if !composite.is_empty() {
+            self.insert(field.clone(), Need::There(None), loc);
+        }
+        if let Some((have, _)) = self.fields.get_mut(field) {
+            *have = have.saturating_add(count.saturating_sub(1));
+        }
     }
 
     fn insert(&mut self, field: Field, need: Need, loc: Loc) {

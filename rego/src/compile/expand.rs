@@ -1,8 +1,19 @@
 //! Calls inside terms become expressions of their own, before the one that they stood in; templates become calls.
 use super::build::{Names, append, call, equation, var};
 use super::resolve::MOCK;
+use super::tree::constant;
 use super::vars::{self, Vars, needs_evaluation};
+use crate::Value;
 use crate::ast::{Body, Expr, ExprKind, Loc, Rule, TemplatePart, Term, TermKind, With};
+
+/// What the name of a variable tells that stands for a scalar which something is looked for in: to OPA there is no such
+/// variable.
+const SCALAR: &str = "#scalar";
+
+/// Whether a variable is one of these.
+pub(super) fn is_scalar(name: &str) -> bool {
+    name.ends_with(SCALAR)
+}
 
 pub(crate) struct Expander<'a> {
     names: &'a mut Names,
@@ -137,7 +148,8 @@ impl<'a> Expander<'a> {
         if let Some(first) = parts.first_mut()
             && !matches!(first.kind, TermKind::Var(_))
         {
-            let name = self.names.fresh();
+            let is_scalar = matches!(constant(first), Some(value) if !matches!(value, Value::Array(_) | Value::Object(_) | Value::Set(_)));
+            let name = if is_scalar { self.names.fresh_for(SCALAR) } else { self.names.fresh() };
             let loc = first.loc;
             let taken = std::mem::replace(first, var(&name, loc));
             support.push(equation(&name, taken, Vec::new()));

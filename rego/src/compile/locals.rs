@@ -38,6 +38,7 @@ impl<'a> Locals<'a> {
         for parameter in rule.head.args.iter_mut().flatten() {
             self.parameter(parameter)?;
         }
+        self.name_like_builtins(rule);
         self.body(&mut rule.body)?;
         for term in rule.head.reference.iter_mut().skip(1) {
             self.term(term)?;
@@ -50,6 +51,21 @@ impl<'a> Locals<'a> {
             self.rule(otherwise)?;
         }
         Ok(())
+    }
+
+    /// A variable of the body with the name of a builtin gets a name of its own, so that nobody takes it for the function.
+    /// What a `with` mentions stays: it may be the function.
+    fn name_like_builtins(&mut self, rule: &Rule) {
+        let mut kept = super::resolve::declared(&rule.body);
+        for with in rule.body.iter().flat_map(|expr| &expr.with) {
+            kept.extend(with.target.first().cloned());
+            vars::in_term(&with.value, vars::ALL, &mut kept);
+        }
+        for name in vars::of_body(&rule.body, vars::SAFETY) {
+            if super::types::is_builtin(&name) && !kept.contains(&name) && self.declared(&name).is_none() {
+                self.insert(name, Seen::Referenced);
+            }
+        }
     }
 
     /// A `some x` of the rule's own scope must be used in the body or the head.
@@ -178,6 +194,7 @@ impl<'a> Locals<'a> {
                 }
                 self.body(body)?;
                 self.unused(&vars::of_body(body, vars::ALL), loc)?;
+                self.rename_in_body(body);
                 self.scopes.pop();
             }
             ExprKind::Call(call) if is_assignment(call) => {
@@ -318,6 +335,65 @@ impl<'a> Locals<'a> {
         with.iter_mut().try_for_each(|with| self.term(&mut with.value))?;
         self.scopes.pop();
         Ok(())
+    }
+
+    /// OPA goes through the body of an `every` twice: what a comprehension in it calls as something that is declared
+    /// after it is that to OPA, and mostly unsafe for that reason.
+    fn rename_in_body(&self, body: &mut Body) {
+        for expr in body {
+            match &mut expr.kind {
+                ExprKind::Term(term) => self.rename(term),
+                ExprKind::Call(call) => call.args.iter_mut().for_each(|term| self.rename(term)),
+                ExprKind::Every { domain, body, .. } => {
+                    self.rename(domain);
+                    self.rename_in_body(body);
+                }
+                ExprKind::Some(_) | ExprKind::SomeIn { .. } => {}
+            }
+            expr.with.iter_mut().for_each(|with| self.rename(&mut with.value));
+        }
+    }
+
+    fn rename(&self, term: &mut Term) {
+        match &mut term.kind {
+            TermKind::Null | TermKind::Bool(_) | TermKind::Number(_) | TermKind::String(_) => {}
+            TermKind::Var(name) => {
+                if let (false, Some(declared)) = (is_fresh(name), self.declared(name)) {
+                    *name = declared;
+                }
+            }
+            TermKind::Ref(items) | TermKind::Array(items) | TermKind::Set(items) => {
+                items.iter_mut().for_each(|item| self.rename(item));
+            }
+            TermKind::Object(members) => {
+                for (key, value) in members {
+                    self.rename(key);
+                    self.rename(value);
+                }
+            }
+            TermKind::ArrayComprehension(head, body) | TermKind::SetComprehension(head, body) => {
+                self.rename(head);
+                self.rename_in_body(body);
+            }
+            TermKind::ObjectComprehension(key, value, body) => {
+                self.rename(key);
+                self.rename(value);
+                self.rename_in_body(body);
+            }
+            TermKind::Call(call) => call.args.iter_mut().for_each(|term| self.rename(term)),
+            TermKind::Template(parts) => {
+                for part in parts {
+                    match part {
+                        TemplatePart::Text(_) => {}
+                        TemplatePart::Term(term) => self.rename(term),
+                        TemplatePart::With(term, with) => {
+                            self.rename(term);
+                            with.iter_mut().for_each(|with| self.rename(&mut with.value));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a variable of the rule hides `input` or `data`.

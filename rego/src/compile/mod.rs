@@ -14,11 +14,12 @@ mod resolve;
 mod safety;
 mod test_rules;
 mod tree;
+mod types;
 mod vars;
 mod written;
 
 use crate::Value;
-use crate::ast::{Body, Call, Loc, Module, Rule, Str, Version};
+use crate::ast::{Body, Call, Loc, Module, Rule, Str, Term, TermKind, Version};
 use crate::builtins;
 use crate::ir::{Definition, Group, GroupKind, Node, Operand, Program, Stmt};
 use build::Names;
@@ -27,6 +28,7 @@ use resolve::{Globals, Resolver};
 use std::collections::{BTreeMap, BTreeSet};
 use tree::{Place, RuleAt};
 
+pub(crate) use attempts::Admission;
 pub(crate) use build::name_in_source;
 pub use error::CompileError;
 pub(crate) use test_rules::TODO_PREFIX;
@@ -54,10 +56,23 @@ pub(crate) enum Purpose {
 /// # Errors
 /// The first [`CompileError`]: where, what, and where it is known how to mend it.
 pub(crate) fn compile(
-    mut modules: Vec<Module>,
+    modules: Vec<Module>,
     files: Vec<Str>,
     purpose: Purpose,
 ) -> Result<Program, CompileError> {
+    let (program, wrong) = compile_and_check(modules, files, purpose)?;
+    wrong.into_iter().next().map_or(Ok(program), Err)
+}
+
+/// Compiles a set of modules, and tells all that is wrong with its types, which compiled or not means something.
+///
+/// # Errors
+/// The first [`CompileError`] of another class.
+pub(crate) fn compile_and_check(
+    mut modules: Vec<Module>,
+    files: Vec<Str>,
+    purpose: Purpose,
+) -> Result<(Program, Vec<CompileError>), CompileError> {
     let mut names = Names::default();
     let mut program = Program { files, ..Program::default() };
     if purpose == Purpose::Examine {
@@ -98,7 +113,8 @@ pub(crate) fn compile(
     }
     program.root = root;
     recursion::refuse(&program)?;
-    Ok(program)
+    let wrong = types::check(&modules, &program.files);
+    Ok((program, wrong))
 }
 
 /// Compiles a query over a program. `imports` are resolved as in a module of this package.
@@ -219,8 +235,7 @@ fn groups(modules: &[Module]) -> Result<(Node, Vec<Gathered>), CompileError> {
             place.add(&source.package, definition, RuleAt { module, rule })?;
         }
     }
-    let rule_at = |at: RuleAt| modules.get(at.module).and_then(|module| module.rules.get(at.rule));
-    place.settle(&|at| rule_at(at).map_or_else(Loc::default, |rule| rule.loc))?;
+    place.settle()?;
     let mut groups = Vec::new();
     let root = node_of(place, &mut Vec::new(), &mut groups);
     Ok((root, groups))
@@ -244,6 +259,15 @@ fn node_of(place: Place, path: &mut Vec<Value>, groups: &mut Vec<Gathered>) -> N
     node
 }
 
+/// Notes the variables of a head that nothing in the body gives a value, each where it stands.
+fn note_open(term: &Term, bound: &vars::Vars, orderer: &mut safety::Orderer<'_>) {
+    match &term.kind {
+        TermKind::Var(name) if bound.contains(name) => {}
+        TermKind::Var(name) => orderer.note([name.clone()], term.loc),
+        _ => vars::each_child(term, &mut |child| note_open(child, bound, orderer)),
+    }
+}
+
 /// Orders and hoists one rule and its `else` branches.
 fn settle_rule(
     rule: &mut Rule,
@@ -261,10 +285,9 @@ fn settle_rule(
     orderer.order(&mut rule.body, &globals);
     let mut bound = vars::of_body(&rule.body, vars::SAFETY);
     bound.extend(globals);
-    let heads = rule.head.reference.iter().skip(1).chain(&rule.head.key).chain(&rule.head.value);
-    let open: vars::Vars =
-        heads.flat_map(|term| vars::of_term(term, vars::ALL)).filter(|name| !bound.contains(name)).collect();
-    orderer.note(open, rule.loc);
+    for term in rule.head.reference.iter().skip(1).chain(&rule.head.key).chain(&rule.head.value) {
+        note_open(term, &bound, &mut orderer);
+    }
     orderer.finish()?;
     if purpose == Purpose::Examine {
         test_rules::tell_case(rule);

@@ -202,15 +202,24 @@ impl<'a> Resolver<'a> {
 
 /// Of equal keys the last one counts, and the values of the others are no part of the policy.
 fn last_of_equal_keys(members: &mut Vec<(Term, Term)>) {
-    let mut index = 0;
-    while let Some((key, _)) = members.get(index) {
-        let later = members.get(index.saturating_add(1)..).unwrap_or_default();
-        if later.iter().any(|(other, _)| super::lower::same_key(key, other)) {
-            members.remove(index);
-        } else {
-            index = index.saturating_add(1);
+    let mut constants = BTreeSet::new();
+    let mut others: Vec<Term> = Vec::new();
+    let mut kept: Vec<(Term, Term)> = Vec::with_capacity(members.len());
+    for (key, value) in std::mem::take(members).into_iter().rev() {
+        let first = match super::tree::constant(&key) {
+            Some(constant) => constants.insert(constant),
+            None if others.iter().any(|other| super::lower::same_key(&key, other)) => false,
+            None => {
+                others.push(key.clone());
+                true
+            }
+        };
+        if first {
+            kept.push((key, value));
         }
     }
+    kept.reverse();
+    *members = kept;
 }
 
 /// `data.a.b` as the parts of a reference.

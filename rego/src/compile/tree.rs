@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub(crate) children: BTreeMap<Value, Place>,
     pub(crate) rules: Vec<RuleAt>,
     pub(crate) kind: Option<GroupKind>,
+    /// The first definition: where it is, and whether it is one of elements.
+    first: Option<(Loc, bool)>,
 }
 
 /// The constant of a term that is one.
@@ -84,31 +86,56 @@ impl Place {
             place = place.children.entry(part).or_default();
         }
         let kind = kind_of(rule);
-        if place.kind.is_some_and(|have| have != kind) {
-            let name = path_text(package, rule);
-            return Err(CompileError::of_type(rule.loc, format!("conflicting rules data.{name} found")));
+        let of_elements = rule.head.key.is_some();
+        let (first, elements_first) = *place.first.get_or_insert((rule.loc, of_elements));
+        if place.kind.is_some_and(|have| have != kind) || elements_first != of_elements {
+            let (name, row) = (path_text(package, rule), rule.loc.row);
+            let what =
+                format!("conflicting rules data.{name} found: the one in row {row} is of another kind");
+            return Err(CompileError::of_type(first, what));
         }
         place.kind = Some(kind);
         place.rules.push(at);
         Ok(())
     }
 
-    /// Where a group of members with variable names begins, all that is defined below it belongs to it. Below any other
-    /// rule nothing may be defined.
-    pub(crate) fn settle(&mut self, loc_of: &dyn Fn(RuleAt) -> Loc) -> Result<(), CompileError> {
-        match self.kind {
-            Some(GroupKind::Object) => {
-                let mut below = Vec::new();
-                std::mem::take(&mut self.children).into_values().for_each(|child| child.collect(&mut below));
-                self.rules.extend(below);
-                Ok(())
-            }
-            Some(_) if self.children.values().any(Self::has_rules) => {
-                let loc = self.rules.first().map_or_else(Loc::default, |at| loc_of(*at));
-                Err(CompileError::of_type(loc, "the rule conflicts with rules or packages defined below it"))
-            }
-            _ => self.children.values_mut().try_for_each(|child| child.settle(loc_of)),
+    /// Where a group of members with variable names begins, all that is defined below it belongs to it.
+    pub(crate) fn settle(&mut self) -> Result<(), CompileError> {
+        self.refuse_conflicts()?;
+        self.gather();
+        Ok(())
+    }
+
+    /// Below a rule without variables in its name nothing may be defined, and no functions below one with variables.
+    fn refuse_conflicts(&self) -> Result<(), CompileError> {
+        let conflict = match self.kind {
+            Some(GroupKind::Object) => self.children.values().any(Self::has_functions),
+            Some(_) => self.children.values().any(Self::has_rules),
+            None => false,
+        };
+        if conflict {
+            let loc = self.first.map_or_else(Loc::default, |(loc, _)| loc);
+            return Err(CompileError::of_type(
+                loc,
+                "the rule conflicts with rules or packages defined below it",
+            ));
         }
+        self.children.values().try_for_each(Self::refuse_conflicts)
+    }
+
+    fn gather(&mut self) {
+        if self.kind == Some(GroupKind::Object) {
+            let mut below = Vec::new();
+            std::mem::take(&mut self.children).into_values().for_each(|child| child.collect(&mut below));
+            self.rules.extend(below);
+        } else {
+            self.children.values_mut().for_each(Self::gather);
+        }
+    }
+
+    /// Whether functions stand here or below.
+    fn has_functions(&self) -> bool {
+        matches!(self.kind, Some(GroupKind::Function(_))) || self.children.values().any(Self::has_functions)
     }
 
     /// Whether rules stand here or below.

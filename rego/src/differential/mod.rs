@@ -1,6 +1,7 @@
 //! Policies that nobody wrote, against real OPA and against ourselves.
 mod bodies;
 mod documents;
+mod mistyped;
 mod modules;
 mod opa;
 mod properties;

@@ -24,8 +24,7 @@ impl Opa {
     /// `None` where there is no OPA to ask.
     pub(super) fn start(version: Version, name: &str) -> Option<Self> {
         std::env::var_os("POSTERN_OPA")?;
-        let folder = std::env::temp_dir().join(format!("postern-rego-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = crate::builtins::testing::new_folder(name);
         let process = spawn(version, &folder);
         Some(Self { process, version, folder, data: String::new() })
     }

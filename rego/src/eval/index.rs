@@ -2,8 +2,9 @@
 //! constants. A definition that is left out has a condition that does not hold: leaving it out changes no answer, and
 //! ten thousand definitions cost what the few that can hold cost.
 use crate::Value;
+use crate::compile::Admission;
 use crate::ir::{Definition, Operand, RefHead, Stmt, StmtKind, Target};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Fewer definitions than this are tried one by one.
 const DEFINITIONS_MIN: usize = 4;
@@ -22,7 +23,8 @@ pub(crate) enum Index {
     /// Too few definitions, or none of them has a condition that tells it from the others.
     #[default]
     All,
-    By(Split),
+    /// With the definitions that are tried in spite of a condition that does not hold, as OPA tries them.
+    By(Split, Vec<(usize, Admission)>),
 }
 
 /// Definitions told apart by one field.
@@ -58,15 +60,20 @@ impl Index {
         }
         let conditions: Vec<Conditions> = definitions.iter().map(conditions).collect();
         let all: Vec<usize> = (0..definitions.len()).collect();
-        Split::of(&all, &conditions, &mut Vec::new()).map_or(Self::All, Self::By)
+        match Split::of(&all, &conditions, &mut Vec::new()) {
+            Some(split) => Self::By(split, tried_in_spite(definitions, &conditions)),
+            None => Self::All,
+        }
     }
 
     pub(crate) fn candidates(&self, input: Option<&Value>, args: &[Value]) -> Candidates {
         match self {
             Self::All => Candidates::All,
-            Self::By(split) => {
+            Self::By(split, others) => {
                 let mut found = Vec::new();
                 split.collect(input, args, &mut found);
+                let admitted = others.iter().filter(|(_, admission)| admission.admits(input, args));
+                found.extend(admitted.map(|(definition, _)| *definition));
                 found.sort_unstable();
                 found.dedup();
                 Candidates::Some(found)
@@ -80,7 +87,7 @@ impl Index {
     pub(crate) fn always_tried(&self, definitions: usize) -> usize {
         match self {
             Self::All => definitions,
-            Self::By(split) => split.always_tried(),
+            Self::By(split, _) => split.always_tried(),
         }
     }
 }
@@ -150,7 +157,31 @@ impl Split {
         if let Some(part) = value.and_then(|value| self.by_value.get(value)) {
             part.collect(input, args, found);
         }
+        for part in value.map(|value| self.inside(value)).unwrap_or_default() {
+            part.collect(input, args, found);
+        }
         self.rest.collect(input, args, found);
+    }
+}
+
+/// How many items of a collection are looked up: more could be too many, and any of them may be there.
+const INSIDE_MAX: usize = 64;
+
+impl Split {
+    /// A collection is looked for by what is in it, too, as OPA does it: then no definition holds, but one may end in an
+    /// error.
+    fn inside(&self, value: &Value) -> Vec<&Part> {
+        let items: Vec<&Value> = match value {
+            Value::Array(items) => items.iter().take(INSIDE_MAX).collect(),
+            Value::Set(items) => items.iter().take(INSIDE_MAX).collect(),
+            Value::Object(members) => members.iter().map(|(_, item)| item).take(INSIDE_MAX).collect(),
+            _ => return Vec::new(),
+        };
+        if items.len() == INSIDE_MAX {
+            return self.by_value.values().collect();
+        }
+        let distinct: BTreeSet<&Value> = items.into_iter().collect();
+        distinct.into_iter().filter_map(|item| self.by_value.get(item)).collect()
     }
 }
 
@@ -160,6 +191,48 @@ impl Part {
             Some(split) => split.collect(input, args, found),
             None => found.extend(&self.definitions),
         }
+    }
+}
+
+/// What stands before a condition can end in an error, and OPA, whose index tells fewer definitions apart, meets it.
+fn tried_in_spite(definitions: &[Definition], conditions: &[Conditions]) -> Vec<(usize, Admission)> {
+    let loud = |definition: &Definition| definition.body.iter().any(|stmt| !is_quiet(stmt));
+    if !definitions.iter().any(loud) {
+        return Vec::new();
+    }
+    let all = Admission::of(definitions).into_iter().enumerate().zip(definitions.iter().zip(conditions));
+    let others = all.filter(|((_, admission), (definition, conditions))| {
+        let asked =
+            |(field, values): (&Field, &Vec<Value>)| admission.asks(field.argument, &field.path, values);
+        loud(definition) && !conditions.iter().all(asked)
+    });
+    others.map(|(found, _)| found).collect()
+}
+
+/// Whether an expression holds or does not, and nothing else.
+fn is_quiet(stmt: &Stmt) -> bool {
+    match &stmt.kind {
+        StmtKind::Holds(operand) => is_quiet_operand(operand),
+        StmtKind::Unify(a, b) => is_quiet_operand(a) && is_quiet_operand(b),
+        StmtKind::Call { target: Target::Builtin(builtin), args, output: None } => {
+            builtin.name == "internal.member_2" && args.iter().all(is_quiet_operand)
+        }
+        _ => false,
+    }
+}
+
+fn is_quiet_operand(operand: &Operand) -> bool {
+    match operand {
+        Operand::Const(_) | Operand::Slot(_) => true,
+        Operand::Array(items) | Operand::Set(items) => items.iter().all(is_quiet_operand),
+        Operand::Object(members) => {
+            members.iter().all(|(key, value)| is_quiet_operand(key) && is_quiet_operand(value))
+        }
+        Operand::Ref(reference) => {
+            matches!(reference.head, RefHead::Input | RefHead::Base | RefHead::Slot(_))
+                && reference.path.iter().all(is_quiet_operand)
+        }
+        Operand::Comprehension(_) => false,
     }
 }
 

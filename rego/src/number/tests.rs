@@ -226,9 +226,7 @@ fn opa(cases: &[(&str, String, String)]) -> Option<Vec<Option<String>>> {
         .enumerate()
         .map(|(index, (op, a, b))| format!(r#"{{"index": {index}, "op": {op:?}, "a": {a}, "b": {b}}}"#))
         .collect();
-    let folder =
-        std::env::temp_dir().join(format!("postern-rego-numbers-{}-{}", std::process::id(), cases.len()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = crate::builtins::testing::new_folder("numbers");
     std::fs::write(folder.join("t.rego"), module).unwrap();
     std::fs::write(folder.join("input.json"), format!(r#"{{"cases": [{}]}}"#, rows.join(", "))).unwrap();
     let mut command = Command::new(program);

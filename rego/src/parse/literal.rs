@@ -121,16 +121,19 @@ impl Parser<'_> {
     /// `with target as value`, any number of times.
     fn with(&mut self) -> Result<Vec<With>> {
         let mut all = Vec::new();
-        while self.accept(Kind::Keyword(Keyword::With)) {
+        loop {
+            let keyword = self.loc();
+            if !self.accept(Kind::Keyword(Keyword::With)) {
+                return Ok(all);
+            }
             let (target, loc) = self.target()?;
             self.expect(
                 Kind::Keyword(Keyword::As),
                 "`as` and the value that `with` puts in the target's place",
             )?;
             let value = self.infix(true)?;
-            all.push(With { target, value, loc });
+            all.push(With { target, value, loc, keyword });
         }
-        Ok(all)
     }
 
     fn target(&mut self) -> Result<(Vec<Str>, Loc)> {

@@ -2,7 +2,7 @@
 use postern_rego::ast::Version;
 use serde::Deserialize;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One case.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,6 +87,18 @@ pub fn from_folder(folder: &Path, version: Version) -> io::Result<Vec<Case>> {
 /// # Errors
 /// A file that cannot be read or understood.
 pub fn from_archive(archive: &Path, version: Version) -> io::Result<Vec<Case>> {
+    let mut all = Vec::new();
+    for (path, text) in texts_in(archive)? {
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let cases = parse(&text, &folder, version)
+            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        all.extend(cases);
+    }
+    Ok(all)
+}
+
+/// The YAML files in a gzipped tar.
+pub(crate) fn texts_in(archive: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let bytes = std::fs::read(archive)?;
     let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
     let mut all = Vec::new();
@@ -96,10 +108,7 @@ pub fn from_archive(archive: &Path, version: Version) -> io::Result<Vec<Case>> {
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let mut text = String::new();
             entry.read_to_string(&mut text)?;
-            let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-            let cases = parse(&text, &folder, version)
-                .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
-            all.extend(cases);
+            all.push((path, text));
         }
     }
     Ok(all)

@@ -1,6 +1,7 @@
 //! OPA's compliance cases: each a few modules, a query and what it must answer. A case passes, is refused at load with
 //! its reason, or is wrong; wrong is never right.
 mod cases;
+pub mod diagnostics;
 mod examples;
 mod judge;
 
