@@ -135,6 +135,19 @@ impl Routing {
         routes.iter().find(|route| route.matches(authority, path, method))
     }
 
+    /// The first route of the listener that takes a raw stream for this server name.
+    pub fn find_stream(&self, listener: &str, server_name: Option<&str>) -> Option<&Arc<Route>> {
+        let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
+        let takes = |route: &Route| match server_name {
+            None => route.authorities.is_empty(),
+            Some(name) => {
+                let name = name.to_ascii_lowercase();
+                route.authorities.is_empty() || route.authorities.iter().any(|pattern| pattern.matches(&name))
+            }
+        };
+        routes.iter().find(|route| takes(route))
+    }
+
     fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         let mut upstreams = self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream);
         upstreams.find(|upstream| &*upstream.name == name)
@@ -166,6 +179,7 @@ impl Upstream {
             UpstreamProtocol::Http1 => Protocol::Http1,
             UpstreamProtocol::H2 => Protocol::H2,
             UpstreamProtocol::H2c => Protocol::H2c,
+            UpstreamProtocol::Tcp => Protocol::Tcp,
         };
         let security = security(&config.tls).map(|security| {
             // Connections outlive a reload that changes nothing of what has to be proven.

@@ -2,7 +2,8 @@
 //! between the two everything is mutual TLS, decided on both sides.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -127,4 +128,72 @@ fn a_proxy_client_may_name_the_service_in_the_target() {
     let answer = call_plain(client.listener, request).expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["path"], "/things/7");
+}
+
+/// A server that greets whoever connects, and says everything back.
+fn greeting() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                stream.write_all(b"hello").expect("somebody listens");
+                let mut copy = stream.try_clone().expect("a copy");
+                drop(std::io::copy(&mut stream, &mut copy));
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn bytes_of_any_protocol_are_carried_between_two_applications_and_decided_on_both_sides() {
+    let mut service = Scene::new();
+    service.config["listeners"]["app"]["protocol"] = json!("tcp");
+    service.config["listeners"]["app"]["routes"] = json!([{ "match": {}, "upstream": "app" }]);
+    service.config["upstreams"] =
+        json!({ "app": { "endpoints": [greeting().to_string()], "protocol": "tcp" } });
+    let connect = EGRESS.replace(
+        "input.attributes.request.http.method in {\"GET\", \"DELETE\"}",
+        "input.postern.action == \"connect\"",
+    );
+    service.write_policy(&connect);
+    let mut client = asking(&service, "tcp");
+    client.config["listeners"]["egress"]["protocol"] = json!("tcp");
+    client.config["listeners"]["egress"]["routes"] = json!([{ "match": {}, "upstream": "orders" }]);
+    client.write_policy(&connect);
+    let (serving, calling) = (service.start(), client.start());
+
+    let mut stream = TcpStream::connect(client.listener).expect("the sidecar takes it");
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting).expect("the server speaks first");
+    assert_eq!(&greeting, b"hello");
+    let sent: Vec<u8> = (0..4_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut sending = stream.try_clone().expect("a copy");
+    let bytes = sent.clone();
+    let sender = std::thread::spawn(move || {
+        sending.write_all(&bytes).expect("it is taken");
+        sending.shutdown(Shutdown::Write).expect("an end");
+    });
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).expect("all of it");
+    sender.join().expect("it was sent");
+    assert!(heard == sent, "{} bytes of {}", heard.len(), sent.len());
+
+    client.write_policy("package postern.authz\ndefault decision := false\n");
+    let refused =
+        || TcpStream::connect(client.listener).is_ok_and(|mut s| matches!(s.read(&mut [0]), Ok(0) | Err(_)));
+    let began = std::time::Instant::now();
+    while !refused() {
+        assert!(began.elapsed().as_secs() < 20, "the new policy is not in force");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    serving.stop();
+    calling.stop();
+    assert_log_is_whole(&service.audit());
+    assert_log_is_whole(&client.audit());
+    let permitted = ("spiffe://example.org/client".to_owned(), "connect".to_owned(), "allow".to_owned());
+    assert_eq!(decisions(&service).first(), Some(&permitted));
+    assert!(decisions(&client).contains(&permitted));
 }

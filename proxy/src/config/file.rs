@@ -36,9 +36,9 @@ pub use self::policy::{
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
 pub use self::traffic::{
-    DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
-    MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile, TlsFile,
-    TokenRuleFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
+    DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile,
+    MatchFile, MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile,
+    TlsFile, TokenRuleFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
 };
 pub use self::workload_tokens::WorkloadTokensFile;
 

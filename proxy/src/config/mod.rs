@@ -27,10 +27,11 @@ pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
     IdentityHeaders, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits,
-    ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig, PolicyDecision, ProcessLog,
-    RetryBudgetConfig, RetryConfig, RetryOn, RevocationRule, RouteConfig, RouteMatch, StatusConfig,
-    TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile, TokenRule, TrustRoots, UpstreamConfig,
-    UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
+    ListenerProtocol, ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig,
+    PolicyDecision, ProcessLog, RetryBudgetConfig, RetryConfig, RetryOn, RevocationRule, RouteConfig,
+    RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile, TokenRule,
+    TrustRoots, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers,
+    WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};

@@ -11,6 +11,7 @@ mod operations;
 mod policy;
 mod retry;
 mod routes;
+mod tcp;
 mod traffic;
 mod upstreams;
 mod workload_api;

@@ -115,6 +115,10 @@ rules! { COUNTS: u64 {
     RETRIES_PER_SECOND = number("upstreams.<name>.retry_budget.per_second", 10, 0, 1_000_000);
 } }
 
+/// What `stream_idle_timeout` is where it is not written, on a `tcp` listener.
+pub(super) const TCP_IDLE_TIMEOUT: Rule<Duration> =
+    duration("listeners.<name>.routes[].stream_idle_timeout", HOUR, SECOND, DAY);
+
 /// Most worker threads.
 pub(super) const WORKERS_MAX: u64 = 64;
 /// Share of new traces that are sampled.

@@ -19,9 +19,9 @@ pub use self::identity::{
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::traffic::{
-    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
-    RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig,
-    UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
+    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
+    ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
+    UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

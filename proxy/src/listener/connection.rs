@@ -267,6 +267,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             (Some(heads), Either::Guarded(stream))
         }
         Protocol::Http2 => (None, Either::Plain(secured.stream)),
+        Protocol::Tcp => (None, Either::Stream(secured.stream)),
     };
     let lifetime = Lifetime {
         ends_at: Instant::now() + worker.connection_age(limits.connection_age_max),
@@ -312,6 +313,10 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             let served = pin!(http2(&limits, streams).serve_connection(TokioIo::new(stream), requests));
             drive(served, &connection, lifetime, drain).await
         }
+        Either::Stream(stream) => {
+            Box::pin(pipeline::serve_stream(worker, connection, stream, drain)).await;
+            return entry.served();
+        }
     };
     connection.cut_streams();
     let kind = broken(&end);
@@ -350,6 +355,7 @@ fn ended<'a>(
 enum Either {
     Guarded(http1_guard::Guarded<CallerIo>),
     Plain(CallerIo),
+    Stream(CallerIo),
 }
 
 /// What the caller broke beneath the requests, if anything.

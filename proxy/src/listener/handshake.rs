@@ -1,6 +1,7 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
 use super::{Accepted, AcceptedIo, Callers, Listener, local};
+use crate::config::ListenerProtocol;
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
@@ -32,6 +33,8 @@ pub(crate) enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// Bytes that are nobody's business here.
+    Tcp,
 }
 
 /// Learns who calls on an accepted connection, within the listener's time.
@@ -48,7 +51,10 @@ async fn shake_hands(
     (listener, worker): (&Listener, &Worker),
 ) -> Result<Secured, Refusal> {
     let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
-    let (config, proven) = tls.connection();
+    let (mut config, proven) = tls.connection();
+    if listener.protocol == ListenerProtocol::Tcp {
+        config.alpn_protocols.clear();
+    }
     let accepting = TlsAcceptor::from(Arc::new(config)).accept(io);
     let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
@@ -57,9 +63,10 @@ async fn shake_hands(
     };
     let (_, session) = stream.get_ref();
     let sni = session.server_name().map(str::to_owned);
-    let protocol = match session.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        Some(_) | None => Protocol::Http1,
+    let protocol = match (listener.protocol, session.alpn_protocol()) {
+        (ListenerProtocol::Tcp, _) => Protocol::Tcp,
+        (ListenerProtocol::Http, Some(b"h2")) => Protocol::Http2,
+        (ListenerProtocol::Http, Some(_) | None) => Protocol::Http1,
     };
     let chain: Vec<_> =
         session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();

@@ -4,6 +4,7 @@
 use super::caller_io::{Begun, CallerIo};
 use super::handshake::{Protocol, Secured};
 use super::{AcceptedIo, Listener};
+use crate::config::ListenerProtocol;
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
@@ -18,9 +19,16 @@ const HTTP2_BEGINNING: &[u8] = b"PRI * HTTP/2.0";
 /// Takes the local workload's connection, once it says something.
 pub(super) async fn take(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
     let mut io = super::handshake::into_stream(io).map_err(|_| Refusal::ConnAbandoned)?;
-    // A connection that a pool keeps ready may be quiet for as long as any idle one.
-    let first = tokio::time::timeout(listener.limits.idle_timeout, begin(&mut io));
-    let Ok(Ok((seen, protocol))) = first.await else { return Err(Refusal::ConnAbandoned) };
+    let (seen, protocol) = match listener.protocol {
+        // The other side may be the one that speaks first.
+        ListenerProtocol::Tcp => (BytesMut::new(), Protocol::Tcp),
+        ListenerProtocol::Http => {
+            // A connection that a pool keeps ready may be quiet for as long as any idle one.
+            let first = tokio::time::timeout(listener.limits.idle_timeout, begin(&mut io));
+            let Ok(Ok(begun)) = first.await else { return Err(Refusal::ConnAbandoned) };
+            begun
+        }
+    };
     let snapshot = worker.snapshots.pin();
     let own = snapshot.svid.clone().ok_or(Refusal::TlsOwnIdentity)?;
     let chain = own.chain().to_vec();

@@ -16,7 +16,9 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 pub use open::Connections;
 
-use crate::config::{Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, Validity};
+use crate::config::{
+    Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
+};
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use postern_identity::tls::ServerTls;
@@ -31,6 +33,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address it is bound to.
     pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: ListenerProtocol,
     /// Who calls, and how that is known.
     pub callers: Callers,
     /// What becomes of connections whose callers are believed no more.
@@ -57,7 +61,7 @@ impl Listener {
             ListenerTls::None => Validity::default(),
         };
         let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
-        Self { validity, dpop_nonce: config.dpop_nonce, ..listener }
+        Self { protocol: config.protocol, validity, dpop_nonce: config.dpop_nonce, ..listener }
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -75,6 +79,7 @@ impl Listener {
         Self {
             name: name.into(),
             address,
+            protocol: ListenerProtocol::Http,
             guard: match callers {
                 Callers::Mutual(_) => GuardLimits::from(&limits),
                 Callers::Local => GuardLimits::from(&limits).without_tls(),

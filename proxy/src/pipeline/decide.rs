@@ -85,7 +85,7 @@ pub(super) fn decide(
     Ok(verdict)
 }
 
-fn source(connection: &Connection) -> Source<'_> {
+pub(super) fn source(connection: &Connection) -> Source<'_> {
     let peer = &connection.peer;
     Source {
         address: connection.source,

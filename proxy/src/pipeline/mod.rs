@@ -20,6 +20,8 @@ mod record;
 pub mod refusal;
 mod route;
 mod span;
+mod splice;
+mod stream;
 mod trailers;
 mod transaction;
 mod workload;
@@ -31,6 +33,7 @@ pub use identify::TokenCache;
 pub(crate) use identity_headers::CertificateTexts;
 pub use in_progress::InProgress;
 pub use refusal::Refusal;
+pub(crate) use stream::serve as serve_stream;
 
 use crate::cut::Cut;
 use crate::listener::{Connection, RawHead};

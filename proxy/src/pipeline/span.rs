@@ -21,6 +21,7 @@ pub(super) fn facts(exchange: &Exchange, method: &Method, path: &str) -> Request
         protocol_version: match exchange.connection.protocol {
             Protocol::Http1 => "1.1",
             Protocol::Http2 => "2",
+            Protocol::Tcp => "",
         },
         route: exchange
             .route
@@ -79,6 +80,7 @@ fn upstream_facts(exchange: &mut Exchange, ended_unix_ns: u64) -> Option<Upstrea
         protocol_version: match target.protocol {
             upstream::Protocol::Http1 => "1.1",
             upstream::Protocol::H2 | upstream::Protocol::H2c => "2",
+            upstream::Protocol::Tcp => "",
         },
         error: outcome.reason,
     })

@@ -83,6 +83,8 @@ impl Pool {
         match target.protocol {
             Protocol::Http1 => self.send_http1(target, attempt, in_force).await,
             Protocol::H2 | Protocol::H2c => self.send_http2(target, attempt, in_force).await,
+            // No configuration leads here.
+            Protocol::Tcp => Err(SendError::Unsent(Box::new(attempt), Refusal::UpstreamProtocol)),
         }
     }
 
@@ -199,6 +201,11 @@ impl Pool {
             !owner.is_gone()
         });
         self.maker.originator.sweep();
+    }
+
+    /// A byte stream of its own for a raw stream, and what shows that it leads to whom it should.
+    pub(crate) async fn stream(&self, target: &Target) -> Result<(BoxIo, Option<Rc<Proof>>), Refusal> {
+        self.maker.stream(target).await
     }
 
     /// What makes its connections.

@@ -87,7 +87,7 @@ fn http_request(
 ) -> http::Result<Request<Full<Bytes>>> {
     let request = Request::get(uri(target, host, path.as_str())).header(USER_AGENT, AGENT);
     let request = match target.protocol {
-        Protocol::Http1 => request.uri(path.as_str()).header(HOST, host),
+        Protocol::Http1 | Protocol::Tcp => request.uri(path.as_str()).header(HOST, host),
         Protocol::H2 | Protocol::H2c => request,
     };
     request.body(Full::default())
@@ -123,7 +123,7 @@ where
 {
     let failed = |error: hyper::Error| error.to_string();
     match protocol {
-        Protocol::Http1 => {
+        Protocol::Http1 | Protocol::Tcp => {
             let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(failed)?;
             drop(tokio::task::spawn_local(connection));
             sender.send_request(request).await.map_err(failed)

@@ -141,6 +141,7 @@ impl Originator {
         let is_agreed = match protocol {
             Protocol::Http1 => session.alpn_protocol().is_none_or(|agreed| agreed == b"http/1.1"),
             Protocol::H2 | Protocol::H2c => session.alpn_protocol() == Some(b"h2"),
+            Protocol::Tcp => true,
         };
         if !is_agreed {
             let agreed = session.alpn_protocol().map(String::from_utf8_lossy);
@@ -178,6 +179,7 @@ impl Originator {
         config.alpn_protocols = match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::H2 | Protocol::H2c => vec![b"h2".to_vec()],
+            Protocol::Tcp => Vec::new(),
         };
         let config = Arc::new(config);
         configs.insert(Arc::as_ptr(security).addr(), (Arc::downgrade(security), Arc::clone(&config)));

@@ -36,6 +36,8 @@ pub enum Protocol {
     H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
+    /// Bytes as they come, a connection for each stream.
+    Tcp,
 }
 
 /// A byte stream that takes one of its upstream's places for as long as it is open.

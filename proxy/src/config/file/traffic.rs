@@ -15,6 +15,9 @@ pub struct ListenerFile {
     /// Takes requests of the local workload for others, in plain text, and sends them on with its identity.
     #[serde(default)]
     pub outbound: Option<OutboundFile>,
+    /// What is spoken; `http` is the default.
+    #[serde(default)]
+    pub protocol: Option<ListenerProtocolFile>,
     /// Tried in the order written; the first that matches is taken, and a request that matches none is refused.
     pub routes: Vec<RouteFile>,
     /// What one caller may cost.
@@ -23,6 +26,17 @@ pub struct ListenerFile {
     /// Whether each DPoP proof has to hold a nonce that was given out here a few minutes ago, so that none can be made in advance; `none` is the default. A caller without one is told it.
     #[serde(default)]
     pub dpop_nonce: Option<DpopNonceFile>,
+}
+
+/// What is spoken to a listener.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerProtocolFile {
+    /// HTTP/1.1 and HTTP/2; each request is decided.
+    Http,
+    /// Anything: each connection is decided, as the action `connect`, and its bytes are carried both ways. Its upstreams are `tcp` too.
+    Tcp,
 }
 
 /// Whether proofs have to hold a nonce.
@@ -152,7 +166,7 @@ pub struct RouteFile {
     /// From the permit to the headers of the response.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// How long a body may stand still, in either direction.
+    /// How long a body may stand still, in either direction. On a `tcp` listener: how long a stream may, 1h if it is not written.
     #[serde(default)]
     pub stream_idle_timeout: Option<String>,
     /// Further attempts. Without it, none.
@@ -177,7 +191,7 @@ pub struct RouteFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct MatchFile {
-    /// Host names, with a port or without; `*.example.org` takes one further label. Without it, any.
+    /// Host names, with a port or without, on a `tcp` listener server names of the TLS handshake (SNI); `*.example.org` takes one further label. Without it, any.
     pub authorities: Vec<String>,
     /// Path prefix at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`. Without it, `/`, which takes all.
     pub path_prefix: Option<String>,
@@ -360,4 +374,6 @@ pub enum UpstreamProtocolFile {
     H2,
     /// HTTP/2 without TLS, by prior knowledge; gRPC needs it.
     H2c,
+    /// Bytes as they come, for the routes of `tcp` listeners; with `tls` or without.
+    Tcp,
 }

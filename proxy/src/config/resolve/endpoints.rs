@@ -121,9 +121,9 @@ fn probe(
         (HealthProbeFile::Grpc(grpc), UpstreamProtocol::H2 | UpstreamProtocol::H2c) => {
             Ok(HealthProbe::Grpc { service: grpc.service.clone() })
         }
-        (HealthProbeFile::Grpc(_), UpstreamProtocol::Http1) => Err(context.error(
+        (HealthProbeFile::Grpc(_), UpstreamProtocol::Http1 | UpstreamProtocol::Tcp) => Err(context.error(
             &member(key, "grpc"),
-            "gRPC needs HTTP/2, and this upstream is spoken to in HTTP/1.1",
+            "gRPC needs HTTP/2, and this upstream is spoken to in something else",
             "write `protocol: h2c` for this upstream, or another probe",
         )),
     }

@@ -4,6 +4,8 @@ use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
 use super::retry::{Around, retry};
+use super::tcp;
+use super::traffic::protocol;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
     TokenRuleFile,
@@ -12,7 +14,7 @@ use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    AuditMode, Enforcement, Explain, IdentityHeaders, RouteConfig, RouteMatch, TokenRule,
+    AuditMode, Enforcement, Explain, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch, TokenRule,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -31,11 +33,12 @@ pub(super) fn routes(
     let listener_name = file.listeners.iter().find(|(_, other)| std::ptr::eq(*other, listener));
     let listener_name = listener_name.map_or("", |(name, _)| name.as_str());
     let is_outbound = listener.outbound.is_some();
+    let is_tcp = protocol(listener) == ListenerProtocol::Tcp;
     let mut index = 0;
     let routes = context.each(&key, &listener.routes, |context, key, route| {
         let default_name = format!("{listener_name}-{index}");
         index += 1;
-        let within = Within { default_name: &default_name, is_outbound, config: file };
+        let within = Within { default_name: &default_name, is_outbound, is_tcp, config: file };
         self::route(context, key, route, &within)
     })?;
     for (index, route) in routes.iter().enumerate() {
@@ -66,6 +69,7 @@ pub(super) fn routes(
 struct Within<'a> {
     default_name: &'a str,
     is_outbound: bool,
+    is_tcp: bool,
     config: &'a ConfigFile,
 }
 
@@ -75,15 +79,23 @@ fn route(
     file: &RouteFile,
     within: &Within<'_>,
 ) -> Result<RouteConfig, Reported> {
-    let Within { default_name, is_outbound, config } = *within;
+    let Within { default_name, is_outbound, is_tcp, config } = *within;
+    if is_tcp {
+        tcp::route(context, key, file);
+    }
     let name = context.name(&member(key, "name"), file.name.as_deref().unwrap_or(default_name));
     let matches = route_match(context, &member(key, "match"), &file.matches);
-    let upstream = upstream(context, &member(key, "upstream"), &file.upstream, config);
+    let upstream_key = member(key, "upstream");
+    let upstream = upstream(context, &upstream_key, &file.upstream, config);
+    let upstream = upstream.and_then(|name| {
+        tcp::fits(context, &upstream_key, (&name, is_tcp), config)?;
+        Ok(name)
+    });
     let timeout = context.duration(&member(key, "timeout"), file.timeout.as_ref(), &rules::ROUTE_TIMEOUT);
     let stream_idle_timeout = context.duration(
         &member(key, "stream_idle_timeout"),
         file.stream_idle_timeout.as_ref(),
-        &rules::STREAM_IDLE_TIMEOUT,
+        if is_tcp { &rules::TCP_IDLE_TIMEOUT } else { &rules::STREAM_IDLE_TIMEOUT },
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);

@@ -3,6 +3,7 @@ mod identity;
 mod outbound;
 mod retries;
 mod shape;
+mod tcp;
 mod tokens;
 
 use std::net::SocketAddr;

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::routes;
+use super::{routes, tcp};
 use crate::config::file::{
-    ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, MutualFile, OnInvalidFile, TlsFile,
+    ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
+    OnInvalidFile, TlsFile,
 };
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig,
-    Validity,
+    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, OnInvalid,
+    StatusConfig, Validity,
 };
 
 pub(super) fn listeners(
@@ -40,6 +41,9 @@ fn listener(
     let key = member("listeners", name);
     let name = context.name(&key, name);
     let door = door(context, &key, written);
+    if protocol(written) == ListenerProtocol::Tcp {
+        tcp::listener(context, &key, written);
+    }
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
@@ -50,11 +54,19 @@ fn listener(
         name: name?,
         direction,
         address,
+        protocol: protocol(written),
         tls,
         limits,
         dpop_nonce: dpop_nonce?,
         routes: routes?,
     })
+}
+
+pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
+    match file.protocol {
+        None | Some(ListenerProtocolFile::Http) => ListenerProtocol::Http,
+        Some(ListenerProtocolFile::Tcp) => ListenerProtocol::Tcp,
+    }
 }
 
 /// Where callers come in, and how they prove who they are.

@@ -106,6 +106,7 @@ fn retry_budget(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> Re
 fn protocol(context: &mut Context<'_>, key: &str, file: &UpstreamFile) -> Result<UpstreamProtocol, Reported> {
     match (file.protocol, &file.tls) {
         (None | Some(UpstreamProtocolFile::Http1), _) => Ok(UpstreamProtocol::Http1),
+        (Some(UpstreamProtocolFile::Tcp), _) => Ok(UpstreamProtocol::Tcp),
         (Some(UpstreamProtocolFile::H2), Some(_)) => Ok(UpstreamProtocol::H2),
         (Some(UpstreamProtocolFile::H2c), None) => Ok(UpstreamProtocol::H2c),
         (Some(UpstreamProtocolFile::H2), None) => Err(context.error(

@@ -25,6 +25,8 @@ pub struct ListenerConfig {
     pub direction: Direction,
     /// The address to bind. The port is never 0.
     pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: ListenerProtocol,
     /// How callers prove who they are.
     pub tls: ListenerTls,
     /// What one caller may cost.
@@ -33,6 +35,15 @@ pub struct ListenerConfig {
     pub dpop_nonce: DpopNonce,
     /// Tried in this order; the first that matches is taken. At least one; names are unique.
     pub routes: Vec<RouteConfig>,
+}
+
+/// What is spoken to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerProtocol {
+    /// HTTP/1.1 and HTTP/2.
+    Http,
+    /// Raw streams.
+    Tcp,
 }
 
 /// Whether DPoP proofs have to hold a nonce that was given out here (RFC 9449 §9).
@@ -291,6 +302,8 @@ pub enum UpstreamProtocol {
     H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
+    /// Raw streams.
+    Tcp,
 }
 
 /// How an upstream proves who it is.

@@ -13,6 +13,7 @@ mod retries;
 mod secure;
 mod shared;
 mod stalls;
+mod streams;
 mod token_refusals;
 mod tokens;
 mod transactions;

@@ -288,6 +288,11 @@ impl World {
         self.keys_generation.send_replace(generation);
     }
 
+    /// Puts another policy in force.
+    pub(super) fn change_policy(&self, rego: &str) {
+        self.shared.publish(|next| next.policy = Some(Arc::new(policy(rego))));
+    }
+
     /// Lets the worker remember this many proofs.
     pub(super) fn with_replays_max(mut self, entries_max: usize) -> Self {
         self.replays = Arc::new(Replays::new(entries_max));

@@ -41,7 +41,7 @@ fn what_is_asked_of_an_endpoints_health_can_be_asked() {
     check(ENDPOINTS, &probe("{ http: { path: healthz } }"), &format!("{key}.http.path"), "not a path");
     let host = probe("{ http: { path: /x, host: \"a b\" } }");
     check(ENDPOINTS, &host, &format!("{key}.http.host"), "not a host");
-    check(ENDPOINTS, &probe("{ grpc: {} }"), &format!("{key}.grpc"), "HTTP/1.1");
+    check(ENDPOINTS, &probe("{ grpc: {} }"), &format!("{key}.grpc"), "needs HTTP/2");
     let config = taken(&least(ENDPOINTS, &probe("connect")));
     let health = config.upstreams[0].health.as_ref().expect("it is written");
     assert_eq!(health.probe, HealthProbe::Connect);

@@ -1,0 +1,189 @@
+//! Raw TCP streams.
+use super::peers::{Conversation, played};
+use super::world::{Upstream, World};
+use super::{only, text};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+/// The web workload may open a stream, and only on the route of this listener.
+const POLICY: &str = r#"package authz
+import rego.v1
+default decision := {"allowed": false, "reason": "not you"}
+decision := true if {
+    input.postern.action == "connect"
+    input.attributes.source.principal == "spiffe://example.org/web"
+}"#;
+const NOBODY: &str = "package authz\nimport rego.v1\ndefault decision := false";
+
+fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
+    let mut changes = vec![
+        ("    inbound:", "    protocol: tcp\n    inbound:"),
+        (
+            "limits: { body_bytes_max: 64KiB, policy_body_bytes_max: 1KiB, drain_grace: 1s }",
+            "limits: { drain_grace: 1s }",
+        ),
+        (
+            "      - { name: watched, match: { path_prefix: /watched }, upstream: app, enforcement: observe }\n",
+            "",
+        ),
+        ("      - { name: told, match: { path_prefix: /told }, upstream: app, explain: detail }\n", ""),
+        ("      - { name: calls, match: { path_prefix: /calls }, upstream: calls }\n", ""),
+        ("name: api, match: { path_prefix: /api }", "name: db, match: {}, stream_idle_timeout: 1m"),
+        ("127.0.0.1:2] }", "127.0.0.1:2], protocol: tcp }"),
+    ];
+    changes.extend(more);
+    World::configured(policy, &changes).with_upstream(upstream)
+}
+
+/// A server that speaks first and then says everything back in capitals.
+fn greeting() -> Upstream {
+    played(|_, mut stream| async move {
+        stream.write_all(b"hello\n").await.unwrap();
+        let mut heard = [0; 1024];
+        while let Ok(read) = stream.read(&mut heard).await
+            && read > 0
+        {
+            stream.write_all(&heard[..read].to_ascii_uppercase()).await.unwrap();
+        }
+        stream.write_all(b"bye\n").await.unwrap();
+    })
+}
+
+async fn hear(conversation: &mut Conversation, length: usize) -> String {
+    let mut heard = vec![0; length];
+    conversation.0.read_exact(&mut heard).await.unwrap();
+    String::from_utf8(heard).unwrap()
+}
+
+/// How the stream ended, and why.
+fn end(records: &[serde_json::Value]) -> (String, String) {
+    let outcome = only(records, "outcome");
+    (text(outcome, "end").to_owned(), text(outcome, "reason").to_owned())
+}
+
+fn ended(end: &str, reason: &str) -> (String, String) {
+    (end.to_owned(), reason.to_owned())
+}
+
+#[test]
+fn a_permitted_stream_carries_bytes_both_ways_whoever_speaks_first() {
+    let (heard, records) = world(Some(POLICY), greeting(), &[]).run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let first = hear(&mut conversation, 6).await;
+        conversation.say("ping").await;
+        let second = hear(&mut conversation, 4).await;
+        // An end of one side leaves the other open.
+        conversation.0.shutdown().await.unwrap();
+        let mut rest = String::new();
+        conversation.0.read_to_string(&mut rest).await.unwrap();
+        [first, second, rest]
+    });
+    assert_eq!(heard, ["hello\n", "PING", "bye\n"]);
+    let decision = only(&records, "decision");
+    assert_eq!((text(decision, "method"), text(decision, "decision")), ("connect", "allow"), "{decision}");
+    assert_eq!((text(decision, "route"), text(decision, "host")), ("db", "app.test"), "{decision}");
+    let outcome = only(&records, "outcome");
+    assert_eq!((&outcome["request_bytes"], &outcome["response_bytes"]), (&4.into(), &14.into()), "{outcome}");
+    assert_eq!(end(&records), ended("done", ""));
+}
+
+/// A stream that is refused: no byte comes, and the decision and its outcome have this reason.
+fn check_refused(world: World, reason: &str) {
+    let (heard, records) = world.run(async |_, caller| caller.shake_hands().await.read_to_end().await);
+    assert_eq!(heard, 0);
+    assert_eq!(end(&records), ended("refused", reason), "{records:#?}");
+}
+
+#[test]
+fn what_policy_does_not_permit_reaches_nobody() {
+    let nobody = || -> Upstream { std::rc::Rc::new(|_| panic!("nobody is to be called")) };
+    check_refused(world(Some(NOBODY), nobody(), &[]), "policy.denied");
+    check_refused(world(None, nobody(), &[]), "policy.not_ready");
+    let elsewhere = [("match: {},", "match: { authorities: [db.test] },")];
+    check_refused(world(Some(POLICY), nobody(), &elsewhere), "route.none");
+}
+
+#[test]
+fn a_route_takes_the_server_names_that_it_lists() {
+    let (heard, _) =
+        world(Some(POLICY), greeting(), &[("match: {},", "match: { authorities: [\"*.test\"] },")])
+            .run(async |_, caller| hear(&mut caller.shake_hands().await, 6).await);
+    assert_eq!(heard, "hello\n");
+}
+
+#[test]
+fn an_endpoint_that_takes_no_connection_is_followed_by_another_one() {
+    let good = greeting();
+    let upstream: Upstream = std::rc::Rc::new(move |number| match number {
+        0 => Err(std::io::ErrorKind::ConnectionRefused.into()),
+        _ => good(number),
+    });
+    let (heard, records) = world(Some(POLICY), upstream, &[])
+        .run(async |_, caller| hear(&mut caller.shake_hands().await, 6).await);
+    assert_eq!(heard, "hello\n");
+    assert_eq!(only(&records, "outcome")["attempts"], 2);
+    let nobody: Upstream = std::rc::Rc::new(|_| Err(std::io::ErrorKind::ConnectionRefused.into()));
+    check_refused(world(Some(POLICY), nobody, &[]), "upstream.connect_failed");
+}
+
+#[test]
+fn a_stream_that_stands_still_for_too_long_ends() {
+    let (took, records) = world(Some(POLICY), greeting(), &[]).run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        conversation.say("still here").await;
+        let began = Instant::now();
+        conversation.read_to_end().await;
+        began.elapsed()
+    });
+    assert!((60..62).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(end(&records), ended("timeout", ""));
+}
+
+#[test]
+fn an_open_stream_ends_when_policy_no_longer_permits_it() {
+    for (policy, is_ended) in [(NOBODY, true), (POLICY, false)] {
+        let (took, records) = world(Some(POLICY), greeting(), &[]).run(async |world, caller| {
+            let mut conversation = caller.shake_hands().await;
+            hear(&mut conversation, 6).await;
+            world.change_policy(policy);
+            let began = Instant::now();
+            conversation.read_to_end().await;
+            began.elapsed()
+        });
+        assert_eq!(took < Duration::from_secs(3), is_ended, "{took:?}");
+        assert_eq!(end(&records).0, if is_ended { "revoked" } else { "timeout" }, "{records:#?}");
+    }
+}
+
+#[test]
+fn an_open_stream_ends_with_the_callers_identity() {
+    let world = world(Some(POLICY), greeting(), &[]);
+    let (took, records) = world.with_caller_ttl(Duration::from_secs(20)).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        hear(&mut conversation, 6).await;
+        world.clock.advance(Duration::from_secs(21));
+        let began = Instant::now();
+        conversation.read_to_end().await;
+        began.elapsed()
+    });
+    // What has begun may go on for a grace of half a minute.
+    assert!((30..33).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(end(&records), ended("revoked", "peer.expired"));
+}
+
+#[test]
+fn an_upstream_has_so_many_streams() {
+    let more = [("protocol: tcp }", "protocol: tcp, requests_max: 1 }")];
+    let (heard, records) = world(Some(POLICY), greeting(), &more).run(async |world, caller| {
+        let mut first = caller.shake_hands().await;
+        hear(&mut first, 6).await;
+        let refused = world.caller().await.shake_hands().await.read_to_end().await;
+        drop(first);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (refused, hear(&mut world.caller().await.shake_hands().await, 6).await)
+    });
+    assert_eq!(heard, (0, "hello\n".to_owned()));
+    assert!(records.iter().any(|record| text(record, "reason") == "upstream.overflow"), "{records:#?}");
+}
