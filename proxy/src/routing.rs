@@ -1,7 +1,8 @@
 //! Step 6: which route takes a request. Routes are tried in the order in which they are written.
 use crate::config::{
-    AuditMode, BalanceConfig, Config, Enforcement, Explain, HashKey, HealthConfig, IdentityHeaders,
-    ListenerConfig, RetryConfig, RouteConfig, TokenRule, UpstreamConfig, UpstreamProtocol, UpstreamTls,
+    AuditMode, BalanceConfig, Config, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
+    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, UpstreamConfig,
+    UpstreamProtocol, UpstreamTls,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -11,6 +12,7 @@ use crate::traffic::endpoint::{Endpoint, Load};
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_identity::tls::ExpectedPeers;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -22,6 +24,19 @@ pub struct Routing {
     listeners: Vec<(String, Vec<Arc<Route>>)>,
 }
 
+/// What of a request a route is found by.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// `host` or `host:port`.
+    pub authority: &'a str,
+    /// The canonical path.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The headers that go on.
+    pub headers: &'a HeaderMap,
+}
+
 /// One route, ready to be matched and followed.
 #[derive(Debug)]
 pub struct Route {
@@ -30,7 +45,11 @@ pub struct Route {
     authorities: Vec<AuthorityPattern>,
     /// The path prefix that it takes.
     pub path_prefix: Arc<str>,
+    is_exact: bool,
     methods: Vec<String>,
+    headers: Vec<(HeaderName, HeaderMatch)>,
+    /// What is changed on the way to the upstream and back.
+    pub rewrite: RewriteConfig,
     /// Where it leads.
     pub upstream: Arc<Upstream>,
     /// Whether a deny stops the request.
@@ -130,9 +149,9 @@ impl Routing {
     }
 
     /// The first route of the listener that takes the request.
-    pub fn find(&self, listener: &str, authority: &str, path: &str, method: &str) -> Option<&Arc<Route>> {
+    pub fn find(&self, listener: &str, head: &Head<'_>) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
-        routes.iter().find(|route| route.matches(authority, path, method))
+        routes.iter().find(|route| route.matches(head))
     }
 
     /// The first route of the listener that takes a raw stream for this server name.
@@ -280,7 +299,10 @@ impl Route {
                 .map(|written| AuthorityPattern::new(written))
                 .collect(),
             path_prefix: config.matches.path_prefix.as_str().into(),
+            is_exact: config.matches.is_exact,
             methods: config.matches.methods.clone(),
+            headers: config.matches.headers.clone(),
+            rewrite: config.rewrite.clone(),
             upstream,
             enforcement: config.enforcement,
             timeout: config.timeout,
@@ -293,11 +315,23 @@ impl Route {
         }
     }
 
-    fn matches(&self, authority: &str, path: &str, method: &str) -> bool {
+    fn matches(&self, head: &Head<'_>) -> bool {
+        let Head { authority, path, method, headers } = *head;
         (self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method))
-            && under(&self.path_prefix, path)
+            && (if self.is_exact { *self.path_prefix == *path } else { under(&self.path_prefix, path) })
+            && self.headers.iter().all(|(name, needed)| holds(needed, headers.get(name)))
             && (self.authorities.is_empty()
                 || self.authorities.iter().any(|pattern| pattern.matches(authority)))
+    }
+}
+
+/// Whether a header is what it must be.
+fn holds(needed: &HeaderMatch, value: Option<&HeaderValue>) -> bool {
+    match needed {
+        HeaderMatch::Exact(text) => value.is_some_and(|value| value.as_bytes() == text.as_bytes()),
+        HeaderMatch::Prefix(text) => value.is_some_and(|value| value.as_bytes().starts_with(text.as_bytes())),
+        HeaderMatch::Present => value.is_some(),
+        HeaderMatch::Absent => value.is_none(),
     }
 }
 

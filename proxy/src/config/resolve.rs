@@ -10,6 +10,7 @@ mod identity_headers;
 mod operations;
 mod policy;
 mod retry;
+mod rewrite;
 mod routes;
 mod tcp;
 mod traffic;

@@ -3,6 +3,7 @@
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod rewrite;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,

@@ -80,6 +80,15 @@ impl Connection {
         self.standing.check(&snapshot.trust, now)
     }
 
+    /// What becomes of what is in progress on it, where it does not stand [`Self::judge`].
+    pub(crate) fn on_invalid(&self, reason: Refusal) -> OnInvalid {
+        let validity = self.listener.validity;
+        match matches!(reason, Refusal::PeerExpired | Refusal::ConnOwnIdentity) {
+            true => validity.on_peer_expiry,
+            false => validity.on_trust_change,
+        }
+    }
+
     /// What the caller presented, leaf first.
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
         self.standing.chain()
@@ -89,13 +98,9 @@ impl Connection {
     /// looked at again, in seconds since 1970, unless trust or our identity changes before.
     pub(crate) fn review(&self, worker: &Worker, snapshot: &Snapshot) -> Option<u64> {
         let now = worker.clock.unix_time();
-        let validity = self.listener.validity;
         let found = match self.judge(worker, snapshot) {
             Ok(()) => self.expires_soon(now).map(|reason| (reason, OnInvalid::Drain)),
-            Err(reason @ (Refusal::PeerExpired | Refusal::ConnOwnIdentity)) => {
-                Some((reason, validity.on_peer_expiry))
-            }
-            Err(reason) => Some((reason, validity.on_trust_change)),
+            Err(reason) => Some((reason, self.on_invalid(reason))),
         };
         let ending = match (found, self.ending.get()) {
             // It is draining already; the time that it has runs from the first moment of it being invalid.
@@ -257,47 +262,16 @@ struct Arrival {
 }
 
 async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Receiver<bool>) {
-    let Arrival { listener, source, local, entry, secured } = arrival;
-    let limits = listener.limits;
-    let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
-    let caller = Caller::new(entry.id(), source, Some(Arc::clone(&peer)));
-    let (heads, stream) = match secured.protocol {
-        Protocol::Http1 => {
-            let (stream, heads) = http1_guard::guard(secured.stream, &limits);
-            (Some(heads), Either::Guarded(stream))
-        }
-        Protocol::Http2 => (None, Either::Plain(secured.stream)),
-        Protocol::Tcp => (None, Either::Stream(secured.stream)),
-    };
+    let limits = arrival.listener.limits;
     let lifetime = Lifetime {
         ends_at: Instant::now() + worker.connection_age(limits.connection_age_max),
         idle_timeout: limits.idle_timeout,
         header_timeout: limits.header_timeout,
         grace: limits.drain_grace,
-        invalid_grace: listener.validity.grace,
+        invalid_grace: arrival.listener.validity.grace,
     };
-    let chain = (secured.chain, Role::Client);
-    let standing = worker.standings.enter(chain, &secured.peer, secured.trust_generation);
-    let connection = Rc::new(Connection {
-        listener,
-        source,
-        local,
-        sni: secured.sni,
-        protocol: secured.protocol,
-        peer: secured.peer,
-        caller,
-        cut: Rc::default(),
-        exchanges: Cell::new(0),
-        streams: RefCell::default(),
-        budget: worker.budgets.of(&peer),
-        standing,
-        own: secured.own,
-        certificate: OnceCell::new(),
-        ending: Cell::new(None),
-        heads,
-        active: Cell::new(0),
-        idle_since: Cell::new(Instant::now()),
-    });
+    let (connection, stream, entry) = enter(&worker, arrival);
+    let source = connection.source;
     let _counted = connection.listener.metrics.connection();
     let _open = worker.connections.enter(&connection);
     let requests = |cuts| Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection), cuts };
@@ -328,7 +302,44 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     connection.listener.metrics.connection_refused(reason.code());
     let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
     let errors: Vec<_> = kind.map(|kind| (kind, 1)).into_iter().collect();
-    entry.file(&ended(listener, source, &peer, reason.code(), (&errors, exchanges)));
+    let peer = connection.peer.spiffe_id.as_str();
+    entry.file(&ended(listener, source, peer, reason.code(), (&errors, exchanges)));
+}
+
+/// What is known of a connection from now on, and what is to be served on it.
+fn enter(worker: &Worker, arrival: Arrival) -> (Rc<Connection>, Either, ConnectionDraft) {
+    let Arrival { listener, source, local, entry, secured } = arrival;
+    let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
+    let (heads, stream) = match secured.protocol {
+        Protocol::Http1 => {
+            let (stream, heads) = http1_guard::guard(secured.stream, &listener.limits);
+            (Some(heads), Either::Guarded(stream))
+        }
+        Protocol::Http2 => (None, Either::Plain(secured.stream)),
+        Protocol::Tcp => (None, Either::Stream(secured.stream)),
+    };
+    let chain = (secured.chain, Role::Client);
+    let connection = Connection {
+        standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
+        listener,
+        source,
+        local,
+        sni: secured.sni,
+        protocol: secured.protocol,
+        peer: secured.peer,
+        caller: Caller::new(entry.id(), source, Some(Arc::clone(&peer))),
+        cut: Rc::default(),
+        exchanges: Cell::new(0),
+        streams: RefCell::default(),
+        budget: worker.budgets.of(&peer),
+        own: secured.own,
+        certificate: OnceCell::new(),
+        ending: Cell::new(None),
+        heads,
+        active: Cell::new(0),
+        idle_since: Cell::new(Instant::now()),
+    };
+    (Rc::new(connection), stream, entry)
 }
 
 fn ended<'a>(

@@ -14,6 +14,7 @@ use crate::routing::Route;
 use crate::telemetry::TraceContext;
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
+use crate::traffic::rewrite;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
@@ -139,7 +140,7 @@ pub(super) fn enforce(
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
         (Decision::Allow, Enforcement::Enforce | Enforcement::Observe)
-        | (Decision::Deny, Enforcement::Observe) => Ok(permit(request, body, (duties, telling))),
+        | (Decision::Deny, Enforcement::Observe) => permit(route, request, body, (duties, telling)),
         (Decision::Deny, Enforcement::Enforce) => {
             exchange.keep_unread(body.into_unread());
             Err(denied(verdict))
@@ -147,11 +148,20 @@ pub(super) fn enforce(
     }
 }
 
-fn permit(request: Normalised, body: RequestBody, (mut duties, telling): (Duties, Telling)) -> Permitted {
+/// What the forwarded request differs in from the one decided on, in the order of the record: by the route, by policy, and by
+/// whom it says that calls.
+fn permit(
+    route: &Route,
+    request: Normalised,
+    body: RequestBody,
+    (mut duties, telling): (Duties, Telling),
+) -> Result<Permitted, Refused> {
     let mut parts = request.into_upstream_parts(duties.take_target());
+    // The parts of it are canonical, so that the whole is; if it were not, nothing would be forwarded.
+    rewrite::request(&route.rewrite, &route.path_prefix, &mut parts).ok_or(Refusal::RequestPathForm)?;
     let response_headers = duties.apply(&mut parts.headers);
     telling.apply(&mut parts.headers);
-    Permitted { request: Request::from_parts(parts, body), response_headers }
+    Ok(Permitted { request: Request::from_parts(parts, body), response_headers })
 }
 
 fn denied(verdict: Verdict) -> Refused {

@@ -7,6 +7,7 @@ use super::exchange::Exchange;
 use super::normalise;
 use super::refusal::{Refusal, Refused};
 use crate::routing::Route;
+use crate::traffic::rewrite;
 use crate::traffic::timeout::{self, Times};
 use crate::upstream::Lease;
 use http::{HeaderMap, HeaderName, Response, header};
@@ -38,7 +39,7 @@ pub(super) async fn forward(
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
-    let response = guard(response, response_headers)?;
+    let response = guard(route, response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
 
@@ -48,12 +49,17 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 }
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
-fn guard(mut response: Response<Incoming>, ours: HeaderMap) -> Result<Response<Incoming>, Refusal> {
+fn guard(
+    route: &Route,
+    mut response: Response<Incoming>,
+    ours: HeaderMap,
+) -> Result<Response<Incoming>, Refusal> {
     // No upgrade was asked for, so none can be agreed to.
     if response.status().is_informational() {
         return Err(Refusal::UpstreamProtocol);
     }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
+    rewrite::response(&route.rewrite, response.headers_mut());
     add(response.headers_mut(), ours);
     Ok(response)
 }

@@ -45,6 +45,7 @@ use forward::forward;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use identify::identify;
+pub(crate) use normalise::is_protected as is_protected_header;
 pub(crate) use normalise::may_carry_claim;
 pub(crate) use normalise::{GuardLimits, spell_target};
 use normalise::{Normalised, normalise};

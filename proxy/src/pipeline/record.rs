@@ -9,6 +9,7 @@ use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::spans::Decided;
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
+use crate::traffic::rewrite;
 use http::{Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
@@ -68,7 +69,7 @@ impl Exchange {
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
-        let mutations = mutations(verdict, telling, request);
+        let mutations = mutations(route, verdict, (request, telling));
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
         });
@@ -204,7 +205,7 @@ fn token(claims: &postern_identity::token::Claims) -> audit::TokenFacts<'_> {
 }
 
 /// In which the forwarded request differs from the one decided on, by policy's wish and by the route's.
-fn mutations(verdict: &Verdict, telling: &Telling, request: &Normalised) -> Vec<String> {
+fn mutations(route: &Route, verdict: &Verdict, (request, telling): (&Normalised, &Telling)) -> Vec<String> {
     let duties = &verdict.obligations;
     let set = duties.request_headers_set.iter().map(|(name, _)| format!("set {name}"));
     let removed = duties.request_headers_remove.iter().map(|name| format!("remove {name}"));
@@ -212,5 +213,6 @@ fn mutations(verdict: &Verdict, telling: &Telling, request: &Normalised) -> Vec<
     let query_removed = duties.query_remove.iter().map(|name| format!("remove query {name}"));
     let deadline = request.grpc_timeout().map(|_| format!("set {GRPC_TIMEOUT}"));
     let by_policy = set.chain(removed).chain(query_set).chain(query_removed);
-    by_policy.chain(deadline).chain(telling.mutations()).collect()
+    let by_route = rewrite::mutations(&route.rewrite);
+    by_route.chain(by_policy).chain(deadline).chain(telling.mutations()).collect()
 }

@@ -2,7 +2,7 @@
 use super::exchange::Exchange;
 use super::normalise::Normalised;
 use super::refusal::Refusal;
-use crate::routing::Route;
+use crate::routing::{Head, Route};
 use std::sync::Arc;
 
 /// Kept a function of its own in optimised builds, so that its instructions can be counted.
@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<Route>, Refusal> {
     let snapshot = exchange.worker.snapshots.pin();
     let listener = &exchange.connection.listener.name;
-    let method = request.method().as_str();
-    let find = |path: &str| snapshot.routing.find(listener, request.authority(), path, method);
+    let (authority, method, headers) = (request.authority(), request.method().as_str(), request.headers());
+    let find = |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers });
     let route = find(request.path()).ok_or(Refusal::RouteNone)?;
     if request.path().contains(';') {
         // Some applications cut `;…` off before they look at a path: it must not lead elsewhere then.

@@ -315,10 +315,8 @@ impl Stream {
             Invalid::Distrusted => (Refusal::UpstreamIdentity, validity.on_trust_change),
             Invalid::RevocationUnknown => (Refusal::UpstreamRevocationUnknown, validity.on_trust_change),
         });
-        let caller = self.connection.judge(&self.worker, &snapshot).err().map(|refusal| match refusal {
-            Refusal::PeerExpired | Refusal::ConnOwnIdentity => (refusal, validity.on_peer_expiry),
-            _ => (refusal, validity.on_trust_change),
-        });
+        let caller = self.connection.judge(&self.worker, &snapshot).err();
+        let caller = caller.map(|refusal| (refusal, self.connection.on_invalid(refusal)));
         if let Some((refusal, on_invalid)) = caller.or(upstream) {
             let since = *watch.invalid_since.get_or_insert_with(Instant::now);
             return match on_invalid {

@@ -14,5 +14,6 @@ mod latency;
 pub mod outlier;
 pub(crate) mod retry;
 pub mod retry_budget;
+pub(crate) mod rewrite;
 pub(crate) mod ring;
 pub(crate) mod timeout;

@@ -1,8 +1,13 @@
 //! `listeners:` and `upstreams:`.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use super::{AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile};
+use super::{
+    AuditModeFile, BalanceFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile,
+    RewriteFile,
+};
 
 /// One address on which callers come in, and what becomes of their requests.
 #[derive(Clone, Debug, Deserialize)]
@@ -172,6 +177,9 @@ pub struct RouteFile {
     /// Further attempts. Without it, none.
     #[serde(default)]
     pub retry: Option<RetryFile>,
+    /// What is changed on the way to the upstream and back. Without it, nothing.
+    #[serde(default)]
+    pub rewrite: Option<RewriteFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,
@@ -195,8 +203,12 @@ pub struct MatchFile {
     pub authorities: Vec<String>,
     /// Path prefix at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`. Without it, `/`, which takes all.
     pub path_prefix: Option<String>,
+    /// The whole path, instead of a prefix.
+    pub path: Option<String>,
     /// HTTP methods. Without it, any.
     pub methods: Vec<String>,
+    /// Headers, each with what it must be. A caller chooses among routes by what it sends: what it may do there is for policy to say.
+    pub headers: BTreeMap<String, HeaderMatchFile>,
 }
 
 /// Whether a deny stops the request.

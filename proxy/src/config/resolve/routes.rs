@@ -4,6 +4,7 @@ use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
 use super::retry::{Around, retry};
+use super::rewrite::{header_matches, rewrite};
 use super::tcp;
 use super::traffic::protocol;
 use crate::config::file::{
@@ -98,6 +99,7 @@ fn route(
         if is_tcp { &rules::TCP_IDLE_TIMEOUT } else { &rules::STREAM_IDLE_TIMEOUT },
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
+    let rewrite = rewrite(context, &member(key, "rewrite"), file.rewrite.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
     let identity_headers = match &file.identity_headers {
@@ -128,6 +130,7 @@ fn route(
         timeout,
         stream_idle_timeout,
         retry: retry?,
+        rewrite: rewrite?,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,
@@ -200,14 +203,27 @@ fn route_match(context: &mut Context<'_>, key: &str, file: &MatchFile) -> Result
     context.few(&methods_key, file.methods.len(), "method")?;
     let methods = context.each(&methods_key, &file.methods, |context, key, text| method(context, key, text));
     context.distinct(&methods_key, &file.methods, String::clone);
-    let path_prefix = match &file.path_prefix {
-        None => Ok("/".to_owned()),
-        Some(text) => path_prefix(context, &member(key, "path_prefix"), text),
+    let headers = header_matches(context, &member(key, "headers"), &file.headers);
+    let path_prefix = match (&file.path_prefix, &file.path) {
+        (None, None) => Ok("/".to_owned()),
+        (Some(text), None) => path_prefix(context, &member(key, "path_prefix"), text),
+        (None, Some(text)) => path_prefix(context, &member(key, "path"), text),
+        (Some(_), Some(_)) => Err(context.error(
+            &member(key, "path"),
+            "a route takes one path, or what lies below a prefix, not both",
+            "leave one of the two out",
+        )),
     };
-    Ok(RouteMatch { authorities: authorities?, path_prefix: path_prefix?, methods: methods? })
+    Ok(RouteMatch {
+        authorities: authorities?,
+        path_prefix: path_prefix?,
+        is_exact: file.path.is_some(),
+        methods: methods?,
+        headers: headers?,
+    })
 }
 
-fn authority(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+pub(super) fn authority(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
     let refused = |context: &mut Context<'_>, why: &str| {
         let mend = "write `orders.example.org`, `orders.example.org:8443` or `*.example.org`";
         Err(context.error(key, format!("`{text}` is not a host name to match: {why}"), mend))
@@ -245,7 +261,7 @@ pub(super) fn method(context: &mut Context<'_>, key: &str, text: &str) -> Result
 }
 
 /// Requests are matched by their canonical path; a prefix in another spelling would match nothing.
-fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+pub(super) fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
     let refused = |context: &mut Context<'_>, why: &str, mend: String| {
         Err(context.error(key, format!("`{text}` is not a path prefix: {why}"), mend))
     };
@@ -281,11 +297,15 @@ fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> Result<Strin
 
 /// Whether every request that `later` would take is taken by `earlier` first.
 fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
-    let path = earlier.path_prefix == "/"
-        || later
-            .path_prefix
-            .strip_prefix(&earlier.path_prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let path = if earlier.is_exact {
+        later.is_exact && earlier.path_prefix == later.path_prefix
+    } else {
+        earlier.path_prefix == "/"
+            || later
+                .path_prefix
+                .strip_prefix(&earlier.path_prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
     let authorities = earlier.authorities.is_empty()
@@ -294,7 +314,8 @@ fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
                 .authorities
                 .iter()
                 .all(|name| earlier.authorities.iter().any(|pattern| takes(pattern, name))));
-    path && methods && authorities
+    let headers = earlier.headers.iter().all(|needed| later.headers.contains(needed));
+    path && methods && authorities && headers
 }
 
 /// Whether one authority pattern takes everything that another one takes.

@@ -54,6 +54,7 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("explain", file.explain.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
         ("tokens", file.tokens.is_some()),
+        ("rewrite", file.rewrite.is_some()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

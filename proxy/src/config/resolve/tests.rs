@@ -2,6 +2,7 @@ mod endpoints;
 mod identity;
 mod outbound;
 mod retries;
+mod rewrites;
 mod shape;
 mod tcp;
 mod tokens;

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
-use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConfig};
+use super::{
+    AuditMode, BalanceConfig, HeaderMatch, HealthConfig, IdentityHeaders, OutlierConfig, RewriteConfig,
+};
 
 /// Which way traffic flows through a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +156,8 @@ pub struct RouteConfig {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
+    /// What is changed on the way to the upstream and back.
+    pub rewrite: RewriteConfig,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -163,7 +168,7 @@ pub struct RouteConfig {
     pub identity_headers: IdentityHeaders,
 }
 
-/// Which requests a route takes: all three conditions must hold.
+/// Which requests a route takes: all conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch {
     /// Lower-case host names, with a port or without. Empty: any. An entry without a port matches
@@ -172,8 +177,12 @@ pub struct RouteMatch {
     /// Canonical path prefix, matched at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`.
     /// `/` takes every path.
     pub path_prefix: String,
+    /// Whether nothing below `path_prefix` is taken.
+    pub is_exact: bool,
     /// Upper-case HTTP methods. Empty: any.
     pub methods: Vec<String>,
+    /// Headers, each with what it must be.
+    pub headers: Vec<(HeaderName, HeaderMatch)>,
 }
 
 /// Whether a deny stops the request.

@@ -10,6 +10,7 @@ mod outbound;
 mod peers;
 mod proofs;
 mod retries;
+mod rewrites;
 mod secure;
 mod shared;
 mod stalls;

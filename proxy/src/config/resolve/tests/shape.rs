@@ -8,8 +8,8 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
     check("directory: audit", "directory: audit\n  moed: durable", "audit.moed", "did you mean `mode`?");
     check(
         ROUTE,
-        "{ match: { path: / }, upstream: app }",
-        "listeners.app.routes[0].match.path",
+        "{ match: { path_prefx: / }, upstream: app }",
+        "listeners.app.routes[0].match.path_prefx",
         "`path_prefix`",
     );
     check("{ ed25519:", "{ ed25518:", "audit.signer.ed25518", "did you mean `ed25519`?");
