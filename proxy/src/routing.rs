@@ -50,6 +50,8 @@ pub struct Route {
     headers: Vec<(HeaderName, HeaderMatch)>,
     /// What is changed on the way to the upstream and back.
     pub rewrite: RewriteConfig,
+    /// Whether a request may switch its connection to WebSocket.
+    pub websocket: bool,
     /// Where it leads.
     pub upstream: Arc<Upstream>,
     /// Whether a deny stops the request.
@@ -303,6 +305,7 @@ impl Route {
             methods: config.matches.methods.clone(),
             headers: config.matches.headers.clone(),
             rewrite: config.rewrite.clone(),
+            websocket: config.websocket,
             upstream,
             enforcement: config.enforcement,
             timeout: config.timeout,

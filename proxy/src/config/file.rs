@@ -40,7 +40,8 @@ pub use self::rewrite::{HeaderMatchFile, HeaderRewriteFile, RewriteFile};
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile,
     MatchFile, MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile,
-    TlsFile, TokenRuleFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile, UpstreamTlsFile,
+    TlsFile, TokenRuleFile, UpgradeFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile,
+    UpstreamTlsFile,
 };
 pub use self::workload_tokens::WorkloadTokensFile;
 

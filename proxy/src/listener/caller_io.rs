@@ -1,6 +1,6 @@
 //! What a caller's bytes come by: TLS, or, from the local workload, as they are.
+use crate::pipeline::Begun;
 use crate::upstream::BoxIo;
-use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,35 +12,7 @@ pub(super) enum CallerIo {
     /// Secured.
     Tls(Box<TlsStream<BoxIo>>),
     /// As it is.
-    Plain(Begun),
-}
-
-/// A stream of which the beginning has been read already.
-pub(super) struct Begun {
-    seen: Bytes,
-    io: BoxIo,
-}
-
-impl Begun {
-    /// Puts what was read in front of what is to come.
-    pub(super) fn new(seen: Bytes, io: BoxIo) -> Self {
-        Self { seen, io }
-    }
-}
-
-impl AsyncRead for Begun {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.seen.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let count = self.seen.len().min(buf.remaining());
-        buf.put_slice(&self.seen.split_to(count));
-        Poll::Ready(Ok(()))
-    }
+    Plain(Begun<BoxIo>),
 }
 
 impl AsyncRead for CallerIo {
@@ -56,21 +28,21 @@ impl AsyncWrite for CallerIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tls(io) => Pin::new(io).poll_write(cx, bytes),
-            Self::Plain(begun) => Pin::new(&mut begun.io).poll_write(cx, bytes),
+            Self::Plain(begun) => Pin::new(begun).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(io) => Pin::new(io).poll_flush(cx),
-            Self::Plain(begun) => Pin::new(&mut begun.io).poll_flush(cx),
+            Self::Plain(begun) => Pin::new(begun).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Plain(begun) => Pin::new(&mut begun.io).poll_shutdown(cx),
+            Self::Plain(begun) => Pin::new(begun).poll_shutdown(cx),
         }
     }
 
@@ -81,14 +53,14 @@ impl AsyncWrite for CallerIo {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, slices),
-            Self::Plain(begun) => Pin::new(&mut begun.io).poll_write_vectored(cx, slices),
+            Self::Plain(begun) => Pin::new(begun).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tls(io) => io.is_write_vectored(),
-            Self::Plain(begun) => begun.io.is_write_vectored(),
+            Self::Plain(begun) => begun.is_write_vectored(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
-use crate::pipeline::{self, CertificateTexts, Refusal};
+use crate::pipeline::{self, CertificateTexts, Refusal, Tunnel};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::standing::Standing;
 use crate::state::Snapshot;
@@ -29,6 +29,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -61,6 +62,8 @@ pub(crate) struct Connection {
     /// The caller's certificate as headers have it, once it was asked for.
     pub(crate) certificate: OnceCell<CertificateTexts>,
     ending: Cell<Option<Ending>>,
+    /// What its last request was switched to.
+    tunnel: RefCell<Option<Tunnel>>,
     heads: Option<RawHeads>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -193,6 +196,11 @@ impl Connection {
         self.heads.as_ref().is_some_and(RawHeads::is_poisoned)
     }
 
+    /// Speaks HTTP no more, once the answer has been sent that says so.
+    pub(crate) fn switch(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
+    }
+
     /// Counts an exchange in, which ends where its cut is made.
     pub(crate) fn begin(self: &Rc<Self>, cut: &Rc<Cut>) -> Active {
         self.active.set(self.active.get().saturating_add(1));
@@ -278,8 +286,12 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     let end = match stream {
         Either::Guarded(stream) => {
             let requests = requests(Cuts::WithConnection(Rc::clone(&connection.cut)));
-            let served = pin!(http1(&limits).serve_connection(TokioIo::new(stream), requests));
-            drive(served, &connection, lifetime, drain).await
+            let mut served = Http1(http1(&limits).serve_connection(TokioIo::new(stream), requests));
+            let end = drive(Pin::new(&mut served), &connection, lifetime, drain.clone()).await;
+            if let End::Closed = end {
+                served.leave(&connection, drain).await;
+            }
+            end
         }
         Either::Plain(stream) => {
             let streams = Streams::default();
@@ -335,6 +347,7 @@ fn enter(worker: &Worker, arrival: Arrival) -> (Rc<Connection>, Either, Connecti
         own: secured.own,
         certificate: OnceCell::new(),
         ending: Cell::new(None),
+        tunnel: RefCell::default(),
         heads,
         active: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
@@ -468,16 +481,37 @@ impl Service<http::Request<hyper::body::Incoming>> for Requests {
     }
 }
 
-impl<I, S, B> Graceful for hyper::server::conn::http1::Connection<I, S>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+/// An HTTP/1.1 connection. Its byte stream outlives it, where it is switched to something else.
+struct Http1(hyper::server::conn::http1::Connection<Http1Io, Requests>);
+
+type Http1Io = TokioIo<http1_guard::Guarded<CallerIo>>;
+
+/// How long a caller has to hear that the connection ends.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Future for Http1 {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        self.0.poll_without_shutdown(cx)
+    }
+}
+
+impl Graceful for Http1 {
+    fn finish(mut self: Pin<&mut Self>) {
+        Pin::new(&mut self.0).graceful_shutdown();
+    }
+}
+
+impl Http1 {
+    /// All has been answered: what the last request was switched to begins, or the connection ends.
+    async fn leave(self, connection: &Connection, drain: watch::Receiver<bool>) {
+        let parts = self.0.into_parts();
+        let mut io = parts.io.into_inner().into_inner();
+        match connection.tunnel.take() {
+            Some(tunnel) => Box::pin(tunnel.carry(io, parts.read_buf, drain)).await,
+            None => drop(tokio::time::timeout(FAREWELL_TIMEOUT, io.shutdown()).await),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Step 2 of an outbound connection: the caller is the workload beside this sidecar, and who that is says our own SVID.
 //!
 //! Whoever can connect here speaks with the workload's identity; that is why such a listener is bound to loopback alone.
-use super::caller_io::{Begun, CallerIo};
+use super::caller_io::CallerIo;
 use super::handshake::{Protocol, Secured};
 use super::{AcceptedIo, Listener};
 use crate::config::ListenerProtocol;
-use crate::pipeline::Refusal;
+use crate::pipeline::{Begun, Refusal};
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use bytes::BytesMut;

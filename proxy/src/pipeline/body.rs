@@ -138,6 +138,11 @@ impl BodyWatch {
         }
     }
 
+    /// So many bytes went upstream after the protocols were switched.
+    pub(super) fn carried(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get().saturating_add(bytes));
+    }
+
     /// How many bytes went upstream so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()

@@ -5,6 +5,7 @@ use super::forward::Answer;
 use super::in_progress::Entered;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
 use super::trailers;
+use super::tunnel::Tunnel;
 use crate::config::Explain;
 use crate::upstream::Lease;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use postern_audit::End;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// What the caller is sent.
@@ -53,6 +55,15 @@ impl Exchange {
             response.headers_mut().insert(DECISION_ID, id);
         }
         self.answered(response.status());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(asked) = self.asked.take()
+        {
+            // The connection takes over when the answer has been sent.
+            let connection = Rc::clone(&self.connection);
+            connection.switch(Tunnel { exchange: self, asked, lease });
+            let kind = Kind::Own { bytes: None, _exchange: None };
+            return response.map(|_| ResponseBody { kind, entered: None });
+        }
         let entered = Some(self.look_after(stream_idle_timeout, lease.proof()));
         response.map(|body| {
             let mut passing = Passing { body, lease: Some(lease), exchange: Some(self) };

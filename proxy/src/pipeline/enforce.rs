@@ -9,6 +9,7 @@ use super::kept::Kept;
 use super::normalise::{GuardLimits, Normalised};
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
+use super::tunnel;
 use crate::config::Enforcement;
 use crate::routing::Route;
 use crate::telemetry::TraceContext;
@@ -156,11 +157,15 @@ fn permit(
     body: RequestBody,
     (mut duties, telling): (Duties, Telling),
 ) -> Result<Permitted, Refused> {
+    let wants_websocket = request.wants_websocket();
     let mut parts = request.into_upstream_parts(duties.take_target());
     // The parts of it are canonical, so that the whole is; if it were not, nothing would be forwarded.
     rewrite::request(&route.rewrite, &route.path_prefix, &mut parts).ok_or(Refusal::RequestPathForm)?;
     let response_headers = duties.apply(&mut parts.headers);
     telling.apply(&mut parts.headers);
+    if wants_websocket {
+        tunnel::switch(&mut parts.headers);
+    }
     Ok(Permitted { request: Request::from_parts(parts, body), response_headers })
 }
 

@@ -8,6 +8,7 @@ use super::enforce::Attempt;
 use super::in_progress::{Entered, Progress, Terms};
 use super::refusal::{Dialect, Refusal};
 use super::span;
+use super::tunnel::Asked;
 use crate::config::{AuditMode, Explain};
 use crate::cut::Cut;
 use crate::listener::{Active, Connection};
@@ -65,6 +66,8 @@ pub(crate) struct Exchange {
     is_head: bool,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
+    /// What it takes to ask policy again, where the request asks to switch protocols.
+    pub(super) asked: Option<Box<Asked>>,
     /// Its share in what the endpoint has in hand.
     load: Option<Load>,
     began_ns: u64,
@@ -124,6 +127,7 @@ impl Exchange {
             deadline: None,
             request_place: None,
             load: None,
+            asked: None,
             dialect: Dialect::of(request.headers()),
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
@@ -228,6 +232,19 @@ impl Exchange {
         let place = route.upstream.breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
         self.request_place = Some(place);
         Ok(())
+    }
+
+    /// The request asks to switch protocols, and may.
+    pub(super) fn may_switch(&mut self, asked: Option<Box<Asked>>) {
+        self.asked = asked;
+    }
+
+    /// What was carried after the protocols were switched.
+    pub(super) fn carried(&mut self, (up, down): (u64, u64)) {
+        if let Some(body) = &self.request_body {
+            body.carried(up);
+        }
+        self.draft.outcome_mut().response_bytes = down;
     }
 
     /// Counts among what the endpoint has in hand until the answer has ended.

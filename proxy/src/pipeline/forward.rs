@@ -6,11 +6,12 @@ use super::enforce::Permitted;
 use super::exchange::Exchange;
 use super::normalise;
 use super::refusal::{Refusal, Refused};
+use super::tunnel;
 use crate::routing::Route;
 use crate::traffic::rewrite;
 use crate::traffic::timeout::{self, Times};
 use crate::upstream::Lease;
-use http::{HeaderMap, HeaderName, Response, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ pub(super) async fn forward(
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
-    let response = guard(route, response, response_headers)?;
+    let may_switch = exchange.asked.is_some();
+    let response = guard((route, may_switch), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
 
@@ -50,15 +52,21 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
 fn guard(
-    route: &Route,
+    (route, may_switch): (&Route, bool),
     mut response: Response<Incoming>,
     ours: HeaderMap,
 ) -> Result<Response<Incoming>, Refusal> {
-    // No upgrade was asked for, so none can be agreed to.
-    if response.status().is_informational() {
+    // Where no switch was asked for, none can be agreed to.
+    let is_switched = may_switch
+        && response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && tunnel::is_agreed(response.headers());
+    if response.status().is_informational() && !is_switched {
         return Err(Refusal::UpstreamProtocol);
     }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;
+    if is_switched {
+        tunnel::switch(response.headers_mut());
+    }
     rewrite::response(&route.rewrite, response.headers_mut());
     add(response.headers_mut(), ours);
     Ok(response)

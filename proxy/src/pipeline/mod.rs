@@ -4,6 +4,7 @@
 //! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
 mod attempts;
 mod body;
+mod carry;
 mod credentials;
 mod decide;
 mod deliver;
@@ -24,6 +25,7 @@ mod splice;
 mod stream;
 mod trailers;
 mod transaction;
+mod tunnel;
 mod workload;
 
 pub(crate) use body::{BodyWatch, RequestBody};
@@ -33,7 +35,9 @@ pub use identify::TokenCache;
 pub(crate) use identity_headers::CertificateTexts;
 pub use in_progress::InProgress;
 pub use refusal::Refusal;
+pub(crate) use splice::Begun;
 pub(crate) use stream::serve as serve_stream;
+pub(crate) use tunnel::Tunnel;
 
 use crate::cut::Cut;
 use crate::listener::{Connection, RawHead};
@@ -54,6 +58,7 @@ use refusal::Refused;
 use std::rc::Rc;
 use std::sync::Arc;
 use transaction::identify_transaction;
+use tunnel::Asked;
 use workload::identify_workload;
 
 /// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
@@ -93,7 +98,8 @@ async fn walk(
         }
     };
     // 9. The decision is filed, and only then is there a permit.
-    let Judged { route, body, verdict } = judged;
+    let Judged { route, body, verdict, asked } = judged;
+    exchange.may_switch(asked);
     let permitted = enforce(exchange, &route, request, body, verdict)?;
     if let Err(refusal) = exchange.recorded(&route).await {
         exchange.keep_unread(permitted.into_unread());
@@ -108,11 +114,16 @@ struct Judged {
     route: Arc<Route>,
     body: RequestBody,
     verdict: Verdict,
+    /// What it takes to ask again, for a request that asks to switch protocols.
+    asked: Option<Box<Asked>>,
 }
 
 async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judged, Refused> {
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
+    if request.wants_websocket() && !route.websocket {
+        return Err(Refusal::RequestUpgrade.into());
+    }
     request.take_off(&route.identity_headers);
     // A principal that causes nothing but refusals is not worth policy's time for a while.
     exchange.within_budget()?;
@@ -125,7 +136,10 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
     let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
-    Ok(Judged { route, body, verdict })
+    let asked = request
+        .wants_websocket()
+        .then(|| Box::new(Asked { request: request.clone(), principal, route: Arc::clone(&route) }));
+    Ok(Judged { route, body, verdict, asked })
 }
 
 fn normalise_head(

@@ -3,9 +3,9 @@
 //!
 //! A stream lasts longer than what permitted it: it is judged again when policy changes, and ends with the identities of
 //! both sides.
+use super::carry::{Judge, Terms, carry};
 use super::decide::source;
 use super::refusal::Refusal;
-use super::splice::{Side, splice};
 use crate::config::{AuditMode, Direction, Enforcement, RetryOn};
 use crate::listener::Connection;
 use crate::recorder::Draft;
@@ -18,7 +18,7 @@ use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
 use crate::traffic::outlier::{Moment, Outcome};
 use crate::traffic::ring;
-use crate::upstream::{BoxIo, InForce, Invalid, Proof, Target};
+use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use http::HeaderMap;
 use postern_audit as audit;
@@ -29,10 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
-
-/// How often an open stream is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A stream in progress. Its outcome files itself when this is dropped.
 struct Stream {
@@ -247,96 +243,24 @@ impl Stream {
         }
     }
 
-    /// Carries bytes until a side has had enough, or until they may not be carried any longer.
+    /// Carries bytes for as long as they may be carried.
     async fn carry<S>(
         &mut self,
         (io, upstream): (S, Upstream),
-        (route, policy): (&Route, Arc<Policy>),
-        mut drain: watch::Receiver<bool>,
+        (route, policy): (&Arc<Route>, Arc<Policy>),
+        drain: watch::Receiver<bool>,
     ) -> (End, Option<Refusal>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (caller, service) = (Side::new(), Side::new());
-        let Upstream { io: service_io, proof, _places, _load } = upstream;
-        let ended = {
-            let carrying = splice((io, &caller), (service_io, &service));
-            let mut watch = Watch { policy, proof, invalid_since: None };
-            let looking = self.look(&mut watch, route, (&caller, &service));
-            let grace = self.connection.listener.limits.drain_grace;
-            let draining = async {
-                drop(drain.wait_for(|drain| *drain).await);
-                tokio::time::sleep(grace).await;
-            };
-            tokio::select! {
-                carried = carrying => match carried {
-                    Ok(()) => (End::Done, None),
-                    Err(_) if service.has_failed() => (End::UpstreamError, Some(Refusal::UpstreamProtocol)),
-                    Err(_) => (End::ClientGone, None),
-                },
-                ended = looking => ended,
-                () = draining => (End::Drained, None),
-            }
-        };
+        let Upstream { io: upstream, proof, _places, _load } = upstream;
+        let terms = Terms { idle_timeout: route.stream_idle_timeout, proof, policy };
+        let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
+        let mut again = Again { stream: self, route };
+        let carried = carry((&worker, &connection), (io, upstream), (terms, &mut again), drain).await;
         let outcome = self.draft.outcome_mut();
-        (outcome.request_bytes, outcome.response_bytes) = (caller.bytes(), service.bytes());
-        ended
-    }
-
-    /// Looks at the stream once a second, until it has to end.
-    async fn look(
-        &self,
-        watch: &mut Watch,
-        route: &Route,
-        (caller, service): (&Side, &Side),
-    ) -> (End, Option<Refusal>) {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let moved_at = caller.moved_at().max(service.moved_at());
-            if moved_at.elapsed() >= route.stream_idle_timeout {
-                return (End::Timeout, None);
-            }
-            if let Err(refusal) = self.judge_again(watch, route) {
-                return (End::Revoked, Some(refusal));
-            }
-        }
-    }
-
-    fn judge_again(&self, watch: &mut Watch, route: &Route) -> Result<(), Refusal> {
-        let validity = self.connection.listener.validity;
-        let snapshot = self.worker.snapshots.pin();
-        let in_force = InForce { snapshot: &snapshot, now: self.worker.clock.unix_time() };
-        let upstream =
-            watch.proof.as_ref().and_then(|proof| proof.check(in_force.snapshot, in_force.now).err());
-        let upstream = upstream.map(|invalid| match invalid {
-            Invalid::Expired => (Refusal::UpstreamIdentity, validity.on_peer_expiry),
-            Invalid::Distrusted => (Refusal::UpstreamIdentity, validity.on_trust_change),
-            Invalid::RevocationUnknown => (Refusal::UpstreamRevocationUnknown, validity.on_trust_change),
-        });
-        let caller = self.connection.judge(&self.worker, &snapshot).err();
-        let caller = caller.map(|refusal| (refusal, self.connection.on_invalid(refusal)));
-        if let Some((refusal, on_invalid)) = caller.or(upstream) {
-            let since = *watch.invalid_since.get_or_insert_with(Instant::now);
-            return match on_invalid {
-                crate::config::OnInvalid::Close => Err(refusal),
-                crate::config::OnInvalid::Drain if since.elapsed() >= validity.grace => Err(refusal),
-                crate::config::OnInvalid::Drain => Ok(()),
-            };
-        }
-        let current = snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?;
-        if Arc::ptr_eq(current, &watch.policy) {
-            return Ok(());
-        }
-        let (verdict, policy, _) = self.decide(&snapshot, route)?;
-        watch.policy = policy;
-        match effect(&verdict, route).0 {
-            audit::Effect::Allow => Ok(()),
-            audit::Effect::Deny | audit::Effect::None => {
-                Err(Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied))
-            }
-        }
+        (outcome.request_bytes, outcome.response_bytes) = carried.bytes;
+        (carried.end, carried.reason)
     }
 
     fn end(&mut self, end: End, reason: Option<Refusal>) {
@@ -365,12 +289,26 @@ struct Judged {
     eval_ns: u64,
 }
 
-/// By what an open stream is held.
-struct Watch {
-    policy: Arc<Policy>,
-    proof: Option<Rc<Proof>>,
-    /// Since when one of the two sides is believed no more.
-    invalid_since: Option<Instant>,
+/// Asks policy about an open stream once more.
+struct Again<'a> {
+    stream: &'a Stream,
+    route: &'a Route,
+}
+
+impl Judge for Again<'_> {
+    fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Policy>, Refusal> {
+        let (verdict, policy, _) = self.stream.decide(snapshot, self.route)?;
+        match effect(&verdict, self.route).0 {
+            audit::Effect::Allow => Ok(policy),
+            audit::Effect::Deny | audit::Effect::None => {
+                Err(Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied))
+            }
+        }
+    }
+
+    fn check(&self, _: &Snapshot) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// What policy calls a raw stream, and the log its method.

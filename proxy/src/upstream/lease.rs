@@ -1,9 +1,10 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
 use super::http2::Stream;
 use super::secure::Proof;
-use super::target::Target;
+use super::target::{Placed, Target};
 use crate::pipeline::RequestBody;
 use crate::traffic::circuit_breaker::{Gauge, Place};
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -138,19 +139,44 @@ pub(crate) struct Sender {
     requests: SendRequest<RequestBody>,
     driver: JoinHandle<()>,
     proof: Option<Rc<Proof>>,
+    switch: Switch,
+}
+
+/// Where the driver of a connection leaves it, should its upstream switch protocols; nothing where nobody has asked for it.
+pub(super) type Switch = Rc<RefCell<Option<oneshot::Sender<Switched>>>>;
+
+/// A connection that speaks HTTP no more.
+pub(crate) struct Switched {
+    /// Its byte stream.
+    pub(crate) io: Placed,
+    /// What the upstream has said already.
+    pub(crate) seen: Bytes,
+}
+
+impl std::fmt::Debug for Switched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Switched").field("seen", &self.seen.len()).finish_non_exhaustive()
+    }
 }
 
 impl Sender {
     pub(super) fn new(
         requests: SendRequest<RequestBody>,
-        driver: JoinHandle<()>,
+        (driver, switch): (JoinHandle<()>, Switch),
         proof: Option<Rc<Proof>>,
     ) -> Self {
-        Self { requests, driver, proof }
+        Self { requests, driver, proof, switch }
     }
 
     fn proof(&self) -> Option<&Proof> {
         self.proof.as_deref()
+    }
+
+    /// Has the connection left here, should the upstream switch protocols.
+    pub(super) fn expect_switch(&self) -> oneshot::Receiver<Switched> {
+        let (sender, receiver) = oneshot::channel();
+        self.switch.replace(Some(sender));
+        receiver
     }
 
     pub(super) async fn send(
@@ -171,8 +197,8 @@ impl Drop for Sender {
 /// closed with it: nothing that went wrong on it can reach another exchange.
 #[derive(Debug)]
 pub(crate) enum Lease {
-    /// The whole connection.
-    Http1 { idle: Rc<IdleList>, sender: Sender },
+    /// The whole connection, and where it comes to if the upstream switches protocols.
+    Http1 { idle: Rc<IdleList>, sender: Sender, switched: Option<oneshot::Receiver<Switched>> },
     /// One stream, which ends by itself.
     Http2 { stream: Stream },
 }
@@ -184,6 +210,15 @@ impl Lease {
             Self::Http1 { sender, .. } => sender.proof.clone(),
             Self::Http2 { stream } => stream.proof(),
         }
+    }
+
+    /// The connection, where the upstream has switched protocols.
+    pub(crate) async fn switched(self) -> Option<Switched> {
+        let Self::Http1 { idle: _, sender, switched: Some(switched) } = self else { return None };
+        // The driver ends with the answer; the sender, which would abort it, is let go after that.
+        let switched = tokio::time::timeout(UNWANTED_TIMEOUT, switched).await;
+        drop(sender);
+        switched.ok()?.ok()
     }
 
     /// The response is not wanted. Where it is short, it is read to its end, so that the connection may serve others; the
@@ -201,7 +236,7 @@ impl Lease {
     /// The response has been read to its end: the connection may serve another exchange.
     pub(crate) fn give_back(self) {
         match self {
-            Self::Http1 { idle, sender } => idle.give_back(sender),
+            Self::Http1 { idle, sender, switched: _ } => idle.give_back(sender),
             Self::Http2 { .. } => {}
         }
     }

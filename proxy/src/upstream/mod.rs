@@ -11,7 +11,7 @@ mod target;
 pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
 #[cfg(test)]
 pub(crate) use executor::LocalExecutor;
-pub(crate) use lease::Lease;
+pub(crate) use lease::{Lease, Switched};
 pub use pool::Pool;
 pub(crate) use pool::{InForce, SendError};
 pub(crate) use secure::{Invalid, Proof};

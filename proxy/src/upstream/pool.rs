@@ -4,7 +4,7 @@
 //! pooled client does (`docs/performance.md`).
 use super::connect::{BoxIo, Connect};
 use super::http2::{self, Opened, SharedConnections};
-use super::lease::{Found, IdleList, Lease, Sender};
+use super::lease::{Found, IdleList, Lease, Sender, Switch, Switched};
 use super::secure::{Originator, Owner, Proof};
 use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 /// A worker's upstream connections.
@@ -103,8 +104,9 @@ impl Pool {
                 Ok(found) => found,
                 Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
+            let switched = request.headers().contains_key(header::UPGRADE).then(|| sender.expect_switch());
             match sender.send(request).await {
-                Ok(response) => return Ok((response, Lease::Http1 { idle, sender })),
+                Ok(response) => return Ok((response, Lease::Http1 { idle, sender, switched })),
                 Err(mut error) => match unsent(&mut error) {
                     None => return Err(SendError::Sent(Refusal::UpstreamProtocol)),
                     Some(back) if is_new => {
@@ -233,8 +235,18 @@ impl Maker {
         builder.max_headers(RESPONSE_HEADERS_MAX).max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
         // How the connection ended is told to the exchange that was on it, if there was one.
-        let driver = tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Sender::new(sender, driver, proof))
+        let switch = Switch::default();
+        let expected = Rc::clone(&switch);
+        let driver = tokio::task::spawn_local(async move {
+            let Ok(parts) = connection.without_shutdown().await else { return };
+            let (mut io, seen) = (parts.io.into_inner(), parts.read_buf);
+            match expected.take() {
+                // Who expects it and has gone away meanwhile drops it.
+                Some(expected) => drop(expected.send(Switched { io, seen })),
+                None => drop(io.shutdown().await),
+            }
+        });
+        Ok(Sender::new(sender, (driver, switch), proof))
     }
 
     async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {

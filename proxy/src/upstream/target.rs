@@ -41,7 +41,7 @@ pub enum Protocol {
 }
 
 /// A byte stream that takes one of its upstream's places for as long as it is open.
-pub(super) struct Placed {
+pub(crate) struct Placed {
     io: BoxIo,
     _place: Place,
 }

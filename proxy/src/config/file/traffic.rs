@@ -177,6 +177,9 @@ pub struct RouteFile {
     /// Further attempts. Without it, none.
     #[serde(default)]
     pub retry: Option<RetryFile>,
+    /// Protocols that a request may switch its connection to. Without it, none. The upstream has to be `http1`.
+    #[serde(default)]
+    pub upgrades: Vec<UpgradeFile>,
     /// What is changed on the way to the upstream and back. Without it, nothing.
     #[serde(default)]
     pub rewrite: Option<RewriteFile>,
@@ -269,6 +272,15 @@ pub enum RetryOnFile {
     GatewayError,
     /// A gRPC call ended with UNAVAILABLE and nothing else. Calls are `POST`, which `methods` has to name.
     GrpcUnavailable,
+}
+
+/// What a request may switch its connection to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeFile {
+    /// WebSocket (RFC 6455). It is judged again when policy changes.
+    Websocket,
 }
 
 /// What a denied caller is told besides the decision's id.

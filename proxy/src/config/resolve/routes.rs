@@ -9,7 +9,7 @@ use super::tcp;
 use super::traffic::protocol;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
-    TokenRuleFile,
+    TokenRuleFile, UpstreamProtocolFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
@@ -99,6 +99,7 @@ fn route(
         if is_tcp { &rules::TCP_IDLE_TIMEOUT } else { &rules::STREAM_IDLE_TIMEOUT },
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
+    upgrades(context, &member(key, "upgrades"), file, config);
     let rewrite = rewrite(context, &member(key, "rewrite"), file.rewrite.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
@@ -131,6 +132,7 @@ fn route(
         stream_idle_timeout,
         retry: retry?,
         rewrite: rewrite?,
+        websocket: !file.upgrades.is_empty(),
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,
@@ -151,6 +153,21 @@ fn upstream(
     let likely = nearest(name, names()).map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let mend = format!("{likely}there is {}; or add `{name}` to `upstreams`", one_of(names()));
     Err(context.error(key, format!("there is no upstream `{name}`"), mend))
+}
+
+fn upgrades(context: &mut Context<'_>, key: &str, file: &RouteFile, config: &ConfigFile) {
+    if file.upgrades.is_empty() {
+        return;
+    }
+    context.distinct(key, &file.upgrades, |_| "websocket".to_owned());
+    let protocol = config.upstreams.get(&file.upstream).and_then(|upstream| upstream.protocol);
+    if let Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) = protocol {
+        let what = format!(
+            "the upstream `{}` is not spoken to in HTTP/1.1, which alone can be switched",
+            file.upstream
+        );
+        context.error(key, what, "write `protocol: http1` in the upstream, or leave `upgrades` out");
+    }
 }
 
 fn audit_mode(

@@ -55,6 +55,7 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("identity_headers", file.identity_headers.is_some()),
         ("tokens", file.tokens.is_some()),
         ("rewrite", file.rewrite.is_some()),
+        ("upgrades", !file.upgrades.is_empty()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

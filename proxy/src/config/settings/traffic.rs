@@ -156,6 +156,8 @@ pub struct RouteConfig {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
+    /// Whether a request may switch its connection to WebSocket.
+    pub websocket: bool,
     /// What is changed on the way to the upstream and back.
     pub rewrite: RewriteConfig,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).

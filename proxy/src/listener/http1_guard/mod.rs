@@ -93,6 +93,13 @@ pub(crate) struct Guarded<T> {
     watched: Rc<RefCell<Watched>>,
 }
 
+impl<T> Guarded<T> {
+    /// The stream without the guard, once it carries HTTP no more.
+    pub(crate) fn into_inner(self) -> T {
+        self.io
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

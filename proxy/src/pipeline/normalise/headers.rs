@@ -3,7 +3,7 @@ use super::GuardLimits;
 use super::error::GuardError;
 use super::hop_by_hop::{self, NotOneLength};
 use http::header::{self, AUTHORIZATION, COOKIE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use std::borrow::Cow;
 
 /// Headers that tell an application who calls. They are ours to set; from outside they are lies.
@@ -157,18 +157,17 @@ fn fold(name: &str) -> Cow<'_, str> {
 
 /// Headers with one value each, of which nothing lies about the caller or the request.
 ///
-/// `host` is left out: the authority is read before this, and written by whoever sends the request on. Gives back
-/// `x-forwarded-client-cert` as it was, for routes that send it on.
+/// `host` is left out: the authority is read before this, and written by whoever sends the request on.
 ///
 /// # Errors
 /// The header and framing variants of [`GuardError`].
 pub(super) fn clean(
     headers: &mut HeaderMap,
-    version: Version,
+    (method, version): (&Method, Version),
     limits: &GuardLimits,
-) -> Result<Option<HeaderValue>, GuardError> {
+) -> Result<Cleaned, GuardError> {
     let found = survey(headers, limits)?;
-    let mut client_cert = None;
+    let (mut client_cert, mut wants_websocket) = (None, false);
     if found.managed > 0 {
         check_framing(headers)?;
     }
@@ -178,7 +177,7 @@ pub(super) fn clean(
     headers.remove(HOST);
     if found.managed > 0 {
         check_expectation(headers)?;
-        refuse_websocket(headers)?;
+        wants_websocket = asks_for_websocket(headers, (method, version))?;
         headers.remove(header::EXPECT);
         hop_by_hop::strip_request(headers);
     }
@@ -192,7 +191,16 @@ pub(super) fn clean(
             value.set_sensitive(true);
         }
     }
-    Ok(client_cert)
+    Ok(Cleaned { client_cert, wants_websocket })
+}
+
+/// What was found in headers that go no further.
+#[derive(Debug)]
+pub(super) struct Cleaned {
+    /// `x-forwarded-client-cert` as it was.
+    pub(super) client_cert: Option<HeaderValue>,
+    /// Whether the connection is to become a WebSocket.
+    pub(super) wants_websocket: bool,
 }
 
 /// Several fields of one name as one (RFC 9110 §5.3).
@@ -289,10 +297,28 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), GuardError> {
     }
 }
 
-/// An ignored upgrade to h2c changes nothing for the caller, but a WebSocket client would wait in vain.
-fn refuse_websocket(headers: &HeaderMap) -> Result<(), GuardError> {
-    let Some(value) = headers.get(header::UPGRADE) else { return Ok(()) };
-    let is_websocket = |token: &[u8]| token.trim_ascii().eq_ignore_ascii_case(b"websocket");
-    let asks = value.as_bytes().split(|byte| *byte == b',').any(is_websocket);
-    if asks { Err(GuardError::Upgrade) } else { Ok(()) }
+/// Whether a caller asks for WebSocket, and so as RFC 6455 §4.1 wants it. An upgrade to anything else is ignored, as it may
+/// be: one to h2c changes nothing for the caller, but a WebSocket client would wait in vain.
+fn asks_for_websocket(
+    headers: &HeaderMap,
+    (method, version): (&Method, Version),
+) -> Result<bool, GuardError> {
+    let has = |name: HeaderName, wanted: &[u8]| {
+        let value = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+        value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+    };
+    if !has(header::UPGRADE, b"websocket") {
+        return Ok(false);
+    }
+    let is_alone = headers.get(header::UPGRADE).is_some_and(|value| !value.as_bytes().contains(&b','));
+    let has_no_body = !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    let is_right = is_alone
+        && has_no_body
+        && *method == Method::GET
+        && version == Version::HTTP_11
+        && has(header::CONNECTION, b"upgrade")
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY);
+    if is_right { Ok(true) } else { Err(GuardError::Upgrade) }
 }

@@ -67,7 +67,7 @@ impl From<&ListenerLimits> for GuardLimits {
 }
 
 /// A request head in its one spelling. Only [`normalise`] makes one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Normalised {
     method: Method,
     /// Scheme, authority, path and query, all canonical.
@@ -76,6 +76,7 @@ pub(crate) struct Normalised {
     headers: HeaderMap,
     client_cert: Option<HeaderValue>,
     grpc_timeout: Option<Duration>,
+    wants_websocket: bool,
     raw_path_differs: bool,
 }
 
@@ -97,7 +98,8 @@ pub(crate) fn normalise(
         check_target(head, &parts.uri)?;
     }
     let authority = authority(&parts, seen.as_ref(), limits.default_port)?;
-    let client_cert = headers::clean(&mut parts.headers, parts.version, limits)?;
+    let headers::Cleaned { client_cert, wants_websocket } =
+        headers::clean(&mut parts.headers, (&parts.method, parts.version), limits)?;
     let (target, raw_path_differs) = target(parts.uri, limits)?;
     let grpc_timeout = grpc_timeout(&parts.headers)?;
     if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
@@ -114,6 +116,7 @@ pub(crate) fn normalise(
         headers: parts.headers,
         client_cert,
         grpc_timeout,
+        wants_websocket,
         raw_path_differs,
     })
 }
@@ -150,6 +153,11 @@ impl Normalised {
     /// policy cannot read. `host` is not among them.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Whether it asks to switch to WebSocket.
+    pub(crate) fn wants_websocket(&self) -> bool {
+        self.wants_websocket
     }
 
     /// How long a gRPC call may take in all, if it says so.

@@ -19,6 +19,7 @@ mod token_refusals;
 mod tokens;
 mod transactions;
 mod validity;
+mod websockets;
 mod workloads;
 mod world;
 

@@ -55,3 +55,14 @@ fn a_route_does_not_change_who_calls_or_how_a_message_is_framed() {
         check(ROUTE, &rewrite(line), &format!("{KEY}.rewrite{at}"), what);
     }
 }
+
+#[test]
+fn a_connection_is_switched_only_where_the_upstream_can_follow() {
+    let route = "{ match: { path_prefix: / }, upstream: app, upgrades: [websocket] }";
+    assert!(taken(&least(ROUTE, route)).listeners[0].routes[0].websocket);
+    assert!(!taken(&least(ROUTE, ROUTE)).listeners[0].routes[0].websocket);
+    check(ROUTE, &route.replace("websocket", "websocket, websocket"), &format!("{KEY}.upgrades[1]"), "twice");
+    let h2c = super::LEAST.replace("8080\"]", "8080\"], protocol: h2c").replace(ROUTE, route);
+    let findings = super::read(&h2c).expect_err("a refusal");
+    assert!(findings.list.iter().any(|finding| finding.what.contains("HTTP/1.1")), "{findings}");
+}
