@@ -9,6 +9,7 @@ use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::{Endpoint, Load};
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
+use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
 use postern_identity::tls::ExpectedPeers;
@@ -41,6 +42,8 @@ pub struct Route {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
+    /// How often it may be asked.
+    pub rate_limits: RateLimits,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -123,8 +126,14 @@ impl Routing {
             config.upstreams.iter().map(|upstream| Upstream::new(upstream, previous, metrics)).collect();
         let find = |name: &str| upstreams.iter().find(|upstream| &*upstream.name == name).cloned();
         let routes = |listener: &ListenerConfig| {
-            let routes = listener.routes.iter();
-            routes.filter_map(|route| Some(Arc::new(Route::new(route, find(&route.upstream)?)))).collect()
+            let route = |route: &RouteConfig| {
+                let kept = previous.and_then(|routing| routing.route(&listener.name, &route.name));
+                let kept = kept.map(|route| &route.rate_limits);
+                let count = |rule: &str| metrics.rate_limit([&listener.name, &route.name, rule]);
+                let rate_limits = RateLimits::new(&route.rate_limits, kept, count);
+                Some(Arc::new(Route::new(route, find(&route.upstream)?, rate_limits)))
+            };
+            listener.routes.iter().filter_map(route).collect()
         };
         Self { listeners: config.listeners.iter().map(|l| (l.name.clone(), routes(l))).collect() }
     }
@@ -133,6 +142,16 @@ impl Routing {
     pub fn find(&self, listener: &str, authority: &str, path: &str, method: &str) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
         routes.iter().find(|route| route.matches(authority, path, method))
+    }
+
+    fn route(&self, listener: &str, name: &str) -> Option<&Arc<Route>> {
+        let (_, routes) = self.listeners.iter().find(|(known, _)| known == listener)?;
+        routes.iter().find(|route| &*route.name == name)
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.listeners.iter().flat_map(|(_, routes)| routes)
     }
 
     fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
@@ -256,7 +275,7 @@ fn security(config: &UpstreamTls) -> Option<Security> {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, upstream: Arc<Upstream>) -> Self {
+    fn new(config: &RouteConfig, upstream: Arc<Upstream>, rate_limits: RateLimits) -> Self {
         Self {
             name: config.name.as_str().into(),
             authorities: config
@@ -272,6 +291,7 @@ impl Route {
             timeout: config.timeout,
             stream_idle_timeout: config.stream_idle_timeout,
             retry: config.retry.clone(),
+            rate_limits,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

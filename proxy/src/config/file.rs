@@ -10,6 +10,7 @@ mod identity;
 mod identity_headers;
 mod operations;
 mod policy;
+mod rate_limits;
 mod traffic;
 mod workload_tokens;
 
@@ -35,6 +36,7 @@ pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
+pub use self::rate_limits::{RateLimitFile, RateLimitKeyFile};
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
     MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile, TlsFile,

@@ -34,4 +34,5 @@ pub use self::settings::{
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
+pub use self::settings::{RateLimitConfig, RateLimitKey};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

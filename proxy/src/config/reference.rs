@@ -70,7 +70,12 @@ fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {
         let range = format!("{} to {}", duration_text(rule.min), duration_text(rule.max));
         let mut members = object(json!({ "pattern": "^[0-9]+(ms|s|m|h|d)$", "x-range": range }));
         // These do not restrict anything when they are not written.
-        let unrestricted = ["tokens[].lifetime_max", "listeners.<name>.routes[].retry.per_try_timeout"];
+        let unrestricted = [
+            "tokens[].lifetime_max",
+            "listeners.<name>.routes[].retry.per_try_timeout",
+            // This has to be written.
+            "listeners.<name>.routes[].rate_limits[].per",
+        ];
         if !unrestricted.contains(&rule.key) {
             members.insert("default".to_owned(), json!(duration_text(rule.default)));
         }
@@ -87,7 +92,13 @@ fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {
     let counts = COUNTS.iter().map(move |rule| {
         let range = format!("{} to {}", rule.min, rule.max);
         let mut members = object(json!({ "minimum": rule.min, "maximum": rule.max, "x-range": range }));
-        if rule.key != "listeners.<name>.routes[].retry.attempts_max" {
+        // These have to be written, or stand for another number.
+        let unwritten = [
+            "listeners.<name>.routes[].retry.attempts_max",
+            "listeners.<name>.routes[].rate_limits[].requests",
+            "listeners.<name>.routes[].rate_limits[].burst",
+        ];
+        if !unwritten.contains(&rule.key) {
             members.insert("default".to_owned(), json!(rule.default));
         }
         (rule.key, members)

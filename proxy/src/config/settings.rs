@@ -3,6 +3,7 @@
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod rate_limits;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::rate_limits::{RateLimitConfig, RateLimitKey};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
     RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig,

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile};
+use super::{
+    AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile,
+};
 
 /// One address on which callers come in, and what becomes of their requests.
 #[derive(Clone, Debug, Deserialize)]
@@ -158,6 +160,9 @@ pub struct RouteFile {
     /// Further attempts. Without it, none.
     #[serde(default)]
     pub retry: Option<RetryFile>,
+    /// How often it may be asked, after policy has allowed it: all of them have to let a request through. Without any, as often as one likes.
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimitFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

@@ -3,6 +3,7 @@
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
+use super::rate_limits::rate_limits;
 use super::retry::{Around, retry};
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
@@ -88,6 +89,7 @@ fn route(
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
+    let rate_limits = rate_limits(context, &member(key, "rate_limits"), &file.rate_limits, &tokens);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
@@ -116,6 +118,7 @@ fn route(
         timeout,
         stream_idle_timeout,
         retry: retry?,
+        rate_limits: rate_limits?,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
 
-use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConfig};
+use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConfig, RateLimitConfig};
 
 /// Which way traffic flows through a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,8 @@ pub struct RouteConfig {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
+    /// How often it may be asked.
+    pub rate_limits: Vec<RateLimitConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

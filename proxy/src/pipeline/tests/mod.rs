@@ -9,6 +9,7 @@ mod limits;
 mod outbound;
 mod peers;
 mod proofs;
+mod rate_limits;
 mod retries;
 mod secure;
 mod shared;
