@@ -8,6 +8,7 @@ use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::{Endpoint, Load};
+use crate::traffic::global_rate_limit::GlobalRateLimit;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
@@ -43,7 +44,7 @@ pub struct Route {
     /// Further attempts.
     pub retry: RetryConfig,
     /// How often it may be asked.
-    pub rate_limits: RateLimits,
+    pub rates: Rates,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -52,6 +53,15 @@ pub struct Route {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+}
+
+/// How often a route may be asked.
+#[derive(Debug)]
+pub struct Rates {
+    /// By what this sidecar counts.
+    pub local: RateLimits,
+    /// By what a service counts for many.
+    pub global: Option<GlobalRateLimit>,
 }
 
 /// One upstream with its endpoints.
@@ -128,10 +138,17 @@ impl Routing {
         let routes = |listener: &ListenerConfig| {
             let route = |route: &RouteConfig| {
                 let kept = previous.and_then(|routing| routing.route(&listener.name, &route.name));
-                let kept = kept.map(|route| &route.rate_limits);
+                let kept = kept.map(|route| &route.rates);
                 let count = |rule: &str| metrics.rate_limit([&listener.name, &route.name, rule]);
-                let rate_limits = RateLimits::new(&route.rate_limits, kept, count);
-                Some(Arc::new(Route::new(route, find(&route.upstream)?, rate_limits)))
+                let rates = Rates {
+                    local: RateLimits::new(&route.rate_limits, kept.map(|kept| &kept.local), count),
+                    global: route.global_rate_limit.as_ref().and_then(|config| {
+                        let kept = kept.and_then(|kept| kept.global.as_ref());
+                        let checks = metrics.rate_limit_service(&config.service);
+                        Some(GlobalRateLimit::new(config, kept, (find(&config.service)?, checks), count))
+                    }),
+                };
+                Some(Arc::new(Route::new(route, find(&route.upstream)?, rates)))
             };
             listener.routes.iter().filter_map(route).collect()
         };
@@ -155,8 +172,7 @@ impl Routing {
     }
 
     fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        let mut upstreams = self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream);
-        upstreams.find(|upstream| &*upstream.name == name)
+        self.upstreams().find(|upstream| &*upstream.name == name)
     }
 
     /// How many routes only observe.
@@ -165,9 +181,21 @@ impl Routing {
         routes.filter(|route| route.enforcement == Enforcement::Observe).count()
     }
 
-    /// Every upstream that a route leads to, for metrics and status.
+    /// Every upstream that a route leads to or asks.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream)
+        self.routes().flat_map(|route| {
+            [&route.upstream].into_iter().chain(route.rates.global.as_ref().map(|global| &global.service))
+        })
+    }
+}
+
+impl Rates {
+    /// Forgets some of what has refilled.
+    pub(crate) fn sweep(&self, now_ns: u64) {
+        self.local.sweep(now_ns);
+        if let Some(local) = self.global.as_ref().and_then(GlobalRateLimit::fallback) {
+            local.sweep(now_ns);
+        }
     }
 }
 
@@ -275,7 +303,7 @@ fn security(config: &UpstreamTls) -> Option<Security> {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, upstream: Arc<Upstream>, rate_limits: RateLimits) -> Self {
+    fn new(config: &RouteConfig, upstream: Arc<Upstream>, rates: Rates) -> Self {
         Self {
             name: config.name.as_str().into(),
             authorities: config
@@ -291,7 +319,7 @@ impl Route {
             timeout: config.timeout,
             stream_idle_timeout: config.stream_idle_timeout,
             retry: config.retry.clone(),
-            rate_limits,
+            rates,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

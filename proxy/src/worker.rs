@@ -86,7 +86,7 @@ impl Worker {
         self.in_progress.sweep(Instant::now(), &in_force);
         let now_ns = self.clock.monotonic_ns();
         self.budgets.sweep(now_ns);
-        snapshot.routing.routes().for_each(|route| route.rate_limits.sweep(now_ns));
+        snapshot.routing.routes().for_each(|route| route.rates.sweep(now_ns));
         self.rate_limits.sweep();
     }
 }

@@ -36,7 +36,10 @@ pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
-pub use self::rate_limits::{RateLimitFile, RateLimitKeyFile};
+pub use self::rate_limits::{
+    DescriptorEntryFile, DescriptorFile, DescriptorValueFile, GlobalRateLimitFile, OnFailureFile,
+    RateLimitFile, RateLimitKeyFile,
+};
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, MatchFile,
     MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile, TlsFile,

@@ -33,6 +33,6 @@ pub use self::settings::{
     UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers, WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
+pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
-pub use self::settings::{RateLimitConfig, RateLimitKey};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

@@ -68,6 +68,7 @@ rules! { DURATIONS: Duration {
     RETRY_BACKOFF = duration("listeners.<name>.routes[].retry.backoff", 25 * MS, 0, 10 * SECOND);
     RETRY_BACKOFF_MAX = duration("listeners.<name>.routes[].retry.backoff_max", 250 * MS, 0, MINUTE);
     RATE_PER = duration("listeners.<name>.routes[].rate_limits[].per", SECOND, SECOND, DAY);
+    RATE_SERVICE_TIMEOUT = duration("listeners.<name>.routes[].global_rate_limit.timeout", 20 * MS, MS, 10 * SECOND);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);

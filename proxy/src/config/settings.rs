@@ -19,7 +19,9 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
-pub use self::rate_limits::{RateLimitConfig, RateLimitKey};
+pub use self::rate_limits::{
+    DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,
+};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid,
     RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule, UpstreamConfig,

@@ -30,7 +30,7 @@ pub(super) async fn forward(
     exchange.trace_upstream(&mut attempt);
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
-    let admitted = exchange.within_rates(route, attempt.request().headers());
+    let admitted = exchange.within_rates(&route.rates, attempt.request().headers()).await;
     if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(route)?)) {
         exchange.keep_unread(attempt.into_unread());
         return Err(refused);

@@ -3,7 +3,7 @@
 mod key;
 mod table;
 
-pub(crate) use key::Subject;
+pub(crate) use key::{Subject, value};
 pub use table::Known;
 
 use self::table::{Outcome, Table, Terms};
@@ -37,6 +37,10 @@ pub(crate) struct Moment<'w> {
     pub(crate) random: &'w mut Random,
 }
 
+/// What a request has spent, for the case that it is not let through after all.
+#[derive(Debug)]
+pub(crate) struct Admitted(Vec<u128>);
+
 /// A limit that does not let a request through.
 #[derive(Debug)]
 pub(crate) struct Over<'r> {
@@ -63,7 +67,7 @@ impl RateLimits {
     }
 
     /// Spends one request from each limit, or from none of them.
-    pub(crate) fn admit(&self, subject: &Subject<'_>, at: &mut Moment<'_>) -> Result<(), Over<'_>> {
+    pub(crate) fn admit(&self, subject: &Subject<'_>, at: &mut Moment<'_>) -> Result<Admitted, Over<'_>> {
         let keys: Vec<u128> =
             self.0.iter().map(|limit| key::place(limit.number, &limit.config.keys, subject)).collect();
         if keys.len() > 1
@@ -78,7 +82,7 @@ impl RateLimits {
                 return Err(Over { limit, wait_ns }.counted());
             }
         }
-        Ok(())
+        Ok(Admitted(keys))
     }
 
     /// Of those that would refuse, the one that does so for longest.
@@ -87,14 +91,14 @@ impl RateLimits {
         waits.filter(|over| over.wait_ns > 0).max_by_key(|over| over.wait_ns)
     }
 
+    /// Undoes what a request has spent.
+    pub(crate) fn give_back(&self, admitted: &Admitted, at: &Moment<'_>) {
+        self.0.iter().zip(&admitted.0).for_each(|(limit, key)| limit.give_back(*key, at));
+    }
+
     /// Forgets some of what has refilled.
     pub(crate) fn sweep(&self, now_ns: u64) {
         self.0.iter().for_each(|limit| limit.table.sweep(now_ns));
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -1,4 +1,4 @@
-//! `rate_limits:` of a route.
+//! `rate_limits:` and `global_rate_limit:` of a route.
 
 use serde::Deserialize;
 
@@ -39,4 +39,74 @@ pub enum RateLimitKeyFile {
     Claim(String),
     /// A header of the request, as the upstream gets it.
     Header(String),
+}
+
+/// A rate limit service that counts for many sidecars, asked by Envoy's protocol (`envoy.service.ratelimit.v3`).
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GlobalRateLimitFile {
+    /// The upstream that it is; it speaks `h2c` or `h2`.
+    pub service: String,
+    /// What keeps these limits apart from others of the service.
+    pub domain: String,
+    /// What is counted: a request is over its limit where one of them is.
+    pub descriptors: Vec<DescriptorFile>,
+    /// How long the service may take to answer.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// What becomes of a request of which the service says nothing: `allow` lets it pass, `deny` refuses it, `{ local: … }` holds it to a rate limit of this sidecar.
+    pub on_failure: OnFailureFile,
+}
+
+/// What is counted by the service.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DescriptorFile {
+    /// Its parts, in the order in which the service's configuration nests them.
+    pub entries: Vec<DescriptorEntryFile>,
+}
+
+/// One part of what is counted.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DescriptorEntryFile {
+    /// Its name in the service's configuration.
+    pub key: String,
+    /// Its value: `spiffe_id`, `trust_domain` or `address` of the caller, `{ claim: <name> }`, `{ header: <name> }` or `{ text: <text> }`. Where the request lacks it, the value is empty.
+    pub value: DescriptorValueFile,
+}
+
+/// The value of a part.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum DescriptorValueFile {
+    /// The caller's SPIFFE ID.
+    SpiffeId,
+    /// Its trust domain.
+    TrustDomain,
+    /// Its IP address.
+    Address,
+    /// A claim of its verified token.
+    Claim(String),
+    /// A header of the request, as the upstream gets it.
+    Header(String),
+    /// Always the same.
+    Text(String),
+}
+
+/// What becomes of a request of which a rate limit service says nothing.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum OnFailureFile {
+    /// It goes on.
+    Allow,
+    /// It is refused.
+    Deny,
+    /// It is held to a rate limit of this sidecar.
+    Local(RateLimitFile),
 }

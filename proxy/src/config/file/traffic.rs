@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    AuditModeFile, BalanceFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile,
+    AuditModeFile, BalanceFile, GlobalRateLimitFile, HealthFile, IdentityHeadersFile, OutlierFile,
+    PlaintextFile, RateLimitFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -163,6 +164,9 @@ pub struct RouteFile {
     /// How often it may be asked, after policy has allowed it: all of them have to let a request through. Without any, as often as one likes.
     #[serde(default)]
     pub rate_limits: Vec<RateLimitFile>,
+    /// A service that is asked besides, where its own rate limits let a request through. Without it, none is.
+    #[serde(default)]
+    pub global_rate_limit: Option<GlobalRateLimitFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

@@ -1,12 +1,18 @@
-//! `rate_limits:` of a route.
+//! `rate_limits:` and `global_rate_limit:` of a route.
 
 use std::time::Duration;
 
 use super::context::{Context, Reported};
-use crate::config::file::{RateLimitFile, RateLimitKeyFile};
+use super::routes::upstream;
+use crate::config::file::{
+    ConfigFile, DescriptorEntryFile, DescriptorFile, DescriptorValueFile, GlobalRateLimitFile, OnFailureFile,
+    RateLimitFile, RateLimitKeyFile, RouteFile, UpstreamProtocolFile,
+};
 use crate::config::places::{entry, member};
 use crate::config::rules;
-use crate::config::settings::{RateLimitConfig, RateLimitKey, TokenRule};
+use crate::config::settings::{
+    DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey, TokenRule,
+};
 
 /// Each is looked at for each request.
 const LIMITS_MAX: usize = 8;
@@ -40,7 +46,7 @@ pub(super) fn rate_limits(
     Ok(limits)
 }
 
-pub(super) fn rate_limit(
+fn rate_limit(
     context: &mut Context<'_>,
     key: &str,
     file: &RateLimitFile,
@@ -85,7 +91,7 @@ fn per(context: &mut Context<'_>, key: &str, text: &String) -> Result<Duration, 
     Ok(per)
 }
 
-pub(super) fn key(
+fn key(
     context: &mut Context<'_>,
     key: &str,
     file: &RateLimitKeyFile,
@@ -133,3 +139,112 @@ fn comes_first(first: &RateLimitConfig, other: &RateLimitConfig) -> bool {
         && rate(first, other) <= rate(other, first)
         && first.burst <= other.burst
 }
+
+/// Where the one of a route stands.
+pub(super) struct Around<'a> {
+    pub(super) route: &'a RouteFile,
+    pub(super) config: &'a ConfigFile,
+    pub(super) tokens: &'a Result<TokenRule, Reported>,
+}
+
+pub(super) fn global_rate_limit(
+    context: &mut Context<'_>,
+    key: &str,
+    around: &Around<'_>,
+) -> Result<Option<GlobalRateLimitConfig>, Reported> {
+    let Some(file) = &around.route.global_rate_limit else { return Ok(None) };
+    let service = service(context, &member(key, "service"), &file.service, around.config);
+    let domain = text(context, &member(key, "domain"), &file.domain);
+    let descriptors = descriptors(context, &member(key, "descriptors"), file, around.tokens);
+    let timeout =
+        context.duration(&member(key, "timeout"), file.timeout.as_ref(), &rules::RATE_SERVICE_TIMEOUT);
+    let on_failure = on_failure(context, &member(key, "on_failure"), file, around);
+    Ok(Some(GlobalRateLimitConfig {
+        service: service?,
+        domain: domain?,
+        descriptors: descriptors?,
+        timeout,
+        on_failure: on_failure?,
+    }))
+}
+
+fn service(
+    context: &mut Context<'_>,
+    key: &str,
+    name: &str,
+    config: &ConfigFile,
+) -> Result<String, Reported> {
+    let service = upstream(context, key, name, config)?;
+    match config.upstreams.get(name).and_then(|upstream| upstream.protocol) {
+        Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => Ok(service),
+        None | Some(UpstreamProtocolFile::Http1) => Err(context.error(
+            key,
+            format!("a rate limit service is asked by gRPC, and the upstream `{name}` speaks HTTP/1.1"),
+            "write `protocol: h2c` in that upstream, or `protocol: h2` with `tls`",
+        )),
+    }
+}
+
+fn descriptors(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &GlobalRateLimitFile,
+    tokens: &Result<TokenRule, Reported>,
+) -> Result<Vec<Vec<(String, DescriptorValue)>>, Reported> {
+    context.some(key, file.descriptors.len(), "descriptor")?;
+    context.each(key, &file.descriptors, |context, key, DescriptorFile { entries }| {
+        let key = member(key, "entries");
+        context.some(&key, entries.len(), "entry")?;
+        context.each(&key, entries, |context, key, entry| descriptor_entry(context, key, entry, tokens))
+    })
+}
+
+fn descriptor_entry(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &DescriptorEntryFile,
+    tokens: &Result<TokenRule, Reported>,
+) -> Result<(String, DescriptorValue), Reported> {
+    let name = text(context, &member(key, "key"), &file.key);
+    let value_key = member(key, "value");
+    let of_request = match &file.value {
+        DescriptorValueFile::SpiffeId => RateLimitKeyFile::SpiffeId,
+        DescriptorValueFile::TrustDomain => RateLimitKeyFile::TrustDomain,
+        DescriptorValueFile::Address => RateLimitKeyFile::Address,
+        DescriptorValueFile::Claim(name) => RateLimitKeyFile::Claim(name.clone()),
+        DescriptorValueFile::Header(name) => RateLimitKeyFile::Header(name.clone()),
+        DescriptorValueFile::Text(value) => return Ok((name?, DescriptorValue::Text(value.clone()))),
+    };
+    let value = self::key(context, &value_key, &of_request, tokens);
+    Ok((name?, DescriptorValue::Key(value?)))
+}
+
+fn on_failure(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &GlobalRateLimitFile,
+    around: &Around<'_>,
+) -> Result<OnFailure, Reported> {
+    let local = match &file.on_failure {
+        OnFailureFile::Allow => return Ok(OnFailure::Allow),
+        OnFailureFile::Deny => return Ok(OnFailure::Deny),
+        OnFailureFile::Local(local) => local,
+    };
+    let key = member(key, "local");
+    if around.route.rate_limits.iter().any(|limit| limit.name == local.name) {
+        let what = format!("the name `{}` is taken by a rate limit of the route", local.name);
+        return Err(context.error(&member(&key, "name"), what, "give each its own name"));
+    }
+    rate_limit(context, &key, local, around.tokens).map(OnFailure::Local)
+}
+
+fn text(context: &mut Context<'_>, key: &str, text: &str) -> Result<String, Reported> {
+    if text.is_empty() || text.len() > TEXT_BYTES_MAX {
+        let what = if text.is_empty() { "it is empty" } else { "it is too long" };
+        return Err(context.error(key, what, format!("write 1 to {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+/// Longest domain and longest name of a descriptor's entry, in bytes.
+const TEXT_BYTES_MAX: usize = 256;

@@ -3,7 +3,7 @@
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
-use super::rate_limits::rate_limits;
+use super::rate_limits::{self, global_rate_limit, rate_limits};
 use super::retry::{Around, retry};
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
@@ -89,6 +89,8 @@ fn route(
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
+    let around = rate_limits::Around { route: file, config, tokens: &tokens };
+    let global_rate_limit = global_rate_limit(context, &member(key, "global_rate_limit"), &around);
     let rate_limits = rate_limits(context, &member(key, "rate_limits"), &file.rate_limits, &tokens);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
@@ -119,6 +121,7 @@ fn route(
         stream_idle_timeout,
         retry: retry?,
         rate_limits: rate_limits?,
+        global_rate_limit: global_rate_limit?,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,
@@ -126,7 +129,7 @@ fn route(
     })
 }
 
-fn upstream(
+pub(super) fn upstream(
     context: &mut Context<'_>,
     key: &str,
     name: &str,

@@ -12,8 +12,8 @@ use crate::config::file::{
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, StatusConfig,
-    Validity,
+    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerTls, OnInvalid, RouteConfig,
+    StatusConfig, Validity,
 };
 
 pub(super) fn listeners(
@@ -291,7 +291,10 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             }
         }
         let mut routes = config.listeners.iter().flat_map(|listener| &listener.routes);
-        if !routes.any(|route| route.upstream == upstream.name) {
+        let is_asked = |route: &RouteConfig| {
+            route.global_rate_limit.as_ref().is_some_and(|limit| limit.service == upstream.name)
+        };
+        if !routes.any(|route| route.upstream == upstream.name || is_asked(route)) {
             context.warn(
                 &key,
                 format!("no route leads to the upstream `{}`", upstream.name),

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use postern_identity::{SpiffeId, TrustDomain};
 
-use super::{AuditMode, BalanceConfig, HealthConfig, IdentityHeaders, OutlierConfig, RateLimitConfig};
+use super::{
+    AuditMode, BalanceConfig, GlobalRateLimitConfig, HealthConfig, IdentityHeaders, OutlierConfig,
+    RateLimitConfig,
+};
 
 /// Which way traffic flows through a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +147,8 @@ pub struct RouteConfig {
     pub retry: RetryConfig,
     /// How often it may be asked.
     pub rate_limits: Vec<RateLimitConfig>,
+    /// A service that is asked besides.
+    pub global_rate_limit: Option<GlobalRateLimitConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

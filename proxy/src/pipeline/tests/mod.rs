@@ -3,6 +3,7 @@ mod bodies;
 mod breakers;
 mod deadlines;
 mod endpoints;
+mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
 mod limits;

@@ -87,3 +87,62 @@ fn a_claim_may_be_a_key_where_tokens_are_read() {
     let findings = super::read(&ignored).expect_err("a refusal").to_string();
     assert!(findings.contains("no token is looked at on this route"), "{findings}");
 }
+
+const GLOBAL: &str = "listeners.app.routes[0].global_rate_limit";
+const SERVICE: &str = "service: limits, domain: d, on_failure: deny";
+const DESCRIPTORS: &str = "descriptors: [{ entries: [{ key: k, value: spiffe_id }] }]";
+
+/// A route that asks a service, which is there.
+fn asking(global: &str) -> String {
+    let upstreams = "  app: { endpoints: [\"127.0.0.1:8080\"] }\n  limits: { endpoints: [\"127.0.0.1:8081\"], protocol: h2c }\n";
+    least(APP, &format!("upstream: app, global_rate_limit: {{ {global} }} }}"))
+        .replace("  app: { endpoints: [\"127.0.0.1:8080\"] }\n", upstreams)
+}
+
+#[test]
+fn a_service_that_cannot_be_asked_is_one_error() {
+    for (global, at, what) in [
+        (
+            format!("service: limit, domain: d, on_failure: deny, {DESCRIPTORS}"),
+            ".service",
+            "did you mean `limits`",
+        ),
+        (format!("service: app, domain: d, on_failure: deny, {DESCRIPTORS}"), ".service", "speaks HTTP/1.1"),
+        (format!("service: limits, domain: \"\", on_failure: deny, {DESCRIPTORS}"), ".domain", "it is empty"),
+        (format!("service: limits, domain: d, {DESCRIPTORS}"), "", "on_failure"),
+        (format!("{SERVICE}, {DESCRIPTORS}, timeout: 1m"), ".timeout", "1ms to 10s"),
+        (format!("{SERVICE}, descriptors: []"), ".descriptors", "at least one"),
+        (format!("{SERVICE}, descriptors: [{{ entries: [] }}]"), ".descriptors[0].entries", "at least one"),
+        (
+            format!("{SERVICE}, descriptors: [{{ entries: [{{ key: \"\", value: address }}] }}]"),
+            ".descriptors[0].entries[0].key",
+            "it is empty",
+        ),
+        (
+            format!("{SERVICE}, descriptors: [{{ entries: [{{ key: k, value: {{ claim: sub }} }}] }}]"),
+            ".descriptors[0].entries[0].value.claim",
+            "no token is looked at",
+        ),
+        (
+            format!(
+                "service: limits, domain: d, on_failure: {{ local: {{ name: a, requests: 0, per: 1s }} }}, {DESCRIPTORS}"
+            ),
+            ".on_failure.local.requests",
+            "1 to 1000000",
+        ),
+    ] {
+        let findings = super::read(&asking(&global)).expect_err("a refusal");
+        let [finding] = findings.list.as_slice() else { panic!("{global}: {findings}") };
+        assert_eq!(finding.key, format!("{GLOBAL}{at}"), "{findings}");
+        assert!(finding.what.contains(what) || finding.mend.contains(what), "{findings}");
+    }
+}
+
+#[test]
+fn a_service_that_is_asked_is_used() {
+    let loaded = super::read(&asking(&format!("{SERVICE}, {DESCRIPTORS}")))
+        .unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(loaded.warnings.list.is_empty(), "{}", loaded.warnings);
+    let global = loaded.config.listeners[0].routes[0].global_rate_limit.clone().unwrap();
+    assert_eq!((global.service.as_str(), global.timeout.as_millis()), ("limits", 20));
+}
