@@ -2,6 +2,7 @@
 use super::tokens::TestIssuer;
 use super::world::{BEGINNING_S, World};
 use super::{ALLOW, status, text};
+use postern_identity::token::{Algorithm, Issuer, Profile};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;
@@ -71,6 +72,12 @@ fn check_claims((first, second): (Value, Value), shared: bool) {
     let issuer = TestIssuer::new();
     let world = world("{ name: r, requests: 1, per: 1m, keys: [{ claim: tenant }] }");
     issuer.accepted_by(&world);
+    world.change_tokens(|tokens| {
+        let other =
+            Issuer::new("https://other.test".to_owned(), vec!["app".to_owned()], vec![Algorithm::Es256]);
+        tokens.issuers.push(other.unwrap().with_profile(Profile::Generic).unwrap());
+        tokens.keys.push(issuer.keys());
+    });
     let request = |tenant: &Value| {
         let Some(tenant) = tenant.as_object() else { return get("") };
         let mut claims = json!({ "exp": BEGINNING_S + 60, "sub": "x" });
@@ -90,6 +97,8 @@ fn a_claim_counts_by_its_json_and_what_is_no_plain_value_as_missing() {
     check_claims((tenant(json!(1)), tenant(json!(1))), true);
     check_claims((tenant(json!("true")), tenant(json!(true))), false);
     check_claims((tenant(json!("")), json!({})), false);
+    check_claims((tenant(json!("a")), json!({ "tenant": "a", "sub": "y" })), true);
+    check_claims((tenant(json!("a")), json!({ "tenant": "a", "iss": "https://other.test" })), false);
     for lacking in [json!({}), tenant(json!(["a"])), tenant(json!({ "a": 1 })), tenant(json!(null))] {
         check_claims((lacking, Value::Null), true);
     }

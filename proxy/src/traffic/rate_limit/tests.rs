@@ -77,6 +77,32 @@ fn two_keys_do_not_share_and_all_workers_do() {
     assert_eq!(tried.passed("b", 0, 100), 10);
 }
 
+/// Under one request for each value of the key, a caller and another one share a place or they do not.
+fn check_callers(key: &RateLimitKey, others: (&str, &str), shared: bool) {
+    let limit = RateLimitConfig { keys: vec![key.clone()], ..config(1, 60, 1) };
+    let limits = RateLimits::new(&[limit], None, |_| Arc::default());
+    let (known, mut random, headers) = (Known::default(), Random::new([7; 4]), HeaderMap::new());
+    let mut ask = |spiffe_id: &str, address: &str| {
+        let (spiffe_id, address) = (spiffe_id.parse().unwrap(), address.parse().unwrap());
+        let subject = Subject { spiffe_id: &spiffe_id, address, claims: None, headers: &headers };
+        limits.admit(&subject, &mut Moment { now_ns: 0, known: &known, random: &mut random }).is_ok()
+    };
+    assert!(ask(WEB, "192.0.2.7"));
+    assert_eq!(ask(others.0, others.1), !shared, "{key:?} and {others:?}");
+}
+
+#[test]
+fn callers_are_told_apart_by_what_the_key_names() {
+    use RateLimitKey::{Address, SpiffeId, TrustDomain};
+    check_callers(&SpiffeId, (WEB, "192.0.2.8"), true);
+    check_callers(&SpiffeId, ("spiffe://example.org/other", "192.0.2.7"), false);
+    check_callers(&TrustDomain, ("spiffe://example.org/other", "192.0.2.8"), true);
+    check_callers(&TrustDomain, ("spiffe://example.com/web", "192.0.2.7"), false);
+    check_callers(&Address, ("spiffe://example.com/web", "192.0.2.7"), true);
+    check_callers(&Address, ("spiffe://example.com/web", "::ffff:192.0.2.7"), true);
+    check_callers(&Address, (WEB, "192.0.2.8"), false);
+}
+
 #[test]
 fn nothing_is_spent_of_one_limit_when_another_refuses() {
     let mut tried = Tried::new(&[config(10, 1, 10), config(3, 10, 3)], 2);
