@@ -75,14 +75,19 @@ impl RateLimits {
         {
             return Err(over.counted());
         }
-        for (spent, (limit, key)) in self.0.iter().zip(&keys).enumerate() {
+        self.spend_each(&keys, at)?;
+        Ok(Admitted(keys))
+    }
+
+    fn spend_each(&self, keys: &[u128], at: &mut Moment<'_>) -> Result<(), Over<'_>> {
+        for (spent, (limit, key)) in self.0.iter().zip(keys).enumerate() {
             if let Err(wait_ns) = limit.spend(*key, at) {
                 // Another request came between the look and this.
-                self.0.iter().zip(&keys).take(spent).for_each(|(limit, key)| limit.give_back(*key, at));
+                self.0.iter().zip(keys).take(spent).for_each(|(limit, key)| limit.give_back(*key, at));
                 return Err(Over { limit, wait_ns }.counted());
             }
         }
-        Ok(Admitted(keys))
+        Ok(())
     }
 
     /// Of those that would refuse, the one that does so for longest.

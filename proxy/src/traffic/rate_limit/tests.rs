@@ -116,6 +116,18 @@ fn nothing_is_spent_of_one_limit_when_another_refuses() {
 }
 
 #[test]
+fn who_saw_the_last_request_left_and_did_not_get_it_spends_nothing_elsewhere() {
+    let limits = RateLimits::new(&[config(3, 60, 3), config(1, 60, 1)], None, |_| Arc::default());
+    let (known, mut random) = (Known::default(), Random::new([7; 4]));
+    let mut at = Moment { now_ns: 0, known: &known, random: &mut random };
+    for is_first in [true, false, false, false] {
+        assert_eq!(limits.spend_each(&[1, 2], &mut at).is_ok(), is_first);
+    }
+    let left = (0..10).filter(|_| limits.0[0].spend(1, &mut at).is_ok()).count();
+    assert_eq!(left, 2);
+}
+
+#[test]
 fn of_several_limits_the_longest_wait_is_told() {
     let mut tried = Tried::new(&[config(1, 1, 1), config(1, 10, 1)], 1);
     assert_eq!(tried.passed("a", 0, 1), 1);
@@ -140,15 +152,22 @@ fn what_has_refilled_is_forgotten_and_nothing_else() {
 }
 
 #[test]
-fn a_key_whose_place_was_forgotten_while_workers_remember_it_still_has_one() {
+fn a_key_whose_place_was_forgotten_while_a_worker_remembers_it_still_has_one() {
     let mut tried = Tried::new(&[config(4, 1, 4)], 2);
-    assert_eq!(tried.passed("a", 0, 2), 2);
-    // No worker sweeps: each still holds the place that the table forgets.
+    let by = |tried: &mut Tried, worker: usize, key: &str, now_ns: u64| {
+        (0..10).filter(|_| tried.ask(worker, key, now_ns).is_ok()).count()
+    };
+    assert_eq!(tried.ask(0, "a", 0), Ok(()));
+    // Nothing tells the first worker that the table forgets what has refilled.
     for _ in 0..4 {
         tried.limits.sweep(2 * SECOND_NS);
     }
     assert_eq!(tried.limits.0[0].table.len(), 0);
-    assert_eq!(tried.passed("a", 2 * SECOND_NS, 20), 4);
+    assert_eq!((by(&mut tried, 1, "a", 2 * SECOND_NS), by(&mut tried, 0, "a", 2 * SECOND_NS)), (4, 0));
+    // Nor that it had no room for it.
+    let mut tried = Tried::new(&[RateLimitConfig { keys_max: 1, ..config(4, 1, 4) }], 2);
+    assert_eq!((tried.ask(0, "a", 0), tried.ask(1, "b", 0)), (Ok(()), Ok(())));
+    assert_eq!((by(&mut tried, 1, "a", 0), by(&mut tried, 0, "a", 0)), (4, 0));
 }
 
 #[test]
