@@ -1,21 +1,23 @@
 //! A rate limit service beside the worker: what it is asked, and what its answers and its silence come to.
-use super::peers::{echo, h2c};
+use super::peers::{echo, h2c, played};
 use super::world::World;
 use super::{ALLOW, DENY, only, status, text};
 use crate::upstream::{
-    DescriptorEntry, DescriptorStatus, HeaderToAdd, OK, OVER_LIMIT, RateLimitDescriptor, RateLimitRequest,
-    RateLimitResponse, Span,
+    DescriptorEntry, DescriptorStatus, HeaderToAdd, LocalExecutor, OK, OVER_LIMIT, RateLimitDescriptor,
+    RateLimitRequest, RateLimitResponse, Span,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use prost::Message;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const GET: &str = "GET /api/x HTTP/1.1\nHost: a.test\nX-Tenant: acme\nX-Secret: s3cret\n\n";
@@ -293,4 +295,51 @@ fn nothing_is_asked_of_the_service_and_nothing_spent_by_who_is_refused_otherwise
     let (limited, _) = world(ALLOW, &format!("{local}{}", limit("deny")), &parts);
     let found: Vec<u16> = asked(limited, 6).0.iter().map(|answer| status(answer)).collect();
     assert_eq!(found, [429, 429, 429, 200, 200, 429]);
+}
+
+/// A world whose service speaks TLS and is expected to be `/limits`, but is this.
+fn secured(actual: &str) -> (World, Rc<Heard>) {
+    let route = format!("upstream: app, {} }}", limit("deny"));
+    let service = "  limits: { endpoints: [127.0.0.1:9], protocol: h2, tls: { mutual: { spiffe_ids: [\"spiffe://example.org/limits\"] } } }\n  calls: {";
+    let world = World::configured(Some(ALLOW), &[(API, &route), ("  calls: {", service)]);
+    let heard = Rc::<Heard>::default();
+    let (seen, told, tls) = (echo(&world.seen), Rc::clone(&heard), Rc::new(world.service_tls(actual)));
+    let world = world.with_endpoints(move |address| {
+        if address.port() != 9 {
+            return seen(0);
+        }
+        told.connections.set(told.connections.get() + 1);
+        let (told, tls) = (Rc::clone(&told), Rc::clone(&tls));
+        played(move |_, stream| {
+            let (told, config) = (Rc::clone(&told), tls.connection().0);
+            async move {
+                let accepting = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream);
+                let Ok(stream) = accepting.await else { return };
+                let service =
+                    hyper::service::service_fn(move |request| play(says(OK), Rc::clone(&told), request));
+                let builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+                drop(builder.serve_connection(TokioIo::new(stream), service).await);
+            }
+        })(0)
+    });
+    (world, heard)
+}
+
+#[test]
+fn a_service_that_has_something_to_prove_is_asked_while_it_does() {
+    let (world, heard) = secured("spiffe://example.org/limits");
+    let (statuses, _) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let mut statuses = Vec::new();
+        // The SVID of the service lives for two minutes.
+        for pause_s in [0, 60, 61] {
+            world.clock.advance(Duration::from_secs(pause_s));
+            statuses.push(status(&conversation.ask(GET).await));
+        }
+        statuses
+    });
+    assert_eq!((statuses, heard.questions.borrow().len()), (vec![200, 200, 503], 2));
+    let (world, heard) = secured("spiffe://example.org/other");
+    assert_eq!(status(&asked(world, 1).0[0]), 503);
+    assert!(heard.questions.borrow().is_empty(), "somebody else was asked");
 }
