@@ -9,7 +9,9 @@ use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::{Endpoint, Load};
+use crate::traffic::global_rate_limit::GlobalRateLimit;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
+use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -62,6 +64,8 @@ pub struct Route {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
+    /// How often it may be asked.
+    pub rates: Rates,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -70,6 +74,15 @@ pub struct Route {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+}
+
+/// How often a route may be asked.
+#[derive(Debug)]
+pub struct Rates {
+    /// By what this sidecar counts.
+    pub local: RateLimits,
+    /// By what a service counts for many.
+    pub global: Option<GlobalRateLimit>,
 }
 
 /// One upstream with its endpoints.
@@ -144,8 +157,21 @@ impl Routing {
             config.upstreams.iter().map(|upstream| Upstream::new(upstream, previous, metrics)).collect();
         let find = |name: &str| upstreams.iter().find(|upstream| &*upstream.name == name).cloned();
         let routes = |listener: &ListenerConfig| {
-            let routes = listener.routes.iter();
-            routes.filter_map(|route| Some(Arc::new(Route::new(route, find(&route.upstream)?)))).collect()
+            let route = |route: &RouteConfig| {
+                let kept = previous.and_then(|routing| routing.route(&listener.name, &route.name));
+                let kept = kept.map(|route| &route.rates);
+                let count = |rule: &str| metrics.rate_limit([&listener.name, &route.name, rule]);
+                let rates = Rates {
+                    local: RateLimits::new(&route.rate_limits, kept.map(|kept| &kept.local), count),
+                    global: route.global_rate_limit.as_ref().and_then(|config| {
+                        let kept = kept.and_then(|kept| kept.global.as_ref());
+                        let checks = metrics.rate_limit_service(&config.service);
+                        Some(GlobalRateLimit::new(config, kept, (find(&config.service)?, checks), count))
+                    }),
+                };
+                Some(Arc::new(Route::new(route, find(&route.upstream)?, rates)))
+            };
+            listener.routes.iter().filter_map(route).collect()
         };
         Self { listeners: config.listeners.iter().map(|l| (l.name.clone(), routes(l))).collect() }
     }
@@ -169,9 +195,18 @@ impl Routing {
         routes.iter().find(|route| takes(route))
     }
 
+    fn route(&self, listener: &str, name: &str) -> Option<&Arc<Route>> {
+        let (_, routes) = self.listeners.iter().find(|(known, _)| known == listener)?;
+        routes.iter().find(|route| &*route.name == name)
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.listeners.iter().flat_map(|(_, routes)| routes)
+    }
+
     fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        let mut upstreams = self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream);
-        upstreams.find(|upstream| &*upstream.name == name)
+        self.upstreams().find(|upstream| &*upstream.name == name)
     }
 
     /// How many routes only observe.
@@ -180,9 +215,21 @@ impl Routing {
         routes.filter(|route| route.enforcement == Enforcement::Observe).count()
     }
 
-    /// Every upstream that a route leads to, for metrics and status.
+    /// Every upstream that a route leads to or asks.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.listeners.iter().flat_map(|(_, routes)| routes).map(|route| &route.upstream)
+        self.routes().flat_map(|route| {
+            [&route.upstream].into_iter().chain(route.rates.global.as_ref().map(|global| &global.service))
+        })
+    }
+}
+
+impl Rates {
+    /// Forgets some of what has refilled.
+    pub(crate) fn sweep(&self, now_ns: u64) {
+        self.local.sweep(now_ns);
+        if let Some(local) = self.global.as_ref().and_then(GlobalRateLimit::fallback) {
+            local.sweep(now_ns);
+        }
     }
 }
 
@@ -291,7 +338,7 @@ fn security(config: &UpstreamTls) -> Option<Security> {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, upstream: Arc<Upstream>) -> Self {
+    fn new(config: &RouteConfig, upstream: Arc<Upstream>, rates: Rates) -> Self {
         Self {
             name: config.name.as_str().into(),
             authorities: config
@@ -311,6 +358,7 @@ impl Route {
             timeout: config.timeout,
             stream_idle_timeout: config.stream_idle_timeout,
             retry: config.retry.clone(),
+            rates,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

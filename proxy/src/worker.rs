@@ -12,6 +12,7 @@ use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
 use crate::traffic::decision_guard::Budgets;
+use crate::traffic::rate_limit;
 use crate::upstream::{InForce, Pool};
 use postern_policy::Scratch;
 use std::cell::RefCell;
@@ -53,6 +54,8 @@ pub struct Worker {
     pub in_progress: InProgress,
     /// What principals may still have refused.
     pub budgets: Budgets,
+    /// What it has met of the routes' rate limits.
+    pub rate_limits: rate_limit::Known,
     /// The way to ask for fresh keys.
     pub keys: KeyRequests,
     /// Counters.
@@ -81,7 +84,10 @@ impl Worker {
         let in_force = InForce { snapshot: &snapshot, now: self.clock.unix_time() };
         self.upstreams.sweep(&in_force);
         self.in_progress.sweep(Instant::now(), &in_force);
-        self.budgets.sweep(self.clock.monotonic_ns());
+        let now_ns = self.clock.monotonic_ns();
+        self.budgets.sweep(now_ns);
+        snapshot.routing.routes().for_each(|route| route.rates.sweep(now_ns));
+        self.rate_limits.sweep();
     }
 }
 

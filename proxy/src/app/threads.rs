@@ -159,6 +159,7 @@ impl Threads {
                     nonces,
                     in_progress: InProgress::default(),
                     budgets: Budgets::default(),
+                    rate_limits: Default::default(),
                     keys,
                     metrics,
                     spans,

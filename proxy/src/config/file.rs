@@ -10,6 +10,7 @@ mod identity;
 mod identity_headers;
 mod operations;
 mod policy;
+mod rate_limits;
 mod rewrite;
 mod traffic;
 mod workload_tokens;
@@ -35,6 +36,10 @@ pub use self::operations::{
 pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
+};
+pub use self::rate_limits::{
+    DescriptorEntryFile, DescriptorFile, DescriptorValueFile, GlobalRateLimitFile, OnFailureFile,
+    RateLimitFile, RateLimitKeyFile,
 };
 pub use self::rewrite::{HeaderMatchFile, HeaderRewriteFile, RewriteFile};
 pub use self::traffic::{

@@ -39,7 +39,7 @@ fn schema() -> Value {
     drop_null(&mut schema);
     let mut missing = Vec::new();
     for (key, rule) in rules() {
-        match at(&mut schema, key) {
+        match at(&mut schema, &key) {
             Some(member) => member.extend(rule),
             None => missing.push(key),
         }
@@ -64,13 +64,18 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {
+fn rules() -> impl Iterator<Item = (String, Map<String, Value>)> {
     let object = |value: Value| value.as_object().cloned().unwrap_or_default();
     let durations = DURATIONS.iter().map(move |rule| {
         let range = format!("{} to {}", duration_text(rule.min), duration_text(rule.max));
         let mut members = object(json!({ "pattern": "^[0-9]+(ms|s|m|h|d)$", "x-range": range }));
         // These do not restrict anything when they are not written.
-        let unrestricted = ["tokens[].lifetime_max", "listeners.<name>.routes[].retry.per_try_timeout"];
+        let unrestricted = [
+            "tokens[].lifetime_max",
+            "listeners.<name>.routes[].retry.per_try_timeout",
+            // This has to be written.
+            "listeners.<name>.routes[].rate_limits[].per",
+        ];
         if !unrestricted.contains(&rule.key) {
             members.insert("default".to_owned(), json!(duration_text(rule.default)));
         }
@@ -87,13 +92,28 @@ fn rules() -> impl Iterator<Item = (&'static str, Map<String, Value>)> {
     let counts = COUNTS.iter().map(move |rule| {
         let range = format!("{} to {}", rule.min, rule.max);
         let mut members = object(json!({ "minimum": rule.min, "maximum": rule.max, "x-range": range }));
-        if rule.key != "listeners.<name>.routes[].retry.attempts_max" {
+        // These have to be written, or stand for another number.
+        let unwritten = [
+            "listeners.<name>.routes[].retry.attempts_max",
+            "listeners.<name>.routes[].rate_limits[].requests",
+            "listeners.<name>.routes[].rate_limits[].burst",
+        ];
+        if !unwritten.contains(&rule.key) {
             members.insert("default".to_owned(), json!(rule.default));
         }
         (rule.key, members)
     });
-    durations.chain(sizes).chain(counts)
+    let all = durations.chain(sizes).chain(counts);
+    all.flat_map(|(key, members)| {
+        let also =
+            key.strip_prefix(RATE_LIMIT).map(|rest| (format!("{LOCAL_RATE_LIMIT}{rest}"), members.clone()));
+        also.into_iter().chain([(key.to_owned(), members)])
+    })
 }
+
+/// A rate limit stands in two places, under the same rules.
+const RATE_LIMIT: &str = "listeners.<name>.routes[].rate_limits[].";
+const LOCAL_RATE_LIMIT: &str = "listeners.<name>.routes[].global_rate_limit.on_failure.local.";
 
 /// An absent key is left out, never written as null.
 fn drop_null(schema: &mut Value) {

@@ -9,6 +9,7 @@ mod identity;
 mod identity_headers;
 mod operations;
 mod policy;
+mod rate_limits;
 mod retry;
 mod rewrite;
 mod routes;

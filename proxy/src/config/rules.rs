@@ -67,6 +67,8 @@ rules! { DURATIONS: Duration {
     PER_TRY_TIMEOUT = duration("listeners.<name>.routes[].retry.per_try_timeout", 15 * SECOND, 10 * MS, DAY);
     RETRY_BACKOFF = duration("listeners.<name>.routes[].retry.backoff", 25 * MS, 0, 10 * SECOND);
     RETRY_BACKOFF_MAX = duration("listeners.<name>.routes[].retry.backoff_max", 250 * MS, 0, MINUTE);
+    RATE_PER = duration("listeners.<name>.routes[].rate_limits[].per", SECOND, SECOND, DAY);
+    RATE_SERVICE_TIMEOUT = duration("listeners.<name>.routes[].global_rate_limit.timeout", 20 * MS, MS, 10 * SECOND);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
@@ -103,6 +105,9 @@ rules! { COUNTS: u64 {
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
     REFUSALS_PER_SECOND_MAX = number("listeners.<name>.limits.refusals_per_second_max", 100, 1, 1_000_000);
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
+    RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);
+    RATE_BURST = number("listeners.<name>.routes[].rate_limits[].burst", 1, 1, 1_000_000);
+    RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
     UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);

@@ -3,6 +3,7 @@
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod rate_limits;
 mod rewrite;
 mod traffic;
 
@@ -19,6 +20,9 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::rate_limits::{
+    DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,
+};
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,

@@ -1,5 +1,5 @@
-//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order: a place among the
-//! upstream's requests, the time that there is, then one attempt after the other (`attempts.rs`).
+//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order: its rate limits, a
+//! place among the upstream's requests, the time that there is, then one attempt after the other (`attempts.rs`).
 use super::attempts;
 use super::body::BodyWatch;
 use super::enforce::Permitted;
@@ -32,9 +32,10 @@ pub(super) async fn forward(
     exchange.trace_upstream(&mut attempt);
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
-    if let Err(refusal) = exchange.take_request_place(route) {
+    let admitted = exchange.within_rates(&route.rates, attempt.request().headers()).await;
+    if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(route)?)) {
         exchange.keep_unread(attempt.into_unread());
-        return Err(refusal.into());
+        return Err(refused);
     }
     let times =
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };

@@ -17,6 +17,7 @@ mod in_progress;
 mod kept;
 mod normalise;
 mod obligations;
+mod rate_limits;
 mod record;
 pub mod refusal;
 mod route;

@@ -22,7 +22,7 @@ const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bi
 pub(crate) struct Refused {
     /// The reason.
     pub(crate) refusal: Refusal,
-    /// What policy itself wants said, if it was policy that refused.
+    /// What is to be said besides: by policy, if it was policy that refused, or by the limit that was reached.
     pub(crate) denial: Option<Box<Denial>>,
 }
 

@@ -5,6 +5,7 @@ mod http2;
 mod lease;
 mod pool;
 mod probe;
+mod rate_limit_service;
 mod secure;
 mod target;
 
@@ -14,6 +15,12 @@ pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::{Lease, Switched};
 pub use pool::Pool;
 pub(crate) use pool::{InForce, SendError};
+#[cfg(test)]
+pub(crate) use rate_limit_service::HeaderToAdd;
+pub(crate) use rate_limit_service::{
+    DescriptorEntry, DescriptorStatus, NoAnswer, OK, OVER_LIMIT, RateLimitDescriptor, RateLimitRequest,
+    RateLimitResponse, Span,
+};
 pub(crate) use secure::{Invalid, Proof};
 pub use secure::{Originator, Security};
 pub use target::{Protocol, Target};

@@ -5,6 +5,7 @@
 use super::connect::{BoxIo, Connect};
 use super::http2::{self, Opened, SharedConnections};
 use super::lease::{Found, IdleList, Lease, Sender, Switch, Switched};
+use super::rate_limit_service::ServiceConnection;
 use super::secure::{Originator, Owner, Proof};
 use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
@@ -31,6 +32,7 @@ pub struct Pool {
     maker: Rc<Maker>,
     http1: RefCell<HashMap<Owner, Rc<IdleList>>>,
     http2: RefCell<HashMap<Owner, Rc<SharedConnections>>>,
+    services: RefCell<HashMap<Owner, Rc<ServiceConnection>>>,
 }
 
 /// Makes connections, secure ones where that is asked.
@@ -50,7 +52,7 @@ pub(crate) struct InForce<'s> {
 }
 
 impl InForce<'_> {
-    fn may_use(&self, proof: Option<&Proof>) -> bool {
+    pub(super) fn may_use(&self, proof: Option<&Proof>) -> bool {
         proof.is_none_or(|proof| proof.check(self.snapshot, self.now).is_ok())
     }
 }
@@ -70,7 +72,7 @@ impl Pool {
     /// An empty pool over a connector.
     pub fn new(connector: Rc<dyn Connect>, originator: Originator) -> Self {
         let maker = Rc::new(Maker { connector, originator });
-        Self { maker, http1: RefCell::default(), http2: RefCell::default() }
+        Self { maker, http1: RefCell::default(), http2: RefCell::default(), services: RefCell::default() }
     }
 
     /// Sends one attempt and waits for the head of its response. The lease keeps the connection until the
@@ -202,6 +204,7 @@ impl Pool {
             shared.sweep(now, &may);
             !owner.is_gone()
         });
+        self.services.borrow_mut().retain(|_, connection| !connection.is_idle(in_force));
         self.maker.originator.sweep();
     }
 
@@ -213,6 +216,14 @@ impl Pool {
     /// What makes its connections.
     pub(super) fn maker(&self) -> Rc<Maker> {
         Rc::clone(&self.maker)
+    }
+
+    /// The connection to an endpoint of a rate limit service.
+    pub(super) fn service(&self, target: &Target) -> Rc<ServiceConnection> {
+        let mut services = self.services.borrow_mut();
+        let connection =
+            services.entry(Owner::of(target)).or_insert_with(|| Rc::new(ServiceConnection::new(target)));
+        Rc::clone(connection)
     }
 
     fn idle_list(&self, target: &Target) -> Rc<IdleList> {
@@ -270,7 +281,7 @@ impl Maker {
         Ok(Opened { sender, streams, streams_allowed, proof })
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         target: &Target,
         place: Place,

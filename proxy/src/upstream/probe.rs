@@ -15,8 +15,6 @@ use std::rc::Rc;
 
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// gRPC: a flag and the length stand before each message.
-const GRPC_PREFIX_BYTES: usize = 5;
 
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -72,7 +70,7 @@ async fn ask(maker: &Rc<Maker>, target: &Target, probe: &HealthProbe) -> Result<
     let response = send(io, target.protocol, request).await?;
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    let message = body.get(GRPC_PREFIX_BYTES..).ok_or("no health status in the answer")?;
+    let message = unframed(&body).ok_or("no health status in the answer")?;
     match HealthCheckResponse::decode(message) {
         Ok(HealthCheckResponse { status: SERVING }) => Ok(()),
         Ok(HealthCheckResponse { status }) => Err(format!("health status {status}")),
@@ -94,19 +92,32 @@ fn http_request(
 }
 
 fn grpc_request(target: &Target, service: &str) -> http::Result<Request<Full<Bytes>>> {
-    let message = HealthCheckRequest { service: service.to_owned() }.encode_to_vec();
-    let mut body = vec![0];
-    body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
-    body.extend(message);
+    let body = framed(&HealthCheckRequest { service: service.to_owned() });
     let host = target.endpoint.to_string();
     Request::post(uri(target, &host, "/grpc.health.v1.Health/Check"))
         .header(USER_AGENT, AGENT)
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
-        .body(Full::new(body.into()))
+        .body(Full::new(body))
 }
 
-fn uri(target: &Target, host: &str, path: &str) -> String {
+/// A message as gRPC sends it: a flag and the length stand before it.
+pub(super) fn framed(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    body.extend(message);
+    body.into()
+}
+
+/// The one message of an answer, which nobody has asked to compress.
+pub(super) fn unframed(body: &[u8]) -> Option<&[u8]> {
+    let (flag, rest) = body.split_first()?;
+    let (length, message) = rest.split_first_chunk()?;
+    (*flag == 0 && usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len())).then_some(message)
+}
+
+pub(super) fn uri(target: &Target, host: &str, path: &str) -> String {
     let scheme = if target.security.is_some() { "https" } else { "http" };
     format!("{scheme}://{host}{path}")
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AuditModeFile, BalanceFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile,
-    RewriteFile,
+    AuditModeFile, BalanceFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile, IdentityHeadersFile,
+    OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -183,6 +183,12 @@ pub struct RouteFile {
     /// What is changed on the way to the upstream and back. Without it, nothing.
     #[serde(default)]
     pub rewrite: Option<RewriteFile>,
+    /// How often it may be asked, after policy has allowed it: all of them have to let a request through. Without any, as often as one likes.
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimitFile>,
+    /// A service that is asked besides, where its own rate limits let a request through. Without it, none is.
+    #[serde(default)]
+    pub global_rate_limit: Option<GlobalRateLimitFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

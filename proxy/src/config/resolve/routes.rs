@@ -3,6 +3,7 @@
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
+use super::rate_limits::{self, global_rate_limit, rate_limits};
 use super::retry::{Around, retry};
 use super::rewrite::{header_matches, rewrite};
 use super::tcp;
@@ -103,6 +104,9 @@ fn route(
     let rewrite = rewrite(context, &member(key, "rewrite"), file.rewrite.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
+    let around = rate_limits::Around { route: file, config, tokens: &tokens };
+    let global_rate_limit = global_rate_limit(context, &member(key, "global_rate_limit"), &around);
+    let rate_limits = rate_limits(context, &member(key, "rate_limits"), &file.rate_limits, &tokens);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
@@ -133,6 +137,8 @@ fn route(
         retry: retry?,
         rewrite: rewrite?,
         websocket: !file.upgrades.is_empty(),
+        rate_limits: rate_limits?,
+        global_rate_limit: global_rate_limit?,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,
@@ -140,7 +146,7 @@ fn route(
     })
 }
 
-fn upstream(
+pub(super) fn upstream(
     context: &mut Context<'_>,
     key: &str,
     name: &str,

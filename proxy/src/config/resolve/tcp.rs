@@ -56,6 +56,8 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("tokens", file.tokens.is_some()),
         ("rewrite", file.rewrite.is_some()),
         ("upgrades", !file.upgrades.is_empty()),
+        ("rate_limits", !file.rate_limits.is_empty()),
+        ("global_rate_limit", file.global_rate_limit.is_some()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

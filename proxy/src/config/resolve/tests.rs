@@ -1,6 +1,7 @@
 mod endpoints;
 mod identity;
 mod outbound;
+mod rate_limits;
 mod retries;
 mod rewrites;
 mod shape;

@@ -14,7 +14,7 @@ use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
     Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, OnInvalid,
-    StatusConfig, Validity,
+    RouteConfig, StatusConfig, Validity,
 };
 
 pub(super) fn listeners(
@@ -303,7 +303,10 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             }
         }
         let mut routes = config.listeners.iter().flat_map(|listener| &listener.routes);
-        if !routes.any(|route| route.upstream == upstream.name) {
+        let is_asked = |route: &RouteConfig| {
+            route.global_rate_limit.as_ref().is_some_and(|limit| limit.service == upstream.name)
+        };
+        if !routes.any(|route| route.upstream == upstream.name || is_asked(route)) {
             context.warn(
                 &key,
                 format!("no route leads to the upstream `{}`", upstream.name),

@@ -7,7 +7,8 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AuditMode, BalanceConfig, HeaderMatch, HealthConfig, IdentityHeaders, OutlierConfig, RewriteConfig,
+    AuditMode, BalanceConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig, IdentityHeaders,
+    OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -160,6 +161,10 @@ pub struct RouteConfig {
     pub websocket: bool,
     /// What is changed on the way to the upstream and back.
     pub rewrite: RewriteConfig,
+    /// How often it may be asked.
+    pub rate_limits: Vec<RateLimitConfig>,
+    /// A service that is asked besides.
+    pub global_rate_limit: Option<GlobalRateLimitConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

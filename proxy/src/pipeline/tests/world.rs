@@ -391,6 +391,7 @@ impl World {
             nonces: Arc::new(Nonces::new().unwrap()),
             in_progress: Default::default(),
             budgets: Default::default(),
+            rate_limits: Default::default(),
             keys: KeyRequests::new(wishes, self.keys_generation.subscribe()),
             metrics: Arc::clone(&self.metrics),
             spans: SpanSink::off(),

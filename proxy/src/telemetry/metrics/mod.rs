@@ -10,6 +10,7 @@
 mod histogram;
 mod listener;
 mod parts;
+mod rate_limit;
 mod series;
 mod upstream;
 
@@ -27,6 +28,7 @@ pub use parts::{
     AuditMetrics, ConfigMetrics, IdentityMetrics, KeyMetrics, LoadResult, LogMetrics, PolicyMetrics,
     SpanMetrics,
 };
+pub use rate_limit::{RateLimitCheck, RateLimitMetrics, RateLimitServiceMetrics};
 pub use series::{ReasonCounters, ReasonSet};
 pub use upstream::{Ejection, UpstreamMetrics, UpstreamResult};
 
@@ -69,6 +71,8 @@ struct Tables {
     reasons: Arc<ReasonSet>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerMetrics>>>,
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<UpstreamMetrics>>>,
+    rate_limits: Mutex<rate_limit::Rules>,
+    rate_limit_services: Mutex<rate_limit::Services>,
 }
 
 impl Metrics {
@@ -80,6 +84,8 @@ impl Metrics {
             reasons: Arc::clone(&reasons),
             listeners: Mutex::default(),
             upstreams: Mutex::default(),
+            rate_limits: Mutex::default(),
+            rate_limit_services: Mutex::default(),
         });
         let mut registry = Registry::with_prefix("postern");
         parts::register_process(&mut registry, plan);
@@ -115,10 +121,28 @@ impl Metrics {
         Arc::clone(upstreams.entry(Arc::from(name)).or_default())
     }
 
-    /// Forgets listeners and upstreams that a reload removed, so that names do not pile up over years.
+    /// The metrics of a rate limit, by the names of its listener, its route and itself, made if there are none yet. For
+    /// start and reload.
+    #[must_use]
+    pub fn rate_limit(&self, names: [&str; 3]) -> Arc<RateLimitMetrics> {
+        let mut rules = lock(&self.tables.rate_limits);
+        Arc::clone(rules.entry(names.map(Arc::from)).or_default())
+    }
+
+    /// The metrics of a rate limit service, by the name of its upstream, made if there are none yet. For start and reload.
+    #[must_use]
+    pub fn rate_limit_service(&self, name: &str) -> Arc<RateLimitServiceMetrics> {
+        let mut services = lock(&self.tables.rate_limit_services);
+        Arc::clone(services.entry(Arc::from(name)).or_default())
+    }
+
+    /// Forgets listeners, upstreams and rate limits that a reload removed, so that names do not pile up over years.
     pub fn keep_only(&self, listeners: &[&str], upstreams: &[&str]) {
         lock(&self.tables.listeners).retain(|name, _| listeners.contains(&&**name));
         lock(&self.tables.upstreams).retain(|name, _| upstreams.contains(&&**name));
+        // Requests in progress may hold some of them yet; those go with the reload after this one.
+        lock(&self.tables.rate_limits).retain(|_, metrics| Arc::strong_count(metrics) > 1);
+        lock(&self.tables.rate_limit_services).retain(|_, metrics| Arc::strong_count(metrics) > 1);
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -149,7 +173,8 @@ impl Collector for Tables {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Held for one exposition; the request path never asks for these locks.
         listener::encode(&lock(&self.listeners), &self.reasons, &mut encoder)?;
-        upstream::encode(&lock(&self.upstreams), &mut encoder)
+        upstream::encode(&lock(&self.upstreams), &mut encoder)?;
+        rate_limit::encode(&lock(&self.rate_limits), &lock(&self.rate_limit_services), &mut encoder)
     }
 }
 

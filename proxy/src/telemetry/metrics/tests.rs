@@ -42,6 +42,11 @@ fn busy() -> Metrics {
     std::mem::forget((breaker.connections.take(), breaker.requests.take(), breaker.requests.take()));
     assert!(breaker.requests.take_or_refuse().is_none());
     assert!(budget.pay(&breaker.requests, 0).is_none());
+    metrics.rate_limit(["app", "api", "per-tenant"]).limited();
+    let limits = metrics.rate_limit_service("limits");
+    limits.checked(RateLimitCheck::OverLimit);
+    limits.checked(RateLimitCheck::OverLimit);
+    limits.checked(RateLimitCheck::Failed);
     metrics.policy.loaded(1, "rego", &[("authz", "r1")], 1_700_000_001);
     metrics.policy.loaded(2, "rego", &[("authz", "r2 \"quoted\"\n\\")], 1_700_000_002);
     metrics.policy.load_failed(LoadResult::Refused);
