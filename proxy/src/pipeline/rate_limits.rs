@@ -56,7 +56,7 @@ impl Exchange {
             Ok(Said::Ok) => (RateLimitCheck::Ok, Ok(())),
             Ok(Said::OverLimit(headers)) => (RateLimitCheck::OverLimit, Err(refused(headers))),
             Err(cause) => {
-                tracing::warn!(upstream = %global.service.name, cause, "a rate limit service says nothing that counts");
+                global.tell(&cause, self.worker.clock.monotonic_ns());
                 let result = match &global.otherwise {
                     Otherwise::Allow => Ok(()),
                     Otherwise::Deny => Err(Refusal::LimitRateUnavailable.into()),

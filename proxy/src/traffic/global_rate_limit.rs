@@ -11,6 +11,7 @@ use crate::upstream::{
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The one of a route.
@@ -26,6 +27,8 @@ pub struct GlobalRateLimit {
     pub(crate) otherwise: Otherwise,
     /// What it counts.
     pub(crate) metrics: Arc<RateLimitServiceMetrics>,
+    /// The second, on the monotonic clock, in which it was last told that the service says nothing.
+    told_s: AtomicU64,
 }
 
 /// What becomes of a request of which the service says nothing.
@@ -61,7 +64,17 @@ impl GlobalRateLimit {
             }
         };
         let (domain, descriptors) = (config.domain.clone(), config.descriptors.clone());
-        Self { service, timeout: config.timeout, domain, descriptors, otherwise, metrics }
+        let told_s = AtomicU64::new(u64::MAX);
+        Self { service, timeout: config.timeout, domain, descriptors, otherwise, metrics, told_s }
+    }
+
+    /// Tells why the service says nothing that counts, at most once a second: the metric has all of them.
+    pub(crate) fn tell(&self, cause: &str, now_ns: u64) {
+        let now_s = now_ns / 1_000_000_000;
+        if self.told_s.swap(now_s, Ordering::Relaxed) != now_s {
+            let service = &self.service.name;
+            tracing::warn!(upstream = %service, cause, "a rate limit service says nothing that counts");
+        }
     }
 
     /// The limit that a request is held to where the service says nothing.

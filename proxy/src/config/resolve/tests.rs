@@ -18,9 +18,9 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, DpopNonce, EndpointOrigin, Enforcement,
-    IdentitySource, KeyFreshness, KeySource, Plaintext, RetryOn, RevocationRule, StatusConfig, SvidSelection,
-    TokenProfile, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointOrigin, Enforcement,
+    IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn, RevocationRule,
+    StatusConfig, SvidSelection, TokenProfile, TokenRule,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -155,6 +155,16 @@ fn the_example_with_files_means_what_it_says() {
     assert_eq!(routes[1].retry.on, [RetryOn::ConnectFailure]);
     assert_eq!(config.listeners[0].limits.body_bytes_max, 8 << 20);
     assert_eq!(config.upstreams[0].endpoints.len(), 2);
+}
+
+#[test]
+fn the_example_for_both_ways_means_what_it_says() {
+    let config = example("both-ways.yaml");
+    let [database, egress, orders] = config.listeners.as_slice() else { panic!("{config:?}") };
+    assert_eq!((database.direction, database.protocol), (Direction::Outbound, ListenerProtocol::Tcp));
+    assert_eq!((egress.direction, egress.protocol), (Direction::Outbound, ListenerProtocol::Http));
+    assert_eq!((orders.direction, orders.routes[0].websocket), (Direction::Inbound, true));
+    assert_eq!(orders.routes[1].rate_limits.len(), 1);
 }
 
 #[test]

@@ -293,7 +293,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
-            if let Some((other, _)) = bound.iter().find(|(_, address)| overlap(*address, *endpoint)) {
+            if let Some((other, _)) = bound.iter().find(|(_, address)| leads_back(*address, *endpoint)) {
                 let what = format!("`{endpoint}` leads back to this sidecar: it is `{other}`");
                 context.error(
                     &entry(&member(&key, "endpoints"), index),
@@ -316,7 +316,13 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     }
 }
 
-/// Whether two sockets cannot both be bound, or one is reached by calling the other.
+/// Whether a socket is certainly reached by calling an endpoint. Which addresses beyond loopback are this machine's is not
+/// known here, and other sidecars have the same port.
+fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
+    overlap(bound, endpoint) && (bound.ip() == endpoint.ip() || endpoint.ip().is_loopback())
+}
+
+/// Whether two sockets cannot both be bound.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     // `[::]` takes IPv4 as well, unless the system says otherwise.
     let everything = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());

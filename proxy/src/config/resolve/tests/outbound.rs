@@ -18,6 +18,18 @@ fn an_outbound_listener_is_for_the_local_workload_alone() {
     taken(&least(INBOUND, "outbound: { address: \"[::1]:15001\" }"));
 }
 
+/// Every sidecar of a fleet may listen on the same port.
+#[test]
+fn another_machine_with_our_port_is_not_this_one() {
+    let everywhere = LEAST.replace("127.0.0.1:8443", "0.0.0.0:8443");
+    let mutual = "tls: { mutual: { spiffe_ids: [\"spiffe://example.org/a\"] } }";
+    let with =
+        |endpoint: &str| everywhere.replace("[\"127.0.0.1:8080\"]", &format!("[\"{endpoint}\"], {mutual}"));
+    taken(&with("192.0.2.10:8443"));
+    let findings = read(&with("127.0.0.1:8443")).expect_err("a refusal");
+    assert!(findings.list.iter().any(|finding| finding.what.contains("leads back")), "{findings}");
+}
+
 #[test]
 fn a_listener_leads_one_way() {
     let both = format!("{INBOUND}\n    outbound: {{ address: \"127.0.0.1:15001\" }}");

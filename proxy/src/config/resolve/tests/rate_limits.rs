@@ -107,7 +107,11 @@ fn a_service_that_cannot_be_asked_is_one_error() {
             ".service",
             "did you mean `limits`",
         ),
-        (format!("service: app, domain: d, on_failure: deny, {DESCRIPTORS}"), ".service", "does not speak HTTP/2"),
+        (
+            format!("service: app, domain: d, on_failure: deny, {DESCRIPTORS}"),
+            ".service",
+            "does not speak HTTP/2",
+        ),
         (format!("service: limits, domain: \"\", on_failure: deny, {DESCRIPTORS}"), ".domain", "it is empty"),
         (format!("service: limits, domain: d, {DESCRIPTORS}"), "", "on_failure"),
         (format!("{SERVICE}, {DESCRIPTORS}, timeout: 1m"), ".timeout", "1ms to 10s"),
