@@ -276,6 +276,11 @@ impl ConnectionDraft {
         self.id
     }
 
+    /// Whose it is by the word of a load balancer.
+    pub fn comes_from(&mut self, source: SocketAddr) {
+        self.source = source;
+    }
+
     /// The connection ended as it should: its exchanges have their own records.
     pub fn served(mut self) {
         self.settled = true;

@@ -44,9 +44,9 @@ pub use self::rate_limits::{
 pub use self::rewrite::{HeaderMatchFile, HeaderRewriteFile, RewriteFile};
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile,
-    MatchFile, MutualFile, OnInvalidFile, OutboundFile, RetryBudgetFile, RetryFile, RetryOnFile, RouteFile,
-    TlsFile, TokenRuleFile, UpgradeFile, UpstreamFile, UpstreamMutualFile, UpstreamProtocolFile,
-    UpstreamTlsFile,
+    MatchFile, MutualFile, OnInvalidFile, OutboundFile, ProxyProtocolFile, RetryBudgetFile, RetryFile,
+    RetryOnFile, RouteFile, TlsFile, TokenRuleFile, UpgradeFile, UpstreamFile, UpstreamMutualFile,
+    UpstreamProtocolFile, UpstreamTlsFile,
 };
 pub use self::workload_tokens::WorkloadTokensFile;
 

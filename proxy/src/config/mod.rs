@@ -8,6 +8,7 @@
 
 pub mod file;
 mod findings;
+mod ip_range;
 mod parse;
 mod places;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod url;
 mod workload_endpoint;
 
 pub use self::findings::{Finding, Findings, Level};
+pub use self::ip_range::{IpRange, IpRangeError};
 pub use self::places::{Place, member};
 pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
 pub use self::settings::{

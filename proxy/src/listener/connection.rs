@@ -241,12 +241,12 @@ impl Drop for Active {
 /// Serves one accepted connection from its first byte to its last.
 pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::Receiver<bool>) {
     let listener = Arc::clone(accepted.listener());
-    let Ok(entry) = worker.recorder.open_connection(accepted.source) else {
+    let Ok(mut entry) = worker.recorder.open_connection(accepted.source) else {
         listener.metrics.connection_refused(Refusal::AuditUnavailable.code());
         return;
     };
     let (source, local) = (accepted.source, accepted.local);
-    let securing = secure(accepted.io, &listener, &worker);
+    let securing = secure((accepted.io, source), &listener, &worker);
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
     match Box::pin(securing).await {
@@ -256,6 +256,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         }
         Ok(secured) => {
             listener.metrics.handshake_completed();
+            let source = secured.announced.unwrap_or(source);
+            entry.comes_from(source);
             serve_secured(worker, Arrival { listener, source, local, entry, secured }, drain).await;
         }
     }

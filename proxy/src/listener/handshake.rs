@@ -1,14 +1,15 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
-use super::{Accepted, AcceptedIo, Callers, Listener, local};
+use super::{Accepted, AcceptedIo, Callers, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
-use crate::pipeline::Refusal;
+use crate::pipeline::{Begun, Refusal};
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use postern_identity::tls::ServerTls;
 use postern_identity::{Peer, X509Svid};
 use rustls_pki_types::CertificateDer;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +25,8 @@ pub(super) struct Secured {
     pub(super) own: Arc<X509Svid>,
     pub(super) sni: Option<String>,
     pub(super) protocol: Protocol,
+    /// Who the connection is from, by the word of a load balancer.
+    pub(super) announced: Option<SocketAddr>,
 }
 
 /// What the caller speaks inside TLS.
@@ -38,19 +41,34 @@ pub(crate) enum Protocol {
 }
 
 /// Learns who calls on an accepted connection, within the listener's time.
-pub(super) async fn secure(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
-    match &listener.callers {
-        Callers::Local => local::take(io, listener, worker).await,
-        Callers::Mutual(tls) => shake_hands(io, tls, (listener, worker)).await,
+pub(super) async fn secure(
+    (io, source): (AcceptedIo, SocketAddr),
+    listener: &Listener,
+    worker: &Worker,
+) -> Result<Secured, Refusal> {
+    let tls = match &listener.callers {
+        Callers::Local => return local::take(io, listener, worker).await,
+        Callers::Mutual(tls) => tls,
+    };
+    let mut io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
+    if listener.proxy_protocol.is_empty() {
+        return shake_hands(io, tls, (listener, worker)).await;
     }
+    let reading = proxy_header::read(&mut io, source, &listener.proxy_protocol);
+    let announced = match tokio::time::timeout(listener.limits.handshake_timeout, reading).await {
+        Ok(announced) => announced?,
+        Err(_) => return Err(Refusal::ConnHandshakeTimeout),
+    };
+    let io: BoxIo = Box::new(Begun::new(announced.seen, io));
+    let secured = shake_hands(io, tls, (listener, worker)).await?;
+    Ok(Secured { announced: Some(announced.source), ..secured })
 }
 
 async fn shake_hands(
-    io: AcceptedIo,
+    io: BoxIo,
     tls: &ServerTls,
     (listener, worker): (&Listener, &Worker),
 ) -> Result<Secured, Refusal> {
-    let io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
     let (mut config, proven) = tls.connection();
     if listener.protocol == ListenerProtocol::Tcp {
         config.alpn_protocols.clear();
@@ -78,7 +96,7 @@ async fn shake_hands(
     let trust_generation = Arc::ptr_eq(&proven_by, &trust.bundles).then_some(trust.generation);
     let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
     let stream = CallerIo::Tls(Box::new(stream));
-    Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol })
+    Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol, announced: None })
 }
 
 pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {

@@ -43,6 +43,7 @@ pub(super) async fn take(io: AcceptedIo, listener: &Listener, worker: &Worker) -
         own,
         sni: None,
         protocol,
+        announced: None,
     })
 }
 

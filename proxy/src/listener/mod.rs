@@ -7,6 +7,7 @@ mod http1_guard;
 mod lifetime;
 mod local;
 mod open;
+mod proxy_header;
 
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
@@ -17,7 +18,7 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 pub use open::Connections;
 
 use crate::config::{
-    Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
+    Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
 };
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -35,6 +36,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What is spoken.
     pub protocol: ListenerProtocol,
+    /// Load balancers that say from whom a connection is. Empty: nobody does.
+    pub proxy_protocol: Vec<IpRange>,
     /// Who calls, and how that is known.
     pub callers: Callers,
     /// What becomes of connections whose callers are believed no more.
@@ -61,7 +64,14 @@ impl Listener {
             ListenerTls::None => Validity::default(),
         };
         let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
-        Self { protocol: config.protocol, validity, dpop_nonce: config.dpop_nonce, ..listener }
+        let proxy_protocol = config.proxy_protocol.clone();
+        Self {
+            protocol: config.protocol,
+            proxy_protocol,
+            validity,
+            dpop_nonce: config.dpop_nonce,
+            ..listener
+        }
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -80,6 +90,7 @@ impl Listener {
             name: name.into(),
             address,
             protocol: ListenerProtocol::Http,
+            proxy_protocol: Vec::new(),
             guard: match callers {
                 Callers::Mutual(_) => GuardLimits::from(&limits),
                 Callers::Local => GuardLimits::from(&limits).without_tls(),

@@ -62,6 +62,9 @@ pub enum DpopNonceFile {
 pub struct InboundFile {
     /// IP address and port to bind.
     pub address: String,
+    /// Load balancers that say by the PROXY protocol from whom a connection is. Without it, nobody is believed to, and the bytes would break the TLS handshake.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocolFile>,
     /// How callers prove who they are.
     pub tls: TlsFile,
 }
@@ -73,6 +76,15 @@ pub struct InboundFile {
 pub struct OutboundFile {
     /// IP address and port to bind. It has to be a loopback address: whoever can connect speaks with the workload's identity.
     pub address: String,
+}
+
+/// Load balancers in front of a listener. Each connection has to begin with a header of version 1 or 2.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolFile {
+    /// Their addresses, or networks such as `10.0.0.0/8`. A connection from elsewhere is refused.
+    pub from: Vec<String>,
 }
 
 /// How callers prove who they are.

@@ -10,6 +10,7 @@ use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
 };
+use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
@@ -49,12 +50,13 @@ fn listener(
     check_limits(context, &|name| member(&limits_key, name), &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
-    let Door { direction, address, tls } = door?;
+    let Door { direction, address, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
         direction,
         address,
         protocol: protocol(written),
+        proxy_protocol,
         tls,
         limits,
         dpop_nonce: dpop_nonce?,
@@ -73,6 +75,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
 struct Door {
     direction: Direction,
     address: SocketAddr,
+    proxy_protocol: Vec<IpRange>,
     tls: ListenerTls,
 }
 
@@ -82,7 +85,13 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
             let key = member(key, "inbound");
             let address = context.address(&member(&key, "address"), &inbound.address);
             let tls = tls(context, &key, inbound);
-            Ok(Door { direction: Direction::Inbound, address: address?, tls: tls? })
+            let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
+            Ok(Door {
+                direction: Direction::Inbound,
+                address: address?,
+                proxy_protocol: proxy_protocol?,
+                tls: tls?,
+            })
         }
         (None, Some(outbound)) => {
             let key = member(&member(key, "outbound"), "address");
@@ -93,7 +102,8 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
                 );
                 return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
             }
-            Ok(Door { direction: Direction::Outbound, address, tls: ListenerTls::None })
+            let proxy_protocol = Vec::new();
+            Ok(Door { direction: Direction::Outbound, address, proxy_protocol, tls: ListenerTls::None })
         }
         (None, None) => Err(context.error(
             key,
@@ -106,6 +116,23 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
             "make two of it: what may be asked of this workload is another question than what it may ask",
         )),
     }
+}
+
+fn proxy_protocol(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &InboundFile,
+) -> Result<Vec<IpRange>, Reported> {
+    let Some(file) = &file.proxy_protocol else { return Ok(Vec::new()) };
+    let key = member(key, "from");
+    context.some(&key, file.from.len(), "address")?;
+    context.distinct(&key, &file.from, String::clone);
+    context.each(&key, &file.from, |context, key, text| {
+        text.parse::<IpRange>().map_err(|error| {
+            let what = format!("`{text}` is not a range of addresses: {error}");
+            context.error(key, what, "write it like `10.0.0.0/8` or `192.0.2.4`")
+        })
+    })
 }
 
 fn dpop_nonce(

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::IpRange;
 use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
@@ -31,6 +32,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// What is spoken.
     pub protocol: ListenerProtocol,
+    /// Load balancers that say from whom a connection is. Empty: nobody does.
+    pub proxy_protocol: Vec<IpRange>,
     /// How callers prove who they are.
     pub tls: ListenerTls,
     /// What one caller may cost.

@@ -45,3 +45,25 @@ fn no_upstream_leads_back_to_it() {
     let findings = read(&back).expect_err("a refusal");
     assert!(findings.list.iter().any(|finding| finding.what.contains("leads back")), "{findings}");
 }
+
+#[test]
+fn a_load_balancer_is_named_by_its_addresses() {
+    let with = |from: &str| {
+        least(
+            "address: 127.0.0.1:8443,",
+            &format!("address: 127.0.0.1:8443, proxy_protocol: {{ from: [{from}] }},"),
+        )
+    };
+    let key = "listeners.app.inbound.proxy_protocol.from";
+    for (from, at, what) in [
+        ("", "", "no address"),
+        ("10.0.0.1/8", "[0]", "bits set"),
+        ("10.0.0.0/40", "[0]", "0 to 32"),
+        ("balancer", "[0]", "no IP address"),
+        ("10.0.0.0/8, 10.0.0.0/8", "[1]", "twice"),
+    ] {
+        let written = format!("address: 127.0.0.1:8443, proxy_protocol: {{ from: [{from}] }},");
+        check("address: 127.0.0.1:8443,", &written, &format!("{key}{at}"), what);
+    }
+    assert_eq!(taken(&with("10.0.0.0/8, \"2001:db8::/32\"")).listeners[0].proxy_protocol.len(), 2);
+}
