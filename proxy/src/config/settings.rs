@@ -3,6 +3,7 @@
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod names;
 mod rewrite;
 mod traffic;
 
@@ -19,6 +20,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,

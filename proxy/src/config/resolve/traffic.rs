@@ -1,6 +1,6 @@
 //! `listeners:`, and what must hold between them and `upstreams:`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::context::{Context, Reported};
@@ -13,8 +13,8 @@ use crate::config::file::{
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, OnInvalid,
-    StatusConfig, Validity,
+    Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
+    ListenerTls, OnInvalid, StatusConfig, Validity, overlap,
 };
 
 pub(super) fn listeners(
@@ -293,6 +293,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            let EndpointConfig::Address(endpoint) = endpoint else { continue };
             if let Some((other, _)) = bound.iter().find(|(_, address)| overlap(*address, *endpoint)) {
                 let what = format!("`{endpoint}` leads back to this sidecar: it is `{other}`");
                 context.error(
@@ -311,11 +312,4 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             );
         }
     }
-}
-
-/// Whether two sockets cannot both be bound, or one is reached by calling the other.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    // `[::]` takes IPv4 as well, unless the system says otherwise.
-    let everything = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
-    a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip(), b.ip()) || everything(b.ip(), a.ip()))
 }

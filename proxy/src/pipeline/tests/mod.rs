@@ -6,6 +6,7 @@ mod endpoints;
 mod identity_headers;
 mod key_changes;
 mod limits;
+mod names;
 mod outbound;
 mod peers;
 mod proofs;
