@@ -179,7 +179,12 @@ impl Follower {
         let (upstream, name) = (&*self.named.upstream, &self.named.endpoint);
         match (&self.told, &trouble) {
             (_, Some(now)) if self.told != trouble => {
-                tracing::warn!(upstream, %name, "a name cannot be resolved, what was found last stays in force: {now}");
+                let kept = if self.last.is_empty() {
+                    "it has no endpoint yet"
+                } else {
+                    "what was found last stays in force"
+                };
+                tracing::warn!(upstream, %name, "a name cannot be resolved, {kept}: {now}");
             }
             (Some(_), None) => tracing::info!(upstream, %name, "a name can be resolved again"),
             _ => {}
