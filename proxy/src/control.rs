@@ -1,5 +1,6 @@
 //! The control thread's mind: every change of policy, trust, identity and keys passes here, one after the
 //! other, and leaves as one new snapshot.
+pub(crate) mod names;
 mod trust;
 
 use self::trust::TrustParts;
@@ -7,8 +8,10 @@ use crate::clock::Clock;
 use crate::compile::{Compiled, Job, Jobs};
 use crate::config::FederationConfig;
 use crate::log::{Event, LogHandle};
+use crate::routing::Named;
 use crate::sources::identity::federation::{Cause, Federated, FederationUpdate};
 use crate::sources::identity::{IdentityUpdate, SourceStatus};
+use crate::sources::names::NameUpdate;
 use crate::sources::policy::{BundleCandidate, LastGood};
 use crate::sources::workload_bundles::WorkloadKeys;
 use crate::state::{LoadedBundle, Shared};
@@ -38,6 +41,8 @@ pub enum Update {
     WorkloadKeys(WorkloadKeys),
     /// A bundle that may come to be in force.
     Bundle(BundleCandidate),
+    /// What became of a name among the endpoints.
+    Name(NameUpdate),
     /// What the compile thread made of one.
     Compiled(Compiled),
     /// A configuration that was read again and may come to be in force.
@@ -55,6 +60,7 @@ pub struct Control {
     trust_generation: watch::Sender<u64>,
     trust: TrustParts,
     federation: watch::Sender<Vec<FederationConfig>>,
+    names: watch::Sender<Vec<Named>>,
     log: LogHandle,
     bundles: Bundles,
 }
@@ -68,6 +74,8 @@ pub struct Tells {
     pub trust_generation: watch::Sender<u64>,
     /// Whom we federate with.
     pub federation: watch::Sender<Vec<FederationConfig>>,
+    /// The names among the endpoints.
+    pub names: watch::Sender<Vec<Named>>,
     /// What happened.
     pub log: LogHandle,
 }
@@ -93,7 +101,7 @@ impl Control {
     ) -> Self {
         let archives = bundle_names.into_iter().map(|name| (name, None)).collect();
         let bundles = Bundles { jobs, last_good, archives, generation: 0, waiting: None };
-        let Tells { keys_generation, trust_generation, federation, log } = tells;
+        let Tells { keys_generation, trust_generation, federation, names, log } = tells;
         let trust = TrustParts::default();
         Self {
             shared,
@@ -104,6 +112,7 @@ impl Control {
             trust_generation,
             trust,
             federation,
+            names,
             log,
             bundles,
         }
@@ -123,6 +132,7 @@ impl Control {
             Update::Keys { issuer, keys } => self.keys(issuer, keys),
             Update::WorkloadKeys(update) => self.workload_keys(update),
             Update::Bundle(candidate) => self.bundles.offer(candidate),
+            Update::Name(update) => names::refreshed(&update, (&self.shared, &self.status, &self.metrics)),
             Update::Compiled(compiled) => self.compiled(compiled),
             Update::Reload(config) => self.reload(&config),
         }
@@ -273,9 +283,11 @@ impl Control {
     fn reload(&mut self, config: &crate::config::Config) {
         let in_force = self.shared.load();
         let routing = crate::routing::Routing::new(config, Some(&in_force.routing), &self.metrics);
-        let observing = routing.observing();
+        let (observing, names) = (routing.observing(), routing.names());
         self.metrics.policy.observing_routes(observing);
         self.shared.publish(|next| next.routing = Arc::new(routing));
+        self.status.names(&names);
+        self.names.send_replace(names);
         self.federation.send_if_modified(|wanted| {
             let changed = *wanted != config.identity.federation;
             wanted.clone_from(&config.identity.federation);

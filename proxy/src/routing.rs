@@ -1,22 +1,24 @@
 //! Step 6: which route takes a request. Routes are tried in the order in which they are written.
+mod names;
+mod upstream;
+
+pub use self::names::Named;
+use self::names::Resolved;
 use crate::config::{
-    AuditMode, BalanceConfig, Config, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
-    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, UpstreamConfig,
-    UpstreamProtocol, UpstreamTls,
+    AuditMode, Config, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig, IdentityHeaders,
+    ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, UpstreamConfig,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
-use crate::traffic::endpoint::{Endpoint, Load};
+use crate::traffic::endpoint::Load;
 use crate::traffic::global_rate_limit::GlobalRateLimit;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
-use crate::upstream::{Protocol, Security, Target};
+use crate::upstream::{Security, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use postern_identity::tls::ExpectedPeers;
-use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Routing {
     listeners: Vec<(String, Vec<Arc<Route>>)>,
+    /// What the names among the endpoints led to last.
+    resolved: Resolved,
 }
 
 /// What of a request a route is found by.
@@ -40,7 +44,7 @@ pub struct Head<'a> {
 }
 
 /// One route, ready to be matched and followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// Its name in records, metrics and policy.
     pub name: Arc<str>,
@@ -76,8 +80,8 @@ pub struct Route {
     pub identity_headers: IdentityHeaders,
 }
 
-/// How often a route may be asked.
-#[derive(Debug)]
+/// How often a route may be asked. A clone counts together with what it is one of.
+#[derive(Clone, Debug)]
 pub struct Rates {
     /// By what this sidecar counts.
     pub local: RateLimits,
@@ -90,8 +94,11 @@ pub struct Rates {
 pub struct Upstream {
     /// Its name.
     pub name: Arc<str>,
-    /// Its endpoints; never empty.
+    config: Arc<UpstreamConfig>,
+    /// Its endpoints; empty only where all of them are names that have never been resolved.
     pub targets: Vec<Target>,
+    /// What its endpoints have to prove: once for each name that is asked for.
+    securities: Vec<Arc<Security>>,
     /// The SPIFFE ID that it has to prove, where it is one.
     pub principal: Option<Arc<str>>,
     /// How one of them is chosen, by their numbers.
@@ -99,7 +106,7 @@ pub struct Upstream {
     /// By what, where it is by a key.
     pub hash_key: Option<HashKey>,
     /// When one is left out for its failures.
-    pub outliers: Outliers,
+    pub outliers: Arc<Outliers>,
     /// How they are asked for their health.
     pub health: Option<HealthConfig>,
     /// How much of it may be in use at one time.
@@ -110,7 +117,7 @@ pub struct Upstream {
     pub metrics: Arc<UpstreamMetrics>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum AuthorityPattern {
     Host(String),
     HostAndPort(String),
@@ -153,8 +160,12 @@ impl Routing {
     /// Prepares the routes of a configuration. An upstream keeps its connection count across reloads by
     /// being found in `previous`.
     pub fn new(config: &Config, previous: Option<&Routing>, metrics: &Metrics) -> Self {
-        let upstreams: Vec<_> =
-            config.upstreams.iter().map(|upstream| Upstream::new(upstream, previous, metrics)).collect();
+        let resolved = previous.map(|previous| previous.resolved.kept(config)).unwrap_or_default();
+        let upstream = |config: &UpstreamConfig| {
+            let kept = previous.and_then(|routing| routing.upstream(&config.name));
+            Upstream::new(Arc::new(config.clone()), kept.map(|kept| &**kept), &resolved, metrics)
+        };
+        let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
         let find = |name: &str| upstreams.iter().find(|upstream| &*upstream.name == name).cloned();
         let routes = |listener: &ListenerConfig| {
             let route = |route: &RouteConfig| {
@@ -173,7 +184,8 @@ impl Routing {
             };
             listener.routes.iter().filter_map(route).collect()
         };
-        Self { listeners: config.listeners.iter().map(|l| (l.name.clone(), routes(l))).collect() }
+        let listeners = config.listeners.iter().map(|l| (l.name.clone(), routes(l))).collect();
+        Self { listeners, resolved }
     }
 
     /// The first route of the listener that takes the request.
@@ -234,66 +246,6 @@ impl Rates {
 }
 
 impl Upstream {
-    fn new(config: &UpstreamConfig, previous: Option<&Routing>, metrics: &Metrics) -> Arc<Self> {
-        let kept = previous.and_then(|routing| routing.upstream(&config.name));
-        // What is in use stays counted, and what was spent spent, whatever the new bounds are.
-        let breaker = kept.map(|upstream| Arc::clone(&upstream.breaker));
-        let breaker = breaker.unwrap_or_else(|| Arc::new(CircuitBreaker::new(&config.limits)));
-        breaker.bound(&config.limits);
-        let retry_budget = kept.map(|upstream| Arc::clone(&upstream.retry_budget));
-        let retry_budget = retry_budget.unwrap_or_else(|| Arc::new(RetryBudget::new(&config.retry_budget)));
-        retry_budget.resize(&config.retry_budget);
-        let protocol = match config.protocol {
-            UpstreamProtocol::Http1 => Protocol::Http1,
-            UpstreamProtocol::H2 => Protocol::H2,
-            UpstreamProtocol::H2c => Protocol::H2c,
-            UpstreamProtocol::Tcp => Protocol::Tcp,
-        };
-        let security = security(&config.tls).map(|security| {
-            // Connections outlive a reload that changes nothing of what has to be proven.
-            let kept = kept.and_then(|upstream| upstream.targets.first()?.security.clone());
-            kept.filter(|kept| **kept == security).unwrap_or_else(|| Arc::new(security))
-        });
-        let target = |&endpoint: &_| Target {
-            endpoint,
-            protocol,
-            security: security.clone(),
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.idle_timeout,
-            breaker: Arc::clone(&breaker),
-        };
-        let targets = config.endpoints.iter().map(target).collect();
-        // What is known of an endpoint stays known.
-        let endpoint = |&address: &_| {
-            let known = kept.and_then(|upstream| upstream.balancer.endpoint(address));
-            known.map_or_else(|| Endpoint::new(address), Arc::clone)
-        };
-        let endpoints = config.endpoints.iter().map(endpoint).collect();
-        let balancer = Arc::new(Balancer::new(&config.balance, endpoints));
-        let metrics = metrics.upstream(&config.name);
-        metrics.watch(&breaker, &retry_budget, &balancer);
-        Arc::new(Self {
-            name: config.name.as_str().into(),
-            targets,
-            principal: principal(&config.tls),
-            balancer,
-            hash_key: match &config.balance {
-                BalanceConfig::RingHash(key) => Some(key.clone()),
-                BalanceConfig::P2cEwma
-                | BalanceConfig::LeastRequest
-                | BalanceConfig::RoundRobin
-                | BalanceConfig::Random => None,
-            },
-            outliers: Outliers::new(config.outlier),
-            health: config.health.clone(),
-            breaker,
-            retry_budget,
-            metrics,
-        })
-    }
-}
-
-impl Upstream {
     /// Takes an attempt's outcome and duration into account, and says what becomes of its endpoint.
     pub(crate) fn note(&self, load: &mut Load, (outcome, took_ns): (Outcome, u64), mut moment: Moment<'_>) {
         let address = load.address();
@@ -316,25 +268,6 @@ impl Upstream {
             tracing::warn!(upstream = %self.name, ejected, "endpoints succeed less often than the others: they are left out for a while");
         }
     }
-}
-
-/// Whom a request that goes there is for, where that is one.
-fn principal(config: &UpstreamTls) -> Option<Arc<str>> {
-    match config {
-        UpstreamTls::Mutual { spiffe_ids, trust_domains, .. } => match spiffe_ids.as_slice() {
-            [only] if trust_domains.is_empty() => Some(only.as_str().into()),
-            _ => None,
-        },
-        UpstreamTls::Plaintext => None,
-    }
-}
-
-fn security(config: &UpstreamTls) -> Option<Security> {
-    let UpstreamTls::Mutual { spiffe_ids, trust_domains, server_name } = config else { return None };
-    // The configuration names somebody, and its server name is one.
-    let expected = ExpectedPeers::new(spiffe_ids.clone(), trust_domains.clone()).ok()?;
-    let server_name = server_name.clone().and_then(|name| ServerName::try_from(name).ok());
-    Some(Security { expected, server_name })
 }
 
 impl Route {

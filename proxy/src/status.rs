@@ -1,4 +1,5 @@
 //! How this sidecar is, for probes and people: written by the threads that know, read by the status port.
+use crate::routing::Named;
 use postern_identity::{TrustDomain, X509Svid};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,8 +38,23 @@ pub struct Parts {
     pub keys_failing: Vec<KeysFailing>,
     /// Why a newer configuration was refused.
     pub config_trouble: Option<String>,
+    /// The names among the endpoints that are not as they should be.
+    pub names: Vec<(Named, NameTrouble)>,
+    /// All names among the endpoints.
+    names_wanted: Vec<Named>,
     /// Routes that only observe.
     pub observing_routes: usize,
+}
+
+/// What is wrong with a name among the endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameTrouble {
+    /// It has not been asked for yet.
+    Waits,
+    /// It could not be resolved, and never has been.
+    Never(String),
+    /// It could not be resolved; what was found last stays in force.
+    Stale(String),
 }
 
 /// An issuer whose keys cannot be fetched.
@@ -126,6 +142,34 @@ impl Status {
 
     pub(crate) fn config_trouble(&self, trouble: Option<String>) {
         self.change(|parts| parts.config_trouble = trouble);
+    }
+
+    /// The names that are wanted from now on. What is known of one that stays, stays known.
+    pub(crate) fn names(&self, wanted: &[Named]) {
+        self.change(|parts| {
+            let known = std::mem::take(&mut parts.names_wanted);
+            parts.names.retain(|(named, _)| wanted.contains(named));
+            let new = wanted.iter().filter(|named| !known.contains(named));
+            parts.names.extend(new.map(|named| (named.clone(), NameTrouble::Waits)));
+            parts.names_wanted = wanted.to_vec();
+        });
+    }
+
+    /// What became of a name: nothing, or why it could not be resolved.
+    pub(crate) fn name(&self, of: &Named, trouble: Option<String>) {
+        self.change(|parts| {
+            let place = parts.names.iter().position(|(named, _)| named == of);
+            let before = place.map(|place| parts.names.swap_remove(place).1);
+            let was_resolved = matches!(before, None | Some(NameTrouble::Stale(_)));
+            let now = trouble.map(|why| match was_resolved {
+                true => NameTrouble::Stale(why),
+                false => NameTrouble::Never(why),
+            });
+            if parts.names_wanted.contains(of) {
+                parts.names.extend(now.map(|now| (of.clone(), now)));
+                parts.names.sort_by(|(a, _), (b, _)| a.cmp(b));
+            }
+        });
     }
 
     pub(crate) fn observing_routes(&self, routes: usize) {

@@ -127,6 +127,7 @@ impl App {
         let status = Arc::new(Status::default());
         let routing = Routing::new(config, None, &metrics);
         status.observing_routes(routing.observing());
+        status.names(&routing.names());
         status.unsigned_bundles(unsigned(config));
         let names: Vec<_> = issuers.iter().map(|issuer| issuer.issuer()).collect();
         metrics.keys.issuers(&names);

@@ -8,16 +8,18 @@ use crate::config::{
 };
 use crate::control::{Update, trouble_of};
 use crate::keys::Wish;
+use crate::routing::Named;
 use crate::sources::fetch::Fetcher;
 use crate::sources::identity::federation::{self, Pace, Surroundings};
 use crate::sources::identity::{self, IdentitySource, Outlet, SourceStatus};
 use crate::sources::last_good::LastGood;
-use crate::sources::{jwks, policy, workload_bundles};
+use crate::sources::{jwks, names, policy, workload_bundles};
 use crate::state::Shared;
 use crate::status::{KeysFailing, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LoadResult;
 use postern_identity::TrustDomain;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +30,7 @@ use tokio::task::LocalSet;
 pub(super) struct Sources {
     identity: IdentitySource,
     federation: (watch::Receiver<Vec<FederationConfig>>, LastGood, Shared, RevocationRule),
+    names: (watch::Receiver<Vec<Named>>, Arc<[SocketAddr]>),
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
@@ -55,7 +58,7 @@ impl Sources {
     pub(super) fn new(
         parts: &Parts<'_>,
         updates: mpsc::Sender<Update>,
-        (wished, federation): (mpsc::Receiver<Wish>, watch::Receiver<Vec<FederationConfig>>),
+        (wished, federation, names): Wanted,
     ) -> Result<Self, StartError> {
         let config = parts.config;
         let mut troubles = Vec::new();
@@ -74,18 +77,23 @@ impl Sources {
             Ok(Some(keys))
         });
         let keys = keys.filter_map(Result::transpose).collect::<Result<_, StartError>>()?;
-        let names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
+        let bundle_names = config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let last_good = LastGood::new(config.policy.last_good_directory.clone());
         let federated = LastGood::of(config.identity.federation_directory.clone(), "json");
         Ok(Self {
             identity: identity_source(&config.identity),
             federation: (federation, federated, parts.shared.clone(), config.identity.revocation),
+            names: (names, own(config)),
             bundles,
             keys,
             workload_bundles: config.workload_tokens.bundles.clone(),
             jwt_keys: JwtKeys::of(config),
             federated_keys: FederatedKeys::of(config),
-            kept: Kept { last_good, names, bytes_max: config.policy.limits.archive_bytes_max as u64 },
+            kept: Kept {
+                last_good,
+                names: bundle_names,
+                bytes_max: config.policy.limits.archive_bytes_max as u64,
+            },
             updates,
             wished,
             status: Arc::clone(&parts.status),
@@ -133,6 +141,7 @@ impl Sources {
         let (read, workload_keys) = mpsc::channel(4);
         local.spawn_local(workload_bundles::run(self.workload_bundles, read));
         hand_on(local, workload_keys, &self.updates, Update::WorkloadKeys);
+        resolve(local, self.names, &self.updates, &self.clock);
         let (fresh, key_updates) = mpsc::channel(4);
         local.spawn_local(jwks::run(self.keys, Arc::clone(&self.clock), fresh, self.wished));
         hand_on(local, key_updates, &self.updates, |jwks::KeyUpdate { issuer, keys }| Update::Keys {
@@ -140,6 +149,31 @@ impl Sources {
             keys,
         });
     }
+}
+
+/// What others ask of the sources while they run.
+type Wanted = (mpsc::Receiver<Wish>, watch::Receiver<Vec<FederationConfig>>, watch::Receiver<Vec<Named>>);
+
+/// Where this sidecar itself listens.
+fn own(config: &config::Config) -> Arc<[SocketAddr]> {
+    let status = match config.status {
+        config::StatusConfig::Closed => None,
+        config::StatusConfig::Open { address } => Some(address),
+    };
+    config.listeners.iter().map(|listener| listener.address).chain(status).collect()
+}
+
+/// Follows the names among the endpoints.
+fn resolve(
+    local: &LocalSet,
+    (wanted, own): (watch::Receiver<Vec<Named>>, Arc<[SocketAddr]>),
+    updates: &mpsc::Sender<Update>,
+    clock: &Arc<dyn Clock>,
+) {
+    let (found, refreshed) = mpsc::channel(4);
+    let (resolver, clock) = (Arc::new(names::System::default()), Arc::clone(clock));
+    local.spawn_local(names::run(wanted, names::Surroundings { resolver, clock, own, updates: found }));
+    hand_on(local, refreshed, updates, Update::Name);
 }
 
 /// Gives control all that a source finds.

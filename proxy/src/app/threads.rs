@@ -79,12 +79,14 @@ impl Threads {
         let (trust_generation, trust) = watch::channel(0);
         let (wishes, wished) = mpsc::channel(16);
         let last_good = LastGood::new(parts.config.policy.last_good_directory.clone());
-        let names = parts.config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
+        let bundles = parts.config.policy.bundles.iter().map(|bundle| bundle.name.clone()).collect();
         let view = (Arc::clone(&parts.status), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
         let (federation, federating) = watch::channel(parts.config.identity.federation.clone());
-        let ends = Tells { keys_generation, trust_generation, federation, log: parts.log.clone() };
-        let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, names));
-        let sources = super::sources::Sources::new(parts, updates, (wished, federating))?;
+        let (names, naming) = watch::channel(parts.shared.load().routing.names());
+        let log = parts.log.clone();
+        let ends = Tells { keys_generation, trust_generation, federation, names, log };
+        let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, bundles));
+        let sources = super::sources::Sources::new(parts, updates, (wished, federating, naming))?;
         let mut stopping = parts.stopping.clone();
         self.rest("control", move |runtime| {
             let local = LocalSet::new();

@@ -3,8 +3,9 @@ use crate::admin::{self, AdminView, BundleStatus, Check, IdentityStatus, StatusV
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::log::{Condition, LogHandle};
+use crate::routing::Named;
 use crate::state::{LoadedBundle, Shared};
-use crate::status::{KeysFailing, Status};
+use crate::status::{KeysFailing, NameTrouble, Status};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,6 +83,7 @@ impl StatusView for View {
             Check::new("policy", policy),
             Check::new("audit", audit(self.facts.log.health().condition)),
             Check::new("keys", keys),
+            Check::new("upstreams", names(&parts.names, self.was_ready.load(Ordering::Relaxed))),
             Check::new("config", config),
             Check::new("exceptions", Ok(exceptions)),
             Check::new("draining", draining),
@@ -182,6 +184,24 @@ fn keys(missing: &[String], failing: &[KeysFailing], now_s: u64) -> String {
     if remarks.is_empty() { "of every issuer".to_owned() } else { remarks.join("; ") }
 }
 
+/// Which names among the endpoints are not resolved. A start waits until each has been asked for, and no longer: other
+/// upstreams may do without.
+fn names(troubles: &[(Named, NameTrouble)], was_ready: bool) -> Result<String, String> {
+    if troubles.is_empty() {
+        return Ok("every name is resolved".to_owned());
+    }
+    let remarks = troubles.iter().map(|(Named { upstream, endpoint }, trouble)| match trouble {
+        NameTrouble::Waits => format!("{upstream}: `{endpoint}` is not resolved yet"),
+        NameTrouble::Never(why) => format!("{upstream}: `{endpoint}` is not resolved: {why}"),
+        NameTrouble::Stale(why) => {
+            format!("{upstream}: `{endpoint}` cannot be resolved, what was found last is in force: {why}")
+        }
+    });
+    let remarks = remarks.collect::<Vec<_>>().join("; ");
+    let waits = troubles.iter().any(|(_, trouble)| *trouble == NameTrouble::Waits);
+    if waits && !was_ready { Err(remarks) } else { Ok(remarks) }
+}
+
 fn exceptions(unsigned: &[String], observing: usize) -> String {
     let mut named = Vec::new();
     if !unsigned.is_empty() {
@@ -191,4 +211,30 @@ fn exceptions(unsigned: &[String], observing: usize) -> String {
         named.push(format!("{observing} route(s) only observe"));
     }
     if named.is_empty() { "none".to_owned() } else { named.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NamedEndpoint;
+
+    #[test]
+    fn a_start_waits_until_each_name_has_been_asked_for_and_no_longer() {
+        let check = |troubles: &[NameTrouble], was_ready: bool, is_ready: bool, remark: &str| {
+            let endpoint = NamedEndpoint { host: "orders.test".to_owned(), port: 1, loopback_only: false };
+            let named = Named { upstream: "app".into(), endpoint };
+            let troubles: Vec<_> = troubles.iter().map(|trouble| (named.clone(), trouble.clone())).collect();
+            let found = names(&troubles, was_ready);
+            assert_eq!(found.is_ok(), is_ready, "{troubles:?}");
+            let text = found.unwrap_or_else(|text| text);
+            assert!(text.contains(remark), "{text}");
+        };
+        let (never, stale) = (NameTrouble::Never("why".to_owned()), NameTrouble::Stale("why".to_owned()));
+        check(&[], false, true, "every name");
+        check(&[NameTrouble::Waits], false, false, "app: `orders.test:1` is not resolved yet");
+        check(&[never.clone(), NameTrouble::Waits], false, false, "is not resolved: why; app");
+        check(&[NameTrouble::Waits], true, true, "not resolved yet");
+        check(&[never], false, true, "is not resolved: why");
+        check(&[stale], false, true, "in force: why");
+    }
 }

@@ -3,6 +3,7 @@
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod names;
 mod rate_limits;
 mod rewrite;
 mod traffic;
@@ -20,6 +21,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::rate_limits::{
     DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,
 };

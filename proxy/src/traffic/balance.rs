@@ -58,7 +58,7 @@ const RETURN_NS: u64 = 10_000_000_000;
 const RETURN_FROM_NS: u64 = RETURN_NS / 10;
 
 impl Balancer {
-    /// Chooses among these endpoints, of which there is at least one.
+    /// Chooses among these endpoints.
     pub fn new(config: &BalanceConfig, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let rule = match config {
             BalanceConfig::P2cEwma => Rule::PeakEwma,
@@ -70,6 +70,14 @@ impl Balancer {
             }
         };
         Self { rule, endpoints, panics: AtomicU64::new(0) }
+    }
+
+    /// Goes on where the balancer before this one stood.
+    pub fn follow(&mut self, before: &Self) {
+        self.panics = AtomicU64::new(before.panics());
+        if let (Rule::RoundRobin(next), Rule::RoundRobin(before)) = (&self.rule, &before.rule) {
+            next.store(before.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// The endpoints.
@@ -90,6 +98,8 @@ impl Balancer {
     /// The endpoint of the next attempt.
     pub(crate) fn choose(&self, mut question: Question<'_>) -> Option<Chosen> {
         let index = match self.endpoints.as_slice() {
+            // Nothing is left out that could be asked all the same.
+            [] => return None,
             [_] => 0,
             _ => {
                 let candidates = self.candidates(&mut question);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The one of a route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GlobalRateLimit {
     /// Where it is.
     pub service: Arc<Upstream>,
@@ -28,11 +28,11 @@ pub struct GlobalRateLimit {
     /// What it counts.
     pub(crate) metrics: Arc<RateLimitServiceMetrics>,
     /// The second, on the monotonic clock, in which it was last told that the service says nothing.
-    told_s: AtomicU64,
+    told_s: Arc<AtomicU64>,
 }
 
 /// What becomes of a request of which the service says nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Otherwise {
     Allow,
     Deny,
@@ -64,7 +64,7 @@ impl GlobalRateLimit {
             }
         };
         let (domain, descriptors) = (config.domain.clone(), config.descriptors.clone());
-        let told_s = AtomicU64::new(u64::MAX);
+        let told_s = Arc::new(AtomicU64::new(u64::MAX));
         Self { service, timeout: config.timeout, domain, descriptors, otherwise, metrics, told_s }
     }
 

@@ -13,8 +13,8 @@ use crate::worker::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The rate limits of one route.
-#[derive(Debug, Default)]
+/// The rate limits of one route. A clone counts together with what it is one of.
+#[derive(Clone, Debug, Default)]
 pub struct RateLimits(Vec<Arc<RateLimit>>);
 
 /// One rate limit. It outlives reloads that do not change it.

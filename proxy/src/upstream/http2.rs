@@ -138,6 +138,11 @@ impl SharedConnections {
         drop(abandoned);
     }
 
+    /// Whether somebody waits for one that is being made.
+    pub(super) fn is_being_made(&self) -> bool {
+        self.making.borrow().is_some()
+    }
+
     fn make(self: &Rc<Self>, making: Making) -> Made {
         let all = Rc::clone(self);
         let made = async move {

@@ -10,6 +10,7 @@ use super::secure::{Originator, Owner, Proof};
 use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
 use crate::pipeline::{Attempt, Refusal, RequestBody};
+use crate::routing::Routing;
 use crate::state::Snapshot;
 use crate::traffic::circuit_breaker::Place;
 use futures_util::FutureExt;
@@ -19,9 +20,10 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_identity::UnixTime;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -33,6 +35,24 @@ pub struct Pool {
     http1: RefCell<HashMap<Owner, Rc<IdleList>>>,
     http2: RefCell<HashMap<Owner, Rc<SharedConnections>>>,
     services: RefCell<HashMap<Owner, Rc<ServiceConnection>>>,
+    /// Where routes lead, as far as the last sweep has seen.
+    live: RefCell<Live>,
+}
+
+/// The endpoints of a routing; it is held weakly, and its place is not given to another one meanwhile.
+#[derive(Debug, Default)]
+struct Live {
+    routing: Weak<Routing>,
+    owners: HashSet<Owner>,
+}
+
+impl Live {
+    fn follow(&mut self, routing: &Arc<Routing>) {
+        if self.routing.as_ptr() != Arc::as_ptr(routing) {
+            let targets = routing.upstreams().flat_map(|upstream| &upstream.targets);
+            *self = Self { routing: Arc::downgrade(routing), owners: targets.map(Owner::of).collect() };
+        }
+    }
 }
 
 /// Makes connections, secure ones where that is asked.
@@ -72,7 +92,13 @@ impl Pool {
     /// An empty pool over a connector.
     pub fn new(connector: Rc<dyn Connect>, originator: Originator) -> Self {
         let maker = Rc::new(Maker { connector, originator });
-        Self { maker, http1: RefCell::default(), http2: RefCell::default(), services: RefCell::default() }
+        Self {
+            maker,
+            http1: RefCell::default(),
+            http2: RefCell::default(),
+            services: RefCell::default(),
+            live: RefCell::default(),
+        }
     }
 
     /// Sends one attempt and waits for the head of its response. The lease keeps the connection until the
@@ -191,18 +217,21 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that have had nothing to do for longer than their upstream allows, and those that must not
-    /// be used any more.
+    /// Closes the connections that have had nothing to do for longer than their upstream allows, those that must not be
+    /// used any more, and those to where no route leads any more. Exchanges on these end as they are.
     pub(crate) fn sweep(&self, in_force: &InForce<'_>) {
         let now = Instant::now();
         let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        let mut live = self.live.borrow_mut();
+        live.follow(&in_force.snapshot.routing);
         self.http1.borrow_mut().retain(|owner, idle| {
             idle.sweep(now, &may);
-            !owner.is_gone()
+            live.owners.contains(owner)
         });
         self.http2.borrow_mut().retain(|owner, shared| {
             shared.sweep(now, &may);
-            !owner.is_gone()
+            // Who waits for one that is being made is not left alone with it.
+            live.owners.contains(owner) || shared.is_being_made()
         });
         self.services.borrow_mut().retain(|_, connection| !connection.is_idle(in_force));
         self.maker.originator.sweep();

@@ -29,18 +29,13 @@ pub struct Security {
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     endpoint: SocketAddr,
-    /// Held weakly: its place is not given to another one, and it shows when it is gone.
+    /// Held weakly: its place is not given to another one.
     security: Option<Weak<Security>>,
 }
 
 impl Owner {
     pub(super) fn of(target: &Target) -> Self {
         Self { endpoint: target.endpoint, security: target.security.as_ref().map(Arc::downgrade) }
-    }
-
-    /// Whether no route leads there any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.security.as_ref().is_some_and(|security| security.strong_count() == 0)
     }
 
     fn place(&self) -> Option<usize> {

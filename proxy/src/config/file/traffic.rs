@@ -332,7 +332,7 @@ pub enum TokenRuleFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamFile {
-    /// Its addresses: IP address and port.
+    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs.
     pub endpoints: Vec<String>,
     /// What is spoken to it; `http1` is the default.
     #[serde(default)]
@@ -401,7 +401,7 @@ pub struct UpstreamMutualFile {
     pub spiffe_ids: Vec<String>,
     /// Trust domains of which any member may answer.
     pub trust_domains: Vec<String>,
-    /// The name that is asked for (SNI). Without it, none; it plays no part in who may answer.
+    /// The name that is asked for (SNI). Without it, an endpoint's own name, and none of an address; it plays no part in who may answer.
     pub server_name: Option<String>,
 }
 

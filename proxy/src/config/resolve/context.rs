@@ -225,7 +225,7 @@ impl<'a> Context<'a> {
             Err(_) => Err(self.error(
                 key,
                 format!("`{text}` is not an IP address with a port"),
-                "write it like `127.0.0.1:8080` or `[::1]:8080`; names are not resolved",
+                "write it like `127.0.0.1:8080` or `[::1]:8080`; names are resolved in the endpoints of upstreams alone",
             )),
         }
     }

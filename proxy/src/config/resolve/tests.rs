@@ -1,5 +1,6 @@
 mod endpoints;
 mod identity;
+mod names;
 mod outbound;
 mod rate_limits;
 mod retries;
@@ -8,7 +9,6 @@ mod shape;
 mod tcp;
 mod tokens;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointOrigin, Enforcement,
-    IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn, RevocationRule,
-    StatusConfig, SvidSelection, TokenProfile, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointConfig, EndpointOrigin,
+    Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn,
+    RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -437,7 +437,7 @@ fn workload_tokens_are_asked_for_as_what_they_are() {
 #[test]
 fn an_address_is_one_and_is_taken_once() {
     for (from, to, key, what) in [
-        ("127.0.0.1:8443", "localhost:8443", "listeners.app.inbound.address", "not resolved"),
+        ("127.0.0.1:8443", "localhost:8443", "listeners.app.inbound.address", "upstreams alone"),
         ("127.0.0.1:8443", "127.0.0.1:0", "listeners.app.inbound.address", "chance"),
         ("version: 1", "version: 1\nstatus: { address: 0.0.0.0:8443 }", "status.address", "already taken"),
         ("127.0.0.1:8080", "127.0.0.1:8443", "upstreams.app.endpoints[0]", "leads back"),
@@ -457,7 +457,7 @@ fn an_address_is_one_and_is_taken_once() {
     let open = least("[\"127.0.0.1:8080\"]", "[\"10.0.0.1:8080\"], plaintext: any_address");
     assert_eq!(
         taken(&open).upstreams[0].endpoints,
-        ["10.0.0.1:8080".parse::<SocketAddr>().expect("an address")]
+        [EndpointConfig::Address("10.0.0.1:8080".parse().expect("an address"))]
     );
     let long = format!("version: 1\nadmin: {{ socket: /{} }}", "x".repeat(107));
     check("version: 1", &long, "admin.socket", "at most 107");

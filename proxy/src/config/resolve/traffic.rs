@@ -1,6 +1,6 @@
 //! `listeners:`, and what must hold between them and `upstreams:`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::context::{Context, Reported};
@@ -14,8 +14,8 @@ use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, OnInvalid,
-    RouteConfig, StatusConfig, Validity,
+    Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
+    ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
 };
 
 pub(super) fn listeners(
@@ -320,6 +320,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
+            let EndpointConfig::Address(endpoint) = endpoint else { continue };
             if let Some((other, _)) = bound.iter().find(|(_, address)| leads_back(*address, *endpoint)) {
                 let what = format!("`{endpoint}` leads back to this sidecar: it is `{other}`");
                 context.error(
@@ -347,11 +348,4 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
 /// known here, and other sidecars have the same port.
 fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
     overlap(bound, endpoint) && (bound.ip() == endpoint.ip() || endpoint.ip().is_loopback())
-}
-
-/// Whether two sockets cannot both be bound.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    // `[::]` takes IPv4 as well, unless the system says otherwise.
-    let everything = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
-    a.port() == b.port() && (a.ip() == b.ip() || everything(a.ip(), b.ip()) || everything(b.ip(), a.ip()))
 }

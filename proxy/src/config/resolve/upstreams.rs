@@ -1,7 +1,6 @@
 //! `upstreams:`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use postern_identity::SpiffeId;
 
@@ -12,7 +11,8 @@ use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
 use crate::config::rules;
 use crate::config::settings::{
-    Plaintext, RetryBudgetConfig, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls,
+    EndpointConfig, NamedEndpoint, Plaintext, RetryBudgetConfig, UpstreamConfig, UpstreamLimits,
+    UpstreamProtocol, UpstreamTls,
 };
 
 /// Most endpoints of one upstream.
@@ -159,19 +159,67 @@ fn endpoint(
     key: &str,
     text: &str,
     plaintext: Plaintext,
-) -> Result<SocketAddr, Reported> {
+) -> Result<EndpointConfig, Reported> {
+    if let Some((host, port)) = name(text) {
+        return named(context, key, (host, port), plaintext).map(EndpointConfig::Name);
+    }
+    if !text.contains(':') && !text.is_empty() {
+        let mend = format!("write it like `{text}:8443`");
+        return Err(context.error(key, format!("`{text}` has no port"), mend));
+    }
     let address = context.address(key, text)?;
     if address.ip().is_unspecified() {
         let what = format!("`{text}` is an address to listen on, not one to connect to");
         return Err(context.error(key, what, format!("write `127.0.0.1:{}`", address.port())));
     }
     match plaintext {
-        Plaintext::AnyAddress => Ok(address),
-        Plaintext::LoopbackOnly if address.ip().is_loopback() => Ok(address),
-        Plaintext::LoopbackOnly => Err(context.error(
-            key,
-            format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),
-            "put the sidecar beside the service, or accept it with `plaintext: any_address` in this upstream",
-        )),
+        Plaintext::AnyAddress => Ok(EndpointConfig::Address(address)),
+        Plaintext::LoopbackOnly if address.ip().is_loopback() => Ok(EndpointConfig::Address(address)),
+        Plaintext::LoopbackOnly => Err(beyond_loopback(context, key, text)),
     }
+}
+
+/// The host and the port of what is no address. What ends like an IPv4 address is none that is a name.
+fn name(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next()?;
+    let is_name = !host.contains([':', '[', ']', '/']) && !last.bytes().all(|byte| byte.is_ascii_digit());
+    is_name.then_some((host, port))
+}
+
+fn named(
+    context: &mut Context<'_>,
+    key: &str,
+    (host, port): (&str, &str),
+    plaintext: Plaintext,
+) -> Result<NamedEndpoint, Reported> {
+    let absolute = host.strip_suffix('.').unwrap_or(host);
+    if rustls_pki_types::DnsName::try_from(absolute).is_err() {
+        let what = format!("`{host}` is not a host name");
+        return Err(context.error(key, what, "write it like `orders.example.org:8443`"));
+    }
+    let port = match port.parse::<u16>() {
+        Ok(port) if port != 0 => port,
+        Ok(_) | Err(_) => {
+            let what = format!("`{port}` is not a port");
+            return Err(context.error(key, what, "write a port from 1 to 65535"));
+        }
+    };
+    let host = host.to_ascii_lowercase();
+    let loopback_only = match plaintext {
+        Plaintext::AnyAddress => false,
+        Plaintext::LoopbackOnly if host.strip_suffix('.').unwrap_or(&host) == "localhost" => true,
+        Plaintext::LoopbackOnly => {
+            return Err(beyond_loopback(context, key, &format!("{host}:{port}")));
+        }
+    };
+    Ok(NamedEndpoint { host, port, loopback_only })
+}
+
+fn beyond_loopback(context: &mut Context<'_>, key: &str, text: &str) -> Reported {
+    context.error(
+        key,
+        format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),
+        "put the sidecar beside the service, or accept it with `plaintext: any_address` in this upstream",
+    )
 }

@@ -8,8 +8,8 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AuditMode, BalanceConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig, IdentityHeaders,
-    OutlierConfig, RateLimitConfig, RewriteConfig,
+    AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig,
+    IdentityHeaders, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -269,9 +269,8 @@ pub enum TokenRule {
 pub struct UpstreamConfig {
     /// Its name.
     pub name: String,
-    /// Its addresses. At least one, no duplicates, no port 0; loopback unless the configuration
-    /// says `plaintext: any_address`.
-    pub endpoints: Vec<SocketAddr>,
+    /// Its endpoints. At least one, no duplicates.
+    pub endpoints: Vec<EndpointConfig>,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// What it has to prove.
@@ -336,7 +335,7 @@ pub enum UpstreamTls {
         spiffe_ids: Vec<SpiffeId>,
         /// Trust domains of which any member may answer.
         trust_domains: Vec<TrustDomain>,
-        /// The name that is asked for (SNI). `None` asks for none.
+        /// The name that is asked for (SNI). `None` asks for none at an address, and for the name at a name.
         server_name: Option<String>,
     },
 }

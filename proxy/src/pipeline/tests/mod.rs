@@ -8,6 +8,7 @@ mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
 mod limits;
+mod names;
 mod outbound;
 mod peers;
 mod proofs;

@@ -114,7 +114,7 @@ pub(super) struct World {
     listener: Arc<Listener>,
     log: Option<Log>,
     seat: Option<crate::recorder::Seat>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     replays: Arc<Replays>,
     upstream: Option<Upstream>,
     endpoints: Option<Endpoints>,

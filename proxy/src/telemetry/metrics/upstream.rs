@@ -28,6 +28,8 @@ pub struct UpstreamMetrics {
     ejections: [AtomicU64; 2],
     /// Those that succeeded and those that failed.
     health_checks: [AtomicU64; 2],
+    /// Those that succeeded and those that failed.
+    name_refreshes: [AtomicU64; 2],
     duration: DurationHistogram,
 }
 
@@ -139,6 +141,12 @@ impl UpstreamMetrics {
         (if is_well { well } else { ill }).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a refresh of a name among the endpoints.
+    pub fn name_refreshed(&self, is_resolved: bool) {
+        let [resolved, failed] = &self.name_refreshes;
+        (if is_resolved { resolved } else { failed }).fetch_add(1, Ordering::Relaxed);
+    }
+
     fn gauges(&self) -> Vec<(&'static str, Arc<Gauge>)> {
         let watched = lock(&self.watched);
         let gauges = watched.iter().flat_map(|Watched { breaker, .. }| {
@@ -230,6 +238,12 @@ fn endpoints<'a>(
     });
     Family { name: "upstream_health_checks", help: "Active health checks of an upstream's endpoints" }
         .counters(encoder, checks)?;
+    let refreshes = each.clone().flat_map(|(upstream, metrics)| {
+        let results = ["success", "failure"].into_iter().zip(&metrics.name_refreshes);
+        results.map(move |(result, counter)| ([("upstream", upstream), ("result", result)], count(counter)))
+    });
+    Family { name: "upstream_dns_refreshes", help: "Refreshes of the names among an upstream's endpoints" }
+        .counters(encoder, refreshes)?;
     Family { name: "upstream_panics", help: "Choices among all endpoints because none was left" }
         .counters(encoder, each.map(|(upstream, metrics)| ([("upstream", upstream)], metrics.panics())))
 }

@@ -1,0 +1,48 @@
+//! Endpoints, which are addresses or names.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where an upstream listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointConfig {
+    /// There. Never port 0; loopback unless the configuration says `plaintext: any_address`.
+    Address(SocketAddr),
+    /// Wherever a name leads.
+    Name(NamedEndpoint),
+}
+
+/// An endpoint that is a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedEndpoint {
+    /// A host name in lower case; one that ends with a dot is tried as it stands.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+    /// Whether addresses beyond loopback are refused: what is spoken there has no TLS.
+    pub loopback_only: bool,
+}
+
+impl NamedEndpoint {
+    /// The name as it is asked for in TLS (SNI).
+    pub fn server_name(&self) -> &str {
+        self.host.strip_suffix('.').unwrap_or(&self.host)
+    }
+}
+
+impl fmt::Display for NamedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Whether two sockets cannot both be bound, or one is reached by calling the other.
+pub fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip() == b.ip() || takes_all(a.ip(), b.ip()) || takes_all(b.ip(), a.ip()))
+}
+
+/// Whether a socket that is bound to `ip` takes what comes in at the other address of its machine. `[::]` takes IPv4 as
+/// well, unless the system says otherwise.
+pub fn takes_all(ip: IpAddr, other: IpAddr) -> bool {
+    ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4())
+}

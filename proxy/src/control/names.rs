@@ -1,0 +1,25 @@
+//! What becomes of endpoints that are names.
+
+use std::sync::Arc;
+
+use crate::sources::names::NameUpdate;
+use crate::state::Shared;
+use crate::status::Status;
+use crate::telemetry::Metrics;
+
+/// Takes a refresh into account, and puts other addresses in force where it brought any. Called by the control thread
+/// alone.
+pub(crate) fn refreshed(update: &NameUpdate, (shared, status, metrics): (&Shared, &Status, &Metrics)) {
+    let NameUpdate { named, found } = update;
+    let in_force = shared.load();
+    let Some(upstream) = in_force.routing.upstreams().find(|upstream| upstream.name == named.upstream) else {
+        return;
+    };
+    upstream.metrics.name_refreshed(found.is_ok());
+    status.name(named, found.as_ref().err().cloned());
+    let Ok(addresses) = found else { return };
+    let Some(routing) = in_force.routing.with_addresses(named, addresses, metrics) else { return };
+    shared.publish(|next| next.routing = Arc::new(routing));
+    let (upstream, name) = (&*named.upstream, &named.endpoint);
+    tracing::info!(upstream, %name, ?addresses, "a name leads elsewhere");
+}

@@ -1,0 +1,270 @@
+//! Endpoints that are names: what they led to last, and how routing changes when they lead elsewhere.
+use super::{Route, Routing, Upstream};
+use crate::config::{Config, EndpointConfig, NamedEndpoint};
+use crate::telemetry::Metrics;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A name among the endpoints of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named {
+    /// The upstream.
+    pub upstream: Arc<str>,
+    /// The name.
+    pub endpoint: NamedEndpoint,
+}
+
+/// The addresses that are in force for each name; none for one that was never resolved.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolved(BTreeMap<Named, Arc<[SocketAddr]>>);
+
+impl Resolved {
+    /// What stays in force under this configuration.
+    pub(super) fn kept(&self, config: &Config) -> Self {
+        let stays = |named: &Named| {
+            let upstream = config.upstreams.iter().find(|upstream| *upstream.name == *named.upstream);
+            upstream.is_some_and(|upstream| names(&upstream.endpoints).any(|name| *name == named.endpoint))
+        };
+        Self(
+            self.0
+                .iter()
+                .filter(|(named, _)| stays(named))
+                .map(|(k, v)| (k.clone(), Arc::clone(v)))
+                .collect(),
+        )
+    }
+
+    /// The addresses of a name.
+    pub(super) fn of(&self, upstream: &str, endpoint: &NamedEndpoint) -> &[SocketAddr] {
+        let named = Named { upstream: upstream.into(), endpoint: endpoint.clone() };
+        self.0.get(&named).map_or(&[], |addresses| addresses)
+    }
+}
+
+fn names(endpoints: &[EndpointConfig]) -> impl Iterator<Item = &NamedEndpoint> {
+    endpoints.iter().filter_map(|endpoint| match endpoint {
+        EndpointConfig::Name(name) => Some(name),
+        EndpointConfig::Address(_) => None,
+    })
+}
+
+impl Routing {
+    /// The names that have to be resolved: those of upstreams that a route leads to, in order, each once.
+    pub fn names(&self) -> Vec<Named> {
+        let of = |upstream: &Arc<Upstream>| -> Vec<Named> {
+            let named = |endpoint: &NamedEndpoint| Named {
+                upstream: Arc::clone(&upstream.name),
+                endpoint: endpoint.clone(),
+            };
+            names(&upstream.config.endpoints).map(named).collect()
+        };
+        let mut all: Vec<Named> = self.upstreams().flat_map(of).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The same with other addresses for a name. `None` where nothing changes: it leads there already, or nobody asks for
+    /// it any more.
+    pub fn with_addresses(&self, named: &Named, addresses: &[SocketAddr], metrics: &Metrics) -> Option<Self> {
+        let before = self.upstream(&named.upstream)?;
+        let is_wanted = names(&before.config.endpoints).any(|name| *name == named.endpoint);
+        if !is_wanted || self.resolved.of(&named.upstream, &named.endpoint) == addresses {
+            return None;
+        }
+        let mut resolved = self.resolved.clone();
+        resolved.0.insert(named.clone(), addresses.into());
+        let after = Upstream::new(Arc::clone(&before.config), Some(before), &resolved, metrics);
+        let route = |route: &Arc<Route>| {
+            let asks = route.rates.global.as_ref().is_some_and(|global| Arc::ptr_eq(&global.service, before));
+            if !asks && !Arc::ptr_eq(&route.upstream, before) {
+                return Arc::clone(route);
+            }
+            let mut next = Route::clone(route);
+            if Arc::ptr_eq(&next.upstream, before) {
+                next.upstream = Arc::clone(&after);
+            }
+            if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
+                global.service = Arc::clone(&after);
+            }
+            Arc::new(next)
+        };
+        let listeners = self.listeners.iter();
+        let listeners = listeners.map(|(name, routes)| (name.clone(), routes.iter().map(route).collect()));
+        Some(Self { listeners: listeners.collect(), resolved })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::state::{Pinned, Shared};
+    use crate::telemetry::metrics::MetricsPlan;
+    use crate::traffic::balance::Question;
+    use crate::worker::Random;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const TEXT: &str = "
+version: 1
+identity: { source: { workload_api: { socket: unix:///nowhere } } }
+policy:
+  bundles: { authz: { source: { directory: { path: /nowhere } }, unsigned: development_only } }
+  decision: { rego: authz/decision }
+  last_good_directory: /nowhere
+listeners:
+  app:
+    inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }
+    routes: [{ match: {}, upstream: app }]
+upstreams:
+  app: { endpoints: [192.0.2.1:1, 'Orders.test:1', 'bills.test:1'], TLS }
+audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
+";
+    const TLS: &str = "tls: { mutual: { trust_domains: [example.org] } }";
+
+    fn configuration(tls: &str) -> Config {
+        let text = TEXT.replace("TLS", tls);
+        config::load_text(&text, Path::new("/test/postern.yaml")).map_err(|f| f.to_string()).unwrap().config
+    }
+
+    fn metrics() -> Metrics {
+        Metrics::new(&MetricsPlan { version: "test", started_unix_s: 0, reasons: &[] })
+    }
+
+    fn named(host: &str) -> Named {
+        let endpoint = NamedEndpoint { host: host.to_owned(), port: 1, loopback_only: false };
+        Named { upstream: "app".into(), endpoint }
+    }
+
+    fn addresses(last: impl IntoIterator<Item = u8>) -> Vec<SocketAddr> {
+        last.into_iter().map(|last| ([192, 0, 2, last], 1).into()).collect()
+    }
+
+    fn upstream(routing: &Routing) -> Arc<Upstream> {
+        Arc::clone(routing.upstreams().next().unwrap())
+    }
+
+    /// Where each endpoint is, and the name that is asked for there.
+    fn places(routing: &Routing) -> Vec<String> {
+        let place = |target: &crate::upstream::Target| {
+            let name = target.security.as_ref().and_then(|security| security.server_name.as_ref());
+            format!("{} {}", target.endpoint, name.map(|name| name.to_str()).unwrap_or_default())
+        };
+        upstream(routing).targets.iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_name_adds_its_addresses_and_is_asked_for_there() {
+        let (metrics, config) = (metrics(), configuration(TLS));
+        let routing = Routing::new(&config, None, &metrics);
+        assert_eq!(routing.names(), [named("bills.test"), named("orders.test")]);
+        assert_eq!(places(&routing), ["192.0.2.1:1 "]);
+        let routing = routing.with_addresses(&named("orders.test"), &addresses([2, 3, 1]), &metrics).unwrap();
+        // The address that is written is proven as it is written.
+        assert_eq!(places(&routing), ["192.0.2.1:1 ", "192.0.2.2:1 orders.test", "192.0.2.3:1 orders.test"]);
+        assert!(routing.with_addresses(&named("orders.test"), &addresses([2, 3, 1]), &metrics).is_none());
+        assert!(routing.with_addresses(&named("else.test"), &addresses([4]), &metrics).is_none());
+        let routing = routing.with_addresses(&named("bills.test"), &addresses([4]), &metrics).unwrap();
+        assert_eq!(places(&routing).last().unwrap(), "192.0.2.4:1 bills.test");
+        let one = TLS.replace("mutual: {", "mutual: { server_name: all.test,");
+        let routing = Routing::new(&configuration(&one), Some(&routing), &metrics);
+        assert!(places(&routing).iter().all(|place| place.ends_with("all.test")), "{:?}", places(&routing));
+    }
+
+    #[test]
+    fn a_rate_limit_service_that_is_a_name_is_followed_and_what_was_spent_stays_spent() {
+        let asked = "routes: [{ match: {}, upstream: app, rate_limits: [{ name: all, requests: 1, per: 1s }], \
+            global_rate_limit: { service: rls, domain: d, on_failure: deny, descriptors: [{ entries: [{ key: k, value: spiffe_id }] }] } }]";
+        let text = TEXT.replace("routes: [{ match: {}, upstream: app }]", asked);
+        let service =
+            "upstreams:\n  rls: { endpoints: ['limits.test:1'], protocol: h2c, plaintext: any_address }";
+        let text = text.replace("upstreams:", service).replace(", TLS }", ", plaintext: any_address }");
+        let config = config::load_text(&text, Path::new("/test/postern.yaml"));
+        let config = config.map_err(|findings| findings.to_string()).unwrap().config;
+        let metrics = metrics();
+        let before = Routing::new(&config, None, &metrics);
+        let endpoint = NamedEndpoint { host: "limits.test".to_owned(), port: 1, loopback_only: false };
+        let name = Named { upstream: "rls".into(), endpoint };
+        let after = before.with_addresses(&name, &addresses([7]), &metrics).unwrap();
+        let of = |routing: &Routing| {
+            let route = routing.routes().next().unwrap();
+            let service = Arc::clone(&route.rates.global.as_ref().unwrap().service);
+            let places: Vec<_> = service.targets.iter().map(|target| target.endpoint).collect();
+            (places, format!("{:?}", route.rates.local))
+        };
+        assert_eq!((of(&before).0, of(&after).0), (vec![], addresses([7])));
+        // The same budget, by its place in memory of which the number tells.
+        assert_eq!(of(&before).1, of(&after).1);
+    }
+
+    #[test]
+    fn what_is_known_stays_known_and_what_is_proven_stays_proven() {
+        let (metrics, config) = (metrics(), configuration(TLS));
+        let name = named("orders.test");
+        let first = Routing::new(&config, None, &metrics);
+        let first = first.with_addresses(&name, &addresses([2, 3]), &metrics).unwrap();
+        let second = first.with_addresses(&name, &addresses([3, 4]), &metrics).unwrap();
+        let reloaded = Routing::new(&config, Some(&second), &metrics);
+        let before = upstream(&first);
+        for after in [&second, &reloaded] {
+            let after = upstream(after);
+            let of = |upstream: &Upstream, last| {
+                let found = upstream.balancer.endpoint(([192, 0, 2, last], 1).into());
+                found.map(|endpoint| Arc::as_ptr(endpoint).addr())
+            };
+            assert_eq!(of(&before, 3), of(&after, 3), "an endpoint is forgotten");
+            assert_eq!(of(&after, 2), None, "an address that is gone is still there");
+            assert!(of(&after, 4).is_some());
+            let security = |upstream: &Upstream, at: usize| upstream.targets[at].security.clone().unwrap();
+            assert!(Arc::ptr_eq(&security(&before, 1), &security(&after, 1)), "its connections are given up");
+            assert!(
+                Arc::ptr_eq(&before.breaker, &after.breaker)
+                    && Arc::ptr_eq(&before.outliers, &after.outliers)
+            );
+        }
+        let without = "plaintext: any_address";
+        let gone = TEXT.replace("'Orders.test:1', ", "").replace("TLS", without);
+        let gone = config::load_text(&gone, Path::new("/test/postern.yaml")).unwrap().config;
+        assert_eq!(places(&Routing::new(&gone, Some(&reloaded), &metrics)), ["192.0.2.1:1 "]);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_chosen_is_one_of_the_set_that_it_was_chosen_from_while_sets_come_and_go() {
+        let (metrics, config) = (metrics(), configuration("plaintext: any_address"));
+        let shared = Shared::new(Routing::new(&config, None, &metrics), Vec::new());
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let choosers: Vec<_> = (0..2)
+                .map(|seed| {
+                    let (shared, ended) = (shared.clone(), &ended);
+                    scope.spawn(move || {
+                        let (snapshots, mut random) = (Pinned::new(&shared), Random::new([seed, 2, 3, 4]));
+                        let mut sizes = std::collections::BTreeSet::new();
+                        while !ended.load(Ordering::Relaxed) {
+                            let upstream = upstream(&snapshots.pin().routing);
+                            let question = Question { now_ns: 1, random: &mut random, key: None, tried: &[] };
+                            let chosen = upstream.balancer.choose(question).unwrap();
+                            assert_eq!(upstream.targets[chosen.index].endpoint, chosen.load.address());
+                            sizes.insert(upstream.targets.len());
+                        }
+                        sizes.len()
+                    })
+                })
+                .collect();
+            for round in 0..3000_u32 {
+                let many = u8::try_from(round * 7 % 40).unwrap();
+                let routing = &shared.load().routing;
+                let changed =
+                    routing.with_addresses(&named("orders.test"), &addresses(2..2 + many), &metrics);
+                if let Some(routing) = changed {
+                    shared.publish(|next| next.routing = Arc::new(routing));
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+            let seen = choosers.into_iter().map(|chooser| chooser.join().unwrap()).max();
+            assert!(seen > Some(1), "no set was changed under a choice");
+        });
+    }
+}

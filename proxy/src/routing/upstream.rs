@@ -1,0 +1,140 @@
+//! How an upstream is put together: at the start, at a reload, and when a name among its endpoints leads elsewhere.
+use super::Upstream;
+use super::names::Resolved;
+use crate::config::{BalanceConfig, EndpointConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+use crate::telemetry::Metrics;
+use crate::traffic::balance::Balancer;
+use crate::traffic::circuit_breaker::CircuitBreaker;
+use crate::traffic::endpoint::Endpoint;
+use crate::traffic::outlier::Outliers;
+use crate::traffic::retry_budget::RetryBudget;
+use crate::upstream::{Protocol, Security, Target};
+use postern_identity::tls::ExpectedPeers;
+use rustls_pki_types::ServerName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// An address, and what has to be proven there.
+type Place = (SocketAddr, Option<Arc<Security>>);
+
+impl Upstream {
+    /// An upstream with its endpoints, and the choice among just those: one value, which is never changed. What is known
+    /// of `kept`, the same upstream as it was, stays known.
+    pub(super) fn new(
+        config: Arc<UpstreamConfig>,
+        kept: Option<&Self>,
+        resolved: &Resolved,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        // What is in use stays counted, and what was spent spent, whatever the new bounds are.
+        let breaker = kept.map(|upstream| Arc::clone(&upstream.breaker));
+        let breaker = breaker.unwrap_or_else(|| Arc::new(CircuitBreaker::new(&config.limits)));
+        breaker.bound(&config.limits);
+        let retry_budget = kept.map(|upstream| Arc::clone(&upstream.retry_budget));
+        let retry_budget = retry_budget.unwrap_or_else(|| Arc::new(RetryBudget::new(&config.retry_budget)));
+        retry_budget.resize(&config.retry_budget);
+        let protocol = match config.protocol {
+            UpstreamProtocol::Http1 => Protocol::Http1,
+            UpstreamProtocol::H2 => Protocol::H2,
+            UpstreamProtocol::H2c => Protocol::H2c,
+            UpstreamProtocol::Tcp => Protocol::Tcp,
+        };
+        let (places, securities) = places(&config, kept, resolved);
+        // What is known of an endpoint stays known.
+        let endpoint = |(address, _): &Place| {
+            let known = kept.and_then(|upstream| upstream.balancer.endpoint(*address));
+            known.map_or_else(|| Endpoint::new(*address), Arc::clone)
+        };
+        let endpoints = places.iter().map(endpoint).collect();
+        let target = |(endpoint, security): Place| Target {
+            endpoint,
+            protocol,
+            security,
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+            breaker: Arc::clone(&breaker),
+        };
+        let targets = places.into_iter().map(target).collect();
+        let mut balancer = Balancer::new(&config.balance, endpoints);
+        if let Some(kept) = kept {
+            balancer.follow(&kept.balancer);
+        }
+        let balancer = Arc::new(balancer);
+        let outliers = kept.filter(|kept| kept.config.outlier == config.outlier);
+        let outliers = outliers.map(|kept| Arc::clone(&kept.outliers));
+        let metrics = metrics.upstream(&config.name);
+        metrics.watch(&breaker, &retry_budget, &balancer);
+        Arc::new(Self {
+            name: config.name.as_str().into(),
+            targets,
+            securities,
+            principal: principal(&config.tls),
+            balancer,
+            hash_key: match &config.balance {
+                BalanceConfig::RingHash(key) => Some(key.clone()),
+                BalanceConfig::P2cEwma
+                | BalanceConfig::LeastRequest
+                | BalanceConfig::RoundRobin
+                | BalanceConfig::Random => None,
+            },
+            outliers: outliers.unwrap_or_else(|| Arc::new(Outliers::new(config.outlier))),
+            health: config.health.clone(),
+            breaker,
+            retry_budget,
+            metrics,
+            config,
+        })
+    }
+}
+
+/// The addresses of an upstream, each once, in the order of the configuration; and what is to be proven at any of them.
+fn places(
+    config: &UpstreamConfig,
+    kept: Option<&Upstream>,
+    resolved: &Resolved,
+) -> (Vec<Place>, Vec<Arc<Security>>) {
+    let (mut places, mut securities): (Vec<Place>, Vec<Arc<Security>>) = (Vec::new(), Vec::new());
+    for endpoint in &config.endpoints {
+        let (addresses, name): (&[SocketAddr], _) = match endpoint {
+            EndpointConfig::Address(address) => (std::slice::from_ref(address), None),
+            EndpointConfig::Name(name) => (resolved.of(&config.name, name), Some(name.server_name())),
+        };
+        let security = security(&config.tls, name).map(|security| {
+            // Connections outlive what changes nothing of what has to be proven.
+            let known = securities.iter().chain(kept.iter().flat_map(|kept| &kept.securities));
+            known.clone().find(|known| ***known == security).map_or_else(|| Arc::new(security), Arc::clone)
+        });
+        if let Some(security) = &security
+            && !securities.iter().any(|known| Arc::ptr_eq(known, security))
+        {
+            securities.push(Arc::clone(security));
+        }
+        for address in addresses {
+            if places.iter().all(|(known, _)| known != address) {
+                places.push((*address, security.clone()));
+            }
+        }
+    }
+    (places, securities)
+}
+
+/// Whom a request that goes there is for, where that is one.
+fn principal(config: &UpstreamTls) -> Option<Arc<str>> {
+    match config {
+        UpstreamTls::Mutual { spiffe_ids, trust_domains, .. } => match spiffe_ids.as_slice() {
+            [only] if trust_domains.is_empty() => Some(only.as_str().into()),
+            _ => None,
+        },
+        UpstreamTls::Plaintext => None,
+    }
+}
+
+/// What has to be proven at an endpoint, which may have a name.
+fn security(config: &UpstreamTls, name: Option<&str>) -> Option<Security> {
+    let UpstreamTls::Mutual { spiffe_ids, trust_domains, server_name } = config else { return None };
+    // The configuration names somebody, and its server name is one.
+    let expected = ExpectedPeers::new(spiffe_ids.clone(), trust_domains.clone()).ok()?;
+    let server_name = server_name.as_deref().or(name);
+    let server_name = server_name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+    Some(Security { expected, server_name })
+}

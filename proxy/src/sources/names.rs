@@ -1,0 +1,279 @@
+//! Endpoints that are names: asked for again as often as their records say, between 5 s and 5 min.
+//!
+//! What cannot be resolved changes nothing: the addresses found last stay in force, and so they do where the answer is
+//! that there are none. An upstream whose names have never been resolved has no endpoint.
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+pub use self::system::System;
+use super::backoff::Backoff;
+use crate::clock::Clock;
+use crate::config::{NamedEndpoint, takes_all};
+use crate::routing::Named;
+
+/// The shortest and the longest interval, whatever the records say.
+const INTERVAL_MIN: Duration = Duration::from_secs(5);
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// The first wait after a failure, and the longest.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// For one name, both families and all that is searched for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most addresses of one name that are taken: the first in their order, so that every refresh takes the same ones.
+const ADDRESSES_MAX: usize = 256;
+/// Most addresses that the process log is told of at one time.
+const LEFT_OUT_TOLD: usize = 8;
+
+/// Asks for the addresses of names.
+pub trait Resolve: fmt::Debug + Send + Sync {
+    /// The addresses of a host. The caller bounds the time.
+    fn resolve<'r>(&'r self, host: &'r str) -> Resolving<'r>;
+}
+
+/// An answer on its way.
+pub type Resolving<'r> = Pin<Box<dyn Future<Output = Answer> + Send + 'r>>;
+
+/// What was found, each family by itself.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Of type A.
+    pub v4: Result<Found, Trouble>,
+    /// Of type AAAA.
+    pub v6: Result<Found, Trouble>,
+}
+
+/// Addresses of one family.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// In any order.
+    pub addresses: Vec<IpAddr>,
+    /// How long they may be believed.
+    pub ttl: Duration,
+}
+
+/// Why there are none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is no such name, or no such record of it.
+    #[error("it has no address")]
+    Nothing,
+    /// Nobody could say.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What became of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameUpdate {
+    /// Which.
+    pub named: Named,
+    /// Its addresses, or why those found last stay in force.
+    pub found: Result<Vec<SocketAddr>, String>,
+}
+
+/// What names are followed with.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Who is asked.
+    pub resolver: Arc<dyn Resolve>,
+    /// What time it is; for chance alone.
+    pub clock: Arc<dyn Clock>,
+    /// Where this sidecar itself listens.
+    pub own: Arc<[SocketAddr]>,
+    /// Where it is told what becomes of names: once a refresh.
+    pub updates: mpsc::Sender<NameUpdate>,
+}
+
+/// Follows names as they are configured, until the future is dropped or nobody configures any more. One that stays is not
+/// asked for anew.
+pub async fn run(mut wanted: watch::Receiver<Vec<Named>>, surroundings: Surroundings) {
+    let mut followers = JoinSet::new();
+    let mut running: Vec<(Named, AbortHandle)> = Vec::new();
+    loop {
+        let list = wanted.borrow_and_update().clone();
+        let (keep, end): (Vec<_>, Vec<_>) = running.into_iter().partition(|(named, _)| list.contains(named));
+        running = keep;
+        end.iter().for_each(|(_, follower)| follower.abort());
+        for named in list {
+            if running.iter().all(|(known, _)| *known != named) {
+                let follower = followers.spawn(follow(named.clone(), surroundings.clone()));
+                running.push((named, follower));
+            }
+        }
+        let ended = async { while followers.join_next().await.is_some() {} };
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { break },
+            () = ended => if wanted.changed().await.is_err() { break },
+        }
+    }
+    // Nobody configures any more; what is configured is followed until this future is dropped.
+    while followers.join_next().await.is_some() {}
+}
+
+async fn follow(named: Named, surroundings: Surroundings) {
+    let backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+    let mut follower =
+        Follower { last: Vec::new(), left_out: Vec::new(), told: None, backoff, named, surroundings };
+    while !follower.surroundings.updates.is_closed() {
+        let wait = follower.refresh().await;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+struct Follower {
+    named: Named,
+    /// All that was found last, also what is not used.
+    last: Vec<IpAddr>,
+    /// What of it is not used, and why.
+    left_out: Vec<(IpAddr, &'static str)>,
+    /// The trouble that was told last.
+    told: Option<String>,
+    backoff: Backoff,
+    surroundings: Surroundings,
+}
+
+impl Follower {
+    /// Asks once, and gives back how long to wait before the next time.
+    async fn refresh(&mut self) -> Duration {
+        let host = &self.named.endpoint.host;
+        let answer = tokio::time::timeout(TIMEOUT, self.surroundings.resolver.resolve(host)).await;
+        let late = || Err(Trouble::Failed(format!("no answer within {} s", TIMEOUT.as_secs())));
+        let answer = answer.unwrap_or_else(|_| Answer { v4: late(), v6: late() });
+        let found = combine(answer, &self.last).and_then(|found| {
+            let addresses = self.usable(&found.addresses)?;
+            Ok((found, addresses))
+        });
+        match found {
+            Ok((found, addresses)) => {
+                self.last = found.addresses;
+                self.tell(found.trouble);
+                self.backoff.reset();
+                self.send(Ok(addresses)).await;
+                found.ttl.clamp(INTERVAL_MIN, INTERVAL_MAX)
+            }
+            Err(trouble) => {
+                self.tell(Some(trouble.clone()));
+                self.send(Err(trouble)).await;
+                self.backoff.wait(&*self.surroundings.clock)
+            }
+        }
+    }
+
+    async fn send(&self, found: Result<Vec<SocketAddr>, String>) {
+        drop(self.surroundings.updates.send(NameUpdate { named: self.named.clone(), found }).await);
+    }
+
+    /// Says what is wrong when it goes wrong, and when it is well again; not with every refresh.
+    fn tell(&mut self, trouble: Option<String>) {
+        let (upstream, name) = (&*self.named.upstream, &self.named.endpoint);
+        match (&self.told, &trouble) {
+            (_, Some(now)) if self.told != trouble => {
+                let kept = if self.last.is_empty() {
+                    "it has no endpoint yet"
+                } else {
+                    "what was found last stays in force"
+                };
+                tracing::warn!(upstream, %name, "a name cannot be resolved, {kept}: {now}");
+            }
+            (Some(_), None) => tracing::info!(upstream, %name, "a name can be resolved again"),
+            _ => {}
+        }
+        self.told = trouble;
+    }
+
+    /// The addresses that may be connected to; an error where there is none among them.
+    fn usable(&mut self, found: &[IpAddr]) -> Result<Vec<SocketAddr>, String> {
+        let (mut usable, mut left_out) = (Vec::new(), Vec::new());
+        for ip in found {
+            match judge(*ip, &self.named.endpoint, &self.surroundings.own) {
+                Ok(_) if usable.len() >= ADDRESSES_MAX => left_out.push((*ip, "is one too many")),
+                Ok(address) => usable.push(address),
+                Err(why) => left_out.push((*ip, why)),
+            }
+        }
+        if left_out != self.left_out {
+            let (upstream, name) = (&*self.named.upstream, &self.named.endpoint);
+            for (address, why) in left_out.iter().take(LEFT_OUT_TOLD) {
+                tracing::warn!(upstream, %name, %address, "an address of a name is left out: it {why}");
+            }
+        }
+        self.left_out = left_out;
+        match self.left_out.first() {
+            Some((ip, why)) if usable.is_empty() => {
+                Err(format!("none of its addresses can be used: {ip} {why}"))
+            }
+            _ => Ok(usable),
+        }
+    }
+}
+
+/// What both families come to.
+struct Combined {
+    /// Sorted, each once; never empty.
+    addresses: Vec<IpAddr>,
+    ttl: Duration,
+    /// Why one family is as it was.
+    trouble: Option<String>,
+}
+
+/// Puts the families together. One of which nobody could say anything keeps the addresses that it had.
+fn combine(answer: Answer, last: &[IpAddr]) -> Result<Combined, String> {
+    let Answer { v4, v6 } = answer;
+    let (mut addresses, mut ttl, mut trouble) = (Vec::new(), INTERVAL_MAX, None);
+    let mut has_found = false;
+    for (family, is_ipv6) in [(v4, false), (v6, true)] {
+        match family {
+            Ok(found) => {
+                has_found |= !found.addresses.is_empty();
+                addresses.extend(found.addresses.iter().map(IpAddr::to_canonical));
+                ttl = ttl.min(found.ttl);
+            }
+            Err(Trouble::Nothing) => {}
+            Err(Trouble::Failed(why)) => {
+                addresses.extend(last.iter().filter(|ip| ip.is_ipv6() == is_ipv6));
+                let family = if is_ipv6 { "AAAA" } else { "A" };
+                trouble = Some(format!("{family}: {why}"));
+            }
+        }
+    }
+    if !has_found {
+        return Err(trouble.unwrap_or_else(|| Trouble::Nothing.to_string()));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(Combined { addresses, ttl, trouble })
+}
+
+/// Whether an address that a name leads to may be connected to, or why not.
+fn judge(ip: IpAddr, endpoint: &NamedEndpoint, own: &[SocketAddr]) -> Result<SocketAddr, &'static str> {
+    let is_multicast = ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    if ip.is_unspecified() || is_multicast {
+        return Err("is not the address of a host");
+    }
+    if endpoint.loopback_only && !ip.is_loopback() {
+        return Err("is beyond loopback, and what is spoken there has no TLS");
+    }
+    let leads_back = |own: &SocketAddr| {
+        own.port() == endpoint.port && (own.ip() == ip || (takes_all(own.ip(), ip) && is_ours(ip)))
+    };
+    match own.iter().any(leads_back) {
+        true => Err("leads back to this sidecar"),
+        false => Ok(SocketAddr::new(ip, endpoint.port)),
+    }
+}
+
+/// Whether an address is one of this machine: only those can be bound.
+fn is_ours(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
