@@ -68,6 +68,9 @@ impl<'a> Orderer<'a> {
                     still.push((expr, open));
                     continue;
                 }
+                if is_part_of_itself(&expr, &safe) {
+                    self.refuse(expr.loc, PART_OF_ITSELF);
+                }
                 safe.extend(outputs);
                 ordered.push(expr);
             }
@@ -84,7 +87,7 @@ impl<'a> Orderer<'a> {
                 names.extend(&missing);
             }
             self.note(names.into_iter().cloned(), expr.loc);
-            if is_part_of_itself(expr) {
+            if is_part_of_itself(expr, &safe) {
                 self.refuse(expr.loc, PART_OF_ITSELF);
             }
         }
@@ -133,12 +136,20 @@ impl<'a> Orderer<'a> {
 
     /// The variables that an expression gives values to when `safe` have theirs. `left_over` are those that OPA found for
     /// the last call and takes for those of the next equation too, whether the call could be evaluated or not.
-    fn outputs(&self, expr: &Expr, safe: &Vars, left_over: &mut Vars) -> Vars {
+    pub(crate) fn outputs(&self, expr: &Expr, safe: &Vars, left_over: &mut Vars) -> Vars {
         if expr.negated {
             return Vars::new();
         }
         for with in &expr.with {
-            if !vars::of_term(&with.value, SAFETY).is_subset(safe) {
+            // Of a reference OPA does not look at what it begins with.
+            let mut needed = Vars::new();
+            match &with.value.kind {
+                TermKind::Ref(parts) => {
+                    parts.iter().skip(1).for_each(|part| vars::in_term(part, SAFETY, &mut needed));
+                }
+                _ => vars::in_term(&with.value, SAFETY, &mut needed),
+            }
+            if !needed.is_subset(safe) {
                 return Vars::new();
             }
         }
@@ -238,14 +249,33 @@ const IN_BRACKETS: &str = "a comprehension in brackets uses variables of the bod
 const PART_OF_ITSELF: &str =
     "the variable is to be a part of itself: nothing gives it a value, and OPA finds one";
 
-fn is_part_of_itself(expr: &Expr) -> bool {
-    let ExprKind::Call(call) = &expr.kind else { return false };
-    let [left, right] = call.args.as_slice() else { return false };
-    let inside = |var: &Term, term: &Term| match &var.kind {
-        TermKind::Var(name) => vars::of_term(term, SAFETY).contains(name),
+/// Whether a variable that has no value yet is to be equal to what it is a part of.
+fn is_part_of_itself(expr: &Expr, safe: &Vars) -> bool {
+    match &expr.kind {
+        ExprKind::Call(call) if is_equation(call) && !expr.negated => match call.args.as_slice() {
+            [left, right] => holds_itself(left, right, safe),
+            _ => false,
+        },
         _ => false,
-    };
-    is_equation(call) && (inside(left, right) || inside(right, left))
+    }
+}
+
+fn holds_itself(a: &Term, b: &Term, safe: &Vars) -> bool {
+    use TermKind::{Array, Object, Set, Var};
+    match (&a.kind, &b.kind) {
+        (Var(name), Array(_) | Object(_) | Set(_)) => {
+            !safe.contains(name) && vars::of_term(b, SAFETY).contains(name)
+        }
+        (Array(_) | Object(_) | Set(_), Var(_)) => holds_itself(b, a, safe),
+        (Array(left), Array(right)) if left.len() == right.len() => {
+            left.iter().zip(right).any(|(a, b)| holds_itself(a, b, safe))
+        }
+        (Object(left), Object(right)) => left.iter().any(|(key, value)| {
+            let other = right.iter().find(|(other, _)| super::lower::same_key(key, other));
+            other.is_some_and(|(_, other)| holds_itself(value, other, safe))
+        }),
+        _ => false,
+    }
 }
 
 /// The variables of the body that comprehensions and bodies of `every` in an expression use.
@@ -266,7 +296,9 @@ fn ref_outputs(term: &Term, safe: &Vars, outputs: &mut Vars) {
             vars::in_term(part, ALL_BUT_CLOSURES, outputs);
         }
     }
-    vars::each_child(term, &mut |child| ref_outputs(child, safe, outputs));
+    if !matches!(term.kind, TermKind::Template(_)) {
+        vars::each_child(term, &mut |child| ref_outputs(child, safe, outputs));
+    }
 }
 
 const ALL_BUT_CLOSURES: Skip = Skip { closures: true, sets: false, object_keys: false, ref_head: true };
@@ -311,11 +343,8 @@ impl Unifier<'_> {
     }
 
     fn unify(&mut self, a: &Term, b: &Term) {
-        use TermKind::{Array, Object, Ref, Set, Var};
+        use TermKind::{Array, Call, Object, Ref, Var};
         match (&a.kind, &b.kind) {
-            // What is a part of itself has no value; OPA finds one.
-            (Var(name), Array(_) | Object(_) | Set(_)) if vars::of_term(b, SAFETY).contains(name) => {}
-            (Array(_) | Object(_) | Set(_), Var(name)) if vars::of_term(a, SAFETY).contains(name) => {}
             (Var(left), Var(right)) => {
                 if self.is_safe(right) {
                     self.mark(left);
@@ -328,13 +357,12 @@ impl Unifier<'_> {
             }
             (Var(name), Array(_) | Object(_)) => self.unify_all(name, b),
             (Array(_) | Object(_), Var(name)) => self.unify_all(name, a),
-            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) if is_ref_safe(parts, self.safe) => {
-                self.mark(name);
-            }
-            (Var(_), Ref(_)) | (Ref(_), Var(_)) => {}
+            (Var(name), Ref(_) | Call(_)) if self.can_be_found(b) => self.mark(name),
+            (Ref(_) | Call(_), Var(name)) if self.can_be_found(a) => self.mark(name),
+            (Var(_), Ref(_) | Call(_)) | (Ref(_) | Call(_), Var(_)) => {}
             (Var(name), _) | (_, Var(name)) => self.mark(name),
-            (Ref(parts), Array(_) | Object(_)) if is_ref_safe(parts, self.safe) => self.mark_all(b),
-            (Array(_) | Object(_), Ref(parts)) if is_ref_safe(parts, self.safe) => self.mark_all(a),
+            (Ref(_) | Call(_), Array(_) | Object(_)) if self.can_be_found(a) => self.mark_all(b),
+            (Array(_) | Object(_), Ref(_) | Call(_)) if self.can_be_found(b) => self.mark_all(a),
             (TermKind::ArrayComprehension(..), Array(_)) | (TermKind::ObjectComprehension(..), Object(_)) => {
                 self.mark_all(b);
             }
@@ -356,6 +384,14 @@ impl Unifier<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether a reference or a call can be evaluated.
+    fn can_be_found(&self, term: &Term) -> bool {
+        match &term.kind {
+            TermKind::Ref(parts) => is_ref_safe(parts, self.safe),
+            _ => vars::of_term(term, SAFETY).is_subset(self.safe),
         }
     }
 
