@@ -12,6 +12,8 @@ mod print;
 mod recursion;
 mod resolve;
 mod safety;
+#[cfg(test)]
+mod size_tests;
 mod templates;
 mod test_rules;
 mod tree;

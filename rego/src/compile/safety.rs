@@ -313,33 +313,39 @@ fn is_ref_safe(parts: &[Term], safe: &Vars) -> bool {
 
 pub(crate) fn outputs_of_equation(call: &Call, safe: &Vars, left_over: &Vars) -> Vars {
     let [left, right] = call.args.as_slice() else { return Vars::new() };
-    let mut known = left_over.clone();
-    ref_outputs(left, safe, &mut known);
-    ref_outputs(right, safe, &mut known);
-    known.extend(safe.iter().cloned());
-    if is_assignment(call) {
-        // What is assigned is output alone: it makes nothing on the right safe.
-        for name in vars::of_term(left, vars::ALL) {
-            known.remove(&name);
-        }
-    }
-    let mut unifier = Unifier { safe: &known, unified: Vars::new(), unknown: BTreeMap::new() };
+    let mut found = left_over.clone();
+    ref_outputs(left, safe, &mut found);
+    ref_outputs(right, safe, &mut found);
+    // What is assigned is output alone: it makes nothing on the right safe.
+    let assigned = if is_assignment(call) { vars::of_term(left, vars::ALL) } else { Vars::new() };
+    found.retain(|name| !assigned.contains(name));
+    let mut unifier =
+        Unifier { safe, found: &found, assigned: &assigned, unified: Vars::new(), unknown: BTreeMap::new() };
     unifier.unify(left, right);
     let unified = unifier.unified;
-    known.extend(unified);
-    known.into_iter().filter(|name| !safe.contains(name)).collect()
+    found.extend(unified);
+    found.retain(|name| !safe.contains(name));
+    found
 }
 
 /// Finds the variables that an equation binds.
 struct Unifier<'a> {
+    /// What is safe before, but for what is assigned.
     safe: &'a Vars,
+    assigned: &'a Vars,
+    /// What references in the equation bind.
+    found: &'a Vars,
     unified: Vars,
     unknown: BTreeMap<Str, Vars>,
 }
 
 impl Unifier<'_> {
+    fn was_safe(&self, name: &Str) -> bool {
+        self.found.contains(name) || self.safe.contains(name) && !self.assigned.contains(name)
+    }
+
     fn is_safe(&self, name: &Str) -> bool {
-        self.safe.contains(name) || self.unified.contains(name)
+        self.was_safe(name) || self.unified.contains(name)
     }
 
     fn unify(&mut self, a: &Term, b: &Term) {
@@ -390,8 +396,11 @@ impl Unifier<'_> {
     /// Whether a reference or a call can be evaluated.
     fn can_be_found(&self, term: &Term) -> bool {
         match &term.kind {
-            TermKind::Ref(parts) => is_ref_safe(parts, self.safe),
-            _ => vars::of_term(term, SAFETY).is_subset(self.safe),
+            TermKind::Ref(parts) => match parts.first() {
+                Some(first) => vars::of_term(first, SAFETY).iter().all(|name| self.was_safe(name)),
+                None => true,
+            },
+            _ => vars::of_term(term, SAFETY).iter().all(|name| self.was_safe(name)),
         }
     }
 
