@@ -53,6 +53,15 @@ fn what_asks_for_a_rule_with_an_error_is_not_told() {
 }
 
 #[test]
+fn a_function_in_the_place_of_a_document_is_told_as_opa_tells_it() {
+    check(
+        &["package a\np if data.d with data.a.f as type_name\nq if data.d with input as io.jwt.decode"],
+        &["a.rego:2:30 rego_unsafe_var_error", "a.rego:3:27 rego_unsafe_var_error"],
+    );
+    check(&["package a\np if data.d with input as f\nf(_) := 1"], &["a.rego:2:18 rego_type_error"]);
+}
+
+#[test]
 fn rules_that_do_not_go_together_are_told_and_come_to_an_end() {
     check(&["package a\np := 1\np contains 2\np contains 3"], &["a.rego:2:1 rego_type_error"]);
     check(&["package a\nimport data.b as input\np := 1"], &["a.rego:2:1 rego_parse_error"]);

@@ -23,10 +23,16 @@ impl Reads {
         reads
     }
 
+    /// What begins with a path comes right after it in their order.
     fn drop_covered(&mut self) {
-        let all = self.input.clone();
-        self.input
-            .retain(|path| !all.iter().any(|other| other.len() < path.len() && path.starts_with(other)));
+        let mut above: Option<Vec<Str>> = None;
+        self.input.retain(|path| {
+            let covered = above.as_ref().is_some_and(|above| path.starts_with(above));
+            if !covered {
+                above = Some(path.clone());
+            }
+            !covered
+        });
     }
 
     /// Whether something at, above or below this path is read.

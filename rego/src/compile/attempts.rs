@@ -118,33 +118,41 @@ pub(super) fn order(definitions: &[Definition]) -> Vec<usize> {
         .iter()
         .map(|definition| chain(definition).map(|one| needs(one, &mut fields)).collect())
         .collect();
-    let levels = levels(&fields);
-    let key = |needs: &Needs| -> Vec<u8> {
-        if needs.is_empty() {
-            return Vec::new();
-        }
-        let mut key = Vec::with_capacity(levels.len());
-        for field in &levels {
-            let of: Vec<&Need> =
-                needs.iter().filter(|(have, _)| *have == **field).map(|(_, need)| need).collect();
-            key.push(match of.as_slice() {
-                [] => 0,
-                of if of.iter().any(|need| matches!(need, Need::There(_))) => 1,
-                _ => 2,
-            });
-            if of.len() > 1 && key.last() == Some(&2) {
-                break;
-            }
-        }
-        key
-    };
-    let mut order: Vec<(Vec<u8>, usize)> = chains
+    let levels: BTreeMap<&Field, usize> =
+        levels(&fields).into_iter().enumerate().map(|(level, field)| (field, level)).collect();
+    let mut order: Vec<(Key, usize)> = chains
         .iter()
         .enumerate()
-        .map(|(index, chain)| (chain.iter().map(key).min().unwrap_or_default(), index))
+        .map(|(index, chain)| {
+            (chain.iter().map(|needs| key(needs, &levels)).min().unwrap_or_default(), index)
+        })
         .collect();
     order.sort();
     order.into_iter().map(|(_, index)| index).collect()
+}
+
+/// Where a definition is tried: at each level nothing comes before what must be there, and that before what must be of a
+/// value. Only the levels of fields that matter to the definition are told, an earlier one for more than a later one; last
+/// is how many levels are looked at.
+type Key = (Vec<(Reverse<usize>, u8)>, usize);
+
+fn key(needs: &Needs, levels: &BTreeMap<&Field, usize>) -> Key {
+    let mut by_level: BTreeMap<usize, (usize, bool)> = BTreeMap::new();
+    for (field, need) in needs {
+        let level = levels.get(field).copied().unwrap_or_default();
+        let (count, there) = by_level.entry(level).or_default();
+        *count = count.saturating_add(1);
+        *there |= matches!(need, Need::There(_));
+    }
+    let mut told = Vec::with_capacity(by_level.len());
+    for (level, (count, there)) in by_level {
+        told.push((Reverse(level), if there { 1 } else { 2 }));
+        if count > 1 && !there {
+            return (told, level.saturating_add(1));
+        }
+    }
+    let looked_at = if told.is_empty() { 0 } else { levels.len() };
+    (told, looked_at)
 }
 
 /// A definition and its `else` branches.
@@ -154,16 +162,66 @@ fn chain(definition: &Definition) -> impl Iterator<Item = &Definition> {
 
 /// What a definition needs, field by field, in the order of its body.
 fn needs(definition: &Definition, fields: &mut Fields) -> Needs {
-    let mut found = Found { definition, needs: Needs::new(), constants: BTreeMap::new(), fields };
+    let mut parameters = BTreeMap::new();
+    for (index, parameter) in definition.parameters.iter().enumerate() {
+        if let Operand::Slot(slot) = parameter {
+            parameters.entry(*slot).or_insert(index);
+        }
+    }
+    let mut found = Found {
+        parameters,
+        needs: Needs::new(),
+        held: BTreeMap::new(),
+        bound: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        fields,
+    };
     definition.body.iter().for_each(|stmt| found.stmt(stmt));
     found.needs
 }
 
-struct Found<'d> {
-    definition: &'d Definition,
+struct Found<'f> {
+    /// The arguments by the slots of their variables.
+    parameters: BTreeMap<u32, usize>,
     needs: Needs,
+    held: BTreeMap<Field, Held>,
+    /// By slot: the places of the needs that bind it.
+    bound: BTreeMap<u32, BTreeSet<usize>>,
     constants: BTreeMap<u32, Value>,
-    fields: &'d mut Fields,
+    fields: &'f mut Fields,
+}
+
+/// Where the needs of one field are among all of them.
+#[derive(Default)]
+struct Held {
+    likes: BTreeMap<Value, usize>,
+    pattern: Option<usize>,
+    there: BTreeSet<usize>,
+    there_by_slot: BTreeMap<Option<u32>, usize>,
+}
+
+impl Held {
+    fn place(&self, need: &Need) -> Option<usize> {
+        match need {
+            Need::There(slot) => self.there_by_slot.get(slot).copied(),
+            Need::Like(value) => self.likes.get(value).copied(),
+            Need::Pattern => self.pattern,
+        }
+    }
+
+    fn put(&mut self, need: &Need, at: usize) {
+        match need {
+            Need::There(slot) => {
+                self.there.insert(at);
+                self.there_by_slot.insert(*slot, at);
+            }
+            Need::Like(value) => {
+                let first = self.likes.entry(value.clone()).or_insert(at);
+                *first = at.min(*first);
+            }
+            Need::Pattern => self.pattern = Some(self.pattern.map_or(at, |first| at.min(first))),
+        }
+    }
 }
 
 impl Found<'_> {
@@ -290,29 +348,29 @@ impl Found<'_> {
 
     /// The field that a slot was given the value of.
     fn resolve(&self, slot: u32) -> Option<Field> {
-        let bound = self.needs.iter().find(|(_, need)| *need == Need::There(Some(slot)));
-        let parameter = |operand: &Operand| matches!(operand, Operand::Slot(have) if *have == slot);
+        let bound = self.bound.get(&slot).and_then(|places| self.needs.get(*places.first()?));
         bound
             .map(|(field, _)| field.clone())
-            .or_else(|| self.definition.parameters.iter().position(parameter).map(Field::Argument))
+            .or_else(|| self.parameters.get(&slot).copied().map(Field::Argument))
     }
 
-    /// The same as to insert one after the other. Lists may be long, so that none is looked for among them.
+    /// The same as to insert one after the other.
     fn insert_all(&mut self, field: &Field, items: Vec<Value>, loc: Loc) {
         let count = items.len();
         let (composite, plain): (Vec<Value>, Vec<Value>) =
             items.into_iter().partition(|item| matches!(item, Value::Object(_) | Value::Set(_)));
-        let mut seen: BTreeSet<Value> = self
-            .needs
-            .iter()
-            .filter(|(have, _)| have == field)
-            .filter_map(|(_, need)| if let Need::Like(value) = need { Some(value.clone()) } else { None })
-            .collect();
-        let mut fresh = plain.into_iter().filter(|item| seen.insert(item.clone())).map(Need::Like);
-        if let Some(first) = fresh.next() {
-            self.insert(field.clone(), first, loc);
+        let mut first = true;
+        for item in plain {
+            let need = Need::Like(item);
+            if self.held.get(field).and_then(|held| held.place(&need)).is_some() {
+                continue;
+            }
+            if std::mem::take(&mut first) {
+                self.insert(field.clone(), need, loc);
+            } else {
+                self.push(field.clone(), need);
+            }
         }
-        self.needs.extend(fresh.map(|need| (field.clone(), need)));
         if !composite.is_empty() {
             self.insert(field.clone(), Need::There(None), loc);
         }
@@ -321,20 +379,36 @@ impl Found<'_> {
         }
     }
 
+    /// What is needed already is not needed again, and a value in place of whatever is there.
     fn insert(&mut self, field: Field, need: Need, loc: Loc) {
         let (count, _) = self.fields.entry(field.clone()).or_insert((0, loc));
         *count = count.saturating_add(1);
-        for (have, other) in &mut self.needs {
-            if *have == field {
-                if *other == need {
-                    return;
-                }
-                if matches!(other, Need::There(_)) && !matches!(need, Need::There(_)) {
-                    *other = need;
-                    return;
+        let held = self.held.entry(field.clone()).or_default();
+        let equal = held.place(&need);
+        let replaced = held.there.first().copied().filter(|_| !matches!(need, Need::There(_)));
+        match (equal, replaced) {
+            (Some(equal), replaced) if replaced.is_none_or(|replaced| equal < replaced) => {}
+            (_, Some(at)) => {
+                held.there.remove(&at);
+                held.put(&need, at);
+                if let Some((_, old)) = self.needs.get_mut(at)
+                    && let Need::There(slot) = std::mem::replace(old, need)
+                {
+                    held.there_by_slot.remove(&slot);
+                    let places = slot.and_then(|slot| self.bound.get_mut(&slot));
+                    places.into_iter().for_each(|places| _ = places.remove(&at));
                 }
             }
+            (_, None) => self.push(field, need),
         }
+    }
+
+    fn push(&mut self, field: Field, need: Need) {
+        let at = self.needs.len();
+        if let Need::There(Some(slot)) = need {
+            self.bound.entry(slot).or_default().insert(at);
+        }
+        self.held.entry(field.clone()).or_default().put(&need, at);
         self.needs.push((field, need));
     }
 }

@@ -2,7 +2,7 @@
 use super::build::{Names, append, call, equation, var};
 use super::resolve::MOCK;
 use super::tree::constant;
-use super::vars::{self, Vars, needs_evaluation};
+use super::vars::needs_evaluation;
 use crate::Value;
 use crate::ast::{Body, Expr, ExprKind, Loc, Rule, TemplatePart, Term, TermKind, With};
 
@@ -124,7 +124,6 @@ impl<'a> Expander<'a> {
             }
             TermKind::ObjectComprehension(key, value, body) => self.comprehension(&mut [key, value], body),
             TermKind::Template(parts) => {
-                self.require(parts, loc, support);
                 *term = self.template(std::mem::take(parts), loc);
                 self.term(term, support);
             }
@@ -162,27 +161,6 @@ impl<'a> Expander<'a> {
         let name = self.names.fresh();
         let body = vec![equation(&name, term, with)];
         Term { kind: TermKind::SetComprehension(Box::new(var(&name, loc)), body), loc }
-    }
-
-    /// A template's terms bind nothing: the body around it must.
-    fn require(&mut self, parts: &[TemplatePart], loc: Loc, support: &mut Vec<Expr>) {
-        let mut needed = Vars::new();
-        for part in parts {
-            match part {
-                TemplatePart::Text(_) => {}
-                TemplatePart::Term(term) => vars::in_term(term, vars::SAFETY, &mut needed),
-                TemplatePart::With(term, with) => {
-                    vars::in_term(term, vars::SAFETY, &mut needed);
-                    with.iter().for_each(|with| vars::in_term(&with.value, vars::SAFETY, &mut needed));
-                }
-            }
-        }
-        needed.retain(|name| !matches!(name.as_ref(), "input" | "data"));
-        if !needed.is_empty() {
-            let items = needed.iter().map(|name| var(name, loc)).collect();
-            let needed = Term { kind: TermKind::Array(items), loc };
-            support.push(equation(&self.names.fresh(), needed, Vec::new()));
-        }
     }
 
     /// Each term of a template becomes the set of its values, so that one that is undefined leaves the rest standing.

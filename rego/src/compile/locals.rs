@@ -194,8 +194,11 @@ impl<'a> Locals<'a> {
                 }
                 self.body(body)?;
                 self.unused(&vars::of_body(body, vars::ALL), loc)?;
+                self.rename(domain);
                 self.rename_in_body(body);
+                expr.with.iter_mut().try_for_each(|with| self.term(&mut with.value))?;
                 self.scopes.pop();
+                return Ok(true);
             }
             ExprKind::Call(call) if is_assignment(call) => {
                 if expr.negated {
@@ -337,8 +340,8 @@ impl<'a> Locals<'a> {
         Ok(())
     }
 
-    /// OPA goes through the body of an `every` twice: what a comprehension in it calls as something that is declared
-    /// after it is that to OPA, and mostly unsafe for that reason.
+    /// OPA goes through an `every` once more when it knows what its body declares: what a comprehension in it, or the
+    /// domain, calls as something that is declared after it is that to OPA, and mostly unsafe for that reason.
     fn rename_in_body(&self, body: &mut Body) {
         for expr in body {
             match &mut expr.kind {

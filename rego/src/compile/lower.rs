@@ -263,7 +263,7 @@ impl<'a> Lowerer<'a> {
             return Ok(Change::Mock(mocked, replacement));
         }
         let Replacement::Value(value) = replacement else {
-            return Err(CompileError::of_type(with.loc, "a function replaces functions only"));
+            return Err(replaces_data(with));
         };
         match with.target.split_first() {
             Some((first, rest)) if first.as_ref() == "input" => Ok(Change::Input(values(rest), value)),
@@ -358,6 +358,16 @@ impl<'a> Lowerer<'a> {
         };
         Ok(Operand::Ref(Box::new(Reference { head, path, loc })))
     }
+}
+
+/// A function in the place of a document. The name of a builtin is a variable there to OPA, which nothing gives a value.
+fn replaces_data(with: &With) -> CompileError {
+    if let TermKind::Call(call) = &with.value.kind
+        && let Some(name) = call.function.get(1).filter(|name| name.as_ref() != "data")
+    {
+        return CompileError::unsafe_var(with.value.loc, name);
+    }
+    CompileError::of_type(with.loc, "a function replaces functions only")
 }
 
 /// The variables that are bound before every body.

@@ -12,6 +12,9 @@ mod print;
 mod recursion;
 mod resolve;
 mod safety;
+#[cfg(test)]
+mod size_tests;
+mod templates;
 mod test_rules;
 mod tree;
 mod types;
@@ -93,16 +96,18 @@ pub(crate) fn compile_and_check(
         program.tests = test_rules::find(&mut modules);
     }
     let (root, groups) = groups(&modules)?;
+    let kinds: Vec<GroupKind> = groups.iter().map(|group| group.kind).collect();
+    let known = Known { root: &root, kinds: &kinds };
+    let arity = |call: &Call| known.arity(call);
     for module in &mut modules {
         for rule in &mut module.rules {
             refuse_shadowing_rule(module.version, rule)?;
             locals::Locals::new(&mut names, module.version).rule(rule)?;
+            templates::Judge::new(&arity).rule(rule)?;
             print::settle(rule, &mut names, purpose);
             expand::Expander::new(&mut names).rule(rule);
         }
     }
-    let kinds: Vec<GroupKind> = groups.iter().map(|group| group.kind).collect();
-    let known = Known { root: &root, kinds: &kinds };
     for module in &mut modules {
         for rule in &mut module.rules {
             settle_rule(rule, &known, &mut names, purpose)?;
@@ -127,9 +132,10 @@ pub(crate) fn compile_query(mut body: Body, program: &mut Program) -> Result<Que
     let is_rule = |name: &[Str]| known.rule(name).is_some();
     Resolver::new(&globals, &mut names, &is_function, &is_rule).query(&mut body);
     let shown = locals::Locals::new(&mut names, Version::V1).query(&mut body)?;
+    let arity = |call: &Call| known.arity(call);
+    templates::Judge::new(&arity).query(&body)?;
     print::settle_body(&mut body, &mut names, Purpose::Decide);
     expand::Expander::new(&mut names).body(&mut body);
-    let arity = |call: &Call| known.arity(call);
     functions::refuse_unknown(&body, &arity)?;
     let mut orderer = safety::Orderer::new(&arity);
     orderer.order(&mut body, &lower::roots());

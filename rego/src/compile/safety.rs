@@ -68,6 +68,9 @@ impl<'a> Orderer<'a> {
                     still.push((expr, open));
                     continue;
                 }
+                if is_part_of_itself(&expr, &safe) {
+                    self.refuse(expr.loc, PART_OF_ITSELF);
+                }
                 safe.extend(outputs);
                 ordered.push(expr);
             }
@@ -84,7 +87,7 @@ impl<'a> Orderer<'a> {
                 names.extend(&missing);
             }
             self.note(names.into_iter().cloned(), expr.loc);
-            if is_part_of_itself(expr) {
+            if is_part_of_itself(expr, &safe) {
                 self.refuse(expr.loc, PART_OF_ITSELF);
             }
         }
@@ -133,12 +136,20 @@ impl<'a> Orderer<'a> {
 
     /// The variables that an expression gives values to when `safe` have theirs. `left_over` are those that OPA found for
     /// the last call and takes for those of the next equation too, whether the call could be evaluated or not.
-    fn outputs(&self, expr: &Expr, safe: &Vars, left_over: &mut Vars) -> Vars {
+    pub(crate) fn outputs(&self, expr: &Expr, safe: &Vars, left_over: &mut Vars) -> Vars {
         if expr.negated {
             return Vars::new();
         }
         for with in &expr.with {
-            if !vars::of_term(&with.value, SAFETY).is_subset(safe) {
+            // Of a reference OPA does not look at what it begins with.
+            let mut needed = Vars::new();
+            match &with.value.kind {
+                TermKind::Ref(parts) => {
+                    parts.iter().skip(1).for_each(|part| vars::in_term(part, SAFETY, &mut needed));
+                }
+                _ => vars::in_term(&with.value, SAFETY, &mut needed),
+            }
+            if !needed.is_subset(safe) {
                 return Vars::new();
             }
         }
@@ -238,14 +249,33 @@ const IN_BRACKETS: &str = "a comprehension in brackets uses variables of the bod
 const PART_OF_ITSELF: &str =
     "the variable is to be a part of itself: nothing gives it a value, and OPA finds one";
 
-fn is_part_of_itself(expr: &Expr) -> bool {
-    let ExprKind::Call(call) = &expr.kind else { return false };
-    let [left, right] = call.args.as_slice() else { return false };
-    let inside = |var: &Term, term: &Term| match &var.kind {
-        TermKind::Var(name) => vars::of_term(term, SAFETY).contains(name),
+/// Whether a variable that has no value yet is to be equal to what it is a part of.
+fn is_part_of_itself(expr: &Expr, safe: &Vars) -> bool {
+    match &expr.kind {
+        ExprKind::Call(call) if is_equation(call) && !expr.negated => match call.args.as_slice() {
+            [left, right] => holds_itself(left, right, safe),
+            _ => false,
+        },
         _ => false,
-    };
-    is_equation(call) && (inside(left, right) || inside(right, left))
+    }
+}
+
+fn holds_itself(a: &Term, b: &Term, safe: &Vars) -> bool {
+    use TermKind::{Array, Object, Set, Var};
+    match (&a.kind, &b.kind) {
+        (Var(name), Array(_) | Object(_) | Set(_)) => {
+            !safe.contains(name) && vars::of_term(b, SAFETY).contains(name)
+        }
+        (Array(_) | Object(_) | Set(_), Var(_)) => holds_itself(b, a, safe),
+        (Array(left), Array(right)) if left.len() == right.len() => {
+            left.iter().zip(right).any(|(a, b)| holds_itself(a, b, safe))
+        }
+        (Object(left), Object(right)) => left.iter().any(|(key, value)| {
+            let other = right.iter().find(|(other, _)| super::lower::same_key(key, other));
+            other.is_some_and(|(_, other)| holds_itself(value, other, safe))
+        }),
+        _ => false,
+    }
 }
 
 /// The variables of the body that comprehensions and bodies of `every` in an expression use.
@@ -266,7 +296,9 @@ fn ref_outputs(term: &Term, safe: &Vars, outputs: &mut Vars) {
             vars::in_term(part, ALL_BUT_CLOSURES, outputs);
         }
     }
-    vars::each_child(term, &mut |child| ref_outputs(child, safe, outputs));
+    if !matches!(term.kind, TermKind::Template(_)) {
+        vars::each_child(term, &mut |child| ref_outputs(child, safe, outputs));
+    }
 }
 
 const ALL_BUT_CLOSURES: Skip = Skip { closures: true, sets: false, object_keys: false, ref_head: true };
@@ -281,41 +313,44 @@ fn is_ref_safe(parts: &[Term], safe: &Vars) -> bool {
 
 pub(crate) fn outputs_of_equation(call: &Call, safe: &Vars, left_over: &Vars) -> Vars {
     let [left, right] = call.args.as_slice() else { return Vars::new() };
-    let mut known = left_over.clone();
-    ref_outputs(left, safe, &mut known);
-    ref_outputs(right, safe, &mut known);
-    known.extend(safe.iter().cloned());
-    if is_assignment(call) {
-        // What is assigned is output alone: it makes nothing on the right safe.
-        for name in vars::of_term(left, vars::ALL) {
-            known.remove(&name);
-        }
-    }
-    let mut unifier = Unifier { safe: &known, unified: Vars::new(), unknown: BTreeMap::new() };
+    let mut found = left_over.clone();
+    ref_outputs(left, safe, &mut found);
+    ref_outputs(right, safe, &mut found);
+    // What is assigned is output alone: it makes nothing on the right safe.
+    let assigned = if is_assignment(call) { vars::of_term(left, vars::ALL) } else { Vars::new() };
+    found.retain(|name| !assigned.contains(name));
+    let mut unifier =
+        Unifier { safe, found: &found, assigned: &assigned, unified: Vars::new(), unknown: BTreeMap::new() };
     unifier.unify(left, right);
     let unified = unifier.unified;
-    known.extend(unified);
-    known.into_iter().filter(|name| !safe.contains(name)).collect()
+    found.extend(unified);
+    found.retain(|name| !safe.contains(name));
+    found
 }
 
 /// Finds the variables that an equation binds.
 struct Unifier<'a> {
+    /// What is safe before, but for what is assigned.
     safe: &'a Vars,
+    assigned: &'a Vars,
+    /// What references in the equation bind.
+    found: &'a Vars,
     unified: Vars,
     unknown: BTreeMap<Str, Vars>,
 }
 
 impl Unifier<'_> {
+    fn was_safe(&self, name: &Str) -> bool {
+        self.found.contains(name) || self.safe.contains(name) && !self.assigned.contains(name)
+    }
+
     fn is_safe(&self, name: &Str) -> bool {
-        self.safe.contains(name) || self.unified.contains(name)
+        self.was_safe(name) || self.unified.contains(name)
     }
 
     fn unify(&mut self, a: &Term, b: &Term) {
-        use TermKind::{Array, Object, Ref, Set, Var};
+        use TermKind::{Array, Call, Object, Ref, Var};
         match (&a.kind, &b.kind) {
-            // What is a part of itself has no value; OPA finds one.
-            (Var(name), Array(_) | Object(_) | Set(_)) if vars::of_term(b, SAFETY).contains(name) => {}
-            (Array(_) | Object(_) | Set(_), Var(name)) if vars::of_term(a, SAFETY).contains(name) => {}
             (Var(left), Var(right)) => {
                 if self.is_safe(right) {
                     self.mark(left);
@@ -328,13 +363,12 @@ impl Unifier<'_> {
             }
             (Var(name), Array(_) | Object(_)) => self.unify_all(name, b),
             (Array(_) | Object(_), Var(name)) => self.unify_all(name, a),
-            (Var(name), Ref(parts)) | (Ref(parts), Var(name)) if is_ref_safe(parts, self.safe) => {
-                self.mark(name);
-            }
-            (Var(_), Ref(_)) | (Ref(_), Var(_)) => {}
+            (Var(name), Ref(_) | Call(_)) if self.can_be_found(b) => self.mark(name),
+            (Ref(_) | Call(_), Var(name)) if self.can_be_found(a) => self.mark(name),
+            (Var(_), Ref(_) | Call(_)) | (Ref(_) | Call(_), Var(_)) => {}
             (Var(name), _) | (_, Var(name)) => self.mark(name),
-            (Ref(parts), Array(_) | Object(_)) if is_ref_safe(parts, self.safe) => self.mark_all(b),
-            (Array(_) | Object(_), Ref(parts)) if is_ref_safe(parts, self.safe) => self.mark_all(a),
+            (Ref(_) | Call(_), Array(_) | Object(_)) if self.can_be_found(a) => self.mark_all(b),
+            (Array(_) | Object(_), Ref(_) | Call(_)) if self.can_be_found(b) => self.mark_all(a),
             (TermKind::ArrayComprehension(..), Array(_)) | (TermKind::ObjectComprehension(..), Object(_)) => {
                 self.mark_all(b);
             }
@@ -356,6 +390,17 @@ impl Unifier<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether a reference or a call can be evaluated.
+    fn can_be_found(&self, term: &Term) -> bool {
+        match &term.kind {
+            TermKind::Ref(parts) => match parts.first() {
+                Some(first) => vars::of_term(first, SAFETY).iter().all(|name| self.was_safe(name)),
+                None => true,
+            },
+            _ => vars::of_term(term, SAFETY).iter().all(|name| self.was_safe(name)),
         }
     }
 

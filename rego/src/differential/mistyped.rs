@@ -399,11 +399,11 @@ fn differ(ours: &Told, theirs: &Told, answer: &str) -> Option<String> {
     }
     let (ours, theirs) = (comparable(ours.clone()), comparable(theirs.clone()));
     let all_in = |few: &Told, many: &Told| few.iter().all(|one| many.contains(one));
-    // After an undefined function OPA stops. After an undefined reference it has given the variables in it other names, and
-    // finds something else when it looks again.
-    let of_reference = ours.iter().any(|one| one.ends_with('~'));
-    let explained = all_in(&theirs, &ours) && (of_reference || answer.contains("undefined function"))
-        || all_in(&ours, &theirs) && of_reference;
+    // After an undefined function OPA stops. After an undefined reference it has given the variables in it other names: when
+    // it looks again it finds no mistake there, and takes what it is a part of for something else.
+    let of_reference = |told: &Told| told.iter().any(|one| one.ends_with('~'));
+    let explained = all_in(&theirs, &ours) && (of_reference(&ours) || answer.contains("undefined function"))
+        || of_reference(&ours) && of_reference(&theirs);
     if ours == theirs || explained {
         return None;
     }

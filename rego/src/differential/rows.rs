@@ -78,6 +78,12 @@ fn what_opa_refuses_is_refused() {
         ("package t\np := $\"{input.a[_]}\"", "{}", "{}", Want::Refused),
         ("package t\np := $\"{input.a[i]}\" if input.b == 1", "{}", "{}", Want::Refused),
         ("package t\np if { q with data.t as 1 }\nq := 1", "{}", "{}", Want::Refused),
+        (
+            "package t\np if { {\"a\": s[i], \"b\": (i != i)} = i; input.x[i] }\ns contains false",
+            "{}",
+            "{}",
+            Want::Refused,
+        ),
         ("package t\np if f(1)\nf(_) if data.t", "{}", "{}", Want::Refused),
         ("package t\np if f(1)\nf(_) if { true with data.t as 1 }", "{}", "{}", Want::Refused),
         ("package t\np if f(1)\nf(x) if { g(x) with f as g }\ng(_) := 1", "{}", "{}", Want::Refused),
@@ -169,6 +175,46 @@ fn templates_take_what_the_body_around_them_binds() {
             r#"{"a": [1, 2]}"#,
             Want::Value(r#"["1","2"]"#),
         ),
+        ("package t\np := $\"a {$\"{x + 1}\"}\" if { x := 1 }", "{}", "{}", Want::Value("\"a 2\"")),
+        ("package t\np := [$\"{x + 1}\" | x := 1]", "{}", "{}", Want::Value("[\"2\"]")),
+        ("package t\np if { $\"{x + 1}\" == \"2\"; x = 1 }", "{}", "{}", Want::Value("true")),
+        (
+            "package t\np if { every y in [1] { $\"{x + y}\" == \"2\" }; x = 1 }",
+            "{}",
+            "{}",
+            Want::Value("true"),
+        ),
+        (
+            "package t\np := $\"{x + 1}\" if { z := {\"a\": 2}; x = input with input as z.a }",
+            "{}",
+            "{}",
+            Want::Value("\"3\""),
+        ),
+    ]);
+}
+
+#[test]
+fn templates_take_nothing_that_the_body_binds_only_when_it_is_taken_apart() {
+    let row = |rule: &str| -> Row {
+        (
+            format!("package t\np {rule}\nf(_) := {{1}}\ng(1, u) := 3 if count(u)").leak(),
+            "{}",
+            "{}",
+            Want::Refused,
+        )
+    };
+    check(&[
+        row("if { [f(1), data.u[w]][j] == [w, $\"t {w[j]}\"] }"),
+        row("if input.a <= $\"t {data.u[q][q]}\" with input.flag as input.s[q]"),
+        row("if { some w in [[1], data.k[l]]; w == $\"t {[l]}\" }"),
+        row(":= $\"{x + 1}\" if { x = f(y); y = 1 }"),
+        row(":= $\"{x + 1}\" if { x = 1 with input as data.d[y] }"),
+        row(":= [[$\"{x + 1}\"] | x := 1]"),
+        row(":= [$\"a {$\"{x + 1}\"}\" | x := 1]"),
+        row(":= $\"{walk(input)}\""),
+        row(":= $\"{walk(input, 1)}\""),
+        // What a variable of a template is does not come from the template.
+        row("if { h := \"a\"; input.a == $\"t {g(1, h)} {g(h, h)}\" }"),
     ]);
 }
 
@@ -409,7 +455,7 @@ fn an_error_is_met_in_a_definition_that_the_index_does_not_leave_out() {
 }
 
 #[test]
-fn names_in_the_body_of_every_are_those_that_it_declares_at_last() {
+fn names_in_an_every_are_those_that_it_declares_at_last() {
     let every = |body: &str| -> &'static str {
         format!("package t\np if {{ every q in input.s {{ {body}; q == 2 }} }}").leak()
     };
@@ -425,6 +471,12 @@ fn names_in_the_body_of_every_are_those_that_it_declares_at_last() {
         row("w := [1 | v = 1]; v := 1; count(w) == 1", Want::Value("true")),
         row("x := 1; v := [1 | x > 0; v = 1]; count(v) == 1", Want::Value("true")),
         row("every z in [2] { v := [1 | v = 1]; z == 2 }", Want::Refused),
+        row("input.s[g]; every z in [g] { some g in [1]; z == g }", Want::Refused),
+        row("input.s[g]; every z in [1 | g == 0] { some g in [1]; z == g }", Want::Refused),
+        row("every z in [g | g = 1] { some g in [1]; z == g }", Want::Value("true")),
+        row("every z in [1 | input.s with input as v] { v := 1; z == v }", Want::Refused),
+        row("every z in [1] { some g in [1]; z == g } with input as g", Want::Refused),
+        row("every z in [g | g = 1] { z == 1 }", Want::Value("true")),
     ]);
     // OPA compares `v` before it has a value.
     check_against(Oracle::Takes, &[row("v := count([v | v = 1])", Want::Refused)]);

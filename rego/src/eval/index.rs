@@ -27,13 +27,12 @@ pub(crate) enum Index {
     By(Split, Vec<(usize, Admission)>),
 }
 
-/// Definitions told apart by one field.
+/// Definitions told apart by fields: each by the first of those that it has a condition on.
 #[derive(Debug)]
 pub(crate) struct Split {
-    field: Field,
-    by_value: HashMap<Value, Part>,
-    /// Definitions without a condition on the field.
-    rest: Part,
+    fields: Vec<(Field, HashMap<Value, Part>)>,
+    /// Definitions without a condition on any of the fields.
+    rest: Vec<usize>,
 }
 
 /// Some of the definitions, told apart further.
@@ -60,7 +59,7 @@ impl Index {
         }
         let conditions: Vec<Conditions> = definitions.iter().map(conditions).collect();
         let all: Vec<usize> = (0..definitions.len()).collect();
-        match Split::of(&all, &conditions, &mut Vec::new()) {
+        match Splitter::new(&conditions).split(&all, &mut Vec::new()) {
             Some(split) => Self::By(split, tried_in_spite(definitions, &conditions)),
             None => Self::All,
         }
@@ -102,87 +101,128 @@ impl Candidates {
     }
 }
 
-impl Split {
-    /// Splits by the field that the most definitions look at, but for those that were `used` above.
-    fn of(definitions: &[usize], conditions: &[Conditions], used: &mut Vec<Field>) -> Option<Self> {
-        let mut counts: BTreeMap<&Field, usize> = BTreeMap::new();
-        for definition in definitions {
-            for field in conditions.get(*definition)?.keys().filter(|field| !used.contains(field)) {
-                let count = counts.entry(field).or_default();
-                *count = count.saturating_add(1);
-            }
-        }
-        let (field, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        if count < 2 {
-            return None;
-        }
-        let field = field.clone();
-        let mut by_value: HashMap<Value, Vec<usize>> = HashMap::new();
-        let mut rest = Vec::new();
-        for definition in definitions {
-            match conditions.get(*definition)?.get(&field) {
-                Some(values) => {
-                    for value in values {
-                        by_value.entry(value.clone()).or_default().push(*definition);
-                    }
-                }
-                None => rest.push(*definition),
-            }
-        }
-        used.push(field.clone());
-        let mut part = |definitions: Vec<usize>| {
-            let few = definitions.len() < DEFINITIONS_MIN;
-            let split = if few { None } else { Self::of(&definitions, conditions, used) };
-            Part { definitions, split: split.map(Box::new) }
-        };
-        let by_value = by_value.into_iter().map(|(value, definitions)| (value, part(definitions))).collect();
-        let rest = part(rest);
-        used.pop();
-        Some(Self { field, by_value, rest })
+/// How many fields one after the other tell definitions apart: it is done by recursion.
+const DEPTH_MAX: usize = 16;
+/// How often a value of a condition is put into a table: a definition stands below each value that it may have, and there
+/// below each value that the next field may have.
+const PLACES_MAX: usize = 64;
+
+struct Splitter<'c> {
+    conditions: &'c [Conditions],
+    /// Places that are left.
+    places: usize,
+}
+
+impl<'c> Splitter<'c> {
+    fn new(conditions: &'c [Conditions]) -> Self {
+        let values: usize = conditions.iter().flat_map(BTreeMap::values).map(Vec::len).sum();
+        Self { conditions, places: values.saturating_mul(PLACES_MAX) }
     }
 
-    fn always_tried(&self) -> usize {
-        match &self.rest.split {
-            Some(split) => split.always_tried(),
-            None => self.rest.definitions.len(),
+    /// Splits by the field that the most definitions look at, but for those that were `used` above, and what that leaves by
+    /// the next one.
+    fn split(&mut self, definitions: &[usize], used: &mut Vec<&'c Field>) -> Option<Split> {
+        let conditions = self.conditions;
+        let mut by_field: BTreeMap<&Field, Vec<usize>> = BTreeMap::new();
+        for definition in definitions {
+            for field in conditions.get(*definition)?.keys().filter(|field| !used.contains(field)) {
+                by_field.entry(field).or_default().push(*definition);
+            }
         }
+        let mut counts: BTreeMap<&Field, usize> =
+            by_field.iter().map(|(field, definitions)| (*field, definitions.len())).collect();
+        let mut most: BTreeSet<(usize, &Field)> =
+            counts.iter().map(|(field, count)| (*count, *field)).collect();
+        let mut rest: BTreeSet<usize> = definitions.iter().copied().collect();
+        let mut fields = Vec::new();
+        while rest.len() >= DEFINITIONS_MIN || fields.is_empty() {
+            let Some((_, field)) = most.pop_last().filter(|(count, _)| *count > 1) else { break };
+            let chosen: Vec<usize> = by_field.remove(field)?;
+            let chosen: Vec<usize> =
+                chosen.into_iter().filter(|definition| rest.contains(definition)).collect();
+            let Some(by_value) = self.by_value(field, &chosen, used) else { break };
+            fields.push((field.clone(), by_value));
+            for definition in chosen {
+                rest.remove(&definition);
+                for other in conditions.get(definition)?.keys() {
+                    let Some(count) = counts.get_mut(other) else { continue };
+                    if most.remove(&(*count, other)) {
+                        *count = count.saturating_sub(1);
+                        most.insert((*count, other));
+                    }
+                }
+            }
+        }
+        if fields.is_empty() { None } else { Some(Split { fields, rest: rest.into_iter().collect() }) }
+    }
+
+    /// `None` if there are too many places.
+    fn by_value(
+        &mut self,
+        field: &'c Field,
+        definitions: &[usize],
+        used: &mut Vec<&'c Field>,
+    ) -> Option<HashMap<Value, Part>> {
+        let mut by_value: BTreeMap<&Value, Vec<usize>> = BTreeMap::new();
+        for definition in definitions {
+            let values = self.conditions.get(*definition)?.get(field)?;
+            self.places = self.places.checked_sub(values.len())?;
+            for value in values {
+                by_value.entry(value).or_default().push(*definition);
+            }
+        }
+        used.push(field);
+        let mut part = |definitions: Vec<usize>| {
+            let ends = definitions.len() < DEFINITIONS_MIN || used.len() >= DEPTH_MAX;
+            let split = if ends { None } else { self.split(&definitions, used) };
+            Part { definitions, split: split.map(Box::new) }
+        };
+        let parts = by_value.into_iter().map(|(value, definitions)| (value.clone(), part(definitions)));
+        let parts = parts.collect();
+        used.pop();
+        Some(parts)
+    }
+}
+
+impl Split {
+    fn always_tried(&self) -> usize {
+        self.rest.len()
     }
 
     fn collect(&self, input: Option<&Value>, args: &[Value], found: &mut Vec<usize>) {
-        let root = match self.field.argument {
-            None => input,
-            Some(argument) => args.get(argument),
-        };
-        let value = self.field.path.iter().try_fold(root, |at, key| Some(at?.get(key))).flatten();
-        if let Some(part) = value.and_then(|value| self.by_value.get(value)) {
-            part.collect(input, args, found);
+        for (field, by_value) in &self.fields {
+            let root = match field.argument {
+                None => input,
+                Some(argument) => args.get(argument),
+            };
+            let value = field.path.iter().try_fold(root, |at, key| Some(at?.get(key))).flatten();
+            if let Some(part) = value.and_then(|value| by_value.get(value)) {
+                part.collect(input, args, found);
+            }
+            for part in value.map(|value| inside(by_value, value)).unwrap_or_default() {
+                part.collect(input, args, found);
+            }
         }
-        for part in value.map(|value| self.inside(value)).unwrap_or_default() {
-            part.collect(input, args, found);
-        }
-        self.rest.collect(input, args, found);
+        found.extend(&self.rest);
     }
 }
 
 /// How many items of a collection are looked up: more could be too many, and any of them may be there.
 const INSIDE_MAX: usize = 64;
 
-impl Split {
-    /// A collection is looked for by what is in it, too, as OPA does it: then no definition holds, but one may end in an
-    /// error.
-    fn inside(&self, value: &Value) -> Vec<&Part> {
-        let items: Vec<&Value> = match value {
-            Value::Array(items) => items.iter().take(INSIDE_MAX).collect(),
-            Value::Set(items) => items.iter().take(INSIDE_MAX).collect(),
-            Value::Object(members) => members.iter().map(|(_, item)| item).take(INSIDE_MAX).collect(),
-            _ => return Vec::new(),
-        };
-        if items.len() == INSIDE_MAX {
-            return self.by_value.values().collect();
-        }
-        let distinct: BTreeSet<&Value> = items.into_iter().collect();
-        distinct.into_iter().filter_map(|item| self.by_value.get(item)).collect()
+/// A collection is looked for by what is in it, too, as OPA does it: then no definition holds, but one may end in an error.
+fn inside<'p>(by_value: &'p HashMap<Value, Part>, value: &Value) -> Vec<&'p Part> {
+    let items: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().take(INSIDE_MAX).collect(),
+        Value::Set(items) => items.iter().take(INSIDE_MAX).collect(),
+        Value::Object(members) => members.iter().map(|(_, item)| item).take(INSIDE_MAX).collect(),
+        _ => return Vec::new(),
+    };
+    if items.len() == INSIDE_MAX {
+        return by_value.values().collect();
     }
+    let distinct: BTreeSet<&Value> = items.into_iter().collect();
+    distinct.into_iter().filter_map(|item| by_value.get(item)).collect()
 }
 
 impl Part {
@@ -295,11 +335,16 @@ fn condition(stmt: &Stmt, fields: &mut BTreeMap<u32, Field>, found: &mut Conditi
     }
 }
 
+/// A field is not looked for deeper than that.
+const PATH_MAX: usize = 64;
+
 fn field_of(operand: &Operand, fields: &BTreeMap<u32, Field>) -> Option<Field> {
     match operand {
         Operand::Slot(slot) => fields.get(slot).cloned(),
         Operand::Ref(reference) => {
             let mut field = match reference.head {
+                // Names may be given to parts of what has a name, one after the other.
+                RefHead::Slot(slot) if fields.get(&slot)?.path.len() >= PATH_MAX => return None,
                 RefHead::Input => Field { argument: None, path: Vec::new() },
                 RefHead::Slot(slot) => fields.get(&slot)?.clone(),
                 RefHead::Data | RefHead::Base | RefHead::Group(..) => return None,

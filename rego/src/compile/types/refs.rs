@@ -86,8 +86,9 @@ impl Walk<'_> {
     fn check(&self, scope: &mut Scope<'_>) -> Result<(), String> {
         let Some(Term { kind: TermKind::Var(name), .. }) = self.parts.first() else { return Ok(()) };
         if is_scalar(name) {
-            // The equation that it stands in is told: what is in a scalar is equal to nothing.
-            return Ok(());
+            // The equation that it stands in is told: what is in a scalar is equal to nothing. Of what stands in brackets
+            // nothing is known.
+            return self.through(scope, Some(Type::Any), 1);
         }
         for known in scope.vars_of(name) {
             if known.is_some() {

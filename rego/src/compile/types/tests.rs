@@ -207,6 +207,12 @@ fn a_call_in_a_name_may_be_anything() {
 #[test]
 fn what_is_in_a_scalar_is_equal_to_nothing() {
     check(&["p := {v | some v in true}\nq if some x in \"a\""], &["2:11", "3:6"]);
+    check(
+        &[
+            "p := graph.reachable(v, input) if {\n\tsome v, w in null\n\tsplit({k | k = (\"b\" & input)}, v) in w\n}",
+        ],
+        &["3:2", "4:18"],
+    );
 }
 
 /// Whether a set loads; if not, where and what is refused. It is not asked of OPA, which takes any amount of work.
