@@ -21,11 +21,10 @@ const LONG: u64 = 5_000;
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// The steps of a request that are reported apart, by a part of their function's name.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 3] = [
     ("normalise", "pipeline::normalise::normalise"),
     ("route", "pipeline::route::find"),
     ("decide", "pipeline::decide::decide"),
-    ("serve", "pipeline::walk"),
 ];
 
 /// Measures and gives the table.
