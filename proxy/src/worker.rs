@@ -8,12 +8,14 @@ use crate::nonce::Nonces;
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
 use crate::replay::Replays;
+use crate::routing::Upstream;
 use crate::standing::Standings;
 use crate::state::{Pinned, Shared};
 use crate::telemetry::{Metrics, Sampler, SpanSink};
+use crate::traffic::balance::{Chosen, Question};
 use crate::traffic::decision_guard::Budgets;
 use crate::traffic::rate_limit;
-use crate::upstream::{InForce, Pool};
+use crate::upstream::{InForce, Pool, Target};
 use postern_policy::Scratch;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -74,6 +76,19 @@ impl Worker {
     pub(crate) fn connection_age(&self, age_max: Duration) -> Duration {
         let spread = self.random.borrow_mut().next_u64() % 2_001;
         age_max.saturating_mul(u32::try_from(9_000 + spread).unwrap_or(10_000)) / 10_000
+    }
+
+    /// The endpoint of an upstream to try next, and what it has in hand with this; `None` when it has none to try.
+    pub(crate) fn choose<'u>(
+        &self,
+        upstream: &'u Upstream,
+        key: Option<u64>,
+        tried: &[usize],
+    ) -> Option<(&'u Target, Chosen)> {
+        let now_ns = self.clock.monotonic_ns();
+        let mut random = self.random.borrow_mut();
+        let chosen = upstream.balancer.choose(Question { now_ns, random: &mut random, key, tried })?;
+        Some((upstream.targets.get(chosen.index)?, chosen))
     }
 
     /// Looks at what nobody else looks at.

@@ -4,7 +4,6 @@ use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
-use crate::traffic::balance::Question;
 use crate::traffic::endpoint::Load;
 use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
 use crate::traffic::outlier::{Moment, Outcome};
@@ -52,13 +51,7 @@ pub(super) async fn send(
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let chosen = {
-            let now_ns = worker.clock.monotonic_ns();
-            let mut random = worker.random.borrow_mut();
-            upstream.balancer.choose(Question { now_ns, random: &mut random, key, tried: &tried })
-        };
-        let chosen = chosen.ok_or(Refusal::UpstreamNoEndpoint)?;
-        let target = upstream.targets.get(chosen.index).ok_or(Refusal::UpstreamNoEndpoint)?;
+        let (target, chosen) = worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
         let outcome = one(exchange, route, (target, chosen.load), attempt).await;
         number += 1;

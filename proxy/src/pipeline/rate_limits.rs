@@ -5,7 +5,6 @@ use super::normalise::{guard_response, is_protected};
 use super::refusal::{Denial, Refusal, Refused};
 use crate::routing::{Rates, Upstream};
 use crate::telemetry::metrics::{RateLimitCheck, UpstreamResult};
-use crate::traffic::balance::Question;
 use crate::traffic::endpoint::Load;
 use crate::traffic::global_rate_limit::{GlobalRateLimit, Otherwise, Said, said};
 use crate::traffic::outlier::{self, Outcome};
@@ -78,12 +77,7 @@ impl Exchange {
         let _place =
             service.breaker.requests.take_or_refuse().ok_or("it has as many questions in hand as it may")?;
         let began_ns = worker.clock.monotonic_ns();
-        let chosen = {
-            let mut random = worker.random.borrow_mut();
-            service.balancer.choose(Question { now_ns: began_ns, random: &mut random, key: None, tried: &[] })
-        };
-        let mut chosen = chosen.ok_or("it has no endpoint")?;
-        let target = service.targets.get(chosen.index).ok_or("it has no endpoint")?;
+        let (target, mut chosen) = worker.choose(service, None, &[]).ok_or("it has no endpoint")?;
         let snapshot = worker.snapshots.pin();
         let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
         let question = global.question(subject);

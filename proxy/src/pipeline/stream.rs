@@ -13,7 +13,6 @@ use crate::routing::Route;
 use crate::state::{Policy, Snapshot};
 use crate::telemetry::metrics::UpstreamResult;
 use crate::telemetry::spans::Decided;
-use crate::traffic::balance::Question;
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
 use crate::traffic::outlier::{Moment, Outcome};
@@ -213,13 +212,8 @@ impl Stream {
         let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
         let (mut tried, mut paid) = (Vec::new(), None);
         loop {
-            let chosen = {
-                let mut random = worker.random.borrow_mut();
-                let now_ns = worker.clock.monotonic_ns();
-                upstream.balancer.choose(Question { now_ns, random: &mut random, key, tried: &tried })
-            };
-            let mut chosen = chosen.ok_or(Refusal::UpstreamNoEndpoint)?;
-            let target = upstream.targets.get(chosen.index).ok_or(Refusal::UpstreamNoEndpoint)?;
+            let (target, mut chosen) =
+                worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
             let outcome = self.draft.outcome_mut();
             outcome.attempts = outcome.attempts.saturating_add(1);
             outcome.endpoint = Some(target.endpoint);
