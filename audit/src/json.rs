@@ -119,6 +119,19 @@ impl<'v> Object<'v> {
         out.push(b']');
     }
 
+    /// A list of objects, each of which is closed by who writes it.
+    pub(crate) fn objects<T>(&mut self, key: &str, items: &[T], write: impl Fn(&T, Object<'_>)) {
+        let out = self.key(key);
+        out.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write(item, Object::open(out));
+        }
+        out.push(b']');
+    }
+
     /// An object within this one.
     pub(crate) fn object(&mut self, key: &str) -> Object<'_> {
         Object::open(self.key(key))

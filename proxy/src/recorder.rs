@@ -7,7 +7,7 @@ use crate::log::{
     ConnectionLane, Durable, ExchangeLane, Filed, Moment, Reserved, ShareKey, Surroundings, Unavailable,
     WorkerShared,
 };
-use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts};
+use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Tried};
 use std::{cell::RefCell, fmt, future::Future, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 /// A worker's seat at the log, to be carried to its thread.
@@ -225,6 +225,21 @@ impl Draft {
     /// Whether the log's mode asks to wait for [`Draft::durable`]. A route may ask where the mode does not.
     pub fn must_be_durable(&self) -> bool {
         self.worker.shared.is_durable()
+    }
+
+    /// Keeps what came of an attempt after which another one is made.
+    ///
+    /// # Errors
+    /// The log has no place for it: then no other attempt may be made.
+    pub fn note_tried(&mut self, tried: Tried) -> Result<(), Unavailable> {
+        self.worker.exchanges.borrow_mut().reserve_tried(&mut self.reserved)?;
+        self.outcome.tried.push(tried);
+        Ok(())
+    }
+
+    /// What is known of the outcome.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// The outcome, to be filled in as the exchange goes on.

@@ -13,7 +13,7 @@ mod tests;
 pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
 pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, WorkloadTokenFacts};
 pub use head::RecordHead;
-pub use outcome::{End, Outcome};
+pub use outcome::{End, Outcome, Tried, TriedResult};
 pub use own::{GAP_BYTES_MAX, Own};
 
 use crate::{id::Id, json::Object};
@@ -24,8 +24,10 @@ pub const VERSION: u64 = 1;
 /// No record is longer than this, in bytes without the line feed. Held by construction: each field has a
 /// limit, and the limits add up to less.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
-/// No outcome is longer than this, in bytes without the line feed.
+/// No outcome without repeated attempts is longer than this, in bytes without the line feed.
 pub const OUTCOME_BYTES_MAX: usize = 480;
+/// What each attempt adds to an outcome after which another one was made, at most.
+pub const TRIED_BYTES_MAX: usize = 224;
 
 /// What every record carries: which exchange, connection or event it is about, when, and where it stands in
 /// its lane.

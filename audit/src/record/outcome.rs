@@ -1,9 +1,10 @@
 //! How an exchange ended.
 use super::Stamp;
+use crate::json::Object;
 use std::net::SocketAddr;
 
 /// How an exchange ended. Tied to its decision by the id they share.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The status the caller got; 0 when it got none.
     pub status: u16,
@@ -13,6 +14,9 @@ pub struct Outcome {
     pub response_bytes: u64,
     /// Attempts made upstream.
     pub attempts: u32,
+    /// The attempts after which another one was made, in that order. Each needs a place of
+    /// [`super::TRIED_BYTES_MAX`] bytes besides that of the outcome.
+    pub tried: Vec<Tried>,
     /// The endpoint that answered, or the last one tried.
     pub endpoint: Option<SocketAddr>,
     /// From the opening of the exchange to its end.
@@ -21,6 +25,39 @@ pub struct Outcome {
     pub end: Option<End>,
     /// The reason code, when it was refused after the decision or cut short.
     pub reason: Option<&'static str>,
+}
+
+/// An attempt after which another one was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Where it went.
+    pub endpoint: SocketAddr,
+    /// What came of it.
+    pub result: TriedResult,
+    /// From the choice of the endpoint to the head of its answer, or to what went wrong.
+    pub duration_ns: u64,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriedResult {
+    /// An answer with this status.
+    Status(u16),
+    /// No answer; the reason code. One of more than 64 bytes is left out.
+    Reason(&'static str),
+}
+
+impl Tried {
+    fn encode(&self, mut object: Object<'_>) {
+        object.display("endpoint", &self.endpoint);
+        match self.result {
+            TriedResult::Status(status) => object.number("status", status.into()),
+            TriedResult::Reason(reason) if reason.len() <= 64 => object.word("reason", reason),
+            TriedResult::Reason(_) => {}
+        }
+        object.number("duration_ns", self.duration_ns);
+        object.close();
+    }
 }
 
 /// Why an exchange ended.
@@ -61,7 +98,8 @@ impl End {
 }
 
 impl Outcome {
-    /// Appends the record, without a line feed. At most [`super::OUTCOME_BYTES_MAX`] bytes.
+    /// Appends the record, without a line feed. At most [`super::OUTCOME_BYTES_MAX`] bytes, and
+    /// [`super::TRIED_BYTES_MAX`] for each attempt in `tried`.
     pub fn encode(&self, stamp: &Stamp, out: &mut Vec<u8>) {
         let mut object = stamp.open("outcome", out);
         if self.status != 0 {
@@ -70,6 +108,9 @@ impl Outcome {
         object.number("request_bytes", self.request_bytes);
         object.number("response_bytes", self.response_bytes);
         object.number("attempts", self.attempts.into());
+        if !self.tried.is_empty() {
+            object.objects("tried", &self.tried, |tried, object| tried.encode(object));
+        }
         if let Some(endpoint) = &self.endpoint {
             object.display("endpoint", endpoint);
         }

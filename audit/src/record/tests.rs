@@ -95,12 +95,17 @@ fn each_kind_of_record_is_written_as_published() {
         request_bytes: 12,
         response_bytes: 3456,
         attempts: 1,
+        tried: Vec::new(),
         endpoint: Some("127.0.0.1:8080".parse().unwrap()),
         duration_ns: 1_234_567,
         end: Some(End::Done),
         reason: None,
     };
     check_golden("outcome", |out| outcome.encode(&stamp(), out));
+    let tried = |result| Tried { endpoint: "127.0.0.1:8081".parse().unwrap(), result, duration_ns: 20_000 };
+    let failures = [TriedResult::Reason("upstream.connect_failed"), TriedResult::Status(503)];
+    let repeated = Outcome { attempts: 3, tried: failures.map(tried).to_vec(), ..outcome };
+    check_golden("outcome-tried", |out| repeated.encode(&stamp(), out));
     let end = ConnectionEnd {
         listener: "app",
         source: "10.1.2.3:51234".parse().unwrap(),
@@ -229,20 +234,26 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
 
 #[test]
 fn no_record_of_fixed_fields_exceeds_its_limit() {
-    let outcome = Outcome {
-        status: u16::MAX,
-        request_bytes: u64::MAX,
-        response_bytes: u64::MAX,
-        attempts: u32::MAX,
-        endpoint: Some(worst_source()),
-        duration_ns: u64::MAX,
-        end: Some(End::UpstreamError),
-        reason: Some("a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one"),
-    };
+    const REASON: &str = "a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one";
+    let result = TriedResult::Reason(REASON);
+    let tried = Tried { endpoint: worst_source(), result, duration_ns: u64::MAX };
     let mut out = Vec::new();
-    outcome.encode(&worst_stamp(), &mut out);
-    assert!(out.len() <= OUTCOME_BYTES_MAX, "{}", out.len());
-    out.clear();
+    for attempts in 0..5 {
+        let outcome = Outcome {
+            status: u16::MAX,
+            request_bytes: u64::MAX,
+            response_bytes: u64::MAX,
+            attempts: u32::MAX,
+            tried: vec![tried; attempts],
+            endpoint: Some(worst_source()),
+            duration_ns: u64::MAX,
+            end: Some(End::UpstreamError),
+            reason: Some(REASON),
+        };
+        outcome.encode(&worst_stamp(), &mut out);
+        assert!(out.len() <= OUTCOME_BYTES_MAX + attempts * TRIED_BYTES_MAX, "{attempts}: {}", out.len());
+        out.clear();
+    }
     let reason = "\u{1}".repeat(1000);
     Own::Gap { of: u16::MAX, from: u64::MAX, to: u64::MAX, reason: &reason }.encode(&worst_stamp(), &mut out);
     assert!(out.len() <= GAP_BYTES_MAX, "{}", out.len());

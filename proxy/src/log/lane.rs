@@ -8,7 +8,7 @@ use super::{
 };
 use postern_audit::{
     ConnectionEnd, Decision, ENTRY_BYTES_MAX, Id, OUTCOME_BYTES_MAX, Outcome, Own, Stamp,
-    record::{CONNECTION_BYTES_MAX, GAP_BYTES_MAX},
+    record::{CONNECTION_BYTES_MAX, GAP_BYTES_MAX, TRIED_BYTES_MAX},
 };
 use std::{
     net::IpAddr,
@@ -151,15 +151,21 @@ impl ExchangeLane {
 
     /// Reserves the places of one exchange: a decision of the largest size, and an outcome.
     pub(crate) fn reserve(&mut self, share: ShareKey) -> Result<Reserved, Unavailable> {
-        let reserved = self.try_reserve(share);
+        let reserved = self.try_reserve(share, DECISION_WORDS + OUTCOME_WORDS);
         if reserved.is_err() {
             self.filer.shared.counters.unavailable.fetch_add(1, Ordering::Relaxed);
         }
         reserved
     }
 
-    fn try_reserve(&mut self, share: ShareKey) -> Result<Reserved, Unavailable> {
-        let words = DECISION_WORDS + OUTCOME_WORDS;
+    /// Reserves what another attempt adds to the outcome.
+    pub(crate) fn reserve_tried(&mut self, reserved: &mut Reserved) -> Result<(), Unavailable> {
+        let more = self.try_reserve(reserved.share, frame_words(TRIED_BYTES_MAX))?;
+        reserved.words += more.words;
+        Ok(())
+    }
+
+    fn try_reserve(&mut self, share: ShareKey, words: u64) -> Result<Reserved, Unavailable> {
         let condition = self.filer.shared.condition();
         if !condition.admits() && self.filer.shared.mode != Mode::BestEffort {
             return Err(Unavailable::Log(condition));
@@ -203,11 +209,13 @@ impl ExchangeLane {
         } else {
             self.filer.file(moment, &|stamp, out| outcome.encode(stamp, out))
         };
-        self.settle(reserved, OUTCOME_WORDS, filed);
+        // With all that further attempts have added to it.
+        let words = reserved.words;
+        self.settle(reserved, words, filed);
     }
 
     fn settle(&mut self, reserved: &mut Reserved, words: u64, filed: u64) {
-        reserved.words -= words.min(reserved.words);
+        reserved.words = reserved.words.saturating_sub(words);
         self.reserved = self.reserved.saturating_sub(words);
         self.shares.settle(reserved.share, words, filed);
     }

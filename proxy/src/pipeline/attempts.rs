@@ -13,6 +13,8 @@ use crate::traffic::{ring, timeout};
 use crate::upstream::{InForce, Lease, SendError, Target};
 use http::{Method, Response};
 use hyper::body::Incoming;
+use postern_audit::{Tried, TriedResult};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -53,10 +55,12 @@ pub(super) async fn send(
     loop {
         let (target, chosen) = worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
+        let began_ns = worker.clock.monotonic_ns();
         let outcome = one(exchange, route, (target, chosen.load), attempt).await;
+        let made = Made { endpoint: target.endpoint, began_ns };
         number += 1;
-        let retrying = Retrying { exchange, route, method: &method, again: again.as_ref(), number };
-        match retrying.next(outcome) {
+        let again = again.as_ref();
+        match (Retrying { exchange, route, method: &method, again, number, made }).next(outcome) {
             Next::Deliver((answered, load)) => {
                 exchange.hold(load);
                 return Ok(answered);
@@ -143,23 +147,30 @@ fn judge(
 
 /// By what it is judged whether another attempt is made.
 struct Retrying<'a> {
-    exchange: &'a Exchange,
+    exchange: &'a mut Exchange,
     route: &'a Route,
     method: &'a Method,
     again: Option<&'a Again>,
     /// How many attempts were made.
     number: u32,
+    made: Made,
+}
+
+/// The attempt that was made last.
+struct Made {
+    endpoint: SocketAddr,
+    began_ns: u64,
 }
 
 impl Retrying<'_> {
-    fn next(&self, outcome: Result<(Answered, Load), Failed>) -> Next {
+    fn next(mut self, outcome: Result<(Answered, Load), Failed>) -> Next {
         match outcome {
             Ok(answered) => self.after_answer(answered),
             Err(failed) => self.after_failure(failed),
         }
     }
 
-    fn after_answer(&self, ((response, lease), load): (Answered, Load)) -> Next {
+    fn after_answer(&mut self, ((response, lease), load): (Answered, Load)) -> Next {
         let (status, headers) = (response.status(), response.headers());
         if !self.may_try() || !retry::after_answer(&self.route.retry, self.method, (status, headers)) {
             return Next::Deliver(((response, lease), load));
@@ -173,7 +184,8 @@ impl Retrying<'_> {
         // The answer in hand is worth more than one that comes too late.
         let is_in_time = wait < self.route.timeout;
         let next = self.again.filter(|_| is_in_time).and_then(Again::attempt);
-        match next.and_then(|attempt| Some((attempt, self.pay()?))) {
+        let result = TriedResult::Status(status.as_u16());
+        match next.and_then(|attempt| Some((attempt, self.pay(result)?))) {
             Some((attempt, paid)) => {
                 lease.give_back_after(response.into_body());
                 Next::Try { attempt, wait, _paid: paid }
@@ -182,7 +194,7 @@ impl Retrying<'_> {
         }
     }
 
-    fn after_failure(&self, failed: Failed) -> Next {
+    fn after_failure(&mut self, failed: Failed) -> Next {
         let Failed { failure, refusal, unsent } = failed;
         // What is full is not tried again: that is what its bounds are for.
         let is_full = refusal == Refusal::UpstreamOverflow;
@@ -196,7 +208,9 @@ impl Retrying<'_> {
                 None => return Next::Refuse(refusal, None),
             },
         };
-        let Some(paid) = self.pay() else { return Next::Refuse(refusal, Some(attempt)) };
+        let Some(paid) = self.pay(TriedResult::Reason(refusal.code())) else {
+            return Next::Refuse(refusal, Some(attempt));
+        };
         let has_another = self.route.upstream.targets.len() > 1;
         let wait = match failure {
             Failure::Unsent if has_another => Duration::ZERO,
@@ -213,8 +227,14 @@ impl Retrying<'_> {
         retry::backoff(&self.route.retry, self.number, &mut self.exchange.worker.random.borrow_mut())
     }
 
-    fn pay(&self) -> Option<Paid> {
+    /// What another attempt takes: a part of the upstream's budget, and a place in the log for what came of this one.
+    fn pay(&mut self, result: TriedResult) -> Option<Paid> {
         let upstream = &self.route.upstream;
-        upstream.retry_budget.pay(&upstream.breaker.requests, self.exchange.worker.clock.monotonic_ns())
+        let now_ns = self.exchange.worker.clock.monotonic_ns();
+        let paid = upstream.retry_budget.pay(&upstream.breaker.requests, now_ns)?;
+        let Made { endpoint, began_ns } = self.made;
+        let tried = Tried { endpoint, result, duration_ns: now_ns.saturating_sub(began_ns) };
+        self.exchange.draft.note_tried(tried).ok()?;
+        Some(paid)
     }
 }

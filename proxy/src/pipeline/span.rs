@@ -36,7 +36,7 @@ pub(super) fn offer(exchange: &mut Exchange) {
     let ended_unix_ns = exchange.worker.clock.unix_ns();
     let id = Text::new(exchange.id());
     let upstream = upstream_facts(exchange, ended_unix_ns);
-    let outcome = *exchange.draft.outcome_mut();
+    let (status, error) = (exchange.draft.outcome().status, exchange.draft.outcome().reason);
     let connection = &exchange.connection;
     let finished = FinishedExchange {
         trace: exchange.trace,
@@ -48,7 +48,7 @@ pub(super) fn offer(exchange: &mut Exchange) {
         server: connection.local,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
         request: Some(request),
-        status: (outcome.status != 0).then_some(outcome.status),
+        status: (status != 0).then_some(status),
         decision: DecisionFacts {
             id,
             outcome: exchange.decided,
@@ -59,14 +59,14 @@ pub(super) fn offer(exchange: &mut Exchange) {
                 .map(|e| Arc::from(e.policy.pdp.revision().as_str())),
         },
         upstream,
-        error: outcome.reason,
+        error,
     };
     exchange.worker.spans.offer(finished);
 }
 
-fn upstream_facts(exchange: &mut Exchange, ended_unix_ns: u64) -> Option<UpstreamFacts> {
+fn upstream_facts(exchange: &Exchange, ended_unix_ns: u64) -> Option<UpstreamFacts> {
     let started_unix_ns = exchange.upstream_began_unix_ns?;
-    let outcome = *exchange.draft.outcome_mut();
+    let outcome = exchange.draft.outcome();
     let route = exchange.route.as_ref()?;
     let target = route.upstream.targets.first()?;
     Some(UpstreamFacts {

@@ -21,7 +21,7 @@ use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use http::HeaderMap;
 use postern_audit as audit;
-use postern_audit::End;
+use postern_audit::{End, Tried, TriedResult};
 use postern_policy::{Decision, Query, Verdict};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -217,6 +217,7 @@ impl Stream {
             let outcome = self.draft.outcome_mut();
             outcome.attempts = outcome.attempts.saturating_add(1);
             outcome.endpoint = Some(target.endpoint);
+            let began_ns = worker.clock.monotonic_ns();
             let place = breaker.connections.wait().await;
             let refusal = match attempt(&worker, (&route.upstream, target), &mut chosen.load).await {
                 Ok((io, proof)) => {
@@ -230,7 +231,9 @@ impl Stream {
                 && u32::try_from(tried.len()).is_ok_and(|tried| tried < route.retry.attempts_max);
             let now_ns = worker.clock.monotonic_ns();
             paid = if may_try { upstream.retry_budget.pay(&breaker.requests, now_ns) } else { None };
-            if paid.is_none() {
+            let (endpoint, duration_ns) = (target.endpoint, now_ns.saturating_sub(began_ns));
+            let failed = Tried { endpoint, result: TriedResult::Reason(refusal.code()), duration_ns };
+            if paid.is_none() || self.draft.note_tried(failed).is_err() {
                 return Err(refusal);
             }
             upstream.metrics.retried();

@@ -99,6 +99,34 @@ fn a_request_that_may_be_done_twice_is_sent_again_after_what_the_route_names() {
     check("{ attempts_max: 3, on: [gateway_error] }", &[BUSY, BUSY, OK], GET, (200, 3));
 }
 
+/// What the record says of the attempts before the last one.
+fn check_tried(retry: &str, parts: &[&'static str], expected: &[(&str, serde_json::Value)]) {
+    let told = ask(retry, parts, GET);
+    let outcome = only(&told.records, "outcome");
+    let tried: Vec<_> = outcome["tried"].as_array().into_iter().flatten().collect();
+    assert_eq!(tried.len(), expected.len(), "{outcome}");
+    for (tried, (member, value)) in tried.iter().zip(expected) {
+        assert_eq!(&tried[member], value, "{outcome}");
+        assert_eq!(tried["endpoint"], "127.0.0.1:1");
+        assert!(tried["duration_ns"].is_u64());
+    }
+}
+
+#[test]
+fn attempts_after_which_another_one_was_made_are_in_the_record() {
+    check_tried("{ attempts_max: 2, on: [gateway_error] }", &[OK], &[]);
+    check_tried("{ attempts_max: 2, on: [reset] }", &[BUSY], &[]);
+    let (busy, broken) = (("status", 503.into()), ("reason", "upstream.protocol".into()));
+    check_tried("{ attempts_max: 2, on: [gateway_error] }", &[BUSY, BUSY], std::slice::from_ref(&busy));
+    check_tried(
+        "{ attempts_max: 4, on: [gateway_error, reset] }",
+        &[BUSY, "", BUSY, OK],
+        &[busy.clone(), broken, busy],
+    );
+    let late = ("reason", "upstream.timeout".into());
+    check_tried("{ attempts_max: 2, on: [timeout], per_try_timeout: 1s }", &["-", OK], &[late]);
+}
+
 #[test]
 fn what_the_route_does_not_name_is_passed_on() {
     check("{ attempts_max: 2, on: [reset] }", &[BUSY], GET, (503, 1));

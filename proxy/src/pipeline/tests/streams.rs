@@ -122,7 +122,9 @@ fn an_endpoint_that_takes_no_connection_is_followed_by_another_one() {
     let (heard, records) = world(Some(POLICY), upstream, &[])
         .run(async |_, caller| hear(&mut caller.shake_hands().await, 6).await);
     assert_eq!(heard, "hello\n");
-    assert_eq!(only(&records, "outcome")["attempts"], 2);
+    let outcome = only(&records, "outcome");
+    assert_eq!(outcome["attempts"], 2);
+    assert_eq!(outcome["tried"][0]["reason"], "upstream.connect_failed", "{outcome}");
     let nobody: Upstream = std::rc::Rc::new(|_| Err(std::io::ErrorKind::ConnectionRefused.into()));
     check_refused(world(Some(POLICY), nobody, &[]), "upstream.connect_failed");
 }
