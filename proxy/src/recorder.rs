@@ -195,6 +195,11 @@ impl Draft {
         self.id.as_str()
     }
 
+    /// The same, to be kept.
+    pub fn decision_id(&self) -> Id {
+        self.id
+    }
+
     /// Files the decision. From here on no death of the process loses it. Only the first one counts: what was
     /// decided is decided.
     pub fn file_decision(&mut self, decision: &Decision<'_>) -> Filed {

@@ -99,6 +99,7 @@ impl Worker {
         let in_force = InForce { snapshot: &snapshot, now: self.clock.unix_time() };
         self.upstreams.sweep(&in_force);
         self.in_progress.sweep(Instant::now(), &in_force);
+        self.in_progress.judge(self);
         let now_ns = self.clock.monotonic_ns();
         self.budgets.sweep(now_ns);
         snapshot.routing.routes().for_each(|route| route.rates.sweep(now_ns));

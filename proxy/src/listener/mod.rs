@@ -123,6 +123,14 @@ impl Callers {
             Self::Local => Direction::Outbound,
         }
     }
+
+    /// What requests are made by: `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self {
+            Self::Mutual(_) => "https",
+            Self::Local => "http",
+        }
+    }
 }
 
 /// One of a listener's connections, given back on drop.

@@ -27,7 +27,7 @@ pub(crate) struct RequestBody {
     /// The HTTP/2 connection that will send it, until it is asked for its first part.
     sent_by: Option<Streams>,
     /// What a body that policy has read takes of the listener's memory.
-    _held: Option<Held>,
+    held: Option<Rc<Held>>,
     /// Where it is kept to be sent again.
     kept: Option<Rc<Kept>>,
     passage: Passage,
@@ -40,6 +40,31 @@ enum Passage {
     Some,
     /// It is sent again: what it is has been counted.
     Again,
+}
+
+/// What policy sees of a body. Bytes that were read are shared with it, and so is the memory that was taken for them.
+#[derive(Debug)]
+pub(super) struct BodySeen {
+    bytes: Option<Bytes>,
+    is_empty: bool,
+    size: Option<u64>,
+    _held: Option<Rc<Held>>,
+}
+
+impl BodySeen {
+    /// As far as it was read.
+    pub(super) fn body(&self) -> postern_policy::Body<'_> {
+        match &self.bytes {
+            Some(bytes) => postern_policy::Body::Whole(bytes),
+            None if self.is_empty => postern_policy::Body::NotRead,
+            None => postern_policy::Body::Stream,
+        }
+    }
+
+    /// Its length, or -1 where that is not known.
+    pub(super) fn size(&self) -> i64 {
+        self.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1)
+    }
 }
 
 #[derive(Debug)]
@@ -177,9 +202,9 @@ impl RequestBody {
     }
 
     fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
-        let watch = BodyWatch::new();
+        let (watch, held) = (BodyWatch::new(), held.map(Rc::new));
         let passage = Passage::Nothing;
-        let body = Self { source, watch, bytes_max, sent_by: None, _held: held, kept: None, passage };
+        let body = Self { source, watch, bytes_max, sent_by: None, held, kept: None, passage };
         if body.is_end_stream() {
             body.watch.note_end();
         }
@@ -200,7 +225,7 @@ impl RequestBody {
     pub(super) fn again(kept: &Kept, watch: &Rc<BodyWatch>) -> Option<Self> {
         let source = Source::Whole(Some(kept.whole()?));
         let (watch, passage) = (Rc::clone(watch), Passage::Again);
-        Some(Self { source, watch, bytes_max: u64::MAX, sent_by: None, _held: None, kept: None, passage })
+        Some(Self { source, watch, bytes_max: u64::MAX, sent_by: None, held: None, kept: None, passage })
     }
 
     /// Whether none of it has been handed to the upstream's connection.
@@ -229,11 +254,17 @@ impl RequestBody {
         Rc::clone(&self.watch)
     }
 
-    /// The bytes, where policy has had them read.
-    pub(super) fn read(&self) -> Option<&Bytes> {
-        match &self.source {
-            Source::Whole(bytes) => bytes.as_ref(),
+    /// What policy sees of it, which it does not have to be asked for again.
+    pub(super) fn seen(&self) -> BodySeen {
+        let bytes = match &self.source {
+            Source::Whole(bytes) => bytes.clone(),
             Source::Stream(_) => None,
+        };
+        BodySeen {
+            bytes,
+            is_empty: self.is_end_stream(),
+            size: self.size_hint().exact(),
+            _held: self.held.clone(),
         }
     }
 

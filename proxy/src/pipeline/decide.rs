@@ -1,14 +1,17 @@
 //! Steps 7 and 8: the body where policy reads it, and the question to policy.
-use super::body::{self, RequestBody};
+use super::body::{self, BodySeen, RequestBody};
+use super::credentials::Credentials;
 use super::exchange::Exchange;
 use super::normalise::{Normalised, is_grpc};
 use super::refusal::{Refusal, Refused};
 use crate::config::Direction;
 use crate::listener::Connection;
 use crate::routing::Route;
+use crate::state::{Policy, Snapshot};
+use crate::worker::Worker;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Body, Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
+use postern_policy::{Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -37,41 +40,76 @@ pub(super) async fn take_body(exchange: &mut Exchange, request: &Normalised) -> 
     read
 }
 
-/// Asks policy. An error on the way is a deny by the verdict itself; what refuses here is that there is no
-/// policy, or that the caller is no longer to be believed.
+/// What policy is asked about one request.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) id: &'a str,
+    pub(super) connection: &'a Connection,
+    pub(super) credentials: &'a Credentials,
+    pub(super) request: &'a Normalised,
+    pub(super) principal: &'a Principal,
+    pub(super) route: &'a Route,
+    pub(super) body: &'a BodySeen,
+}
+
+/// What it said, which policy that was, and how long it took.
+pub(super) struct Answered {
+    pub(super) verdict: Verdict,
+    pub(super) policy: Arc<Policy>,
+    pub(super) eval_ns: u64,
+}
+
+/// Asks policy about a request. An error on the way is a deny by the verdict itself; what refuses here is that there is
+/// no policy, or that the caller is no longer to be believed.
 pub(super) fn decide(
     exchange: &mut Exchange,
     request: &Normalised,
     principal: &Principal,
-    route: &Route,
-    body: &RequestBody,
+    (route, body): (&Route, &BodySeen),
 ) -> Result<Verdict, Refused> {
-    let worker = std::rc::Rc::clone(&exchange.worker);
-    let connection = std::rc::Rc::clone(&exchange.connection);
+    let worker = &exchange.worker;
     let snapshot = worker.snapshots.pin();
-    connection.judge(&worker, &snapshot)?;
+    exchange.connection.judge(worker, &snapshot)?;
     // The body may have been long in coming.
     exchange.credentials.check(&snapshot, worker.clock.unix_time())?;
+    let question = Question {
+        id: exchange.id(),
+        connection: &exchange.connection,
+        credentials: &exchange.credentials,
+        request,
+        principal,
+        route,
+        body,
+    };
+    let Answered { verdict, policy, eval_ns } = ask(worker, &question, &snapshot)?;
+    exchange.note_evaluation(policy, eval_ns);
+    Ok(verdict)
+}
+
+/// Asks the policy in force.
+pub(super) fn ask(
+    worker: &Worker,
+    question: &Question<'_>,
+    snapshot: &Snapshot,
+) -> Result<Answered, Refusal> {
     let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
+    let Question { connection, credentials, request, principal, route, .. } = question;
     let headers = RequestHeaders(request.headers());
-    let workload = exchange.credentials.workload.clone();
+    let workload = credentials.workload.as_deref();
     let query = Query {
         now_ns: worker.clock.unix_ns(),
         action: request.method().as_str(),
-        source: source(&connection),
+        source: source(connection),
         destination: connection.local,
-        destination_principal: match connection.listener.callers.direction() {
-            Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
-            Direction::Outbound => route.upstream.principal.as_deref(),
-        },
-        http: Some(http(exchange, request, &headers, body)),
+        destination_principal: destination_principal(connection, route),
+        http: Some(http(question, &headers)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),
         transaction: principal.transaction.as_ref().map(|claims| &claims.members),
         token_issuer: principal.claims.as_ref().map(|claims| TokenIssuer {
             issuer: &claims.issuer,
             trust_domain: claims.trust_domain.as_ref().map(postern_identity::TrustDomain::as_str),
         }),
-        workload_token: workload.as_deref().map(|workload| WorkloadToken {
+        workload_token: workload.map(|workload| WorkloadToken {
             spiffe_id: workload.spiffe_id.as_str(),
             trust_domain: workload.spiffe_id.trust_domain().as_str(),
             claims: &workload.members,
@@ -81,8 +119,16 @@ pub(super) fn decide(
     };
     let began = worker.clock.monotonic_ns();
     let verdict = policy.pdp.decide(&mut worker.scratch.borrow_mut(), &query);
-    exchange.note_evaluation(policy, worker.clock.monotonic_ns().saturating_sub(began));
-    Ok(verdict)
+    let eval_ns = worker.clock.monotonic_ns().saturating_sub(began);
+    Ok(Answered { verdict, policy, eval_ns })
+}
+
+/// Who answers, where that is known before: inbound we do, outbound the one that the upstream has to prove to be.
+pub(super) fn destination_principal<'a>(connection: &'a Connection, route: &'a Route) -> Option<&'a str> {
+    match connection.listener.callers.direction() {
+        Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
+        Direction::Outbound => route.upstream.principal.as_deref(),
+    }
 }
 
 pub(super) fn source(connection: &Connection) -> Source<'_> {
@@ -96,32 +142,18 @@ pub(super) fn source(connection: &Connection) -> Source<'_> {
     }
 }
 
-fn http<'a>(
-    exchange: &'a Exchange,
-    request: &'a Normalised,
-    headers: &'a RequestHeaders<'a>,
-    body: &'a RequestBody,
-) -> Http<'a> {
+fn http<'a>(question: &Question<'a>, headers: &'a RequestHeaders<'a>) -> Http<'a> {
+    let Question { id, connection, request, body, .. } = *question;
     Http {
-        id: exchange.id(),
-        scheme: match exchange.connection.listener.callers.direction() {
-            Direction::Inbound => "https",
-            Direction::Outbound => "http",
-        },
+        id,
+        scheme: connection.listener.callers.scheme(),
         authority: request.authority(),
         path: request.path(),
         query: request.query(),
         protocol: if request.version() == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
         headers,
-        body: match body.read() {
-            Some(bytes) => Body::Whole(bytes),
-            None if http_body::Body::is_end_stream(body) => Body::NotRead,
-            None => Body::Stream,
-        },
-        size: http_body::Body::size_hint(body)
-            .exact()
-            .and_then(|size| i64::try_from(size).ok())
-            .unwrap_or(-1),
+        body: body.body(),
+        size: body.size(),
     }
 }
 

@@ -2,11 +2,13 @@
 use super::body::discard;
 use super::exchange::Exchange;
 use super::forward::Answer;
-use super::in_progress::Entered;
+use super::in_progress::{Answering, Entered};
+use super::normalise;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
 use super::trailers;
 use super::tunnel::Tunnel;
 use crate::config::Explain;
+use crate::listener::Protocol;
 use crate::upstream::Lease;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -40,6 +42,8 @@ struct Passing {
     body: Incoming,
     lease: Option<Lease>,
     exchange: Option<Exchange>,
+    /// Nothing comes after the trailers that say so.
+    is_revoked: bool,
 }
 
 /// The upstream ended the body early, or the caller broke what it was still sending; the connection to the caller ends with it.
@@ -59,14 +63,22 @@ impl Exchange {
             && let Some(asked) = self.asked.take()
         {
             // The connection takes over when the answer has been sent.
+            self.leave();
             let connection = Rc::clone(&self.connection);
             connection.switch(Tunnel { exchange: self, asked, lease });
             let kind = Kind::Own { bytes: None, _exchange: None };
             return response.map(|_| ResponseBody { kind, entered: None });
         }
-        let entered = Some(self.look_after(stream_idle_timeout, lease.proof()));
+        let ends_by_trailers =
+            self.connection.protocol == Protocol::Http2 && normalise::is_grpc(response.headers());
+        let entered = self.look_after(Answering {
+            idle_timeout: stream_idle_timeout,
+            proof: lease.proof(),
+            request_body: self.request_body(),
+            ends_by_trailers,
+        });
         response.map(|body| {
-            let mut passing = Passing { body, lease: Some(lease), exchange: Some(self) };
+            let mut passing = Passing { body, lease: Some(lease), exchange: Some(self), is_revoked: false };
             if passing.body.is_end_stream() {
                 passing.finish();
             }
@@ -87,7 +99,7 @@ impl Exchange {
         }
         let response = fitting(response, self.is_head());
         self.refused(status, refusal, response.body().len());
-        let entered = Some(self.look_after(self.connection.listener.limits.idle_timeout, None));
+        let entered = self.look_after_own();
         response.map(|bytes| {
             let kind = Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) };
             ResponseBody { kind, entered }
@@ -155,6 +167,14 @@ impl Passing {
         }
     }
 
+    /// It may go on no longer, which the caller is told where a body of its kind can say so.
+    fn revoke(&mut self, (end, refusal): (End, Refusal)) -> Frame<Bytes> {
+        self.is_revoked = true;
+        self.lease = None;
+        self.end(end, Some(refusal));
+        Frame::trailers(refusal::grpc_trailers(refusal))
+    }
+
     /// The body ended early: by the upstream, unless the caller broke what it was still sending.
     fn fail(&mut self) -> Broken {
         self.lease = None;
@@ -176,15 +196,20 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let told = self.entered.as_ref().and_then(Entered::to_tell);
         let frame = match &mut self.kind {
-            Kind::Upstream(passing) => passing.poll(cx),
+            Kind::Upstream(passing) if passing.is_revoked => Poll::Ready(None),
+            Kind::Upstream(passing) => match told {
+                Some(cause) => Poll::Ready(Some(Ok(passing.revoke(cause)))),
+                None => passing.poll(cx),
+            },
             Kind::Own { bytes, .. } => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty());
                 Poll::Ready(data.map(|data| Ok(Frame::data(data))))
             }
         };
         match (&self.entered, &frame) {
-            (Some(entered), Poll::Pending) => entered.asked_for_more(),
+            (Some(entered), Poll::Pending) => entered.asked_for_more(cx),
             (Some(entered), Poll::Ready(_)) => entered.handed_over(),
             (None, _) => {}
         }

@@ -2,13 +2,14 @@
 //!
 //! An exchange that is dropped is not forgotten: its outcome is filed, counted and traced by `drop`, so that a
 //! caller who goes away and a panic leave the same traces as a finished answer.
-use super::body::BodyWatch;
+use super::asked::Asked;
+use super::body::{BodySeen, BodyWatch};
 use super::credentials::Credentials;
 use super::enforce::Attempt;
-use super::in_progress::{Entered, Progress, Terms};
+use super::in_progress::{Answering, Entered, Permit, Progress, Terms};
+use super::normalise::Normalised;
 use super::refusal::{Dialect, Refusal};
 use super::span;
-use super::tunnel::Asked;
 use crate::config::{AuditMode, Explain};
 use crate::cut::Cut;
 use crate::listener::{Active, Connection};
@@ -21,11 +22,11 @@ use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
-use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use postern_audit::End;
+use postern_identity::Principal;
 use postern_identity::pop::workload::Workload;
 use postern_identity::token::Claims;
 use std::net::SocketAddr;
@@ -66,14 +67,16 @@ pub(crate) struct Exchange {
     is_head: bool,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
-    /// What it takes to ask policy again, where the request asks to switch protocols.
-    pub(super) asked: Option<Box<Asked>>,
+    /// What it takes to ask policy again, once it was permitted.
+    pub(super) asked: Option<Rc<Asked>>,
+    /// Has it looked at once a second, until its answer is.
+    entered: Option<Entered>,
     /// Its share in what the endpoint has in hand.
     load: Option<Load>,
     began_ns: u64,
     request_body: Option<Rc<BodyWatch>>,
-    /// How the answer gets on that is on its way down.
-    answer: Option<Rc<Progress>>,
+    /// How it gets on, once it was permitted or is answered.
+    progress: Option<Rc<Progress>>,
     cut: Rc<Cut>,
     _active: Active,
 }
@@ -132,7 +135,8 @@ impl Exchange {
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
-            answer: None,
+            entered: None,
+            progress: None,
             cut,
             _active: active,
             worker,
@@ -234,9 +238,34 @@ impl Exchange {
         Ok(())
     }
 
-    /// The request asks to switch protocols, and may.
-    pub(super) fn may_switch(&mut self, asked: Option<Box<Asked>>) {
-        self.asked = asked;
+    /// What it takes to ask policy about it again.
+    pub(super) fn asked(
+        &self,
+        (request, principal): (Normalised, Principal),
+        route: &Arc<Route>,
+        body: BodySeen,
+    ) -> Rc<Asked> {
+        let (id, connection) = (self.draft.decision_id(), Rc::clone(&self.connection));
+        let (credentials, route) = (self.credentials.clone(), Arc::clone(route));
+        Rc::new(Asked { id, connection, credentials, request, principal, route, body })
+    }
+
+    /// Has it looked at from now on, for as long as it is in progress.
+    pub(super) fn begin(&mut self, asked: Rc<Asked>) {
+        let policy = self.evaluation.as_ref().map(|evaluation| Arc::clone(&evaluation.policy));
+        let permit = policy.map(|policy| Permit { asked: Rc::clone(&asked), policy });
+        self.asked = Some(asked);
+        self.enter(permit);
+    }
+
+    /// Whether the request asks to switch protocols, and may.
+    pub(super) fn may_switch(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.request.wants_websocket())
+    }
+
+    /// It is looked at by somebody else from now on.
+    pub(super) fn leave(&mut self) {
+        self.entered = None;
     }
 
     /// What was carried after the protocols were switched.
@@ -279,19 +308,34 @@ impl Exchange {
         self.draft.outcome_mut().status = status.as_u16();
     }
 
-    /// Has an answer looked after that must not stand still for longer than this.
-    pub(super) fn look_after(&mut self, idle_timeout: Duration, proof: Option<Rc<Proof>>) -> Entered {
+    /// Has the upstream's answer looked after, which must not stand still for longer than this.
+    pub(super) fn look_after(&mut self, answering: Answering) -> Option<Entered> {
+        let entered = self.entered.take()?;
+        entered.answers(answering);
+        Some(entered)
+    }
+
+    /// The same for an answer of our own, which nobody has to permit.
+    pub(super) fn look_after_own(&mut self) -> Option<Entered> {
+        self.enter(None);
+        let idle_timeout = self.connection.listener.limits.idle_timeout;
+        self.look_after(Answering { idle_timeout, ..Answering::default() })
+    }
+
+    fn enter(&mut self, permit: Option<Permit>) {
         let terms = Terms {
-            idle_timeout,
             deadline: self.deadline,
-            request_body: self.request_body.clone(),
             credentials: self.credentials.clone(),
-            proof,
             validity: self.connection.listener.validity,
         };
-        let entered = self.worker.in_progress.enter(terms, &self.cut);
-        self.answer = Some(entered.progress());
-        entered
+        let entered = self.worker.in_progress.enter((terms, permit), &self.cut);
+        self.progress = Some(entered.progress());
+        self.entered = Some(entered);
+    }
+
+    /// The body of the request, for whoever has to know whether it still comes.
+    pub(super) fn request_body(&self) -> Option<Rc<BodyWatch>> {
+        self.request_body.clone()
     }
 
     /// A part of the answer went down.
@@ -326,7 +370,7 @@ impl Exchange {
         outcome.request_bytes = request_bytes;
         if outcome.end.is_none() {
             let revoked = self.connection.revoked();
-            let cut = self.answer.as_ref().and_then(|answer| answer.cause());
+            let cut = self.progress.as_ref().and_then(|progress| progress.cause());
             outcome.end = Some(match cut {
                 Some((end, _)) => end,
                 None if std::thread::panicking() => End::Panic,

@@ -41,7 +41,7 @@ pub(super) async fn forward(
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
-    let may_switch = exchange.asked.is_some();
+    let may_switch = exchange.may_switch();
     let response = guard((route, may_switch), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }

@@ -2,6 +2,7 @@
 //!
 //! Each step's result is the next step's ticket. [`Normalised`] is made by `normalise` alone, `Permitted` by
 //! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
+mod asked;
 mod attempts;
 mod body;
 mod carry;
@@ -54,12 +55,12 @@ pub(crate) use normalise::is_protected as is_protected_header;
 pub(crate) use normalise::may_carry_claim;
 pub(crate) use normalise::{GuardLimits, spell_target};
 use normalise::{Normalised, normalise};
+use postern_identity::Principal;
 use postern_policy::Verdict;
 use refusal::Refused;
 use std::rc::Rc;
 use std::sync::Arc;
 use transaction::identify_transaction;
-use tunnel::Asked;
 use workload::identify_workload;
 
 /// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
@@ -99,13 +100,15 @@ async fn walk(
         }
     };
     // 9. The decision is filed, and only then is there a permit.
-    let Judged { route, body, verdict, asked } = judged;
-    exchange.may_switch(asked);
+    let Judged { route, principal, body, verdict } = judged;
+    let asked = exchange.asked((request.clone(), principal), &route, body.seen());
     let permitted = enforce(exchange, &route, request, body, verdict)?;
     if let Err(refusal) = exchange.recorded(&route).await {
         exchange.keep_unread(permitted.into_unread());
         return Err(refusal.into());
     }
+    // What permitted it may change while it is in progress: then policy is asked again.
+    exchange.begin(asked);
     // 10. To the upstream, under the traffic rules.
     forward(exchange, &route, permitted).await
 }
@@ -113,10 +116,9 @@ async fn walk(
 /// What came of the steps up to the verdict.
 struct Judged {
     route: Arc<Route>,
+    principal: Principal,
     body: RequestBody,
     verdict: Verdict,
-    /// What it takes to ask again, for a request that asks to switch protocols.
-    asked: Option<Box<Asked>>,
 }
 
 async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judged, Refused> {
@@ -136,11 +138,8 @@ async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judg
     // 7. The body, only where the policy in force reads it.
     let body = decide::take_body(exchange, request).await?;
     // 8. One generation of everything is pinned, and policy decides. Nothing is awaited from here to 9.
-    let verdict = decide::decide(exchange, request, &principal, &route, &body)?;
-    let asked = request
-        .wants_websocket()
-        .then(|| Box::new(Asked { request: request.clone(), principal, route: Arc::clone(&route) }));
-    Ok(Judged { route, body, verdict, asked })
+    let verdict = decide::decide(exchange, request, &principal, (&route, &body.seen()))?;
+    Ok(Judged { route, principal, body, verdict })
 }
 
 fn normalise_head(

@@ -157,6 +157,14 @@ fn grpc(refused: &Refused, decision_id: &str, explain: Explain) -> Response<Byte
     response
 }
 
+/// What ends a gRPC call whose answer has begun.
+pub(crate) fn grpc_trailers(refusal: Refusal) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from(u16::from(refusal.grpc_status())));
+    insert(&mut trailers, GRPC_MESSAGE, refusal.code());
+    trailers
+}
+
 fn detail(refused: &Refused) -> &str {
     let by_policy = refused.denial.as_ref().and_then(|denial| denial.message.as_deref());
     by_policy.unwrap_or_else(|| refused.refusal.meaning())

@@ -1,6 +1,5 @@
 //! What an exchange leaves for the export thread: facts, copied only where the exchange leaves spans at all.
 use super::exchange::Exchange;
-use crate::config::Direction;
 use crate::listener::Protocol;
 use crate::telemetry::spans::{
     DecisionFacts, FinishedExchange, RequestFacts, RouteFacts, Text, UpstreamFacts,
@@ -13,10 +12,7 @@ use std::sync::Arc;
 pub(super) fn facts(exchange: &Exchange, method: &Method, path: &str) -> RequestFacts {
     RequestFacts {
         method: method.clone(),
-        scheme: match exchange.connection.listener.callers.direction() {
-            Direction::Inbound => "https",
-            Direction::Outbound => "http",
-        },
+        scheme: exchange.connection.listener.callers.scheme(),
         path: Text::new(path),
         protocol_version: match exchange.connection.protocol {
             Protocol::Http1 => "1.1",

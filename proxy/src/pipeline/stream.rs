@@ -4,9 +4,9 @@
 //! A stream lasts longer than what permitted it: it is judged again when policy changes, and ends with the identities of
 //! both sides.
 use super::carry::{Judge, Terms, carry};
-use super::decide::source;
+use super::decide::{destination_principal, source};
 use super::refusal::Refusal;
-use crate::config::{AuditMode, Direction, Enforcement, RetryOn};
+use crate::config::{AuditMode, Enforcement, RetryOn};
 use crate::listener::Connection;
 use crate::recorder::Draft;
 use crate::routing::Route;
@@ -118,10 +118,7 @@ impl Stream {
             action: CONNECT,
             source: source(connection),
             destination: connection.local,
-            destination_principal: match connection.listener.callers.direction() {
-                Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
-                Direction::Outbound => route.upstream.principal.as_deref(),
-            },
+            destination_principal: destination_principal(connection, route),
             http: None,
             claims: None,
             transaction: None,

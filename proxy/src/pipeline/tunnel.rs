@@ -1,39 +1,26 @@
 //! What a request was switched to: WebSocket (RFC 6455) over HTTP/1.1. Nothing of it goes anywhere before the upstream has
 //! answered 101, and it is judged again as long as it lasts.
-use super::body::RequestBody;
+use super::asked::Asked;
 use super::carry::{self, Carried, Judge, Terms};
-use super::decide;
 use super::exchange::Exchange;
-use super::normalise::Normalised;
 use super::refusal::Refusal;
 use super::splice::Begun;
-use crate::config::Enforcement;
-use crate::routing::Route;
 use crate::state::{Policy, Snapshot};
 use crate::upstream::{Lease, Switched};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use postern_audit::End;
-use postern_identity::Principal;
-use postern_policy::Decision;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-
-/// What it takes to ask policy about a request once more.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) request: Normalised,
-    pub(super) principal: Principal,
-    pub(super) route: Arc<Route>,
-}
 
 /// A request whose upstream has switched protocols; its caller is about to be told.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(super) exchange: Exchange,
-    pub(super) asked: Box<Asked>,
+    pub(super) asked: Rc<Asked>,
     pub(super) lease: Lease,
 }
 
@@ -66,7 +53,7 @@ impl Tunnel {
         let terms = Terms { idle_timeout: asked.route.stream_idle_timeout, proof, policy };
         let (worker, connection) = (exchange.worker.clone(), exchange.connection.clone());
         let ends = (Begun::new(seen, io), Begun::new(sent, upstream));
-        let mut again = Again { exchange: &mut exchange, asked: &asked };
+        let mut again = Again { exchange: &exchange, asked: &asked };
         let carried = carry::carry((&worker, &connection), ends, (terms, &mut again), drain).await;
         let Carried { end, reason, bytes } = carried;
         exchange.carried(bytes);
@@ -75,23 +62,13 @@ impl Tunnel {
 }
 
 struct Again<'a> {
-    exchange: &'a mut Exchange,
+    exchange: &'a Exchange,
     asked: &'a Asked,
 }
 
 impl Judge for Again<'_> {
-    fn judge(&mut self, _: &Snapshot) -> Result<Arc<Policy>, Refusal> {
-        let Asked { request, principal, route } = self.asked;
-        let judged = decide::decide(self.exchange, request, principal, route, &RequestBody::empty());
-        let verdict = judged.map_err(|refused| refused.refusal)?;
-        match (verdict.decision, route.enforcement) {
-            (Decision::Allow, _) | (Decision::Deny, Enforcement::Observe) => {}
-            (Decision::Deny, Enforcement::Enforce) => {
-                return Err(Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied));
-            }
-        }
-        let evaluation = self.exchange.evaluation.as_ref().ok_or(Refusal::PolicyNotReady)?;
-        Ok(Arc::clone(&evaluation.policy))
+    fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Policy>, Refusal> {
+        self.asked.again(&self.exchange.worker, snapshot)
     }
 
     fn check(&self, snapshot: &Snapshot) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ mod limits;
 mod names;
 mod outbound;
 mod peers;
+mod policy_changes;
 mod proofs;
 mod rate_limits;
 mod retries;
