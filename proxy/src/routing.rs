@@ -6,7 +6,7 @@ pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
     AuditMode, Config, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig, IdentityHeaders,
-    ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, UpstreamConfig,
+    ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade, UpstreamConfig,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -56,8 +56,8 @@ pub struct Route {
     headers: Vec<(HeaderName, HeaderMatch)>,
     /// What is changed on the way to the upstream and back.
     pub rewrite: RewriteConfig,
-    /// Whether a request may switch its connection to WebSocket.
-    pub websocket: bool,
+    /// What a request may switch its connection to.
+    pub upgrade: Upgrade,
     /// Where it leads.
     pub upstream: Arc<Upstream>,
     /// Whether a deny stops the request.
@@ -194,6 +194,13 @@ impl Routing {
         routes.iter().find(|route| route.matches(head))
     }
 
+    /// Whether a request to the listener may become a WebSocket.
+    pub(crate) fn has_websocket(&self, listener: &str) -> bool {
+        let routes =
+            self.listeners.iter().filter(|(name, _)| name == listener).flat_map(|(_, routes)| routes);
+        routes.into_iter().any(|route| route.upgrade == Upgrade::WebSocket)
+    }
+
     /// The first route of the listener that takes a raw stream for this server name.
     pub fn find_stream(&self, listener: &str, server_name: Option<&str>) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
@@ -285,7 +292,7 @@ impl Route {
             methods: config.matches.methods.clone(),
             headers: config.matches.headers.clone(),
             rewrite: config.rewrite.clone(),
-            websocket: config.websocket,
+            upgrade: config.upgrade,
             upstream,
             enforcement: config.enforcement,
             timeout: config.timeout,
@@ -301,7 +308,10 @@ impl Route {
 
     fn matches(&self, head: &Head<'_>) -> bool {
         let Head { authority, path, method, headers } = *head;
-        (self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method))
+        // CONNECT has no path, and its routes are not for anything else.
+        let path = if method == "CONNECT" { "/" } else { path };
+        (self.upgrade == Upgrade::Connect) == (method == "CONNECT")
+            && (self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method))
             && (if self.is_exact { *self.path_prefix == *path } else { under(&self.path_prefix, path) })
             && self.headers.iter().all(|(name, needed)| holds(needed, headers.get(name)))
             && (self.authorities.is_empty()

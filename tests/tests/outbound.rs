@@ -5,12 +5,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use postern_tests::Scene;
 use postern_tests::caller::{Answer, call_plain, get};
 use postern_tests::sidecar::{assert_log_is_whole, postern_with, records};
+use postern_tests::{Scene, peer, run};
 use serde_json::{Value, json};
 
 /// What the workload may ask of others: the service may be read, nothing else.
@@ -128,6 +130,43 @@ fn a_proxy_client_may_name_the_service_in_the_target() {
     let answer = call_plain(client.listener, request).expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["path"], "/things/7");
+}
+
+#[test]
+fn a_client_that_is_told_of_a_proxy_reaches_a_service_by_its_own_tls() {
+    let Some(program) = peer("POSTERN_CURL") else { return };
+    let service = Scene::new();
+    let mut client = asking(&service, "http1");
+    let host = format!("localhost:{}", service.listener.port());
+    client.config["upstreams"] =
+        json!({ "orders": { "endpoints": [service.listener.to_string()], "protocol": "tcp" } });
+    let routes = &mut client.config["listeners"]["egress"]["routes"];
+    *routes = json!([{ "match": { "authorities": [host] }, "upstream": "orders", "upgrades": ["connect"] }]);
+    let connects = format!(
+        "package postern.authz\ndefault decision := false\ndecision := true if {{\n\tinput.attributes.request.http.method == \"CONNECT\"\n\tinput.attributes.request.http.host == \"{host}\"\n}}\n"
+    );
+    client.write_policy(&connects);
+    let (_serving, calling) = (service.start(), client.start());
+    let (certificate, key, _) = service.files("/client");
+    let curl = |host: &str| {
+        let mut command = Command::new(&program);
+        command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "", "--proxytunnel"]);
+        command.arg("--proxy").arg(format!("http://{}", client.listener));
+        command.arg("--cacert").arg(service.path("trust.pem"));
+        command.arg("--cert").arg(&certificate).arg("--key").arg(&key);
+        command.arg(format!("https://{host}/things/42"));
+        run(command, Duration::from_secs(30))
+    };
+    let answer: Value = serde_json::from_str(&curl(&host).expect_code(0).out).expect("a document");
+    assert_eq!(answer["path"], "/things/42");
+    let refused = curl("localhost:1");
+    assert!(refused.code != Some(0) && refused.err.contains("405"), "{refused:?}");
+    calling.stop();
+    assert_log_is_whole(&client.audit());
+    let decided: Vec<_> =
+        decisions(&client).into_iter().map(|(_, method, decision)| (method, decision)).collect();
+    let said = |decision: &str| ("CONNECT".to_owned(), decision.to_owned());
+    assert_eq!(decided, [said("allow"), said("deny")]);
 }
 
 /// A server that greets whoever connects, and says everything back.

@@ -32,7 +32,7 @@ pub use self::settings::{
     ListenerProtocol, ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig,
     PolicyDecision, ProcessLog, RetryBudgetConfig, RetryConfig, RetryOn, RevocationRule, RouteConfig,
     RouteMatch, StatusConfig, TelemetryConfig, TokenAlgorithm, TokenPassage, TokenProfile, TokenRule,
-    TrustRoots, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers,
+    TrustRoots, Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers,
     WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};

@@ -15,6 +15,7 @@ mod rewrite;
 mod routes;
 mod tcp;
 mod traffic;
+mod upgrade;
 mod upstreams;
 mod workload_api;
 mod workload_tokens;

@@ -29,7 +29,7 @@ pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
     Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
-    UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
+    Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

@@ -65,6 +65,7 @@ pub(crate) struct Connection {
     /// What its last request was switched to.
     tunnel: RefCell<Option<Tunnel>>,
     heads: Option<RawHeads>,
+    drain: watch::Receiver<bool>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
 }
@@ -201,6 +202,11 @@ impl Connection {
         self.tunnel.replace(Some(tunnel));
     }
 
+    /// Tells when the listener drains.
+    pub(crate) fn drain(&self) -> watch::Receiver<bool> {
+        self.drain.clone()
+    }
+
     /// Counts an exchange in, which ends where its cut is made.
     pub(crate) fn begin(self: &Rc<Self>, cut: &Rc<Cut>) -> Active {
         self.active.set(self.active.get().saturating_add(1));
@@ -280,7 +286,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         grace: limits.drain_grace,
         invalid_grace: arrival.listener.validity.grace,
     };
-    let (connection, stream, entry) = enter(&worker, arrival);
+    let (connection, stream, entry) = enter(&worker, arrival, &drain);
     let source = connection.source;
     let _counted = connection.listener.metrics.connection();
     let _open = worker.connections.enter(&connection);
@@ -298,7 +304,11 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         Either::Plain(stream) => {
             let streams = Streams::default();
             let requests = requests(Cuts::OneByOne(streams.clone()));
-            let served = pin!(http2(&limits, streams).serve_connection(TokioIo::new(stream), requests));
+            let mut builder = http2(&limits, streams);
+            if worker.snapshots.pin().routing.has_websocket(&connection.listener.name) {
+                builder.enable_connect_protocol();
+            }
+            let served = pin!(builder.serve_connection(TokioIo::new(stream), requests));
             drive(served, &connection, lifetime, drain).await
         }
         Either::Stream(stream) => {
@@ -321,7 +331,11 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
 }
 
 /// What is known of a connection from now on, and what is to be served on it.
-fn enter(worker: &Worker, arrival: Arrival) -> (Rc<Connection>, Either, ConnectionDraft) {
+fn enter(
+    worker: &Worker,
+    arrival: Arrival,
+    drain: &watch::Receiver<bool>,
+) -> (Rc<Connection>, Either, ConnectionDraft) {
     let Arrival { listener, source, local, entry, secured } = arrival;
     let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
     let (heads, stream) = match secured.protocol {
@@ -351,6 +365,7 @@ fn enter(worker: &Worker, arrival: Arrival) -> (Rc<Connection>, Either, Connecti
         ending: Cell::new(None),
         tunnel: RefCell::default(),
         heads,
+        drain: drain.clone(),
         active: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
     };

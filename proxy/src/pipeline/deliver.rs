@@ -6,18 +6,16 @@ use super::in_progress::{Answering, Entered};
 use super::normalise;
 use super::refusal::{self, DECISION_ID, Dialect, Refusal, Refused};
 use super::trailers;
-use super::tunnel::Tunnel;
 use crate::config::Explain;
 use crate::listener::Protocol;
 use crate::upstream::Lease;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use postern_audit::End;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// What the caller is sent.
@@ -55,20 +53,13 @@ impl Exchange {
     /// Sends the upstream's answer down.
     pub(super) fn deliver(mut self, answer: Answer) -> Response<ResponseBody> {
         let Answer { mut response, lease, stream_idle_timeout } = answer;
-        if let Ok(id) = HeaderValue::from_str(self.id()) {
-            response.headers_mut().insert(DECISION_ID, id);
-        }
-        self.answered(response.status());
+        self.identify_answer(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(asked) = self.asked.take()
         {
-            // The connection takes over when the answer has been sent.
-            self.leave();
-            let connection = Rc::clone(&self.connection);
-            connection.switch(Tunnel { exchange: self, asked, lease });
-            let kind = Kind::Own { bytes: None, _exchange: None };
-            return response.map(|_| ResponseBody { kind, entered: None });
+            return self.switched((response.map(drop), lease), asked);
         }
+        self.answered(response.status());
         let ends_by_trailers =
             self.connection.protocol == Protocol::Http2 && normalise::is_grpc(response.headers());
         let entered = self.look_after(Answering {
@@ -84,6 +75,13 @@ impl Exchange {
             }
             ResponseBody { kind: Kind::Upstream(Box::new(passing)), entered }
         })
+    }
+
+    /// Tells the decision's id.
+    pub(super) fn identify_answer(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(self.id()) {
+            headers.insert(DECISION_ID, id);
+        }
     }
 
     /// Answers by ourselves.
@@ -104,6 +102,13 @@ impl Exchange {
             let kind = Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) };
             ResponseBody { kind, entered }
         })
+    }
+}
+
+impl ResponseBody {
+    /// No body, and nobody who waits for its end.
+    pub(super) fn nothing() -> Self {
+        Self { kind: Kind::Own { bytes: None, _exchange: None }, entered: None }
     }
 }
 

@@ -141,7 +141,9 @@ pub(super) fn enforce(
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.
         (Decision::Allow, Enforcement::Enforce | Enforcement::Observe)
-        | (Decision::Deny, Enforcement::Observe) => permit(route, request, body, (duties, telling)),
+        | (Decision::Deny, Enforcement::Observe) => {
+            permit((exchange, route), request, body, (duties, telling))
+        }
         (Decision::Deny, Enforcement::Enforce) => {
             exchange.keep_unread(body.into_unread());
             Err(denied(verdict))
@@ -152,7 +154,7 @@ pub(super) fn enforce(
 /// What the forwarded request differs in from the one decided on, in the order of the record: by the route, by policy, and by
 /// whom it says that calls.
 fn permit(
-    route: &Route,
+    (exchange, route): (&mut Exchange, &Route),
     request: Normalised,
     body: RequestBody,
     (mut duties, telling): (Duties, Telling),
@@ -165,6 +167,9 @@ fn permit(
     telling.apply(&mut parts.headers);
     if wants_websocket {
         tunnel::switch(&mut parts.headers);
+        if let Some(extended) = &mut exchange.extended {
+            extended.ask(&exchange.worker, &mut parts.headers);
+        }
     }
     Ok(Permitted { request: Request::from_parts(parts, body), response_headers })
 }

@@ -10,6 +10,7 @@ use super::in_progress::{Answering, Entered, Permit, Progress, Terms};
 use super::normalise::Normalised;
 use super::refusal::{Dialect, Refusal};
 use super::span;
+use super::tunnel::Extended;
 use crate::config::{AuditMode, Explain};
 use crate::cut::Cut;
 use crate::listener::{Active, Connection};
@@ -69,6 +70,8 @@ pub(crate) struct Exchange {
     request_place: Option<Place>,
     /// What it takes to ask policy again, once it was permitted.
     pub(super) asked: Option<Rc<Asked>>,
+    /// The way to its stream's bytes, for a CONNECT over HTTP/2.
+    pub(super) extended: Option<Extended>,
     /// Has it looked at once a second, until its answer is.
     entered: Option<Entered>,
     /// Its share in what the endpoint has in hand.
@@ -135,6 +138,7 @@ impl Exchange {
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
+            extended: None,
             entered: None,
             progress: None,
             cut,
@@ -270,8 +274,9 @@ impl Exchange {
 
     /// What was carried after the protocols were switched.
     pub(super) fn carried(&mut self, (up, down): (u64, u64)) {
-        if let Some(body) = &self.request_body {
-            body.carried(up);
+        match &self.request_body {
+            Some(body) => body.carried(up),
+            None => self.draft.outcome_mut().request_bytes = up,
         }
         self.draft.outcome_mut().response_bytes = down;
     }
@@ -364,10 +369,10 @@ impl Exchange {
     /// Fills in what only the end can tell.
     fn settle(&mut self) -> u64 {
         let duration_ns = self.worker.clock.monotonic_ns().saturating_sub(self.began_ns);
-        let request_bytes = self.request_body.as_ref().map_or(0, |body| body.bytes());
+        let request_bytes = self.request_body.as_ref().map(|body| body.bytes());
         let outcome = self.draft.outcome_mut();
         outcome.duration_ns = duration_ns;
-        outcome.request_bytes = request_bytes;
+        outcome.request_bytes = request_bytes.unwrap_or(outcome.request_bytes);
         if outcome.end.is_none() {
             let revoked = self.connection.revoked();
             let cut = self.progress.as_ref().and_then(|progress| progress.cause());

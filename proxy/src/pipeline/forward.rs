@@ -41,8 +41,7 @@ pub(super) async fn forward(
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
     let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
-    let may_switch = exchange.may_switch();
-    let response = guard((route, may_switch), response, response_headers)?;
+    let response = guard((exchange, route), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }
 
@@ -53,15 +52,18 @@ fn blame(body: &BodyWatch, otherwise: Refusal) -> Refusal {
 
 /// An upstream's response is checked as a request is: what frames it twice is not passed on.
 fn guard(
-    (route, may_switch): (&Route, bool),
+    (exchange, route): (&Exchange, &Route),
     mut response: Response<Incoming>,
     ours: HeaderMap,
 ) -> Result<Response<Incoming>, Refusal> {
     // Where no switch was asked for, none can be agreed to.
-    let is_switched = may_switch
+    let is_switched = exchange.may_switch()
         && response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && tunnel::is_agreed(response.headers());
-    if response.status().is_informational() && !is_switched {
+        && tunnel::is_agreed(response.headers())
+        && exchange.extended.as_ref().is_none_or(|extended| extended.is_answered_by(response.headers()));
+    // To an extended CONNECT every success would say that its stream is switched.
+    let is_untrue = exchange.extended.is_some() && response.status().is_success();
+    if (response.status().is_informational() && !is_switched) || is_untrue {
         return Err(Refusal::UpstreamProtocol);
     }
     normalise::guard_response(response.headers_mut()).map_err(|_| Refusal::UpstreamProtocol)?;

@@ -28,6 +28,7 @@ mod stream;
 mod trailers;
 mod transaction;
 mod tunnel;
+mod way;
 mod workload;
 
 pub(crate) use body::{BodyWatch, RequestBody};
@@ -41,6 +42,7 @@ pub(crate) use splice::Begun;
 pub(crate) use stream::serve as serve_stream;
 pub(crate) use tunnel::Tunnel;
 
+use crate::config::Upgrade;
 use crate::cut::Cut;
 use crate::listener::{Connection, RawHead};
 use crate::routing::Route;
@@ -48,19 +50,21 @@ use crate::worker::Worker;
 use enforce::enforce;
 use exchange::Exchange;
 use forward::forward;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use identify::identify;
 pub(crate) use normalise::is_protected as is_protected_header;
 pub(crate) use normalise::may_carry_claim;
 pub(crate) use normalise::{GuardLimits, spell_target};
-use normalise::{Normalised, normalise};
+use normalise::{Normalised, Switch, normalise};
 use postern_identity::Principal;
 use postern_policy::Verdict;
 use refusal::Refused;
 use std::rc::Rc;
 use std::sync::Arc;
 use transaction::identify_transaction;
+use tunnel::Extended;
+use way::Way;
 use workload::identify_workload;
 
 /// Serves one request on a connection whose caller TLS has proven (steps 1 and 2 are `listener`).
@@ -78,7 +82,8 @@ pub(crate) async fn serve(
         Err(refusal) => return deliver::unrecorded(refusal, request),
     };
     match walk(&mut exchange, request, head).await {
-        Ok(response) => exchange.deliver(response),
+        Ok(Far::Answer(answer)) => exchange.deliver(answer),
+        Ok(Far::Connected(way, headers)) => exchange.connected((way, headers)),
         Err(refused) => exchange.refuse(refused),
     }
     // 11. The outcome files itself when the answer has been sent, or when its reader goes away.
@@ -88,7 +93,7 @@ async fn walk(
     exchange: &mut Exchange,
     request: Request<Incoming>,
     head: Option<RawHead>,
-) -> Result<forward::Answer, Refused> {
+) -> Result<Far, Refused> {
     // 4. One spelling of the request: what is decided on is what is forwarded.
     let mut request = normalise_head(exchange, request, head)?;
     // 5 to 8. Everything that can refuse before policy has spoken, and policy.
@@ -101,6 +106,7 @@ async fn walk(
     };
     // 9. The decision is filed, and only then is there a permit.
     let Judged { route, principal, body, verdict } = judged;
+    let switch = request.switch();
     let asked = exchange.asked((request.clone(), principal), &route, body.seen());
     let permitted = enforce(exchange, &route, request, body, verdict)?;
     if let Err(refusal) = exchange.recorded(&route).await {
@@ -110,7 +116,22 @@ async fn walk(
     // What permitted it may change while it is in progress: then policy is asked again.
     exchange.begin(asked);
     // 10. To the upstream, under the traffic rules.
-    forward(exchange, &route, permitted).await
+    match switch {
+        Switch::Connect => {
+            let (way, headers) = tunnel::connect(exchange, &route, permitted).await?;
+            Ok(Far::Connected(way, headers))
+        }
+        Switch::Nothing | Switch::WebSocket | Switch::ExtendedConnect => {
+            Ok(Far::Answer(forward(exchange, &route, permitted).await?))
+        }
+    }
+}
+
+/// What the upstream gives.
+enum Far {
+    Answer(forward::Answer),
+    /// A byte stream, and what policy wants said to the caller.
+    Connected(Way, HeaderMap),
 }
 
 /// What came of the steps up to the verdict.
@@ -124,7 +145,7 @@ struct Judged {
 async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judged, Refused> {
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
-    if request.wants_websocket() && !route.websocket {
+    if request.wants_websocket() && route.upgrade != Upgrade::WebSocket {
         return Err(Refusal::RequestUpgrade.into());
     }
     request.take_off(&route.identity_headers);
@@ -147,8 +168,11 @@ fn normalise_head(
     request: Request<Incoming>,
     head: Option<RawHead>,
 ) -> Result<Normalised, Refused> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     exchange.keep_unread(Some(body));
+    if parts.version == Version::HTTP_2 {
+        exchange.extended = parts.extensions.remove().map(Extended::new);
+    }
     let seen = (parts.method.clone(), parts.uri.clone());
     match normalise(parts, head, &exchange.connection.listener.guard) {
         Ok(request) => {

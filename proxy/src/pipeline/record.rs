@@ -1,7 +1,7 @@
 //! How a decision enters the log: from what is known of the exchange when it is made.
 use super::exchange::Exchange;
 use super::identity_headers::Telling;
-use super::normalise::Normalised;
+use super::normalise::{Normalised, Switch};
 use super::obligations::deny_status;
 use super::refusal::{Refusal, Refused};
 use super::span;
@@ -10,6 +10,7 @@ use crate::routing::Route;
 use crate::telemetry::spans::Decided;
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
 use crate::traffic::rewrite;
+use http::header::SEC_WEBSOCKET_KEY;
 use http::{Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
@@ -214,5 +215,6 @@ fn mutations(route: &Route, verdict: &Verdict, (request, telling): (&Normalised,
     let deadline = request.grpc_timeout().map(|_| format!("set {GRPC_TIMEOUT}"));
     let by_policy = set.chain(removed).chain(query_set).chain(query_removed);
     let by_route = rewrite::mutations(&route.rewrite);
-    by_route.chain(by_policy).chain(deadline).chain(telling.mutations()).collect()
+    let handshake = (request.switch() == Switch::ExtendedConnect).then(|| format!("set {SEC_WEBSOCKET_KEY}"));
+    by_route.chain(by_policy).chain(deadline).chain(telling.mutations()).chain(handshake).collect()
 }

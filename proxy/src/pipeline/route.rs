@@ -1,6 +1,6 @@
 //! Step 6: which route takes the request.
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{Normalised, Switch};
 use super::refusal::Refusal;
 use crate::routing::{Head, Route};
 use std::sync::Arc;
@@ -12,7 +12,11 @@ pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<
     let listener = &exchange.connection.listener.name;
     let (authority, method, headers) = (request.authority(), request.method().as_str(), request.headers());
     let find = |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers });
-    let route = find(request.path()).ok_or(Refusal::RouteNone)?;
+    let none = match request.switch() {
+        Switch::Connect => Refusal::RequestConnect,
+        Switch::Nothing | Switch::WebSocket | Switch::ExtendedConnect => Refusal::RouteNone,
+    };
+    let route = find(request.path()).ok_or(none)?;
     if request.path().contains(';') {
         // Some applications cut `;…` off before they look at a path: it must not lead elsewhere then.
         let bare = find(&request.path_without_params());

@@ -6,22 +6,18 @@
 use super::carry::{Judge, Terms, carry};
 use super::decide::{destination_principal, source};
 use super::refusal::Refusal;
-use crate::config::{AuditMode, Enforcement, RetryOn};
+use super::way::{self, Way};
+use crate::config::{AuditMode, Enforcement};
 use crate::listener::Connection;
 use crate::recorder::Draft;
 use crate::routing::Route;
 use crate::state::{Policy, Snapshot};
-use crate::telemetry::metrics::UpstreamResult;
 use crate::telemetry::spans::Decided;
-use crate::traffic::circuit_breaker::Place;
-use crate::traffic::endpoint::Load;
-use crate::traffic::outlier::{Moment, Outcome};
 use crate::traffic::ring;
-use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use http::HeaderMap;
 use postern_audit as audit;
-use postern_audit::{End, Tried, TriedResult};
+use postern_audit::End;
 use postern_policy::{Decision, Query, Verdict};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,14 +33,6 @@ struct Stream {
     decided: Decided,
     reason: Refusal,
     began_ns: u64,
-}
-
-/// The way to the other side, and what it takes.
-struct Upstream {
-    io: BoxIo,
-    proof: Option<Rc<Proof>>,
-    _places: (Place, Place),
-    _load: Load,
 }
 
 /// Serves one stream on a connection whose caller is known.
@@ -90,9 +78,13 @@ impl Stream {
         // 9. The decision is filed, and only then does a byte go anywhere.
         let (route, policy) = self.enforce(judged).await?;
         // 10. The other side, under the route's traffic rules.
-        let connecting = tokio::time::timeout(route.timeout, self.connect(&route));
-        let upstream = connecting.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
-        let (end, reason) = self.carry((io, upstream), (&route, policy), drain).await;
+        let worker = Rc::clone(&self.worker);
+        let peer = self.connection.peer.spiffe_id.as_str();
+        let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
+        let opening = way::open(&worker, (&route, key), &mut self.draft);
+        let opening = tokio::time::timeout(route.timeout, opening);
+        let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
+        let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
         self.end(end, reason);
         Ok(())
     }
@@ -199,55 +191,17 @@ impl Stream {
         })
     }
 
-    /// One endpoint after the other, as far as the route says, until one takes the connection.
-    async fn connect(&mut self, route: &Route) -> Result<Upstream, Refusal> {
-        let (worker, upstream) = (Rc::clone(&self.worker), &route.upstream);
-        let breaker = &upstream.breaker;
-        let in_hand = breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
-        let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
-        let peer = self.connection.peer.spiffe_id.as_str();
-        let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let (mut tried, mut paid) = (Vec::new(), None);
-        loop {
-            let (target, mut chosen) =
-                worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
-            let outcome = self.draft.outcome_mut();
-            outcome.attempts = outcome.attempts.saturating_add(1);
-            outcome.endpoint = Some(target.endpoint);
-            let began_ns = worker.clock.monotonic_ns();
-            let place = breaker.connections.wait().await;
-            let refusal = match attempt(&worker, (&route.upstream, target), &mut chosen.load).await {
-                Ok((io, proof)) => {
-                    drop((pending, paid));
-                    return Ok(Upstream { io, proof, _places: (in_hand, place), _load: chosen.load });
-                }
-                Err(refusal) => refusal,
-            };
-            tried.push(chosen.index);
-            let may_try = route.retry.on.contains(&RetryOn::ConnectFailure)
-                && u32::try_from(tried.len()).is_ok_and(|tried| tried < route.retry.attempts_max);
-            let now_ns = worker.clock.monotonic_ns();
-            paid = if may_try { upstream.retry_budget.pay(&breaker.requests, now_ns) } else { None };
-            let (endpoint, duration_ns) = (target.endpoint, now_ns.saturating_sub(began_ns));
-            let failed = Tried { endpoint, result: TriedResult::Reason(refusal.code()), duration_ns };
-            if paid.is_none() || self.draft.note_tried(failed).is_err() {
-                return Err(refusal);
-            }
-            upstream.metrics.retried();
-        }
-    }
-
     /// Carries bytes for as long as they may be carried.
     async fn carry<S>(
         &mut self,
-        (io, upstream): (S, Upstream),
+        (io, way): (S, Way),
         (route, policy): (&Arc<Route>, Arc<Policy>),
         drain: watch::Receiver<bool>,
     ) -> (End, Option<Refusal>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Upstream { io: upstream, proof, _places, _load } = upstream;
+        let Way { io: upstream, proof, held: _held } = way;
         let terms = Terms { idle_timeout: route.stream_idle_timeout, proof, policy };
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
         let mut again = Again { stream: self, route };
@@ -321,28 +275,4 @@ fn effect(verdict: &Verdict, route: &Route) -> (audit::Effect, Option<audit::Eff
         (Decision::Deny, Enforcement::Observe) => (Allow, Some(Deny), Decided::DenyObserved),
         (Decision::Deny, Enforcement::Enforce) => (Deny, None, Decided::Deny),
     }
-}
-
-/// One connection to one endpoint, and what it says of that.
-async fn attempt(
-    worker: &Worker,
-    (upstream, target): (&crate::routing::Upstream, &Target),
-    load: &mut Load,
-) -> Result<(BoxIo, Option<Rc<Proof>>), Refusal> {
-    let began_ns = worker.clock.monotonic_ns();
-    let made = worker.upstreams.stream(target).await;
-    let now_ns = worker.clock.monotonic_ns();
-    let took_ns = now_ns.saturating_sub(began_ns);
-    let (result, outcome) = match &made {
-        Ok(_) => (UpstreamResult::Success, Outcome::Success),
-        Err(_) => (UpstreamResult::NoResponse, Outcome::Failure),
-    };
-    upstream.metrics.attempt(result, took_ns);
-    if made.is_err() {
-        upstream.metrics.connect_failed();
-    }
-    if upstream.targets.len() > 1 {
-        upstream.note(load, (outcome, took_ns), Moment { now_ns, random: &mut worker.random.borrow_mut() });
-    }
-    made
 }

@@ -189,7 +189,7 @@ pub struct RouteFile {
     /// Further attempts. Without it, none.
     #[serde(default)]
     pub retry: Option<RetryFile>,
-    /// Protocols that a request may switch its connection to. Without it, none. The upstream has to be `http1`.
+    /// What a request may switch its connection to. Without it, nothing.
     #[serde(default)]
     pub upgrades: Vec<UpgradeFile>,
     /// What is changed on the way to the upstream and back. Without it, nothing.
@@ -297,8 +297,10 @@ pub enum RetryOnFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UpgradeFile {
-    /// WebSocket (RFC 6455). It is judged again when policy changes.
+    /// WebSocket (RFC 6455), over HTTP/2 by extended CONNECT (RFC 8441). The upstream has to be `http1`.
     Websocket,
+    /// A byte stream, by CONNECT (RFC 9110 §9.3.6): the route takes no other requests, by `authorities` with or without port. The upstream has to be `tcp`.
+    Connect,
 }
 
 /// What a denied caller is told besides the decision's id.

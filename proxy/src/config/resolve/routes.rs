@@ -8,15 +8,17 @@ use super::retry::{Around, retry};
 use super::rewrite::{header_matches, rewrite};
 use super::tcp;
 use super::traffic::protocol;
+use super::upgrade::upgrade;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
-    TokenRuleFile, UpstreamProtocolFile,
+    TokenRuleFile, UpgradeFile,
 };
 use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
     AuditMode, Enforcement, Explain, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch, TokenRule,
+    Upgrade,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -51,7 +53,8 @@ pub(super) fn routes(
                     format!("the route name `{}` is taken by the route at {earlier_index}", route.name);
                 context.error(&member(&key, "name"), what, "give each route its own name");
             }
-            if covers(&earlier.matches, &route.matches) {
+            let is_apart = (earlier.upgrade == Upgrade::Connect) != (route.upgrade == Upgrade::Connect);
+            if !is_apart && covers(&earlier.matches, &route.matches) {
                 let what = format!(
                     "this route can never match: `{}` at {earlier_index} takes all its requests",
                     earlier.name
@@ -90,6 +93,8 @@ fn route(
     let upstream_key = member(key, "upstream");
     let upstream = upstream(context, &upstream_key, &file.upstream, config);
     let upstream = upstream.and_then(|name| {
+        // What comes by CONNECT goes on as a raw stream.
+        let is_tcp = is_tcp || file.upgrades.contains(&UpgradeFile::Connect);
         tcp::fits(context, &upstream_key, (&name, is_tcp), config)?;
         Ok(name)
     });
@@ -100,7 +105,7 @@ fn route(
         if is_tcp { &rules::TCP_IDLE_TIMEOUT } else { &rules::STREAM_IDLE_TIMEOUT },
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
-    upgrades(context, &member(key, "upgrades"), file, config);
+    let upgrade = upgrade(context, key, file, config);
     let rewrite = rewrite(context, &member(key, "rewrite"), file.rewrite.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
@@ -136,7 +141,7 @@ fn route(
         stream_idle_timeout,
         retry: retry?,
         rewrite: rewrite?,
-        websocket: !file.upgrades.is_empty(),
+        upgrade: upgrade?,
         rate_limits: rate_limits?,
         global_rate_limit: global_rate_limit?,
         audit_mode: audit_mode?,
@@ -159,21 +164,6 @@ pub(super) fn upstream(
     let likely = nearest(name, names()).map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let mend = format!("{likely}there is {}; or add `{name}` to `upstreams`", one_of(names()));
     Err(context.error(key, format!("there is no upstream `{name}`"), mend))
-}
-
-fn upgrades(context: &mut Context<'_>, key: &str, file: &RouteFile, config: &ConfigFile) {
-    if file.upgrades.is_empty() {
-        return;
-    }
-    context.distinct(key, &file.upgrades, |_| "websocket".to_owned());
-    let protocol = config.upstreams.get(&file.upstream).and_then(|upstream| upstream.protocol);
-    if let Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) = protocol {
-        let what = format!(
-            "the upstream `{}` is not spoken to in HTTP/1.1, which alone can be switched",
-            file.upstream
-        );
-        context.error(key, what, "write `protocol: http1` in the upstream, or leave `upgrades` out");
-    }
 }
 
 fn audit_mode(

@@ -20,7 +20,7 @@ use crate::config::findings::Level;
 use crate::config::settings::{
     AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointConfig, EndpointOrigin,
     Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn,
-    RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule,
+    RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule, Upgrade,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -163,7 +163,7 @@ fn the_example_for_both_ways_means_what_it_says() {
     let [database, egress, orders] = config.listeners.as_slice() else { panic!("{config:?}") };
     assert_eq!((database.direction, database.protocol), (Direction::Outbound, ListenerProtocol::Tcp));
     assert_eq!((egress.direction, egress.protocol), (Direction::Outbound, ListenerProtocol::Http));
-    assert_eq!((orders.direction, orders.routes[0].websocket), (Direction::Inbound, true));
+    assert_eq!((orders.direction, orders.routes[0].upgrade), (Direction::Inbound, Upgrade::WebSocket));
     assert_eq!(orders.routes[1].rate_limits.len(), 1);
 }
 

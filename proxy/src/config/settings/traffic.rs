@@ -160,8 +160,8 @@ pub struct RouteConfig {
     pub stream_idle_timeout: Duration,
     /// Further attempts.
     pub retry: RetryConfig,
-    /// Whether a request may switch its connection to WebSocket.
-    pub websocket: bool,
+    /// What a request may switch its connection to.
+    pub upgrade: Upgrade,
     /// What is changed on the way to the upstream and back.
     pub rewrite: RewriteConfig,
     /// How often it may be asked.
@@ -176,6 +176,17 @@ pub struct RouteConfig {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+}
+
+/// What the requests of a route may switch their connection to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Nothing.
+    None,
+    /// WebSocket; other requests are answered.
+    WebSocket,
+    /// A byte stream: the route takes CONNECT and nothing else.
+    Connect,
 }
 
 /// Which requests a route takes: all conditions must hold.

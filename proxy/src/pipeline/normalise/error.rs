@@ -14,8 +14,8 @@ pub(crate) enum GuardError {
     /// A method that is not on the list.
     #[error("the method is not served")]
     Method,
-    /// CONNECT (RFC 9110 §9.3.6).
-    #[error("CONNECT is not served")]
+    /// CONNECT with anything but an authority with a port (RFC 9110 §9.3.6).
+    #[error("CONNECT does not name a host and a port alone")]
     Connect,
     /// A target that is not a path, as `*` or `host:port`.
     #[error("the request target is not a path")]
@@ -56,8 +56,8 @@ pub(crate) enum GuardError {
     /// `expect` other than `100-continue`.
     #[error("the expectation is not `100-continue`")]
     Expect,
-    /// `upgrade: websocket`.
-    #[error("switching to WebSocket is not served")]
+    /// A WebSocket that is not asked for as RFC 6455 §4.1 or RFC 8441 §5 says.
+    #[error("the request does not ask for a WebSocket as it has to")]
     Upgrade,
     /// Neither `host` nor `:authority`.
     #[error("the request names no host")]

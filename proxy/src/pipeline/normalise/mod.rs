@@ -5,6 +5,7 @@
 //! What is left out (headers about the caller's connection, about the caller's identity, and about another
 //! method, host or path) is left out before the decision, so that policy never sees what is not forwarded.
 mod authority;
+mod connect;
 mod error;
 mod headers;
 mod hop_by_hop;
@@ -14,6 +15,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use connect::Switch;
 pub(crate) use error::GuardError;
 pub(crate) use headers::{
     DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
@@ -76,7 +78,7 @@ pub(crate) struct Normalised {
     headers: HeaderMap,
     client_cert: Option<HeaderValue>,
     grpc_timeout: Option<Duration>,
-    wants_websocket: bool,
+    switch: Switch,
     raw_path_differs: bool,
 }
 
@@ -93,13 +95,22 @@ pub(crate) fn normalise(
     limits: &GuardLimits,
 ) -> Result<Normalised, GuardError> {
     let seen = wire_view(&parts, raw)?;
+    let is_extended = connect::take_extended(&mut parts)?;
     check_method(&parts.method)?;
+    if parts.method == Method::CONNECT {
+        return tunnel(parts, seen.as_ref(), limits);
+    }
     if let Some(head) = &seen {
         check_target(head, &parts.uri)?;
     }
     let authority = authority(&parts, seen.as_ref(), limits.default_port)?;
     let headers::Cleaned { client_cert, wants_websocket } =
         headers::clean(&mut parts.headers, (&parts.method, parts.version), limits)?;
+    let switch = match (is_extended, wants_websocket) {
+        (true, _) => Switch::ExtendedConnect,
+        (false, true) => Switch::WebSocket,
+        (false, false) => Switch::Nothing,
+    };
     let (target, raw_path_differs) = target(parts.uri, limits)?;
     let grpc_timeout = grpc_timeout(&parts.headers)?;
     if is_grpc(&parts.headers) && !(path::is_grpc_method(target.path()) && target.query().is_none()) {
@@ -116,10 +127,31 @@ pub(crate) fn normalise(
         headers: parts.headers,
         client_cert,
         grpc_timeout,
-        wants_websocket,
+        switch,
         raw_path_differs,
     })
 }
+
+/// The same for CONNECT, which has an authority for its target, with a port that is never left out.
+fn tunnel(mut parts: Parts, seen: Option<&Head>, limits: &GuardLimits) -> Result<Normalised, GuardError> {
+    connect::check(&parts, seen)?;
+    let authority = authority(&parts, seen, NO_PORT)?;
+    let headers::Cleaned { client_cert, .. } =
+        headers::clean(&mut parts.headers, (&parts.method, parts.version), limits)?;
+    Ok(Normalised {
+        method: parts.method,
+        uri: Uri::from(authority),
+        version: parts.version,
+        headers: parts.headers,
+        client_cert,
+        grpc_timeout: None,
+        switch: Switch::Connect,
+        raw_path_differs: false,
+    })
+}
+
+/// A default that no port is.
+const NO_PORT: u16 = 0;
 
 impl Normalised {
     /// The method: one of the list, in upper case.
@@ -157,7 +189,15 @@ impl Normalised {
 
     /// Whether it asks to switch to WebSocket.
     pub(crate) fn wants_websocket(&self) -> bool {
-        self.wants_websocket
+        match self.switch {
+            Switch::WebSocket | Switch::ExtendedConnect => true,
+            Switch::Nothing | Switch::Connect => false,
+        }
+    }
+
+    /// What it wants its connection to become.
+    pub(crate) fn switch(&self) -> Switch {
+        self.switch
     }
 
     /// How long a gRPC call may take in all, if it says so.
@@ -250,8 +290,7 @@ fn wire_view(parts: &Parts, raw: Option<RawHead>) -> Result<Option<Head>, GuardE
 fn check_method(method: &Method) -> Result<(), GuardError> {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT => Ok(()),
-        Method::PATCH | Method::DELETE | Method::OPTIONS => Ok(()),
-        Method::CONNECT => Err(GuardError::Connect),
+        Method::PATCH | Method::DELETE | Method::OPTIONS | Method::CONNECT => Ok(()),
         _ => Err(GuardError::Method),
     }
 }

@@ -1,5 +1,6 @@
 //! By what a route is found, and what it changes.
 use super::{check, least, taken};
+use crate::config::Upgrade;
 
 const ROUTE: &str = "{ match: { path_prefix: / }, upstream: app }";
 const KEY: &str = "listeners.app.routes[0]";
@@ -59,10 +60,41 @@ fn a_route_does_not_change_who_calls_or_how_a_message_is_framed() {
 #[test]
 fn a_connection_is_switched_only_where_the_upstream_can_follow() {
     let route = "{ match: { path_prefix: / }, upstream: app, upgrades: [websocket] }";
-    assert!(taken(&least(ROUTE, route)).listeners[0].routes[0].websocket);
-    assert!(!taken(&least(ROUTE, ROUTE)).listeners[0].routes[0].websocket);
+    for (route, upgrade) in [(route, Upgrade::WebSocket), (ROUTE, Upgrade::None)] {
+        assert_eq!(taken(&least(ROUTE, route)).listeners[0].routes[0].upgrade, upgrade);
+    }
     check(ROUTE, &route.replace("websocket", "websocket, websocket"), &format!("{KEY}.upgrades[1]"), "twice");
     let h2c = super::LEAST.replace("8080\"]", "8080\"], protocol: h2c").replace(ROUTE, route);
     let findings = super::read(&h2c).expect_err("a refusal");
     assert!(findings.list.iter().any(|finding| finding.what.contains("HTTP/1.1")), "{findings}");
+}
+
+#[test]
+fn a_route_for_connect_says_nothing_of_paths_and_leads_to_raw_streams() {
+    let route = |line: &str| format!("{{ {line}, upstream: db, upgrades: [connect] }}\n      - {ROUTE}");
+    let tcp = |route: &str| {
+        let db = "upstreams:\n  db: { endpoints: [\"127.0.0.1:5432\"], protocol: tcp }";
+        super::LEAST.replace(ROUTE, route).replace("upstreams:", db)
+    };
+    let config = taken(&tcp(&route("match: { authorities: [\"db.test:5432\"] }")));
+    let routes = &config.listeners[0].routes;
+    assert_eq!([routes[0].upgrade, routes[1].upgrade], [Upgrade::Connect, Upgrade::None]);
+    // It takes none of the requests of the one behind it.
+    taken(&tcp(&route("match: {}")));
+    for (line, at) in [
+        ("match: { path: /a }", "match.path"),
+        ("match: { path_prefix: /a }", "match.path_prefix"),
+        ("match: { methods: [CONNECT] }", "match.methods"),
+        ("match: {}, rewrite: { path_prefix: /a }", "rewrite"),
+        ("match: {}, retry: { attempts_max: 2, on: [reset] }", "retry.on"),
+    ] {
+        let findings = super::read(&tcp(&route(line))).expect_err("a refusal");
+        let key = format!("{KEY}.{at}");
+        assert!(findings.list.iter().any(|finding| finding.key == key), "{line}: {findings}");
+    }
+    let elsewhere = "{ match: {}, upstream: app, upgrades: [connect] }";
+    check(ROUTE, elsewhere, &format!("{KEY}.upstream"), "HTTP");
+    let findings = super::read(&tcp(&route("match: {}").replace("[connect]", "[connect, websocket]")));
+    let findings = findings.expect_err("a refusal");
+    assert!(findings.list.iter().any(|finding| finding.what.contains("not both")), "{findings}");
 }

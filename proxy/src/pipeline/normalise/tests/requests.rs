@@ -1,5 +1,5 @@
 //! Whole request heads, as the pipeline gives them to the guard.
-use super::super::{GuardError, Normalised, is_protected, normalise, spell_target};
+use super::super::{GuardError, Normalised, Switch, is_protected, normalise, spell_target};
 use crate::config::ListenerLimits;
 use crate::listener::{HeadFault, RawHead};
 use http::{HeaderName, HeaderValue, Request, Version};
@@ -126,9 +126,55 @@ fn methods_outside_of_the_list_are_refused() {
     for method in ["TRACE", "get", "PROPFIND", "PRI"] {
         check_refused(method, "/", &[], GuardError::Method);
     }
-    assert_eq!(http1("CONNECT", "b.test:443", &[("host", "b.test")]).map(drop), Err(GuardError::Connect));
-    assert_eq!(http2("CONNECT", "b.test:443", &[]).map(drop), Err(GuardError::Connect));
-    assert_eq!(http1("CONNECT", "/admin", &[("host", "b.test")]).map(drop), Err(GuardError::Connect));
+}
+
+#[test]
+fn connect_names_a_host_and_a_port_and_nothing_else() {
+    for request in
+        [http1("CONNECT", "B.test:443", &[("host", "b.test:443")]), http2("CONNECT", "b.test:443", &[])]
+    {
+        let request = request.unwrap();
+        assert_eq!((request.authority(), request.path(), request.query()), ("b.test:443", "", None));
+        assert_eq!(request.switch(), Switch::Connect);
+    }
+    for (target, more, error) in [
+        ("/admin", ("host", "b.test"), GuardError::Connect),
+        ("b.test", ("host", "b.test"), GuardError::Connect),
+        ("b.test:0", ("host", "b.test:0"), GuardError::Connect),
+        ("https://b.test:443/", ("host", "b.test:443"), GuardError::Connect),
+        ("b.test:443", ("host", "b.test"), GuardError::HostMismatch),
+        ("b.test:443", ("host", "c.test:443"), GuardError::HostMismatch),
+        ("u@b.test:443", ("host", "b.test:443"), GuardError::HostInvalid),
+    ] {
+        assert_eq!(http1("CONNECT", target, &[more]).map(drop), Err(error), "{target} {more:?}");
+    }
+    let with_body = [("host", "b.test:443"), ("content-length", "5")];
+    assert_eq!(http1("CONNECT", "b.test:443", &with_body).map(drop), Err(GuardError::Connect));
+}
+
+fn extended(method: &str, protocol: &'static str, lines: Lines<'_>) -> Result<Normalised, GuardError> {
+    let mut parts = parts(Version::HTTP_2, method, "https://a.test/ws", lines);
+    parts.extensions.insert(hyper::ext::Protocol::from_static(protocol));
+    normalise(parts, None, &(&LIMITS).into())
+}
+
+#[test]
+fn an_extended_connect_is_the_get_of_a_websocket() {
+    let version = ("sec-websocket-version", "13");
+    let request = extended("CONNECT", "websocket", &[version, ("sec-websocket-key", "x")]).unwrap();
+    assert_eq!((request.method().as_str(), request.path()), ("GET", "/ws"));
+    assert_eq!((request.switch(), request.wants_websocket()), (Switch::ExtendedConnect, true));
+    assert!(!request.headers().contains_key("sec-websocket-key"));
+    for (method, protocol, lines) in [
+        ("CONNECT", "connect-udp", vec![version]),
+        ("CONNECT", "websocket", vec![]),
+        ("CONNECT", "websocket", vec![("sec-websocket-version", "8")]),
+        ("CONNECT", "websocket", vec![version, ("content-length", "1")]),
+        ("GET", "websocket", vec![version]),
+    ] {
+        let refused = extended(method, protocol, &lines).map(drop);
+        assert_eq!(refused, Err(GuardError::Upgrade), "{method} {protocol} {lines:?}");
+    }
 }
 
 #[test]
