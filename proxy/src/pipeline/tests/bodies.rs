@@ -290,3 +290,35 @@ fn a_header_that_policy_adds_keeps_all_its_values_and_one_that_it_sets_the_last(
     let up: Vec<_> = seen.borrow()[0].headers().get_all("x-up").iter().cloned().collect();
     assert_eq!(up, ["2"]);
 }
+
+/// The body of which nobody says how long it is, as the service got it.
+fn arrived(method: &str, is_http2: bool) -> Bytes {
+    let world = World::new(Some(ALLOW));
+    let seen = Rc::clone(&world.seen);
+    let head = format!("{method} /api/x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n");
+    world.run(async |_, caller| {
+        if is_http2 {
+            let mut caller = caller.speak_http2().await;
+            let (said, body) = mpsc::channel(1);
+            said.send(Bytes::from_static(b"abc")).await.unwrap();
+            drop(said);
+            let ask = Request::builder().method(method).uri("https://a.test/api/x");
+            drop(caller.send_request(ask.body(spoken(body)).unwrap()).await.unwrap());
+        } else {
+            let mut conversation = caller.shake_hands().await;
+            conversation.say(&format!("{head}\r\n3\r\nabc\r\n0\r\n\r\n")).await;
+            conversation.hear().await;
+        }
+    });
+    let body = seen.borrow()[0].body().clone();
+    body
+}
+
+#[test]
+fn a_body_without_a_length_reaches_the_service_whatever_the_method() {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        for is_http2 in [false, true] {
+            assert_eq!(arrived(method, is_http2), "abc", "{method}, over HTTP/2: {is_http2}");
+        }
+    }
+}
