@@ -4,7 +4,7 @@
 //! get `Proxy-Status` (RFC 9209) and the decision id in a header.
 use crate::config::Explain;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use postern_identity::pop::dpop;
 
@@ -97,6 +97,10 @@ pub(crate) fn answer(
     }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
+    if is_malformed(refused.refusal) {
+        // HTTP/2 has streams that are apart, and hyper leaves the field out there.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if refused.refusal == Refusal::UpstreamOverflow {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -219,6 +223,12 @@ fn status_of(refusal: Refusal) -> StatusCode {
     // A refusal without a status closes connections and answers nothing; should it ever reach an answer, the
     // answer is that something is wrong here.
     StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Whether the request was none as we understand it: what follows it on the connection is not read, as its sender and we
+/// may disagree about where it begins.
+fn is_malformed(refusal: Refusal) -> bool {
+    status_of(refusal) == StatusCode::BAD_REQUEST && refusal.code().starts_with("request.")
 }
 
 /// A value that is no header value is left out: nothing that we say can break the framing.
