@@ -159,8 +159,7 @@ fn permitted(log: &str) -> BTreeMap<String, Asked> {
     let asked = |record: Value| {
         let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
         let query_sha256 = record["query_sha256"].as_str().map(str::to_owned);
-        let asked =
-            Asked { method: text("method"), host: text("host"), path: text("path"), query_sha256 };
+        let asked = Asked { method: text("method"), host: text("host"), path: text("path"), query_sha256 };
         (text("trace_id"), asked)
     };
     permits.map(asked).collect()
