@@ -97,8 +97,9 @@ pub(crate) fn answer(
     }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
-    if is_malformed(refused.refusal) {
-        // HTTP/2 has streams that are apart, and hyper leaves the field out there.
+    if refused.refusal.code().starts_with("request.") {
+        // Who sends what is no request here, and what follows it, may mean both to be read otherwise elsewhere. HTTP/2 has
+        // streams that are apart, and hyper leaves the field out there.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if refused.refusal == Refusal::UpstreamOverflow {
@@ -223,12 +224,6 @@ fn status_of(refusal: Refusal) -> StatusCode {
     // A refusal without a status closes connections and answers nothing; should it ever reach an answer, the
     // answer is that something is wrong here.
     StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// Whether the request was none as we understand it: what follows it on the connection is not read, as its sender and we
-/// may disagree about where it begins.
-fn is_malformed(refusal: Refusal) -> bool {
-    status_of(refusal) == StatusCode::BAD_REQUEST && refusal.code().starts_with("request.")
 }
 
 /// A value that is no header value is left out: nothing that we say can break the framing.

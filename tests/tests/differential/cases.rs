@@ -284,6 +284,7 @@ const WHOLE: &[&str] = &[
     "HEAD /a HTTP/1.1\r\n{H}Content-Length: 3\r\n\r\nabc",
     "DELETE /a HTTP/1.1\r\n{H}Content-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n{H}\r\n",
     "OPTIONS /a HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\n{H}\r\n",
+    "P-ST /a HTTP/1.1\r\nHost:\r\n{H}Content-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n{H}\r\n",
     "POST /a HTTP/1.1\r\n{H}\r\nGET /b HTTP/1.1\r\n{H}\r\n",
     "POST /a HTTP/1.1\r\n{H}Content-Length: 3\r\n\r\nab",
     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",

@@ -326,11 +326,17 @@ fn a_body_without_a_length_reaches_the_service_whatever_the_method() {
 #[test]
 fn nothing_is_read_behind_a_request_that_is_none_and_behind_a_refused_one_the_next() {
     let next = "GET /api/next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
-    let rows = [("_a", "400", 0), ("/api/../b", "400", 0), ("/api/x#y", "400", 0), ("/elsewhere", "404", 1)];
-    for (target, status, forwarded) in rows {
+    let rows = [
+        ("POST _a", "400", 0),
+        ("POST /api/../b", "400", 0),
+        ("POST /api/x#y", "400", 0),
+        ("P-ST /api/x", "405", 0),
+        ("POST /elsewhere", "404", 1),
+    ];
+    for (line, status, forwarded) in rows {
         let world = World::new(Some(ALLOW));
         let seen = Rc::clone(&world.seen);
-        let first = format!("POST {target} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc");
+        let first = format!("{line} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc");
         let (answer, _) = world.run(async |_, caller| {
             let mut conversation = caller.shake_hands().await;
             conversation.say(&format!("{first}{next}")).await;
@@ -338,7 +344,7 @@ fn nothing_is_read_behind_a_request_that_is_none_and_behind_a_refused_one_the_ne
             conversation.read_to_end().await;
             answer
         });
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
-        assert_eq!(seen.borrow().len(), forwarded, "{target}: {answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+        assert_eq!(seen.borrow().len(), forwarded, "{line}: {answer}");
     }
 }
