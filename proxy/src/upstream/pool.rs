@@ -272,6 +272,7 @@ impl Pool {
 impl Maker {
     async fn http1(&self, target: &Target, place: Place) -> Result<Sender, Refusal> {
         let (io, proof) = self.connect(target, place).await?;
+        let allowance = io.inner().allowance();
         let mut builder = http1::Builder::new();
         builder.max_headers(RESPONSE_HEADERS_MAX).max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
@@ -287,7 +288,7 @@ impl Maker {
                 None => drop(io.shutdown().await),
             }
         });
-        Ok(Sender::new(sender, (driver, switch), proof))
+        Ok(Sender::new(sender, (driver, switch, allowance), proof))
     }
 
     async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {
