@@ -310,8 +310,7 @@ fn arrived(method: &str, is_http2: bool) -> Bytes {
             conversation.hear().await;
         }
     });
-    let body = seen.borrow()[0].body().clone();
-    body
+    seen.take().remove(0).into_body()
 }
 
 #[test]
@@ -347,4 +346,19 @@ fn nothing_is_read_behind_a_request_that_is_none_and_behind_a_refused_one_the_ne
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
         assert_eq!(seen.borrow().len(), forwarded, "{line}: {answer}");
     }
+}
+
+#[test]
+fn an_upload_that_stands_still_ends_when_its_time_is_over_and_not_when_that_of_the_upstream_is() {
+    let route = "upstream: app, retry: { attempts_max: 2, on: [connect_failure] } }";
+    let world = World::configured(Some(ALLOW), &[(route, "upstream: app, stream_idle_timeout: 2s }")]);
+    let (took, records) = world.run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let began = tokio::time::Instant::now();
+        conversation.say(&format!("{HEAD}Content-Length: 10\r\n\r\nabc")).await;
+        let answer = conversation.hear().await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        began.elapsed()
+    });
+    assert!((2..=4).contains(&took.as_secs()), "{took:?}: {records:#?}");
 }
