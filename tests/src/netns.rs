@@ -54,6 +54,13 @@ impl Wire {
             skip("a network namespace can be made by root alone");
             return None;
         }
+        let mut attempt = Command::new("unshare");
+        attempt.args(["--net", "true"]);
+        let attempt = run(attempt, LIMIT);
+        if attempt.code != Some(0) {
+            skip(&format!("no network namespace can be made here: {}", attempt.err.trim()));
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let service = Namespace::new("service", folder.path());
         let outside = Namespace::new("outside", folder.path());

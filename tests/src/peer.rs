@@ -20,7 +20,7 @@ pub fn peer(variable: &str) -> Option<PathBuf> {
 }
 
 /// Prints the line by which the suite counts this test as skipped; the test then returns.
-pub(crate) fn skip(why: &str) {
+pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     println!("SKIPPED {test}: {why}");
 }

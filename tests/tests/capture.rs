@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::netns::Wire;
-use postern_tests::peer::postern;
+use postern_tests::peer::{postern, skip};
 use postern_tests::process::wait;
 use postern_tests::{Output, Running, peer};
 use rustix::fs::{FlockOperation, flock};
@@ -83,6 +83,18 @@ impl Scene {
         Some(scene)
     }
 
+    /// Those that this kernel has: the legacy one is being left out of newer ones.
+    fn backends(&self) -> Vec<&'static str> {
+        let legacy = ["iptables-legacy", "ip6tables-legacy"].iter().all(|tool| {
+            let tool = self.tools.legacy_save.with_file_name(tool);
+            self.wire.service.run(&tool, &["-t", "nat", "-n", "-L"]).code == Some(0)
+        });
+        if !legacy {
+            skip("the kernel has no legacy iptables");
+        }
+        BACKENDS.into_iter().filter(|backend| legacy || *backend != "iptables-legacy").collect()
+    }
+
     fn configure(&self, capture: &str) {
         fs::write(self.path("postern.yaml"), format!("{CONFIG}capture:\n{capture}")).expect("a file");
     }
@@ -104,6 +116,15 @@ impl Scene {
         postern_tests::run(self.command(words), LIMIT)
     }
 
+    /// The same with the tools in this folder before those of the machine.
+    fn capture_with(&self, tools: &Path, words: &[&str]) -> Output {
+        let enable = self.command(words);
+        let mut command = Command::new("env");
+        command.arg(format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display()));
+        command.arg(enable.get_program()).args(enable.get_args());
+        postern_tests::run(command, LIMIT)
+    }
+
     fn status(&self) -> Value {
         let output = self.capture(&["status", "--json"]).expect_code(0);
         serde_json::from_str(&output.out).expect("JSON")
@@ -117,7 +138,8 @@ impl Scene {
     fn ruleset(&self) -> String {
         let mut ruleset =
             self.wire.service.run(&self.tools.nft, &["-s", "list", "ruleset"]).expect_code(0).out;
-        for save in [&self.tools.save, &self.tools.legacy_save] {
+        let legacy = Some(&self.tools.legacy_save).filter(|_| self.backends().len() > 2);
+        for save in [Some(&self.tools.save), legacy].into_iter().flatten() {
             for family in ["iptables", "ip6tables"] {
                 let name = save.file_name().and_then(|name| name.to_str()).expect("a name");
                 let tool = save.with_file_name(name.replacen("iptables", family, 1));
@@ -140,7 +162,9 @@ impl Scene {
     /// Rules of somebody else in every place where ours go.
     fn foreign_rules(&self) {
         let folder = self.tools.save.parent().expect("a folder");
-        for tool in ["iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"] {
+        let legacy =
+            if self.backends().len() > 2 { &["iptables-legacy", "ip6tables-legacy"][..] } else { &[] };
+        for tool in [&["iptables", "ip6tables"], legacy].concat() {
             for rule in [
                 "-t nat -A PREROUTING -p tcp --dport 7777 -j REDIRECT --to-ports 8080",
                 "-t nat -A OUTPUT -p tcp --dport 7777 -j RETURN",
@@ -188,7 +212,7 @@ fn check(scene: &Scene, backend: &str, caller: (&str, u32), address: SocketAddr,
 fn captured_connections_arrive_at_the_listeners_and_no_others_do() {
     let Some(scene) = Scene::new(BOTH_WAYS) else { return };
     scene.serve();
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         for index in [0, 1] {
             let check = |caller, ip, port, reached: &str| {
@@ -222,7 +246,7 @@ fn of_chosen_users_alone_and_over_one_family_the_rest_is_left_or_refused() {
     let capture = "  outbound: { listener: egress, own: { uid: 1337 }, from: { uids: [1000] } }\n";
     let Some(scene) = Scene::new(capture) else { return };
     scene.serve();
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         let [four, six] = Wire::OUTSIDE.map(|outside| SocketAddr::new(outside, 80));
         check(&scene, backend, ("service", SERVICE), four, "egress for 10.77.0.1:80");
@@ -256,7 +280,7 @@ fn of_a_cgroup_its_processes_are_captured_and_those_beside_it_are_not() {
         shell(format!("{join} && exec 3<>/dev/tcp/{address} && head -n 1 <&3")).expect_code(0).out
     };
     shell(format!("mkdir -p /sys/fs/cgroup/{name}/inner/below /sys/fs/cgroup/{name}/beside")).expect_code(0);
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         let enable = scene.command(&["enable", "--permanent", "--backend", backend]);
         // Its first words, which enter the namespace, are those of the shell too.
         let words: Vec<_> = enable.get_args().skip(1).map(|word| word.to_string_lossy()).collect();
@@ -303,7 +327,7 @@ fn transparent_capture_leaves_the_destination_and_lets_nothing_by_without_the_li
             scene.wire.service.serve("app", SocketAddr::new(address, 8080));
         }
     }
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         for (service, loopback) in
             Wire::SERVICE.into_iter().zip([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
@@ -333,7 +357,7 @@ fn what_is_not_redirected_does_not_reach_the_service_either() {
     let earlier = "table ip earlier { chain prerouting { type nat hook prerouting priority -150; tcp dport 7777 redirect to :8080; }; }";
     scene.wire.service.run(&scene.tools.nft, &[earlier]).expect_code(0);
     check(&scene, "none", ("outside", 0), SocketAddr::new(service, 7777), "app for 10.77.0.2:7777");
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         check(&scene, backend, ("outside", 0), SocketAddr::new(service, 7777), "TimedOut");
         // Every port that the caller can come from.
@@ -359,7 +383,7 @@ fn what_is_not_redirected_does_not_reach_the_service_either() {
 fn what_stood_before_goes_on_and_udp_is_left_alone() {
     let Some(scene) = Scene::new(BOTH_WAYS) else { return };
     scene.serve();
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         let mut inbound = scene.wire.outside.connect(0, SocketAddr::new(Wire::SERVICE[0], 8080));
         let mut outbound = scene.wire.service.connect(SERVICE, SocketAddr::new(Wire::OUTSIDE[1], 80));
         assert_eq!((inbound.read().as_str(), outbound.read().as_str()), ("app", "world"), "{backend}");
@@ -386,7 +410,7 @@ fn disabling_leaves_the_rules_of_others_as_they_were() {
     scene.foreign_rules();
     let before = scene.ruleset();
     assert!(before.contains("7777") && before.contains("inet foreign"), "{before}");
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         assert_eq!(scene.state(), "off");
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         assert_ne!(scene.ruleset(), before, "{backend}");
@@ -396,7 +420,7 @@ fn disabling_leaves_the_rules_of_others_as_they_were() {
         assert!(scene.capture(&["disable"]).expect_code(0).out.contains("there were no rules"));
     }
     // Nobody remembers what was applied: it is taken away all the same.
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
         fs::remove_file(scene.path("state/state.json")).expect("the state");
         assert_eq!(scene.status()["as_applied"], false, "{backend}");
@@ -409,7 +433,7 @@ fn disabling_leaves_the_rules_of_others_as_they_were() {
 #[test]
 fn the_same_rules_are_applied_once_and_others_only_when_asked_for() {
     let Some(scene) = Scene::new(BOTH_WAYS) else { return };
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         let enable = |words: &[&str]| {
             scene.capture(&[&["enable", "--permanent", "--json", "--backend", backend], words].concat())
         };
@@ -442,7 +466,7 @@ fn rules_that_nobody_confirms_are_undone_though_the_session_is_killed() {
     let Some(scene) = Scene::new(BOTH_WAYS) else { return };
     scene.foreign_rules();
     let before = scene.ruleset();
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         // A session like that of a remote shell, which the rules cut off.
         let script = "\"$@\"; sleep 60";
         let enable = scene.command(&["enable", "--confirm-within", "2s", "--backend", backend]);
@@ -473,7 +497,7 @@ fn timer_is_gone(folder: &Path) -> bool {
 #[test]
 fn rules_that_are_confirmed_stay_and_what_replaces_them_gives_way_again() {
     let Some(scene) = Scene::new(BOTH_WAYS) else { return };
-    for backend in BACKENDS {
+    for backend in scene.backends() {
         scene.configure(BOTH_WAYS);
         scene.capture(&["enable", "--confirm-within", "1m", "--backend", backend]).expect_code(0);
         let confirmed = scene.rules();
@@ -507,25 +531,26 @@ fn what_cannot_be_applied_or_undone_is_told_and_changes_nothing() {
     }
     assert!(!before.contains("postern"));
 
-    // The tool is gone when the time is over.
+    // One family of addresses is applied, and the other cannot be.
     scene.configure(BOTH_WAYS);
     let tools = scene.path("tools");
     fs::create_dir(&tools).expect("a folder");
-    let wrapper = tools.join("nft");
-    let real = scene.tools.nft.display();
-    fs::write(&wrapper, format!("#!/bin/sh\nexec {real} \"$@\"\n")).expect("a file");
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let mut enable = scene.command(&["enable", "--confirm-within", "1s", "--backend", "nft"]);
-    enable.env("PATH", &tools);
-    let enable = {
-        // `nsenter` itself is found on the usual path.
-        let mut words = Command::new("env");
-        words.arg(format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display()));
-        words.arg(enable.get_program()).args(enable.get_args());
-        words
+    let tool = |name: &str, script: &str| {
+        let path = tools.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
     };
-    postern_tests::run(enable, LIMIT).expect_code(0);
-    fs::write(&wrapper, "#!/bin/sh\necho 'no more' >&2; exit 1\n").expect("a file");
+    let no_more = "echo 'no more' >&2; exit 1";
+    tool("ip6tables-restore", no_more);
+    let refused = scene.capture_with(&tools, &["enable", "--backend", "iptables"]).expect_code(1);
+    assert!(refused.err.contains("no more"), "{}", refused.err);
+    assert_eq!(scene.state(), "off");
+    assert!(!scene.ruleset().to_lowercase().contains("postern"), "{}", scene.ruleset());
+
+    // The tool fails when the time is over.
+    tool("nft", &format!("exec {} \"$@\"", scene.tools.nft.display()));
+    scene.capture_with(&tools, &["enable", "--confirm-within", "1s", "--backend", "nft"]).expect_code(0);
+    tool("nft", no_more);
     let error = wait("the failure", LIMIT, || scene.status()["undo_error"].as_str().map(str::to_owned));
     assert!(error.contains("no more"), "{error}");
     assert_eq!(scene.state(), "on");

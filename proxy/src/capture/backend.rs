@@ -100,7 +100,7 @@ impl Backend {
             };
         }
         let mut listing = String::new();
-        for family in Family::ALL {
+        for family in families() {
             for (_, saved) in self.saved(family)? {
                 for line in iptables::own_lines(&saved) {
                     listing.push_str(line);
@@ -125,7 +125,7 @@ impl Backend {
             return Ok(there);
         }
         let mut removed = false;
-        for family in Family::ALL {
+        for family in families() {
             let text = iptables::transaction("", &self.saved(family)?);
             if !text.is_empty() {
                 self.restore(family, &text)?;
@@ -195,12 +195,19 @@ impl Rules {
             }
             return Ok(());
         }
-        for (family, text) in Family::ALL.into_iter().zip(&self.texts) {
+        // IPv4 comes first: where the machine has no IPv6, its rules are left over.
+        for (family, text) in families().into_iter().zip(&self.texts) {
             let saved = self.backend.saved(family)?;
             self.backend.restore(family, &iptables::transaction(text, &saved))?;
         }
         Ok(())
     }
+}
+
+/// A kernel without IPv6 has no rules for it, and its tools fail.
+fn families() -> Vec<Family> {
+    let has_ipv6 = Path::new("/proc/self/net/if_inet6").exists();
+    Family::ALL.into_iter().filter(|family| has_ipv6 || *family != Family::Ipv6).collect()
 }
 
 fn table_is_there(nft: &Path) -> Result<bool, ToolError> {
