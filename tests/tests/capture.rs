@@ -446,7 +446,16 @@ fn the_same_rules_are_applied_once_and_others_only_when_asked_for() {
         let once = scene.ruleset();
         assert_eq!(changed(enable(&[])), false, "{backend}");
         assert_eq!(scene.ruleset(), once, "{backend}");
+        let as_configured = || -> Value {
+            let file = scene.path("postern.yaml");
+            let words = ["status", "--json", "-c", file.to_str().expect("text")];
+            let report: Value =
+                serde_json::from_str(&scene.capture(&words).expect_code(0).out).expect("JSON");
+            report["as_configured"].clone()
+        };
+        assert_eq!(as_configured(), true, "{backend}");
         scene.configure(&BOTH_WAYS.replace("8080", "8081"));
+        assert_eq!(as_configured(), false, "{backend}");
         assert!(enable(&[]).expect_code(1).out.contains("--replace"), "{backend}");
         assert_eq!(scene.ruleset(), once, "{backend}");
         assert_eq!(changed(enable(&["--replace"])), true, "{backend}");

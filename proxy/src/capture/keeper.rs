@@ -80,6 +80,8 @@ pub enum Status {
         backend: Backend,
         /// Whether they are those that were applied last.
         as_applied: bool,
+        /// What was applied last.
+        applied: Option<Rules>,
         /// When they are undone unless confirmed, in seconds since the Unix epoch, and whether the process lives that
         /// would do it.
         pending: Option<(u64, bool)>,
@@ -194,6 +196,7 @@ pub fn status(path: &Path) -> Result<Status, KeeperError> {
     Ok(Status::On {
         backend: *backend,
         as_applied,
+        applied: state.as_ref().map(|state| state.applied.rules.clone()),
         pending: pending.map(|pending| (pending.undone_at, timer::is_alive(path))),
         undo_error: state.as_ref().and_then(|state| state.undo_error.clone()),
     })

@@ -29,7 +29,7 @@ enum Action {
     /// Take the rules away, whatever became of them
     Disable(StateArgs),
     /// Tell whether rules are in force, and whether they will be taken back
-    Status(StateArgs),
+    Status(StatusArgs),
     /// Take the rules back when their time is over; `enable` starts this
     #[command(hide = true)]
     Undo(UndoArgs),
@@ -77,6 +77,15 @@ struct StateArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// Tell also whether the rules are those of this configuration
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 struct UndoArgs {
     #[arg(long)]
     state_dir: PathBuf,
@@ -110,7 +119,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let is_json = match &args.action {
         Action::Plan(args) => args.json,
         Action::Enable(args) => args.plan.json,
-        Action::Confirm(args) | Action::Disable(args) | Action::Status(args) => args.json,
+        Action::Confirm(args) | Action::Disable(args) => args.json,
+        Action::Status(args) => args.state.json,
         Action::Undo(_) => false,
     };
     match act(&args.action, out, err) {
@@ -142,10 +152,7 @@ fn act(action: &Action, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), 
             let text = if removed { "the rules are taken away" } else { "there were no rules" };
             tell(args.json, out, text, &json!({ "removed": removed }))
         }
-        Action::Status(args) => {
-            let status = keeper::status(&args.state_dir)?;
-            tell(args.json, out, &status_text(&status), &status_json(&status))
-        }
+        Action::Status(args) => status(args, out, err),
         Action::Undo(args) => {
             let within = Duration::from_millis(args.within_ms);
             Ok(timer::run(&args.state_dir, &args.id, within, &clock, out)?)
@@ -234,6 +241,30 @@ fn enable(
     tell(args.plan.json, out, &format!("{before}{}{after}", status_text(&status)), &report)
 }
 
+fn status(args: &StatusArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
+    let status = keeper::status(&args.state.state_dir)?;
+    let (mut text, mut report) = (status_text(&status), status_json(&status));
+    if let Some(file) = &args.config {
+        let backend = match &status {
+            Status::On { backend, .. } => Some(*backend),
+            Status::Off => None,
+        };
+        let plan = PlanArgs { config: file.clone(), backend, json: args.state.json };
+        let (_, rules) = prepared(&plan, err)?;
+        let as_configured = match &status {
+            Status::On { as_applied, applied, .. } => *as_applied && *applied == Some(rules),
+            Status::Off => false,
+        };
+        if !as_configured {
+            text.push_str(", which is not what the configuration says");
+        }
+        if let Some(report) = report.as_object_mut() {
+            report.insert("as_configured".to_owned(), json!(as_configured));
+        }
+    }
+    tell(args.state.json, out, &text, &report)
+}
+
 fn confirm_command(folder: &Path) -> String {
     if folder == Path::new(DEFAULT_FOLDER) {
         "postern capture confirm".to_owned()
@@ -243,7 +274,7 @@ fn confirm_command(folder: &Path) -> String {
 }
 
 fn status_text(status: &Status) -> String {
-    let Status::On { backend, as_applied, pending, undo_error } = status else { return "off".to_owned() };
+    let Status::On { backend, as_applied, pending, undo_error, .. } = status else { return "off".to_owned() };
     let mut text = format!("on ({})", backend.as_str());
     match pending {
         None => {}
@@ -265,7 +296,7 @@ fn status_text(status: &Status) -> String {
 fn status_json(status: &Status) -> Value {
     match status {
         Status::Off => json!({ "state": "off" }),
-        Status::On { backend, as_applied, pending, undo_error } => json!({
+        Status::On { backend, as_applied, pending, undo_error, .. } => json!({
             "state": if pending.is_some() { "unconfirmed" } else { "on" },
             "backend": backend,
             "as_applied": as_applied,
