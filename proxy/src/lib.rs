@@ -3,6 +3,7 @@
 //! Start with `ARCHITECTURE.md`, then [`pipeline`].
 pub mod admin;
 pub mod app;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod compile;

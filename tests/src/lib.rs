@@ -8,6 +8,7 @@ pub mod authority;
 pub mod caller;
 pub mod envoy;
 pub mod load;
+pub mod netns;
 pub mod peer;
 pub mod port;
 pub mod process;

@@ -5,6 +5,7 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod capture;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -19,6 +20,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::capture::{
+    CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureModeFile,
+    CaptureOutboundFile, CaptureOwnFile, CapturePortsFile,
+};
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
@@ -83,6 +88,9 @@ pub struct ConfigFile {
     /// The Unix socket that takes commands. Without it, no such socket.
     #[serde(default)]
     pub admin: Option<AdminFile>,
+    /// Which connections `postern capture` leads to the listeners. Without it, it has nothing to do.
+    #[serde(default)]
+    pub capture: Option<CaptureFile>,
     /// Worker threads; `auto`, the default, takes the CPUs of the cgroup, at most 4.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<schema::Workers>"))]

@@ -280,6 +280,7 @@ fn tables() -> String {
         "telemetry",
         "status",
         "admin",
+        "capture",
         "workers",
     ];
     assert_eq!(sections.len(), order.len(), "a section is missing from the documentation");

@@ -1,6 +1,7 @@
 //! From what was written to what is meant. Collects every finding instead of stopping at the first:
 //! a person mends a file once.
 
+mod capture;
 mod context;
 mod endpoints;
 mod federation;
@@ -137,6 +138,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     let telemetry = operations::telemetry(context, &file.telemetry);
     let status = operations::status(context, file.status.as_ref());
     let admin = operations::admin(context, file.admin.as_ref());
+    let capture = capture::capture(context, file);
     let workers = workers(context, file.workers.as_deref());
     let config = Config {
         identity: identity?,
@@ -149,6 +151,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
         telemetry: telemetry?,
         status: status?,
         admin: admin?,
+        capture: capture?,
         workers: workers?,
     };
     traffic::check_together(context, &config);

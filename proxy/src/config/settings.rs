@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod capture;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -15,6 +16,9 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
+pub use self::capture::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureMode, CaptureOutbound, CapturePorts,
+};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
@@ -58,6 +62,8 @@ pub struct Config {
     pub status: StatusConfig,
     /// The socket that takes commands.
     pub admin: AdminConfig,
+    /// What `postern capture` is to make rules of; the running sidecar does not read it.
+    pub capture: CaptureConfig,
     /// How many worker threads carry traffic.
     pub workers: Workers,
 }

@@ -1,3 +1,4 @@
+mod capture;
 mod endpoints;
 mod identity;
 mod names;
