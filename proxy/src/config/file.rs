@@ -5,6 +5,7 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod captured;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };

@@ -27,7 +27,7 @@ pub use self::rate_limits::{
 };
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
-    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
+    Captured, Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
     UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };

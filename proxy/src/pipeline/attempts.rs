@@ -51,9 +51,10 @@ pub(super) async fn send(
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let (target, chosen) = worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
+        let aimed = worker.aim(upstream, (key, &tried), exchange.connection.original_destination());
+        let (target, chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
-        let outcome = one(exchange, route, (target, chosen.load), attempt).await;
+        let outcome = one(exchange, route, (&target, chosen.load), attempt).await;
         number += 1;
         let retrying = Retrying { exchange, route, method: &method, again: again.as_ref(), number };
         match retrying.next(outcome) {

@@ -59,7 +59,7 @@ pub(super) fn decide(
         now_ns: worker.clock.unix_ns(),
         action: request.method().as_str(),
         source: source(&connection),
-        destination: connection.local,
+        destination: connection.destination,
         destination_principal: match connection.listener.callers.direction() {
             Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
             Direction::Outbound => route.upstream.principal.as_deref(),

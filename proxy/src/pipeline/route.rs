@@ -9,9 +9,10 @@ use std::sync::Arc;
 #[inline(never)]
 pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<Route>, Refusal> {
     let snapshot = exchange.worker.snapshots.pin();
-    let listener = &exchange.connection.listener.name;
+    let (listener, destination) = (&exchange.connection.listener.name, exchange.connection.destination);
     let (authority, method, headers) = (request.authority(), request.method().as_str(), request.headers());
-    let find = |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers });
+    let find =
+        |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers, destination });
     let route = find(request.path()).ok_or(Refusal::RouteNone)?;
     if request.path().contains(';') {
         // Some applications cut `;…` off before they look at a path: it must not lead elsewhere then.

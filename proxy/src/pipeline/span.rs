@@ -45,7 +45,7 @@ pub(super) fn offer(exchange: &mut Exchange) {
         ended_unix_ns,
         listener: Arc::clone(&connection.listener.name),
         client: connection.source,
-        server: connection.local,
+        server: connection.destination,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
         request: Some(request),
         status: (outcome.status != 0).then_some(outcome.status),
@@ -68,7 +68,8 @@ fn upstream_facts(exchange: &mut Exchange, ended_unix_ns: u64) -> Option<Upstrea
     let started_unix_ns = exchange.upstream_began_unix_ns?;
     let outcome = *exchange.draft.outcome_mut();
     let route = exchange.route.as_ref()?;
-    let target = route.upstream.targets.first()?;
+    let upstream = &route.upstream;
+    let target = upstream.targets.first().or(upstream.original.as_ref())?;
     Some(UpstreamFacts {
         name: Arc::clone(&route.upstream.name),
         scheme: if target.security.is_some() { "https" } else { "http" },

@@ -100,7 +100,9 @@ impl Stream {
     fn judge(&self) -> Result<Judged, (Option<Arc<Route>>, Refusal)> {
         let snapshot = self.worker.snapshots.pin();
         let (listener, name) = (&self.connection.listener.name, self.connection.sni.as_deref());
-        let route = snapshot.routing.find_stream(listener, name).ok_or((None, Refusal::RouteNone))?;
+        let destination = self.connection.destination;
+        let route =
+            snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));
@@ -117,7 +119,7 @@ impl Stream {
             now_ns: worker.clock.unix_ns(),
             action: CONNECT,
             source: source(connection),
-            destination: connection.local,
+            destination: connection.destination,
             destination_principal: match connection.listener.callers.direction() {
                 Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
                 Direction::Outbound => route.upstream.principal.as_deref(),
@@ -189,6 +191,7 @@ impl Stream {
             connection: Some(connection.caller.connection),
             listener: &connection.listener.name,
             source: Some(connection.source),
+            destination: connection.original_destination(),
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,
@@ -210,15 +213,16 @@ impl Stream {
         let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
         let peer = self.connection.peer.spiffe_id.as_str();
         let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
+        let original = self.connection.original_destination();
         let (mut tried, mut paid) = (Vec::new(), None);
         loop {
             let (target, mut chosen) =
-                worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
+                worker.aim(upstream, (key, &tried), original).ok_or(Refusal::UpstreamNoEndpoint)?;
             let outcome = self.draft.outcome_mut();
             outcome.attempts = outcome.attempts.saturating_add(1);
             outcome.endpoint = Some(target.endpoint);
             let place = breaker.connections.wait().await;
-            let refusal = match attempt(&worker, (&route.upstream, target), &mut chosen.load).await {
+            let refusal = match attempt(&worker, (&route.upstream, &target), &mut chosen.load).await {
                 Ok((io, proof)) => {
                     drop((pending, paid));
                     return Ok(Upstream { io, proof, _places: (in_hand, place), _load: chosen.load });

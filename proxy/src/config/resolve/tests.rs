@@ -1,3 +1,4 @@
+mod captured;
 mod endpoints;
 mod identity;
 mod names;

@@ -2,6 +2,7 @@
 mod balancers;
 mod bodies;
 mod breakers;
+mod captured;
 mod deadlines;
 mod endpoints;
 mod global_rate_limits;
