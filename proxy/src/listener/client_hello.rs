@@ -205,6 +205,24 @@ pub(crate) mod tests {
         check(&said, Some("bills.example.org"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn an_answer_stands_whatever_comes_behind_it(
+            damage in proptest::collection::vec((0_usize..200, proptest::num::u8::ANY), 0..4),
+            end in 0_usize..200,
+        ) {
+            let mut bytes = hello_for("orders.test");
+            for (at, byte) in damage {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if let Some(name) = server_name(&bytes[..end.min(bytes.len())]) {
+                proptest::prop_assert_eq!(server_name(&bytes), Some(name));
+            }
+        }
+    }
+
     #[test]
     fn what_names_nobody_for_certain_names_nobody() {
         check(&records(&hello(&[]), 99), None);

@@ -90,7 +90,8 @@ fn begins_request(bytes: &[u8], line_bytes_max: usize) -> Option<bool> {
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     let is_version = |version: &[u8]| matches!(version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit());
     Some(
-        may_begin_request(line)
+        end <= line_bytes_max
+            && may_begin_request(line)
             && method.is_some_and(|method| !method.is_empty())
             && target.is_some_and(|target| !target.is_empty())
             && version.is_some_and(is_version)
@@ -167,6 +168,20 @@ mod tests {
         check(NAMES, &[&hello], named(), true).await;
         check(BOTH, &[&hello[..1], &hello[1..60], &hello[60..]], named(), true).await;
         check(BOTH, &[&hello[..90]], Shown::stream(None), false).await;
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_answer_stands_whatever_comes_behind_it(
+            said in "(GET|[!-~]{0,40})? ?[ -~]{0,20}( HTTP/1.1)?\r?\n?[\\x00-\\xff]{0,9}",
+            end in 0_usize..64,
+        ) {
+            let bytes = said.as_bytes();
+            let question = Question::new(BOTH, 30);
+            if let Some(shown) = question.answer(&bytes[..end.min(bytes.len())]) {
+                proptest::prop_assert_eq!(question.answer(bytes), Some(shown));
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
