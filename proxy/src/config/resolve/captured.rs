@@ -25,6 +25,21 @@ pub(super) fn way(file: &ListenerFile) -> Option<CapturedFile> {
     inbound.or_else(|| file.outbound.as_ref().and_then(|outbound| outbound.captured))
 }
 
+/// Warns of a listener that others cannot reach: a rule for what comes in by an interface redirects to that one's address.
+pub(super) fn reaches(
+    context: &mut Context<'_>,
+    key: &str,
+    (way, address): (Option<CapturedFile>, &Result<SocketAddr, Reported>),
+) {
+    if let (Some(CapturedFile::Redirect), Ok(address)) = (way, address)
+        && address.ip().is_loopback()
+    {
+        let what = format!("what comes from other machines is never redirected to `{address}`");
+        let everywhere = if address.is_ipv6() { "[::]" } else { "0.0.0.0" };
+        context.warn(key, what, format!("write `{everywhere}:{}`", address.port()));
+    }
+}
+
 /// Refuses detection where nothing would be detected.
 pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile) {
     let is_captured_outbound = file.outbound.is_some() && way(file).is_some();

@@ -19,9 +19,9 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointConfig, EndpointOrigin,
-    Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn,
-    RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Captured, Direction, DpopNonce, EndpointConfig,
+    EndpointOrigin, Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext,
+    RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -166,6 +166,15 @@ fn the_example_for_both_ways_means_what_it_says() {
     assert_eq!((egress.direction, egress.protocol), (Direction::Outbound, ListenerProtocol::Http));
     assert_eq!((orders.direction, orders.routes[0].websocket), (Direction::Inbound, true));
     assert_eq!(orders.routes[1].rate_limits.len(), 1);
+}
+
+#[test]
+fn the_example_for_captured_traffic_means_what_it_says() {
+    let config = example("captured.yaml");
+    let [egress, orders] = config.listeners.as_slice() else { panic!("{config:?}") };
+    assert_eq!((egress.captured, egress.protocol), (Some(Captured::Redirect), ListenerProtocol::Detect));
+    assert_eq!((orders.captured, orders.direction), (Some(Captured::Redirect), Direction::Inbound));
+    assert!(config.upstreams.iter().all(|of| of.endpoints == [EndpointConfig::OriginalDestination]));
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
         (Some(inbound), None) => {
             let key = member(key, "inbound");
             let address = context.address(&member(&key, "address"), &inbound.address);
+            captured::reaches(context, &member(&key, "address"), (inbound.captured, &address));
             let tls = tls(context, &key, inbound);
             let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
             Ok(Door {

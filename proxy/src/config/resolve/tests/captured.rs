@@ -1,5 +1,5 @@
 //! Listeners for connections that were going elsewhere.
-use super::{LEAST, check, least, read, taken};
+use super::{LEAST, check, check_warning, least, read, taken};
 use crate::config::{Captured, EndpointConfig, Level, ListenerProtocol};
 
 const INBOUND: &str = "inbound: { address: 127.0.0.1:8443,";
@@ -48,6 +48,13 @@ fn whoever_can_reach_an_outbound_listener_would_speak_for_the_workload_however_i
         let written = format!("outbound: {{ address: \"0.0.0.0:15001\", captured: {way} }}");
         check(DOOR, &written, "listeners.app.outbound.address", "not loopback");
     }
+}
+
+#[test]
+fn what_comes_from_other_machines_is_not_redirected_to_loopback() {
+    let with = |way: &str| format!("{INBOUND} captured: {way},");
+    check_warning(INBOUND, &with("redirect"), "listeners.app.inbound.address", "never redirected");
+    assert!(read(&least(INBOUND, &with("transparent"))).expect("taken").warnings.list.is_empty());
 }
 
 #[test]
