@@ -41,26 +41,38 @@ struct Calls {
     ended: Rc<RefCell<Vec<SocketAddr>>>,
 }
 
-fn configured(policy: &str, upstream: &str) -> World {
-    let routes = [
+type Changes = Vec<(String, String)>;
+
+fn owned((from, to): (&str, &str)) -> (String, String) {
+    (from.to_owned(), to.to_owned())
+}
+
+/// What these routes change in the usual configuration, with this of the upstream for requests.
+fn changes(routes: &str, upstream: &str) -> Changes {
+    let usual = [
         "      - { name: watched, match: { path_prefix: /watched }, upstream: app, enforcement: observe }\n",
         "      - { name: told, match: { path_prefix: /told }, upstream: app, explain: detail }\n",
         "      - { name: calls, match: { path_prefix: /calls }, upstream: calls }\n",
     ];
     let api = "\n      - { name: api, match: { path_prefix: /api }, upstream: app, retry: { attempts_max: 2, on: [connect_failure] } }";
-    let mut changes: Vec<_> = routes.iter().map(|route| (*route, "")).collect();
     let upstreams = format!(
         "there: {{ endpoints: [original_destination], {upstream} }}\n  wire: {{ endpoints: [original_destination], plaintext: any_address, protocol: tcp }}"
     );
-    changes.extend([
-        (
-            "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }",
-            "outbound: { address: 127.0.0.1:15001, captured: redirect }\n    protocol: detect",
-        ),
-        (api, ROUTES),
-        ("app: { endpoints: [127.0.0.1:1, 127.0.0.1:2] }", &upstreams),
-    ]);
+    let door = (
+        "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }",
+        "outbound: { address: 127.0.0.1:15001, captured: redirect }\n    protocol: detect",
+    );
+    let other = [door, (api, routes), ("app: { endpoints: [127.0.0.1:1, 127.0.0.1:2] }", &*upstreams)];
+    usual.map(|route| (route, "")).into_iter().chain(other).map(owned).collect()
+}
+
+fn made(policy: &str, changes: &Changes) -> World {
+    let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     World::configured(Some(policy), &changes)
+}
+
+fn configured(policy: &str, upstream: &str) -> World {
+    made(policy, &changes(ROUTES, upstream))
 }
 
 /// A world whose workload is led away from there. On ports 80 a server answers requests; elsewhere one greets and then
@@ -177,6 +189,31 @@ fn what_no_route_takes_and_what_policy_denies_goes_nowhere() {
     check_refused(ALLOW, ("198.51.100.1:5432", b""), "route.none");
     check_refused(POLICY, ("192.0.2.66:5432", b""), "policy.denied");
     check_refused(BY_NAME, ("192.0.2.9:5432", b""), "policy.denied");
+}
+
+/// On a listener for streams alone, that somebody who speaks first is heard at once or not, and by which route.
+#[track_caller]
+fn check_tcp((destination, said): (&str, &[u8]), route: &str, is_at_once: bool) {
+    let limits = "limits: { body_bytes_max: 64KiB, policy_body_bytes_max: 1KiB, drain_grace: 1s }";
+    let web = "      - { name: web, match: { destinations: [\"*:80\", \"*:8080\"] }, upstream: there }\n";
+    let routes = ROUTES.replace(web, "");
+    let mut changes = changes(&routes, "plaintext: any_address");
+    changes
+        .extend([("protocol: detect", "protocol: tcp"), (limits, "limits: { drain_grace: 1s }")].map(owned));
+    let world = made(ALLOW, &changes).with_endpoints(|_| played(greet)(0));
+    world.lead_away_from(Some(destination));
+    let ((heard, took), records) = world.run(async |_, caller| converse(caller, said, 6).await);
+    assert_eq!(heard, b"hello\n");
+    assert_eq!(took < Duration::from_millis(50), is_at_once, "{took:?}");
+    assert_eq!(text(only(&records, "decision"), "route"), route);
+}
+
+#[test]
+fn a_listener_for_streams_looks_for_a_name_only_where_a_route_asks_for_one() {
+    check_tcp(("192.0.2.9:5432", b""), "wire", true);
+    check_tcp(("192.0.2.9:8080", b""), "wire", false);
+    check_tcp(("192.0.2.9:8080", &hello_for("db.test")), "named", true);
+    check_tcp(("192.0.2.9:8080", GET.as_bytes()), "wire", true);
 }
 
 /// A request to there comes to this status.
