@@ -17,6 +17,7 @@ pub mod listener;
 pub mod log;
 mod nonce;
 pub mod pipeline;
+mod reachable;
 pub mod recorder;
 mod replay;
 pub mod routing;

@@ -20,6 +20,7 @@ pub mod upstream;
 pub use authority::{Authority, Identity};
 pub use caller::{Answer, Caller, Version};
 pub use load::{Load, Report};
+pub use netns::Netns;
 pub use peer::peer;
 pub use process::{Output, Running, run};
 pub use served::Served;

@@ -1,6 +1,10 @@
 //! Two network namespaces of a test's own, joined by a wire: a service with its sidecar, and somebody outside. Nothing
 //! here touches the machine's own network, and what is made goes with the test.
 
+mod alone;
+
+pub use alone::Netns;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;

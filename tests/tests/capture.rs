@@ -33,13 +33,13 @@ policy:
   decision: { rego: postern/authz/decision }
 listeners:
   app:
-    inbound: { address: \"[::]:8443\", tls: { mutual: { trust_domains: [example.org] } } }
+    inbound: { address: \"[::]:8443\", captured: redirect, tls: { mutual: { trust_domains: [example.org] } } }
     routes: [{ match: { path_prefix: / }, upstream: app }]
   egress:
-    outbound: { address: \"127.0.0.1:15001\" }
+    outbound: { address: \"127.0.0.1:15001\", captured: redirect }
     routes: [{ match: { path_prefix: / }, upstream: app }]
   egress6:
-    outbound: { address: \"[::1]:15006\" }
+    outbound: { address: \"[::1]:15006\", captured: redirect }
     routes: [{ match: { path_prefix: / }, upstream: app }]
 upstreams:
   app: { endpoints: [\"127.0.0.1:8080\"] }
@@ -318,8 +318,11 @@ while True:
 
 #[test]
 fn transparent_capture_leaves_the_destination_and_lets_nothing_by_without_the_listener() {
-    let capture = "  inbound: { listener: app, ports: { only: [8080] }, mode: transparent }\n";
+    let capture = "  inbound: { listener: app, ports: { only: [8080] } }\n";
     let Some(scene) = Scene::new(capture) else { return };
+    let configuration = fs::read_to_string(scene.path("postern.yaml")).expect("the configuration");
+    let transparent = configuration.replace("8443\", captured: redirect", "8443\", captured: transparent");
+    fs::write(scene.path("postern.yaml"), transparent).expect("a file");
     for (service, loopback) in
         Wire::SERVICE.into_iter().zip([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
     {

@@ -8,7 +8,7 @@ mod view;
 
 use crate::admin::{self, AdminSocket};
 use crate::clock::Clock;
-use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
+use crate::config::{AdminConfig, BundleTrust, Captured, Config, StatusConfig};
 use crate::control::Update;
 use crate::listener::Listener;
 use crate::log::{Log, LogError, LogHandle};
@@ -56,6 +56,14 @@ pub enum StartError {
         /// What the system said.
         #[source]
         error: std::io::Error,
+    },
+    /// A listener with `captured: transparent` where that may not be.
+    #[error(
+        "cannot listen on `{address}` for what was going elsewhere (IP_TRANSPARENT): on Linux it takes the capability CAP_NET_ADMIN; give it to the process, or capture by `redirect`"
+    )]
+    Transparent {
+        /// The address.
+        address: String,
     },
     /// An address that is taken, or not ours.
     #[error("cannot listen on `{address}`: {error}{}", hint(.error))]
@@ -241,11 +249,15 @@ fn bind(
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
 ) -> Result<Sockets, StartError> {
-    let mut listeners = Vec::new();
+    let (mut listeners, own) = (Vec::new(), sources::own(config));
     for of in &config.listeners {
         let callers = materials::callers(of, shared, clock)?;
-        let listener = Listener::new(of, callers, metrics.listener(&of.name));
-        listeners.push((tcp(of.address)?, Arc::new(listener)));
+        let listener = Listener::new(of, callers, metrics.listener(&of.name), &own);
+        let socket = match of.captured {
+            Some(Captured::Transparent) => transparent(of.address)?,
+            Some(Captured::Redirect) | None => tcp(of.address)?,
+        };
+        listeners.push((socket, Arc::new(listener)));
     }
     let status = match &config.status {
         StatusConfig::Closed => None,
@@ -264,6 +276,33 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
     socket.set_nonblocking(true).map_err(failed)?;
     Ok(socket)
 }
+
+/// A socket that takes connections which are led to it although they were going to other addresses.
+#[cfg(target_os = "linux")]
+fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let failed = |error| StartError::Bind { address: address.to_string(), error };
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+    // Sockets of IPv6 take the option of IPv4 too, and it is one and the same to the kernel.
+    socket
+        .set_ip_transparent_v4(true)
+        .map_err(|_| StartError::Transparent { address: address.to_string() })?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.bind(&address.into()).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
+    Err(StartError::Transparent { address: address.to_string() })
+}
+
+/// Connections that may wait to be accepted: as many as the standard library lets wait at the other sockets.
+#[cfg(target_os = "linux")]
+const BACKLOG: i32 = -1;
 
 fn unsigned(config: &Config) -> Vec<String> {
     let is_unsigned =

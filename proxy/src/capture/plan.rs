@@ -1,6 +1,6 @@
 //! What is to be captured, and what is not.
 
-use crate::config::{CaptureConfig, CaptureFrom, CaptureMode, CapturePorts};
+use crate::config::{CaptureConfig, CaptureFrom, CapturePorts, Captured};
 
 /// What is to be captured. Captures something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Plan {
                     list.push(format!("captured connections from outside over {family}: the inbound listener does not take them"));
                 }
             }
-            if inbound.mode == CaptureMode::Transparent {
+            if inbound.way == Captured::Transparent {
                 list.push(
                     "captured connections from outside while the listener is not there, without an answer"
                         .to_owned(),

@@ -6,6 +6,7 @@
 //! knows where it is.
 
 mod capture;
+mod captured;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -21,9 +22,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::capture::{
-    CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureModeFile,
-    CaptureOutboundFile, CaptureOwnFile, CapturePortsFile,
+    CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
+    CaptureOwnFile, CapturePortsFile,
 };
+pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };

@@ -59,6 +59,25 @@ impl fmt::Display for IpRange {
     }
 }
 
+impl IpRange {
+    /// Whether all of another range lies in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let width = if self.is_ipv6 { u128::BITS } else { u32::BITS };
+        self.is_ipv6 == other.is_ipv6
+            && self.bits <= other.bits
+            && other.first & mask(width, self.bits) == self.first
+    }
+
+    /// The one address that it is, where it is one.
+    pub fn only(&self) -> Option<IpAddr> {
+        match (self.is_ipv6, self.bits) {
+            (true, u128::BITS) => Some(IpAddr::from(self.first.to_be_bytes())),
+            (false, u32::BITS) => Some(IpAddr::from(u32::try_from(self.first).ok()?.to_be_bytes())),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for IpRange {
     type Err = IpRangeError;
 

@@ -2,6 +2,7 @@
 //! a person mends a file once.
 
 mod capture;
+mod captured;
 mod context;
 mod endpoints;
 mod federation;

@@ -57,6 +57,7 @@ rules! { DURATIONS: Duration {
     HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
     DECISION_TIMEOUT = duration("policy.decision_timeout", 50 * MS, MS, SECOND);
     HANDSHAKE_TIMEOUT = duration("listeners.<name>.limits.handshake_timeout", 5 * SECOND, 100 * MS, MINUTE);
+    DETECT_TIMEOUT = duration("listeners.<name>.limits.detect_timeout", 100 * MS, 10 * MS, 10 * SECOND);
     HEADER_TIMEOUT = duration("listeners.<name>.limits.header_timeout", 10 * SECOND, 100 * MS, 5 * MINUTE);
     POLICY_BODY_TIMEOUT = duration("listeners.<name>.limits.policy_body_timeout", 5 * SECOND, 100 * MS, 5 * MINUTE);
     IDLE_TIMEOUT = duration("listeners.<name>.limits.idle_timeout", 5 * MINUTE, SECOND, DAY);

@@ -21,6 +21,9 @@ pub struct Accepted {
     pub source: SocketAddr,
     /// Where they called.
     pub local: SocketAddr,
+    /// Where the connection was going when it was led here, as far as that is known; looked for on the listeners that are for
+    /// such connections alone.
+    pub original: Option<SocketAddr>,
     /// The listener's place that it takes.
     pub place: Place,
     /// The worker's place that it takes.
@@ -153,12 +156,13 @@ fn hand_over(
 ) -> Result<(), NotTaken> {
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
     let local = stream.local_addr()?;
+    let original = listener.capture.as_ref().and_then(|capture| capture.original(&stream, local));
     stream.set_nodelay(true)?;
     let mut io = AcceptedIo::Tcp(stream.into_std()?);
     let mut by_load: Vec<_> = workers.iter().collect();
     by_load.sort_by_key(|worker| worker.load());
     for worker in by_load {
-        let accepted = Accepted { io, source, local, place, load: worker.take_place() };
+        let accepted = Accepted { io, source, local, original, place, load: worker.take_place() };
         match worker.sender.try_send(accepted) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(back) | TrySendError::Closed(back)) => (io, place) = (back.io, back.place),

@@ -1,5 +1,6 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
 use super::caller_io::CallerIo;
+use super::captured;
 use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::lifetime::{End, Graceful, Lifetime, drive};
@@ -40,8 +41,10 @@ pub(crate) struct Connection {
     pub(crate) listener: Arc<Listener>,
     /// The caller's address.
     pub(crate) source: SocketAddr,
-    /// Our address.
-    pub(crate) local: SocketAddr,
+    /// Where the caller was going: our address, or the destination that it was led away from.
+    pub(crate) destination: SocketAddr,
+    /// Whether it was led away.
+    is_captured: bool,
     /// The server name that the caller asked for.
     pub(crate) sni: Option<String>,
     /// What is spoken.
@@ -91,6 +94,11 @@ impl Connection {
             true => validity.on_peer_expiry,
             false => validity.on_trust_change,
         }
+    }
+
+    /// Where the caller was going, where it was led away from there.
+    pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
+        self.is_captured.then_some(self.destination)
     }
 
     /// What the caller presented, leaf first.
@@ -251,10 +259,21 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         listener.metrics.connection_refused(Refusal::AuditUnavailable.code());
         return;
     };
-    let (source, local) = (accepted.source, accepted.local);
-    let securing = secure((accepted.io, source), &listener, &worker);
+    let source = accepted.source;
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
+    let original = match captured::destination(&listener, accepted.original) {
+        Ok(original) => original,
+        Err(refused) => {
+            listener.metrics.connection_refused(refused.reason.code());
+            let detail = refused.original.map(|original| format!("it was going to {original}"));
+            let detail = detail.as_deref().unwrap_or_default();
+            let end = ended(&listener, source, "", refused.reason.code(), (&[], 0));
+            return entry.file(&ConnectionEnd { detail, ..end });
+        }
+    };
+    let destination = (accepted.local, original);
+    let securing = secure((accepted.io, source, original), &listener, &worker);
     match Box::pin(securing).await {
         Err(refusal) => {
             listener.metrics.connection_refused(refusal.code());
@@ -264,7 +283,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
             listener.metrics.handshake_completed();
             let source = secured.announced.unwrap_or(source);
             entry.comes_from(source);
-            serve_secured(worker, Arrival { listener, source, local, entry, secured }, drain).await;
+            serve_secured(worker, Arrival { listener, source, destination, entry, secured }, drain).await;
         }
     }
 }
@@ -272,7 +291,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
 struct Arrival {
     listener: Arc<Listener>,
     source: SocketAddr,
-    local: SocketAddr,
+    /// Our address, and where the caller was going instead.
+    destination: (SocketAddr, Option<SocketAddr>),
     entry: ConnectionDraft,
     secured: Secured,
 }
@@ -336,7 +356,7 @@ fn enter(
     arrival: Arrival,
     drain: &watch::Receiver<bool>,
 ) -> (Rc<Connection>, Either, ConnectionDraft) {
-    let Arrival { listener, source, local, entry, secured } = arrival;
+    let Arrival { listener, source, destination: (local, original), entry, secured } = arrival;
     let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
     let (heads, stream) = match secured.protocol {
         Protocol::Http1 => {
@@ -351,7 +371,8 @@ fn enter(
         standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
         listener,
         source,
-        local,
+        destination: original.unwrap_or(local),
+        is_captured: original.is_some(),
         sni: secured.sni,
         protocol: secured.protocol,
         peer: secured.peer,

@@ -42,12 +42,12 @@ pub(crate) enum Protocol {
 
 /// Learns who calls on an accepted connection, within the listener's time.
 pub(super) async fn secure(
-    (io, source): (AcceptedIo, SocketAddr),
+    (io, source, original): (AcceptedIo, SocketAddr, Option<SocketAddr>),
     listener: &Listener,
     worker: &Worker,
 ) -> Result<Secured, Refusal> {
     let tls = match &listener.callers {
-        Callers::Local => return local::take(io, listener, worker).await,
+        Callers::Local => return local::take((io, original), listener, worker).await,
         Callers::Mutual(tls) => tls,
     };
     let mut io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
@@ -83,8 +83,8 @@ async fn shake_hands(
     let sni = session.server_name().map(str::to_owned);
     let protocol = match (listener.protocol, session.alpn_protocol()) {
         (ListenerProtocol::Tcp, _) => Protocol::Tcp,
-        (ListenerProtocol::Http, Some(b"h2")) => Protocol::Http2,
-        (ListenerProtocol::Http, Some(_) | None) => Protocol::Http1,
+        (ListenerProtocol::Http | ListenerProtocol::Detect, Some(b"h2")) => Protocol::Http2,
+        (ListenerProtocol::Http | ListenerProtocol::Detect, Some(_) | None) => Protocol::Http1,
     };
     let chain: Vec<_> =
         session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();

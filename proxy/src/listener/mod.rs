@@ -1,7 +1,10 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
 mod caller_io;
+mod captured;
+mod client_hello;
 mod connection;
+mod detect;
 mod handshake;
 mod http1_guard;
 mod lifetime;
@@ -15,8 +18,11 @@ pub(crate) use connection::{Active, Connection, serve};
 pub(crate) use handshake::Protocol;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
+#[cfg(test)]
+pub(crate) use client_hello::tests::hello_for;
 pub use open::Connections;
 
+use self::captured::Capture;
 use crate::config::{
     Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
 };
@@ -34,6 +40,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address it is bound to.
     pub address: SocketAddr,
+    /// How connections come to it that were going elsewhere, where they do.
+    capture: Option<Capture>,
     /// What is spoken.
     pub protocol: ListenerProtocol,
     /// Load balancers that say from whom a connection is. Empty: nobody does.
@@ -57,8 +65,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener from its configuration and what its connections are secured with.
-    pub fn new(config: &ListenerConfig, callers: Callers, metrics: Arc<ListenerMetrics>) -> Self {
+    /// A listener from its configuration and what its connections are secured with, beside all sockets of this sidecar.
+    pub fn new(
+        config: &ListenerConfig,
+        callers: Callers,
+        metrics: Arc<ListenerMetrics>,
+        own: &Arc<[SocketAddr]>,
+    ) -> Self {
         let validity = match config.tls {
             ListenerTls::Mutual { validity, .. } => validity,
             ListenerTls::None => Validity::default(),
@@ -66,6 +79,7 @@ impl Listener {
         let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
         let proxy_protocol = config.proxy_protocol.clone();
         Self {
+            capture: config.captured.map(|way| Capture::new(way, own)),
             protocol: config.protocol,
             proxy_protocol,
             validity,
@@ -89,6 +103,7 @@ impl Listener {
         Self {
             name: name.into(),
             address,
+            capture: None,
             protocol: ListenerProtocol::Http,
             proxy_protocol: Vec::new(),
             guard: match callers {

@@ -130,6 +130,7 @@ impl Exchange {
             connection: Some(connection.caller.connection),
             listener: &connection.listener.name,
             source: Some(connection.source),
+            destination: connection.original_destination(),
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,

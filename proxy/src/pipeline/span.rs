@@ -75,7 +75,7 @@ pub(super) fn finished(connection: &Connection, ended: Ended<'_>) -> FinishedExc
         ended_unix_ns: times_unix_ns.1,
         listener: Arc::clone(&connection.listener.name),
         client: connection.source,
-        server: connection.local,
+        server: connection.destination,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
         request,
         status: (outcome.status != 0).then_some(outcome.status),
@@ -99,7 +99,7 @@ fn upstream_facts(exchange: &Exchange, ended_unix_ns: u64) -> Option<UpstreamFac
 
 /// The call to a route's upstream, but for its answer.
 pub(super) fn upstream(route: &Route, outcome: &Outcome, times_unix_ns: (u64, u64)) -> UpstreamFacts {
-    let target = route.upstream.targets.first();
+    let target = route.upstream.targets.first().or(route.upstream.original.as_ref());
     UpstreamFacts {
         name: Arc::clone(&route.upstream.name),
         scheme: if target.is_some_and(|target| target.security.is_some()) { "https" } else { "http" },

@@ -94,7 +94,8 @@ impl Stream {
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
         let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let opening = way::open(&worker, (&route, key), &mut self.draft);
+        let opening =
+            way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
         let opening = tokio::time::timeout(route.timeout, opening);
         let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
@@ -105,7 +106,9 @@ impl Stream {
     fn judge(&self) -> Result<Judged, (Option<Arc<Route>>, Refusal)> {
         let snapshot = self.worker.snapshots.pin();
         let (listener, name) = (&self.connection.listener.name, self.connection.sni.as_deref());
-        let route = snapshot.routing.find_stream(listener, name).ok_or((None, Refusal::RouteNone))?;
+        let destination = self.connection.destination;
+        let route =
+            snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));
@@ -122,7 +125,7 @@ impl Stream {
             now_ns: worker.clock.unix_ns(),
             action: CONNECT,
             source: source(connection),
-            destination: connection.local,
+            destination: connection.destination,
             destination_principal: destination_principal(connection, route),
             http: None,
             claims: None,
@@ -192,6 +195,7 @@ impl Stream {
             connection: Some(connection.caller.connection),
             listener: &connection.listener.name,
             source: Some(connection.source),
+            destination: connection.original_destination(),
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,

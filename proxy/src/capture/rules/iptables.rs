@@ -3,7 +3,7 @@
 
 use super::complement;
 use crate::capture::Plan;
-use crate::config::{CaptureFrom, CaptureInbound, CaptureMode, CaptureOutbound, CapturePorts};
+use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured};
 
 /// What the names of our chains begin with.
 pub const PREFIX: &str = "POSTERN_";
@@ -142,22 +142,22 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
         ranges.iter().map(|range| format!("-p tcp -m tcp --dport {} --syn {action}", port(range))).collect()
     };
     let outside = ["-i lo -j RETURN", "-m addrtype ! --dst-type LOCAL -j RETURN"].map(str::to_owned);
-    let lead = match inbound.mode {
-        CaptureMode::Redirect => format!("-j REDIRECT --to-ports {}", inbound.port),
-        CaptureMode::Transparent => format!("-j TPROXY --on-port {}", inbound.port),
+    let lead = match inbound.way {
+        Captured::Redirect => format!("-j REDIRECT --to-ports {}", inbound.port),
+        Captured::Transparent => format!("-j TPROXY --on-port {}", inbound.port),
     };
     let mut rules = outside.to_vec();
     if served {
         rules.extend(each(&lead));
     }
-    match inbound.mode {
-        CaptureMode::Redirect => {
+    match inbound.way {
+        Captured::Redirect => {
             let mut guard = vec!["-i lo -j RETURN".to_owned()];
             guard.extend(each("-j DROP"));
             chains.push(Chain { table: "mangle", name: GUARD, hook: "INPUT", rules: guard });
             chains.push(Chain { table: "nat", name: INBOUND, hook: "PREROUTING", rules });
         }
-        CaptureMode::Transparent => {
+        Captured::Transparent => {
             // TPROXY itself drops what has no such socket.
             rules.extend(each("-j DROP"));
             chains.push(Chain { table: "mangle", name: INBOUND, hook: "PREROUTING", rules });

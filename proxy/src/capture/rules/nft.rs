@@ -1,7 +1,7 @@
 //! nftables: one table of our own, for both families of addresses.
 
 use crate::capture::Plan;
-use crate::config::{CaptureFrom, CaptureInbound, CaptureMode, CaptureOutbound, CapturePorts, IpRange};
+use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured, IpRange};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "postern";
@@ -15,9 +15,9 @@ pub fn table(plan: &Plan) -> String {
     let mut text = Text(format!("table inet {TABLE} {{\n"));
     let config = plan.config();
     if let Some(inbound) = &config.inbound {
-        match inbound.mode {
-            CaptureMode::Redirect => redirected(&mut text, inbound),
-            CaptureMode::Transparent => transparent(&mut text, inbound),
+        match inbound.way {
+            Captured::Redirect => redirected(&mut text, inbound),
+            Captured::Transparent => transparent(&mut text, inbound),
         }
     }
     if let Some(config) = &config.outbound {

@@ -1,11 +1,11 @@
 use super::iptables::{Family, own_lines, transaction};
 use super::*;
 use crate::capture::{Backend, Plan};
-use crate::config::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureMode, CaptureOutbound, CapturePorts};
+use crate::config::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured};
 
 fn inbound() -> CaptureInbound {
     let ports = CapturePorts::Only(vec![8080, 9000]);
-    CaptureInbound { port: 8443, ipv4: true, ipv6: true, ports, mode: CaptureMode::Redirect }
+    CaptureInbound { port: 8443, ipv4: true, ipv6: true, ports, way: Captured::Redirect }
 }
 
 fn outbound() -> CaptureOutbound {
@@ -57,8 +57,8 @@ fn the_rules_for_representative_plans_are_the_golden_ones() {
     check("outbound-cgroup", None, Some(CaptureOutbound { from: cgroup, ..outbound() }));
     let except = CapturePorts::Except(vec![1, 22, 8443, 65535]);
     check("inbound-except", Some(CaptureInbound { ports: except, ipv6: false, ..inbound() }), None);
-    let transparent = CaptureMode::Transparent;
-    check("inbound-transparent", Some(CaptureInbound { mode: transparent, ipv6: false, ..inbound() }), None);
+    let transparent = Captured::Transparent;
+    check("inbound-transparent", Some(CaptureInbound { way: transparent, ipv6: false, ..inbound() }), None);
 }
 
 #[test]

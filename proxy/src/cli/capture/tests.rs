@@ -12,7 +12,7 @@ policy:
   decision: { rego: postern/authz/decision }
 listeners:
   app:
-    inbound: { address: 0.0.0.0:8443, tls: { mutual: { trust_domains: [example.org] } } }
+    inbound: { address: 0.0.0.0:8443, captured: redirect, tls: { mutual: { trust_domains: [example.org] } } }
     routes:
       - { match: { path_prefix: / }, upstream: app }
 upstreams:

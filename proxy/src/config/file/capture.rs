@@ -18,13 +18,10 @@ pub struct CaptureFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CaptureInboundFile {
-    /// The inbound listener that gets them; its address is `0.0.0.0` or `[::]`.
+    /// The inbound listener that gets them. It says by `captured` how they are led there; its address is `0.0.0.0` or `[::]`.
     pub listener: String,
     /// The service's ports. The sidecar's own are never captured.
     pub ports: CapturePortsFile,
-    /// How they are led there; `redirect` is the default.
-    #[serde(default)]
-    pub mode: Option<CaptureModeFile>,
 }
 
 /// Which ports of this machine are captured.
@@ -40,23 +37,12 @@ pub enum CapturePortsFile {
     Except(Vec<u64>),
 }
 
-/// How connections are led to the listener.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum CaptureModeFile {
-    /// Their destination is replaced; the kernel tells the original one when it is asked.
-    Redirect,
-    /// Their destination stays as it is (TPROXY): the listener's socket has to be a transparent one.
-    Transparent,
-}
-
 /// Connections of the service to others.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CaptureOutboundFile {
-    /// The outbound listener that gets them; its address is `127.0.0.1`, or `[::1]` where IPv6 alone is to leave.
+    /// The outbound listener that gets them, which is `captured: redirect`; its address is `127.0.0.1`, or `[::1]` where IPv6 alone is to leave.
     pub listener: String,
     /// The outbound listener on `[::1]` that gets those over IPv6, beside one on `127.0.0.1`. Without it, they are refused.
     #[serde(default)]

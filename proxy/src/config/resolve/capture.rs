@@ -2,17 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::captured;
 use super::context::{Context, Reported};
 use crate::config::file::{
-    CaptureFromFile, CaptureInboundFile, CaptureModeFile, CaptureOutboundFile, CaptureOwnFile,
-    CapturePortsFile, ConfigFile, ListenerFile,
+    CaptureFromFile, CaptureInboundFile, CaptureOutboundFile, CaptureOwnFile, CapturePortsFile, CapturedFile,
+    ConfigFile, ListenerFile,
 };
 use crate::config::findings::one_of;
 use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
-use crate::config::settings::{
-    CaptureConfig, CaptureFrom, CaptureInbound, CaptureMode, CaptureOutbound, CapturePorts,
-};
+use crate::config::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 
 /// Longest path of a cgroup, in bytes, that the kernel's own match takes.
 const CGROUP_BYTES_MAX: usize = 511;
@@ -49,15 +48,14 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list
 }
 
-/// The address of the listener of that name, which leads the way that is asked for. `None`: it was not to be read, and
-/// that was reported where it stands.
-fn listener(
+/// The listener of that name, which leads the way that is asked for.
+fn listener<'a>(
     context: &mut Context<'_>,
     key: &str,
     name: &str,
-    file: &ConfigFile,
+    file: &'a ConfigFile,
     is_inbound: bool,
-) -> Result<Option<SocketAddr>, Reported> {
+) -> Result<&'a ListenerFile, Reported> {
     let direction = if is_inbound { "inbound" } else { "outbound" };
     let leads = |listener: &ListenerFile| {
         if is_inbound { listener.inbound.is_some() } else { listener.outbound.is_some() }
@@ -73,7 +71,7 @@ fn listener(
         Some(listener) if !leads(listener) => {
             Err(context.error(key, format!("the listener `{name}` is not {direction}"), mend))
         }
-        Some(listener) => Ok(address(listener)),
+        Some(listener) => Ok(listener),
     }
 }
 
@@ -84,8 +82,15 @@ fn inbound(
 ) -> Result<CaptureInbound, Reported> {
     const LISTENER: &str = "capture.inbound.listener";
     let ports = inbound_ports(context, &written.ports, &own_ports(file));
-    let address = listener(context, LISTENER, &written.listener, file, true)?;
-    let address = address.unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1)));
+    let listener = listener(context, LISTENER, &written.listener, file, true)?;
+    let Some(way) = captured::way(listener) else {
+        let what =
+            format!("the listener `{}` does not ask where its connections were going", written.listener);
+        let mend = "write `captured: redirect` or `captured: transparent` beside its `address`";
+        return Err(context.error(LISTENER, what, mend));
+    };
+    // One that cannot be read is reported where it stands.
+    let address = address(listener).unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1)));
     if !address.ip().is_unspecified() {
         let what = format!(
             "the listener `{}` is bound to `{}`, and what is captured arrives at any address of the machine",
@@ -95,12 +100,9 @@ fn inbound(
         let mend = format!("bind it to `[::]:{0}`, or to `0.0.0.0:{0}` for IPv4 alone", address.port());
         return Err(context.error(LISTENER, what, mend));
     }
-    let mode = match written.mode {
-        None | Some(CaptureModeFile::Redirect) => CaptureMode::Redirect,
-        Some(CaptureModeFile::Transparent) => CaptureMode::Transparent,
-    };
     // `[::]` takes IPv4 as well, unless the system says otherwise.
-    Ok(CaptureInbound { port: address.port(), ipv4: true, ipv6: address.is_ipv6(), ports: ports?, mode })
+    let (ipv6, way) = (address.is_ipv6(), captured::meant(way));
+    Ok(CaptureInbound { port: address.port(), ipv4: true, ipv6, ports: ports?, way })
 }
 
 fn inbound_ports(
@@ -178,6 +180,22 @@ fn outbound(
     Ok(CaptureOutbound { exclude_uids: sorted(outbound.exclude_uids), ..outbound })
 }
 
+/// The address of an outbound listener to which connections are redirected; `None` where it cannot be read, which is
+/// reported where it stands.
+fn redirected(
+    context: &mut Context<'_>,
+    key: &str,
+    name: &str,
+    file: &ConfigFile,
+) -> Result<Option<SocketAddr>, Reported> {
+    let listener = listener(context, key, name, file, false)?;
+    if captured::way(listener) == Some(CapturedFile::Redirect) {
+        return Ok(address(listener));
+    }
+    let what = format!("what is captured is redirected, and the listener `{name}` does not say so");
+    Err(context.error(key, what, "write `captured: redirect` beside its `address`"))
+}
+
 /// The ports on `127.0.0.1` and on `::1`. Redirected connections arrive at these two, whatever else is loopback.
 fn outbound_listeners(
     context: &mut Context<'_>,
@@ -188,8 +206,8 @@ fn outbound_listeners(
     const KEY_IPV6: &str = "capture.outbound.listener_ipv6";
     let ipv4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let ipv6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let first = listener(context, KEY, &written.listener, file, false);
-    let second = written.listener_ipv6.as_ref().map(|name| listener(context, KEY_IPV6, name, file, false));
+    let first = redirected(context, KEY, &written.listener, file);
+    let second = written.listener_ipv6.as_ref().map(|name| redirected(context, KEY_IPV6, name, file));
     let (Some(first), second) = (first?, second.transpose()?.flatten()) else { return Ok((None, None)) };
     if first.ip() != ipv4 && (first.ip() != ipv6 || written.listener_ipv6.is_some()) {
         let what = format!("the listener `{}` is bound to `{}`", written.listener, first.ip());

@@ -11,6 +11,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
     let LimitsFile {
         connections_max: _,
         handshake_timeout: _,
+        detect_timeout: _,
         refusals_per_second_max: _,
         drain_grace: _,
         header_timeout,
@@ -94,6 +95,14 @@ fn refuse(context: &mut Context<'_>, key: &str, written: &[(&str, bool)]) {
         let what = format!("`{name}` is about requests, and a `tcp` listener sees none");
         context.error(&member(key, name), what, "leave it out");
     }
+}
+
+/// Whether an upstream takes raw streams.
+pub(super) fn speaks(upstream: &str, config: &ConfigFile) -> bool {
+    config
+        .upstreams
+        .get(upstream)
+        .is_some_and(|file| matches!(file.protocol, Some(UpstreamProtocolFile::Tcp)))
 }
 
 /// An upstream speaks what the listeners do whose routes lead there.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{routes, tcp};
+use super::{captured, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -14,7 +14,7 @@ use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
+    Captured, Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
 };
 
@@ -45,16 +45,18 @@ fn listener(
     if protocol(written) == ListenerProtocol::Tcp {
         tcp::listener(context, &key, written);
     }
+    captured::listener(context, &key, written);
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
-    let Door { direction, address, proxy_protocol, tls } = door?;
+    let Door { direction, address, captured, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
         direction,
         address,
+        captured,
         protocol: protocol(written),
         proxy_protocol,
         tls,
@@ -68,6 +70,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
     match file.protocol {
         None | Some(ListenerProtocolFile::Http) => ListenerProtocol::Http,
         Some(ListenerProtocolFile::Tcp) => ListenerProtocol::Tcp,
+        Some(ListenerProtocolFile::Detect) => ListenerProtocol::Detect,
     }
 }
 
@@ -75,6 +78,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
 struct Door {
     direction: Direction,
     address: SocketAddr,
+    captured: Option<Captured>,
     proxy_protocol: Vec<IpRange>,
     tls: ListenerTls,
 }
@@ -84,11 +88,13 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
         (Some(inbound), None) => {
             let key = member(key, "inbound");
             let address = context.address(&member(&key, "address"), &inbound.address);
+            captured::reaches(context, &member(&key, "address"), (inbound.captured, &address));
             let tls = tls(context, &key, inbound);
             let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
             Ok(Door {
                 direction: Direction::Inbound,
                 address: address?,
+                captured: inbound.captured.map(captured::meant),
                 proxy_protocol: proxy_protocol?,
                 tls: tls?,
             })
@@ -102,8 +108,13 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
                 );
                 return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
             }
-            let proxy_protocol = Vec::new();
-            Ok(Door { direction: Direction::Outbound, address, proxy_protocol, tls: ListenerTls::None })
+            Ok(Door {
+                direction: Direction::Outbound,
+                address,
+                captured: outbound.captured.map(captured::meant),
+                proxy_protocol: Vec::new(),
+                tls: ListenerTls::None,
+            })
         }
         (None, None) => Err(context.error(
             key,
@@ -193,6 +204,11 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &key("handshake_timeout"),
             file.handshake_timeout.as_ref(),
             &rules::HANDSHAKE_TIMEOUT,
+        ),
+        detect_timeout: context.duration(
+            &key("detect_timeout"),
+            file.detect_timeout.as_ref(),
+            &rules::DETECT_TIMEOUT,
         ),
         header_timeout: context.duration(
             &key("header_timeout"),
@@ -317,6 +333,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             context.error(key, what, "give each its own port");
         }
     }
+    captured::check_together(context, config, &bound);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
@@ -346,6 +363,6 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
 
 /// Whether a socket is certainly reached by calling an endpoint. Which addresses beyond loopback are this machine's is not
 /// known here, and other sidecars have the same port.
-fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
+pub(super) fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
     overlap(bound, endpoint) && (bound.ip() == endpoint.ip() || endpoint.ip().is_loopback())
 }

@@ -1,5 +1,6 @@
 //! What `postern capture` is to make rules of.
 
+use super::Captured;
 use crate::config::IpRange;
 
 /// Connections that the kernel leads to the listeners. Both empty: none.
@@ -23,7 +24,7 @@ pub struct CaptureInbound {
     /// Which ports are captured.
     pub ports: CapturePorts,
     /// How they are led there.
-    pub mode: CaptureMode,
+    pub way: Captured,
 }
 
 /// Which ports of this machine are captured; sorted, without duplicates. The sidecar's own are never among them.
@@ -33,15 +34,6 @@ pub enum CapturePorts {
     Only(Vec<u16>),
     /// All but these, among which are all of the sidecar's own.
     Except(Vec<u16>),
-}
-
-/// How connections are led to the listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaptureMode {
-    /// By replacing their destination.
-    Redirect,
-    /// As they are.
-    Transparent,
 }
 
 /// Connections of the service to others.

@@ -16,6 +16,7 @@ impl RawHead {
         policy_body_bytes_max: 1024,
         policy_bodies_bytes_max: 1024,
         policy_body_timeout: Duration::from_secs(5),
+        detect_timeout: Duration::from_millis(100),
         token_bytes_max: 1024,
         idle_timeout: Duration::from_secs(5),
         connection_age_max: Duration::from_secs(5),

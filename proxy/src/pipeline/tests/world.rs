@@ -125,6 +125,7 @@ pub(super) struct World {
     pub(super) keys_generation: watch::Sender<u64>,
     caller_ttl: Duration,
     others: RefCell<Vec<Ca>>,
+    original: RefCell<Option<SocketAddr>>,
 }
 
 const CONFIG: &str = "
@@ -184,7 +185,12 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"));
+        let listener = Listener::new(
+            &config.listeners[0],
+            callers,
+            metrics.listener("app"),
+            &config.listeners.iter().map(|listener| listener.address).collect(),
+        );
         Self {
             clock,
             shared,
@@ -204,6 +210,7 @@ impl World {
             keys_generation: watch::channel(0).0,
             caller_ttl: Duration::from_secs(600),
             others: RefCell::default(),
+            original: RefCell::default(),
         }
     }
 
@@ -220,6 +227,11 @@ impl World {
     ) -> Self {
         self.endpoints = Some(Rc::new(endpoints));
         self
+    }
+
+    /// Has callers be led here on their way there, from now on.
+    pub(super) fn lead_away_from(&self, destination: Option<&str>) {
+        self.original.replace(destination.map(|destination| destination.parse().unwrap()));
     }
 
     /// Gives callers SVIDs that live for another time.
@@ -359,6 +371,7 @@ impl World {
             io: AcceptedIo::Stream(Box::new(theirs)),
             source: "192.0.2.7:4000".parse().unwrap(),
             local: "192.0.2.1:8443".parse().unwrap(),
+            original: *self.original.borrow(),
             place: Place::take(&self.listener).unwrap(),
             load: handle.take_place(),
         };

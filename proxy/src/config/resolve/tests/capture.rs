@@ -1,20 +1,20 @@
 //! What `postern capture` is to make rules of.
 use super::{LEAST, Level, read, taken};
-use crate::config::{CaptureConfig, CaptureFrom, CaptureMode, CapturePorts, Config};
+use crate::config::{CaptureConfig, CaptureFrom, CapturePorts, Captured, Config};
 
 /// A sidecar for both ways, whose `capture` is all of it that matters.
 fn with(capture: &str) -> String {
-    let inbound = LEAST.replace("127.0.0.1:8443", "\"[::]:8443\"");
+    let inbound = LEAST.replace("127.0.0.1:8443", "\"[::]:8443\", captured: redirect");
     let outbound = "\
 listeners:
   egress:
-    outbound: { address: \"127.0.0.1:15001\" }
+    outbound: { address: \"127.0.0.1:15001\", captured: redirect }
     routes: [{ match: { path_prefix: / }, upstream: app }]
   egress6:
-    outbound: { address: \"[::1]:15006\" }
+    outbound: { address: \"[::1]:15006\", captured: redirect }
     routes: [{ match: { path_prefix: / }, upstream: app }]
   elsewhere:
-    inbound: { address: 192.0.2.1:9443, tls: { mutual: { trust_domains: [example.org] } } }
+    inbound: { address: 192.0.2.1:9443, captured: transparent, tls: { mutual: { trust_domains: [example.org] } } }
     routes: [{ match: { path_prefix: / }, upstream: app }]
 ";
     let text = inbound.replace("listeners:\n", outbound);
@@ -61,10 +61,11 @@ fn inbound_capture_leads_the_services_ports_to_an_open_inbound_listener() {
     let inbound =
         capture("{ inbound: { listener: app, ports: { only: [9000, 8080] } } }").inbound.expect("one");
     assert_eq!((inbound.port, inbound.ipv4, inbound.ipv6), (8443, true, true));
-    assert_eq!((inbound.ports, inbound.mode), (CapturePorts::Only(vec![8080, 9000]), CaptureMode::Redirect));
-    let except = capture("{ inbound: { listener: app, ports: { except: [22] }, mode: transparent } }");
-    let except = except.inbound.expect("one");
-    assert_eq!(except.mode, CaptureMode::Transparent);
+    assert_eq!((inbound.ports, inbound.way), (CapturePorts::Only(vec![8080, 9000]), Captured::Redirect));
+    let transparent = with("{ inbound: { listener: app, ports: { except: [22] } } }")
+        .replace("8443\", captured: redirect", "8443\", captured: transparent");
+    let except = taken(&transparent).capture.inbound.expect("one");
+    assert_eq!(except.way, Captured::Transparent);
     assert_eq!(except.ports, CapturePorts::Except(vec![22, 8443, 9443, 9901, 15001, 15006]));
 
     let key = ".inbound.listener";
@@ -138,5 +139,23 @@ fn what_has_no_effect_is_told() {
         ("own: { uid: 5 }, exclude: { networks: [127.0.0.0/8] }", ".exclude.networks[0]", "loopback"),
     ] {
         check_warning(&outbound(rest), &format!(".outbound{key}"), what);
+    }
+}
+
+#[test]
+fn what_is_captured_is_led_to_listeners_that_say_so() {
+    let written = "{ inbound: { listener: app, ports: { only: [80] } }, outbound: { listener: egress, listener_ipv6: egress6, own: { uid: 1 } } }";
+    for (from, to, key) in [
+        ("[::]:8443\", captured: redirect", "[::]:8443\"", "inbound.listener"),
+        ("15001\", captured: redirect", "15001\"", "outbound.listener"),
+        ("15001\", captured: redirect", "15001\", captured: transparent", "outbound.listener"),
+        ("15006\", captured: redirect", "15006\"", "outbound.listener_ipv6"),
+    ] {
+        let text = with(written);
+        assert!(text.contains(from), "{from}");
+        let findings = read(&text.replace(from, to)).expect_err("a refusal");
+        let [error] = findings.list.as_slice() else { panic!("{findings}") };
+        assert_eq!(error.key, format!("capture.{key}"), "{findings}");
+        assert!(error.mend.contains("captured: redirect"), "{findings}");
     }
 }
