@@ -103,6 +103,7 @@ rules! { COUNTS: u64 {
     CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
     HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
+    HTTP2_CONTROL_FRAMES_PER_SECOND_MAX = number("listeners.<name>.limits.http2_control_frames_per_second_max", 1_000, 10, 1_000_000);
     REFUSALS_PER_SECOND_MAX = number("listeners.<name>.limits.refusals_per_second_max", 100, 1, 1_000_000);
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);

@@ -6,6 +6,7 @@ use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
+use crate::http2_guard::{self, Floods, Other};
 use crate::pipeline::{self, CertificateTexts, Refusal, Tunnel};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::standing::Standing;
@@ -291,6 +292,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     let _counted = connection.listener.metrics.connection();
     let _open = worker.connections.enter(&connection);
     let requests = |cuts| Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection), cuts };
+    let mut floods = None;
     let end = match stream {
         Either::Guarded(stream) => {
             let requests = requests(Cuts::WithConnection(Rc::clone(&connection.cut)));
@@ -302,6 +304,9 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             end
         }
         Either::Plain(stream) => {
+            let per_second = limits.http2_control_frames_per_second_max;
+            let (stream, found) = http2_guard::guard(stream, Other::Client, per_second);
+            floods = Some(found);
             let streams = Streams::default();
             let requests = requests(Cuts::OneByOne(streams.clone()));
             let mut builder = http2(&limits, streams);
@@ -317,15 +322,14 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         }
     };
     connection.cut_streams();
-    let kind = broken(&end);
-    let Some(reason) =
-        connection.ending().map(|ending| ending.reason).or(kind.map(|_| Refusal::ConnProtocol))
+    let broken = broken(&end, floods.as_ref());
+    let Some(reason) = connection.ending().map(|ending| ending.reason).or(broken.map(|broken| broken.reason))
     else {
         return entry.served();
     };
     connection.listener.metrics.connection_refused(reason.code());
     let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
-    let errors: Vec<_> = kind.map(|kind| (kind, 1)).into_iter().collect();
+    let errors: Vec<_> = broken.map(|broken| broken.what).into_iter().collect();
     let peer = connection.peer.spiffe_id.as_str();
     entry.file(&ended(listener, source, peer, reason.code(), (&errors, exchanges)));
 }
@@ -399,24 +403,40 @@ enum Either {
     Stream(CallerIo),
 }
 
-/// What the caller broke beneath the requests, if anything.
-fn broken(end: &End) -> Option<&'static str> {
-    match end {
-        End::Closed | End::Cut | End::Revoked => None,
-        End::SlowHead => Some("slow_head"),
-        End::Overstayed => Some("overstayed"),
-        End::Broken(error) if error.is_parse() || error.is_parse_too_large() => Some("parse"),
-        End::Broken(error) if error.is_timeout() => Some("keep_alive"),
-        End::Broken(error) if error.is_incomplete_message() => Some("incomplete"),
-        End::Broken(error) if is_http2(error) => Some("http2"),
-        // The caller reset the connection or vanished: that breaks no protocol.
-        End::Broken(_) => None,
-    }
+/// What the caller broke beneath the requests.
+#[derive(Clone, Copy)]
+struct Broken {
+    reason: Refusal,
+    /// And how often.
+    what: (&'static str, u32),
 }
 
-fn is_http2(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| error.is_go_away() || error.is_reset() || error.is_library())
+/// What it broke, if anything.
+fn broken(end: &End, floods: Option<&Floods>) -> Option<Broken> {
+    let flood = |what| Some(Broken { reason: Refusal::ConnHttp2Flood, what });
+    if let Some(found) = floods.and_then(Floods::found) {
+        return flood(found);
+    }
+    let kind = match end {
+        End::Closed | End::Cut | End::Revoked => return None,
+        End::SlowHead => "slow_head",
+        End::Overstayed => "overstayed",
+        End::Broken(error) if error.is_parse() || error.is_parse_too_large() => "parse",
+        End::Broken(error) if error.is_timeout() => "keep_alive",
+        End::Broken(error) if error.is_incomplete_message() => "incomplete",
+        End::Broken(error) => match http2_fault(error)? {
+            // What h2 counts by itself: resets, streams that it broke, continuations, empty DATA.
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => return flood(("http2", 1)),
+            _ => "http2",
+        },
+    };
+    Some(Broken { reason: Refusal::ConnProtocol, what: (kind, 1) })
+}
+
+/// What HTTP/2 calls it. That the caller reset the connection or vanished breaks no protocol.
+fn http2_fault(error: &hyper::Error) -> Option<Option<h2::Reason>> {
+    let error = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>())?;
+    (error.is_go_away() || error.is_reset() || error.is_library()).then(|| error.reason())
 }
 
 fn http1(limits: &crate::config::ListenerLimits) -> hyper::server::conn::http1::Builder {

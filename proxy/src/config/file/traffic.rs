@@ -158,6 +158,8 @@ pub struct LimitsFile {
     pub connection_age_max: Option<String>,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: Option<u64>,
+    /// HTTP/2 frames of one connection that carry nothing, beyond what the sidecar's own frames call for: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, resets, DATA of a few bytes. Ten seconds' worth may come at once; who sends more is disconnected.
+    pub http2_control_frames_per_second_max: Option<u64>,
     /// Refusals that one caller may cause on one worker; beyond it every request of the caller is refused for a while.
     pub refusals_per_second_max: Option<u64>,
     /// How long requests in progress may go on once the sidecar stops.

@@ -180,6 +180,9 @@ fn validity(context: &mut Context<'_>, key: &str, file: &MutualFile) -> Validity
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
     let key = |name| member(key, name);
     let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
+    let rule = &rules::HTTP2_CONTROL_FRAMES_PER_SECOND_MAX;
+    let given = file.http2_control_frames_per_second_max;
+    let frames = context.count(&key("http2_control_frames_per_second_max"), given, rule);
     let rule = &rules::REFUSALS_PER_SECOND_MAX;
     let refusals = context.count(&key("refusals_per_second_max"), file.refusals_per_second_max, rule);
     let bodies = bodies(context, &key, file);
@@ -230,6 +233,7 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &rules::CONNECTION_AGE_MAX,
         ),
         http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
+        http2_control_frames_per_second_max: u32::try_from(frames).unwrap_or(u32::MAX),
         refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
         body_bytes_max: bodies.bytes_max,

@@ -137,6 +137,8 @@ pub struct ListenerLimits {
     pub connection_age_max: Duration,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: u32,
+    /// HTTP/2 frames of one connection that carry nothing; ten seconds' worth may come at once.
+    pub http2_control_frames_per_second_max: u32,
     /// Refusals that one principal may cause on one worker; two seconds' worth may come at once.
     pub refusals_per_second_max: u32,
     /// How long exchanges in progress may go on once the listener drains.

@@ -20,6 +20,7 @@ impl RawHead {
         idle_timeout: Duration::from_secs(5),
         connection_age_max: Duration::from_secs(5),
         http2_streams_max: 1,
+        http2_control_frames_per_second_max: 1000,
         refusals_per_second_max: 100,
         drain_grace: Duration::from_secs(5),
     };
