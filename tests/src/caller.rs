@@ -135,7 +135,11 @@ impl Caller {
         self.secured(address, None).await
     }
 
-    async fn secured(
+    /// Opens a connection for this version of HTTP, or for none, and says nothing on it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn secured(
         &self,
         address: SocketAddr,
         version: Option<Version>,
