@@ -108,7 +108,8 @@ struct Farewell {
     goaway: [u8; GOAWAY_BYTES],
     sent: usize,
     is_said: bool,
-    /// What may still be read and thrown away. A connection that is closed with bytes unread is reset, and the GOAWAY with it.
+    /// What may still be read and thrown away. A connection that is closed with bytes unread is reset, and the GOAWAY with it:
+    /// who sends more has the time that is left to hear it.
     unread: usize,
     until: Pin<Box<Sleep>>,
 }
@@ -155,7 +156,7 @@ impl Farewell {
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
         }
-        Poll::Ready(())
+        Poll::Pending
     }
 }
 
