@@ -6,6 +6,7 @@ mod context;
 mod endpoints;
 mod federation;
 mod files;
+mod handshakes;
 mod identity;
 mod identity_headers;
 mod operations;

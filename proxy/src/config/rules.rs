@@ -101,6 +101,7 @@ rules! { COUNTS: u64 {
     DECISION_STEPS_MAX = number("policy.decision_steps_max", 100_000, 1000, 100_000_000);
     FILES_MAX = number("policy.limits.files_max", 10_000, 1, 1_000_000);
     CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
+    HANDSHAKES_PER_SOURCE_MAX = number("listeners.<name>.limits.handshakes_per_source_max", 512, 1, 1_000_000);
     HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
     HTTP2_CONTROL_FRAMES_PER_SECOND_MAX = number("listeners.<name>.limits.http2_control_frames_per_second_max", 1_000, 10, 1_000_000);

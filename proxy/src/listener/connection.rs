@@ -256,7 +256,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
     let securing = secure((accepted.io, source), &listener, &worker);
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
-    match Box::pin(securing).await {
+    let secured = Box::pin(securing).await;
+    drop(accepted.handshake);
+    match secured {
         Err(refusal) => {
             listener.metrics.connection_refused(refusal.code());
             entry.file(&ended(&listener, source, "", refusal.code(), (&[], 0)));

@@ -3,6 +3,7 @@ mod acceptor;
 mod caller_io;
 mod connection;
 mod handshake;
+mod handshakes;
 mod http1_guard;
 mod lifetime;
 mod local;
@@ -13,6 +14,7 @@ pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
 pub(crate) use connection::{Active, Connection, serve};
 pub(crate) use handshake::Protocol;
+pub use handshakes::Handshake;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 pub use open::Connections;
@@ -22,6 +24,7 @@ use crate::config::{
 };
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
+use handshakes::Handshakes;
 use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub struct Listener {
     pub metrics: Arc<ListenerMetrics>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
+    /// Those of them whose handshake has not ended, by address.
+    handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
 }
@@ -101,6 +106,7 @@ impl Listener {
             dpop_nonce: DpopNonce::None,
             metrics,
             open: AtomicUsize::new(0),
+            handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
         }
     }

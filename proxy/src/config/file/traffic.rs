@@ -134,6 +134,8 @@ pub struct LimitsFile {
     pub connections_max: Option<u64>,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Option<String>,
+    /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
+    pub handshakes_per_source_max: Option<u64>,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Option<String>,
     /// All header fields of a request together.

@@ -11,6 +11,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
     let LimitsFile {
         connections_max: _,
         handshake_timeout: _,
+        handshakes_per_source_max: _,
         refusals_per_second_max: _,
         drain_grace: _,
         header_timeout,

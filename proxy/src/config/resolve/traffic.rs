@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{routes, tcp};
+use super::{handshakes, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -48,6 +48,7 @@ fn listener(
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
+    handshakes::check(context, &limits_key, written, &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
     let Door { direction, address, proxy_protocol, tls } = door?;
@@ -196,6 +197,11 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &key("handshake_timeout"),
             file.handshake_timeout.as_ref(),
             &rules::HANDSHAKE_TIMEOUT,
+        ),
+        handshakes_per_source_max: context.count(
+            &key("handshakes_per_source_max"),
+            file.handshakes_per_source_max,
+            &rules::HANDSHAKES_PER_SOURCE_MAX,
         ),
         header_timeout: context.duration(
             &key("header_timeout"),

@@ -113,6 +113,8 @@ pub struct ListenerLimits {
     pub connections_max: usize,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
+    /// Handshakes in progress of one address, over all workers.
+    pub handshakes_per_source_max: usize,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Duration,
     /// All header fields of a request together, names and values.

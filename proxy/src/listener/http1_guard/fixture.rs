@@ -8,6 +8,7 @@ impl RawHead {
     pub(crate) const LIMITS: ListenerLimits = ListenerLimits {
         connections_max: 1,
         handshake_timeout: Duration::from_secs(5),
+        handshakes_per_source_max: 1,
         header_timeout: Duration::from_secs(10),
         header_bytes_max: 32 * 1024,
         header_line_bytes_max: 8 * 1024,

@@ -360,6 +360,7 @@ impl World {
             source: "192.0.2.7:4000".parse().unwrap(),
             local: "192.0.2.1:8443".parse().unwrap(),
             place: Place::take(&self.listener).unwrap(),
+            handshake: None,
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();
