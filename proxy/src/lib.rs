@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 mod cut;
 pub mod demo;
+mod descriptors;
 mod health;
 mod http2_guard;
 pub mod keys;

@@ -145,6 +145,18 @@ impl Caller {
         version: Option<Version>,
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let socket = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
+        self.secure(socket, version).await
+    }
+
+    /// Secures a connection that has been made.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn secure(
+        &self,
+        socket: TcpStream,
+        version: Option<Version>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         drop(socket.set_nodelay(true));
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = match version {

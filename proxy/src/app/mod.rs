@@ -116,6 +116,7 @@ impl App {
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
+        crate::descriptors::raise_limit(config.listeners.iter().map(|of| of.limits.connections_max).sum());
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;

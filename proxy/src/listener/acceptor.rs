@@ -1,6 +1,7 @@
 //! One acceptor hands each connection to the worker that has the fewest: a few callers with long HTTP/2
 //! connections must not all sit on one worker, as they may where the kernel spreads them.
 use super::{Callers, Handshake, Listener, Place};
+use crate::descriptors;
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
 use std::io;
@@ -123,6 +124,11 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
             listener.metrics.connection_refused(Refusal::ConnHandshakes.code());
             None
         }
+        NotTaken::Descriptors => {
+            listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
+            tracing::warn!(listener = &*listener.name, "callers have all the open files that they may");
+            None
+        }
         NotTaken::Failed(error) => {
             listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
             if is_callers_fault(error) {
@@ -141,6 +147,8 @@ enum NotTaken {
     Full,
     /// The address has too many handshakes in progress.
     Handshakes,
+    /// The process has too few file descriptors left.
+    Descriptors,
     /// The operating system failed.
     Failed(io::Error),
 }
@@ -159,6 +167,9 @@ fn hand_over(
     listener: &Arc<Listener>,
     workers: &[WorkerHandle],
 ) -> Result<(), NotTaken> {
+    if !descriptors::are_left(descriptors::Use::Caller, &stream) {
+        return Err(NotTaken::Descriptors);
+    }
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
     let mut handshake = match listener.callers {
         // Whom a load balancer speaks for is known once it has said so.
@@ -265,6 +276,7 @@ pub(super) mod tests {
         for (not_taken, reason, rests) in [
             (NotTaken::Full, "conn.limit", None),
             (NotTaken::Handshakes, "conn.handshakes", None),
+            (NotTaken::Descriptors, "conn.accept_failed", None),
             (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
             (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),
         ] {
