@@ -17,6 +17,7 @@ mod http2_guard;
 pub mod keys;
 pub mod listener;
 pub mod log;
+pub mod memory;
 mod nonce;
 pub mod pipeline;
 pub mod recorder;

@@ -27,6 +27,13 @@ fn limit_files(sidecar: &Sidecar, files: u64) {
     prlimit(pid, Resource::Nofile, limit).expect("the limit is set");
 }
 
+/// Lets this process have at least so many files open.
+fn need_files(files: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    assert!(maximum.is_none_or(|most| most >= files), "this takes {files} open files");
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the limit is raised");
+}
+
 /// What it has used of the processor.
 fn processor_time(sidecar: &Sidecar) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", sidecar.running.id())).expect("a process");
@@ -140,9 +147,7 @@ const BYTES_PER_CONNECTION_MAX: u64 = 64 * 1024;
 #[ignore = "ten thousand handshakes of a debug build take a while"]
 fn ten_thousand_callers_that_are_quiet_cost_little() {
     const CALLERS: u64 = 10_000;
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    assert!(maximum.is_none_or(|files| files > CALLERS + 500), "this takes {CALLERS} open files");
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the limit is raised");
+    need_files(CALLERS + 500);
     let mut scene = Scene::new();
     scene.write_policy(OPEN);
     scene.config["listeners"]["app"]["limits"] =
@@ -175,5 +180,45 @@ fn ten_thousand_callers_that_are_quiet_cost_little() {
     drop((crowd, warm, runtime));
     wait("all to have gone", LIMIT, || (sidecar.metric(active) < 1.0).then_some(()));
     println!("{} KiB more memory once they have gone", memory().saturating_sub(before) / 1024);
+    sidecar.stop();
+}
+
+#[test]
+fn where_memory_is_short_new_callers_and_requests_are_refused_until_it_suffices() {
+    need_files(5_500);
+    let mut scene = Scene::new();
+    scene.write_policy(OPEN);
+    scene.config["listeners"]["app"]["limits"] = serde_json::json!({ "connections_max": 20_000 });
+    // A debug build begins with less.
+    scene.config["limits"] = serde_json::json!({ "memory_max": "96MiB" });
+    let sidecar = scene.start();
+    let caller = scene.caller("/client");
+    let runtime = runtime();
+    let refused = "postern_connections_refused_total{listener=\"app\",reason=\"limit.memory\"";
+    let mut first = runtime.block_on(served(&caller, scene.listener)).expect("a connection");
+    let mut crowd = Vec::new();
+    while sidecar.metric(refused) < 1.0 {
+        runtime.block_on(async {
+            for _ in 0..100 {
+                crowd.extend(caller.connect(scene.listener, Version::Http2).await.ok());
+            }
+        });
+        assert!(crowd.len() < 5_000, "all are let in");
+    }
+    assert!(crowd.len() > 100, "{} are let in", crowd.len());
+    let answer = runtime.block_on(first.send(get("/x"))).expect("an answer");
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));
+    assert_eq!(answer.json()["reason"], "limit.memory");
+    let (is_well, remark) = sidecar.check("memory");
+    assert!(is_well && remark.ends_with("of 96 MiB; what is new is refused"), "{remark}");
+    runtime.block_on(async {
+        drop(crowd);
+        let began = Instant::now();
+        while first.send(get("/x")).await.expect("an answer").status != 200 {
+            assert!(began.elapsed() < LIMIT, "nothing is let in after the others have gone");
+        }
+        assert!(served(&caller, scene.listener).await.is_some());
+    });
+    drop((first, runtime));
     sidecar.stop();
 }

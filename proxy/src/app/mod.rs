@@ -12,6 +12,7 @@ use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
 use crate::control::Update;
 use crate::listener::Listener;
 use crate::log::{Log, LogError, LogHandle};
+use crate::memory::Memory;
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
 use crate::standing::Standings;
@@ -135,7 +136,8 @@ impl App {
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
         shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
-        let sockets = bind(config, &shared, &metrics, &clock)?;
+        let memory = Arc::new(Memory::of_process(config.memory_max));
+        let sockets = bind((config, &memory), &shared, &metrics, &clock)?;
 
         let workers = config.workers.resolve(cpus());
         let signer = materials::signer(&config.audit.signer)?;
@@ -145,8 +147,12 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let (updates, updated) = mpsc::channel(UPDATES_MAX);
         let (commands_in, commands) = admin::commands();
-        let facts =
-            view::Facts { status: Arc::clone(&status), metrics: Arc::clone(&metrics), log: log.handle() };
+        let facts = view::Facts {
+            status: Arc::clone(&status),
+            metrics: Arc::clone(&metrics),
+            log: log.handle(),
+            memory: Arc::clone(&memory),
+        };
         let view = Arc::new(view::View::new(facts, shared.clone(), Arc::clone(&clock), config));
         let parts = Parts {
             config,
@@ -154,6 +160,7 @@ impl App {
             shared,
             metrics,
             status,
+            memory,
             sampler,
             log: log.handle(),
             standings: Standings::default(),
@@ -223,6 +230,7 @@ pub(crate) struct Parts<'a> {
     shared: Shared,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    memory: Arc<Memory>,
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
@@ -237,7 +245,7 @@ struct Sockets {
 }
 
 fn bind(
-    config: &Config,
+    (config, memory): (&Config, &Arc<Memory>),
     shared: &Shared,
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
@@ -245,7 +253,8 @@ fn bind(
     let mut listeners = Vec::new();
     for of in &config.listeners {
         let callers = materials::callers(of, shared, clock)?;
-        let listener = Listener::new(of, callers, metrics.listener(&of.name));
+        let mut listener = Listener::new(of, callers, metrics.listener(&of.name));
+        listener.memory = Arc::clone(memory);
         listeners.push((tcp(of.address)?, Arc::new(listener)));
     }
     let status = match &config.status {

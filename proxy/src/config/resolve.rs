@@ -154,6 +154,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
         admin: admin?,
         capture: capture?,
         workers: workers?,
+        memory_max: operations::memory_max(context, &file.limits),
     };
     traffic::check_together(context, &config);
     identity::check_together(context, &config);

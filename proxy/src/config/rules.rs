@@ -94,6 +94,7 @@ rules! { SIZES: u64 {
     RETRY_BODY_BYTES_MAX = number("listeners.<name>.routes[].retry.body_bytes_max", 64 * KIB, 0, MIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 16 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
+    MEMORY_MAX = number("limits.memory_max", GIB, 64 * MIB, 1024 * GIB);
     SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);
 } }
 

@@ -124,6 +124,10 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
             listener.metrics.connection_refused(Refusal::ConnHandshakes.code());
             None
         }
+        NotTaken::Memory => {
+            listener.metrics.connection_refused(Refusal::LimitMemory.code());
+            None
+        }
         NotTaken::Descriptors => {
             listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
             tracing::warn!(listener = &*listener.name, "callers have all the open files that they may");
@@ -149,6 +153,8 @@ enum NotTaken {
     Handshakes,
     /// The process has too few file descriptors left.
     Descriptors,
+    /// The process has too little memory left.
+    Memory,
     /// The operating system failed.
     Failed(io::Error),
 }
@@ -169,6 +175,9 @@ fn hand_over(
 ) -> Result<(), NotTaken> {
     if !descriptors::are_left(descriptors::Use::Caller, &stream) {
         return Err(NotTaken::Descriptors);
+    }
+    if listener.memory.is_short() {
+        return Err(NotTaken::Memory);
     }
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
     let mut handshake = match listener.callers {
@@ -234,7 +243,7 @@ pub(super) mod tests {
         let metrics = Metrics::new(&MetricsPlan {
             version: "test",
             started_unix_s: 0,
-            reasons: &["conn.limit", "conn.handshakes", "conn.accept_failed"],
+            reasons: &["conn.limit", "conn.handshakes", "conn.accept_failed", "limit.memory"],
         });
         let parts = (Callers::Mutual(Box::new(tls)), metrics.listener("app"));
         let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), limits, parts);
@@ -276,6 +285,7 @@ pub(super) mod tests {
         for (not_taken, reason, rests) in [
             (NotTaken::Full, "conn.limit", None),
             (NotTaken::Handshakes, "conn.handshakes", None),
+            (NotTaken::Memory, "limit.memory", None),
             (NotTaken::Descriptors, "conn.accept_failed", None),
             (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
             (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),

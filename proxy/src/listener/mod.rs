@@ -22,6 +22,7 @@ pub use open::Connections;
 use crate::config::{
     Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
 };
+use crate::memory::Memory;
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use handshakes::Handshakes;
@@ -53,6 +54,8 @@ pub struct Listener {
     pub(crate) guard: GuardLimits,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
+    /// Whether there is memory for something new.
+    pub memory: Arc<Memory>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
     /// Those of them whose handshake has not ended, by address.
@@ -105,6 +108,7 @@ impl Listener {
             limits,
             dpop_nonce: DpopNonce::None,
             metrics,
+            memory: Arc::default(),
             open: AtomicUsize::new(0),
             handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),

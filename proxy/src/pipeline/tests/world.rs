@@ -7,6 +7,7 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::memory::Memory;
 use crate::nonce::Nonces;
 use crate::replay::Replays;
 use crate::routing::Routing;
@@ -149,6 +150,9 @@ upstreams:
 audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
 ";
 
+/// What there is.
+pub(super) const MEMORY_BYTES: u64 = 1_000_000;
+
 impl World {
     /// A world whose policy is `rego`, or which has none, and whose upstream answers what it is asked.
     pub(super) fn new(rego: Option<&str>) -> Self {
@@ -184,7 +188,8 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"));
+        let mut listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"));
+        listener.memory = Arc::new(Memory::new(Some(MEMORY_BYTES)));
         Self {
             clock,
             shared,
@@ -339,6 +344,11 @@ impl World {
         drop(runtime);
         self.log.take().unwrap().shutdown().unwrap();
         (found, records(&self.directory))
+    }
+
+    /// Has so much of [`MEMORY_BYTES`] in use.
+    pub(super) fn use_memory(&self, bytes: u64) {
+        self.listener.memory.note(bytes);
     }
 
     /// One more caller, on a connection of its own.
