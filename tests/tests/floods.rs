@@ -332,3 +332,42 @@ fn length(bytes: usize) -> Vec<u8> {
     all.push(u8::try_from(rest).expect("seven bits"));
     all
 }
+
+/// A caller that asks for new keys again and again over this version of HTTP.
+fn rekey(version: Version) {
+    let scene = Scene::new();
+    scene.write_policy(OPEN);
+    let sidecar = scene.start();
+    let before = memory(&sidecar);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let caller = scene.caller("/rekeying");
+    let failed = runtime.block_on(async {
+        let mut stream = caller.secured(scene.listener, Some(version)).await.expect("a connection");
+        // Once the sidecar says something its handshake has ended. Over HTTP/2 it speaks first.
+        if version == Version::Http1 {
+            stream.write_all(b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n").await.expect("a request");
+        }
+        assert!(stream.read(&mut [0; 4096]).await.expect("its words") > 0);
+        let updates = async {
+            for _ in 0..100_000 {
+                stream.get_mut().1.refresh_traffic_keys().expect("an update");
+                stream.flush().await?;
+            }
+            stream.read_to_end(&mut Vec::new()).await.map(drop)
+        };
+        tokio::time::timeout(LIMIT, updates).await.expect("an end")
+    });
+    assert!(failed.is_err(), "{version:?}: {failed:?}");
+    let grown = memory(&sidecar).saturating_sub(before);
+    assert!(grown < GROWTH_BYTES_MAX, "{version:?}: {grown} bytes more memory");
+    sidecar.stop();
+    let [peer, reason, what] =
+        ["spiffe://example.org/rekeying", "conn.protocol", "{\"tls\":1}"].map(str::to_owned);
+    assert_eq!(entries(&scene), [(peer, reason, what)], "{version:?}");
+}
+
+#[test]
+fn new_keys_without_end_end_the_connection() {
+    rekey(Version::Http1);
+    rekey(Version::Http2);
+}
