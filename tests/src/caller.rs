@@ -135,12 +135,28 @@ impl Caller {
         self.secured(address, None).await
     }
 
-    async fn secured(
+    /// Opens a connection for this version of HTTP, or for none, and says nothing on it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn secured(
         &self,
         address: SocketAddr,
         version: Option<Version>,
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let socket = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
+        self.secure(socket, version).await
+    }
+
+    /// Secures a connection that has been made.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn secure(
+        &self,
+        socket: TcpStream,
+        version: Option<Version>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         drop(socket.set_nodelay(true));
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = match version {

@@ -12,6 +12,7 @@ use crate::config::{AdminConfig, BundleTrust, Captured, Config, StatusConfig};
 use crate::control::Update;
 use crate::listener::Listener;
 use crate::log::{Log, LogError, LogHandle};
+use crate::memory::Memory;
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
 use crate::standing::Standings;
@@ -124,6 +125,7 @@ impl App {
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
+        crate::descriptors::raise_limit(config.listeners.iter().map(|of| of.limits.connections_max).sum());
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;
@@ -142,7 +144,8 @@ impl App {
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
         shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
-        let sockets = bind(config, &shared, &metrics, &clock)?;
+        let memory = Arc::new(Memory::of_process(config.memory_max));
+        let sockets = bind((config, &memory), &shared, &metrics, &clock)?;
 
         let workers = config.workers.resolve(cpus());
         let signer = materials::signer(&config.audit.signer)?;
@@ -152,8 +155,12 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let (updates, updated) = mpsc::channel(UPDATES_MAX);
         let (commands_in, commands) = admin::commands();
-        let facts =
-            view::Facts { status: Arc::clone(&status), metrics: Arc::clone(&metrics), log: log.handle() };
+        let facts = view::Facts {
+            status: Arc::clone(&status),
+            metrics: Arc::clone(&metrics),
+            log: log.handle(),
+            memory: Arc::clone(&memory),
+        };
         let view = Arc::new(view::View::new(facts, shared.clone(), Arc::clone(&clock), config));
         let parts = Parts {
             config,
@@ -161,6 +168,7 @@ impl App {
             shared,
             metrics,
             status,
+            memory,
             sampler,
             log: log.handle(),
             standings: Standings::default(),
@@ -230,6 +238,7 @@ pub(crate) struct Parts<'a> {
     shared: Shared,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    memory: Arc<Memory>,
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
@@ -244,7 +253,7 @@ struct Sockets {
 }
 
 fn bind(
-    config: &Config,
+    (config, memory): (&Config, &Arc<Memory>),
     shared: &Shared,
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
@@ -252,7 +261,8 @@ fn bind(
     let (mut listeners, own) = (Vec::new(), sources::own(config));
     for of in &config.listeners {
         let callers = materials::callers(of, shared, clock)?;
-        let listener = Listener::new(of, callers, metrics.listener(&of.name), &own);
+        let mut listener = Listener::new(of, callers, metrics.listener(&of.name), &own);
+        listener.memory = Arc::clone(memory);
         let socket = match of.captured {
             Some(Captured::Transparent) => transparent(of.address)?,
             Some(Captured::Redirect) | None => tcp(of.address)?,

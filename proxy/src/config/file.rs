@@ -37,8 +37,8 @@ pub use self::identity_headers::{
     ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,
 };
 pub use self::operations::{
-    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, SignerFile,
-    SigningKeyFile, StatusFile, TelemetryFile,
+    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, ProcessLimitsFile,
+    SignerFile, SigningKeyFile, StatusFile, TelemetryFile,
 };
 pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
@@ -97,6 +97,9 @@ pub struct ConfigFile {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<schema::Workers>"))]
     pub workers: Option<String>,
+    /// What the whole process may use.
+    #[serde(default)]
+    pub limits: ProcessLimitsFile,
 }
 
 /// One issuer of bearer tokens.

@@ -7,6 +7,7 @@ mod context;
 mod endpoints;
 mod federation;
 mod files;
+mod handshakes;
 mod identity;
 mod identity_headers;
 mod operations;
@@ -154,6 +155,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
         admin: admin?,
         capture: capture?,
         workers: workers?,
+        memory_max: operations::memory_max(context, &file.limits),
     };
     traffic::check_together(context, &config);
     identity::check_together(context, &config);

@@ -64,6 +64,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// How many worker threads carry traffic.
     pub workers: Workers,
+    /// From how many bytes of memory on nothing new is let in; `None`: from a share of what the cgroup allows.
+    pub memory_max: Option<u64>,
 }
 
 impl Config {

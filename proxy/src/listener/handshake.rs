@@ -1,6 +1,6 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
-use super::{Accepted, AcceptedIo, Callers, Listener, local, proxy_header};
+use super::{Accepted, AcceptedIo, Callers, Handshake, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
 use crate::upstream::BoxIo;
@@ -43,7 +43,7 @@ pub(crate) enum Protocol {
 /// Learns who calls on an accepted connection, within the listener's time.
 pub(super) async fn secure(
     (io, source, original): (AcceptedIo, SocketAddr, Option<SocketAddr>),
-    listener: &Listener,
+    listener: &Arc<Listener>,
     worker: &Worker,
 ) -> Result<Secured, Refusal> {
     let tls = match &listener.callers {
@@ -59,6 +59,7 @@ pub(super) async fn secure(
         Ok(announced) => announced?,
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
     };
+    let _handshake = Handshake::begin(listener, announced.source).ok_or(Refusal::ConnHandshakes)?;
     let io: BoxIo = Box::new(Begun::new(announced.seen, io));
     let secured = shake_hands(io, tls, (listener, worker)).await?;
     Ok(Secured { announced: Some(announced.source), ..secured })

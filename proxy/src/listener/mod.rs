@@ -6,7 +6,9 @@ mod client_hello;
 mod connection;
 mod detect;
 mod handshake;
+mod handshakes;
 mod http1_guard;
+mod hyper_limits;
 mod lifetime;
 mod local;
 mod open;
@@ -16,6 +18,7 @@ pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
 pub(crate) use connection::{Active, Connection, serve};
 pub(crate) use handshake::Protocol;
+pub use handshakes::Handshake;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 #[cfg(test)]
@@ -26,8 +29,10 @@ use self::captured::Capture;
 use crate::config::{
     Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
 };
+use crate::memory::Memory;
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
+use handshakes::Handshakes;
 use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,8 +63,12 @@ pub struct Listener {
     pub(crate) guard: GuardLimits,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
+    /// Whether there is memory for something new.
+    pub memory: Arc<Memory>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
+    /// Those of them whose handshake has not ended, by address.
+    handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
 }
@@ -115,7 +124,9 @@ impl Listener {
             limits,
             dpop_nonce: DpopNonce::None,
             metrics,
+            memory: Arc::default(),
             open: AtomicUsize::new(0),
+            handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
         }
     }

@@ -176,6 +176,14 @@ impl Exchange {
     }
 
     /// Refuses where the principal has caused too many refusals.
+    /// Whether there is memory for another exchange.
+    pub(super) fn within_memory(&self) -> Result<(), Refusal> {
+        match self.connection.listener.memory.is_short() {
+            true => Err(Refusal::LimitMemory),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn within_budget(&self) -> Result<(), Refusal> {
         match self.connection.is_over_budget(self.began_ns) {
             true => Err(Refusal::GuardRate),

@@ -97,7 +97,7 @@ pub(crate) fn answer(
     }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
-    if refused.refusal == Refusal::UpstreamOverflow {
+    if matches!(refused.refusal, Refusal::UpstreamOverflow | Refusal::LimitMemory) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if status_of(refused.refusal) == StatusCode::UNAUTHORIZED {

@@ -10,6 +10,7 @@ use super::rate_limit_service::ServiceConnection;
 use super::secure::{Originator, Owner, Proof};
 use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
+use crate::http2_guard;
 use crate::pipeline::{Attempt, Refusal, RequestBody};
 use crate::routing::Routing;
 use crate::state::Snapshot;
@@ -321,6 +322,7 @@ impl Maker {
 
     async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {
         let (io, proof) = self.connect(target, place).await?;
+        let io = http2_guard::guard_upstream(io);
         let streams = Streams::default();
         let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
         builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));

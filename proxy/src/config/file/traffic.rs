@@ -144,6 +144,8 @@ pub struct LimitsFile {
     pub handshake_timeout: Option<String>,
     /// How long the first bytes of a captured connection are waited for, where what they are decides on its route: which protocol with `protocol: detect`, and which server name on a `tcp` listener.
     pub detect_timeout: Option<String>,
+    /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
+    pub handshakes_per_source_max: Option<u64>,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Option<String>,
     /// All header fields of a request together.
@@ -168,6 +170,8 @@ pub struct LimitsFile {
     pub connection_age_max: Option<String>,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: Option<u64>,
+    /// HTTP/2 frames of one connection that carry nothing, beyond what the sidecar's own frames call for: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, resets, DATA of a few bytes. Ten seconds' worth may come at once; who sends more is disconnected.
+    pub http2_control_frames_per_second_max: Option<u64>,
     /// Refusals that one caller may cause on one worker; beyond it every request of the caller is refused for a while.
     pub refusals_per_second_max: Option<u64>,
     /// How long requests in progress may go on once the sidecar stops.

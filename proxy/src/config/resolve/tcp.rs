@@ -12,6 +12,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         connections_max: _,
         handshake_timeout: _,
         detect_timeout: _,
+        handshakes_per_source_max: _,
         refusals_per_second_max: _,
         drain_grace: _,
         header_timeout,
@@ -26,6 +27,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         idle_timeout,
         connection_age_max,
         http2_streams_max,
+        http2_control_frames_per_second_max,
     } = &file.limits;
     let limits = [
         ("header_timeout", header_timeout.is_some()),
@@ -40,6 +42,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         ("idle_timeout", idle_timeout.is_some()),
         ("connection_age_max", connection_age_max.is_some()),
         ("http2_streams_max", http2_streams_max.is_some()),
+        ("http2_control_frames_per_second_max", http2_control_frames_per_second_max.is_some()),
     ];
     let limits_key = member(key, "limits");
     refuse(context, &limits_key, &limits);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, routes, tcp};
+use super::{captured, handshakes, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -49,6 +49,7 @@ fn listener(
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
+    handshakes::check(context, &limits_key, written, &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
     let Door { direction, address, captured, proxy_protocol, tls } = door?;
@@ -189,10 +190,8 @@ fn validity(context: &mut Context<'_>, key: &str, file: &MutualFile) -> Validity
 }
 
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
-    let key = |name| member(key, name);
-    let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
-    let rule = &rules::REFUSALS_PER_SECOND_MAX;
-    let refusals = context.count(&key("refusals_per_second_max"), file.refusals_per_second_max, rule);
+    let key = |name: &str| member(key, name);
+    let [streams, frames, refusals] = rates(context, &key, file);
     let bodies = bodies(context, &key, file);
     ListenerLimits {
         connections_max: context.count(
@@ -209,6 +208,11 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &key("detect_timeout"),
             file.detect_timeout.as_ref(),
             &rules::DETECT_TIMEOUT,
+        ),
+        handshakes_per_source_max: context.count(
+            &key("handshakes_per_source_max"),
+            file.handshakes_per_source_max,
+            &rules::HANDSHAKES_PER_SOURCE_MAX,
         ),
         header_timeout: context.duration(
             &key("header_timeout"),
@@ -245,14 +249,29 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             file.connection_age_max.as_ref(),
             &rules::CONNECTION_AGE_MAX,
         ),
-        http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
-        refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
+        http2_streams_max: streams,
+        http2_control_frames_per_second_max: frames,
+        refusals_per_second_max: refusals,
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
         body_bytes_max: bodies.bytes_max,
         policy_body_bytes_max: bodies.policy_bytes_max,
         policy_bodies_bytes_max: bodies.policy_total_bytes_max,
         policy_body_timeout: bodies.policy_timeout,
     }
+}
+
+/// Streams of one connection, frames that carry nothing and refusals.
+fn rates(context: &mut Context<'_>, key: &dyn Fn(&str) -> String, file: &LimitsFile) -> [u32; 3] {
+    let of = [
+        ("http2_streams_max", file.http2_streams_max, &rules::HTTP2_STREAMS_MAX),
+        (
+            "http2_control_frames_per_second_max",
+            file.http2_control_frames_per_second_max,
+            &rules::HTTP2_CONTROL_FRAMES_PER_SECOND_MAX,
+        ),
+        ("refusals_per_second_max", file.refusals_per_second_max, &rules::REFUSALS_PER_SECOND_MAX),
+    ];
+    of.map(|(name, given, rule)| u32::try_from(context.count(&key(name), given, rule)).unwrap_or(u32::MAX))
 }
 
 /// What bodies may cost.

@@ -128,6 +128,8 @@ pub struct ListenerLimits {
     pub handshake_timeout: Duration,
     /// How long the first bytes of a captured connection are waited for.
     pub detect_timeout: Duration,
+    /// Handshakes in progress of one address, over all workers.
+    pub handshakes_per_source_max: usize,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Duration,
     /// All header fields of a request together, names and values.
@@ -152,6 +154,8 @@ pub struct ListenerLimits {
     pub connection_age_max: Duration,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: u32,
+    /// HTTP/2 frames of one connection that carry nothing; ten seconds' worth may come at once.
+    pub http2_control_frames_per_second_max: u32,
     /// Refusals that one principal may cause on one worker; two seconds' worth may come at once.
     pub refusals_per_second_max: u32,
     /// How long exchanges in progress may go on once the listener drains.

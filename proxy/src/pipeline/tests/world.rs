@@ -7,6 +7,7 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::memory::Memory;
 use crate::nonce::Nonces;
 use crate::replay::Replays;
 use crate::routing::Routing;
@@ -150,6 +151,9 @@ upstreams:
 audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
 ";
 
+/// What there is.
+pub(super) const MEMORY_BYTES: u64 = 1_000_000;
+
 impl World {
     /// A world whose policy is `rego`, or which has none, and whose upstream answers what it is asked.
     pub(super) fn new(rego: Option<&str>) -> Self {
@@ -185,12 +189,13 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let listener = Listener::new(
+        let mut listener = Listener::new(
             &config.listeners[0],
             callers,
             metrics.listener("app"),
             &config.listeners.iter().map(|listener| listener.address).collect(),
         );
+        listener.memory = Arc::new(Memory::new(Some(MEMORY_BYTES)));
         Self {
             clock,
             shared,
@@ -353,6 +358,11 @@ impl World {
         (found, records(&self.directory))
     }
 
+    /// Has so much of [`MEMORY_BYTES`] in use.
+    pub(super) fn use_memory(&self, bytes: u64) {
+        self.listener.memory.note(bytes);
+    }
+
     /// One more caller, on a connection of its own.
     pub(super) async fn caller(&self) -> Caller {
         let (tls, certificate_sha256) = self.caller_tls();
@@ -373,6 +383,7 @@ impl World {
             local: "192.0.2.1:8443".parse().unwrap(),
             original: *self.original.borrow(),
             place: Place::take(&self.listener).unwrap(),
+            handshake: None,
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();
