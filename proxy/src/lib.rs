@@ -3,6 +3,7 @@
 //! Start with `ARCHITECTURE.md`, then [`pipeline`].
 pub mod admin;
 pub mod app;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod compile;
@@ -10,12 +11,16 @@ pub mod config;
 pub mod control;
 mod cut;
 pub mod demo;
+mod descriptors;
 mod health;
+mod http2_guard;
 pub mod keys;
 pub mod listener;
 pub mod log;
+pub mod memory;
 mod nonce;
 pub mod pipeline;
+mod reachable;
 pub mod recorder;
 mod replay;
 pub mod routing;

@@ -5,8 +5,9 @@ mod upstream;
 pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
-    AuditMode, Config, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig, IdentityHeaders,
-    ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade, UpstreamConfig,
+    AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
+    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade,
+    UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -19,6 +20,7 @@ use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Security, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,19 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// The headers that go on.
     pub headers: &'a HeaderMap,
+    /// Where the connection was going.
+    pub destination: SocketAddr,
+}
+
+/// What the routes of a listener may take of a connection, by where it was going.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Its requests.
+    pub requests: bool,
+    /// All of it, as a stream.
+    pub streams: bool,
+    /// Which route takes it as a stream is a question of the server name.
+    pub names: bool,
 }
 
 /// One route, ready to be matched and followed.
@@ -49,6 +64,7 @@ pub struct Route {
     /// Its name in records, metrics and policy.
     pub name: Arc<str>,
     authorities: Vec<AuthorityPattern>,
+    destinations: Vec<DestinationRange>,
     /// The path prefix that it takes.
     pub path_prefix: Arc<str>,
     is_exact: bool,
@@ -97,6 +113,8 @@ pub struct Upstream {
     config: Arc<UpstreamConfig>,
     /// Its endpoints; empty only where all of them are names that have never been resolved.
     pub targets: Vec<Target>,
+    /// What its endpoint is but for the address, where that is wherever each connection was going.
+    pub original: Option<Target>,
     /// What its endpoints have to prove: once for each name that is asked for.
     securities: Vec<Arc<Security>>,
     /// The SPIFFE ID that it has to prove, where it is one.
@@ -191,7 +209,7 @@ impl Routing {
     /// The first route of the listener that takes the request.
     pub fn find(&self, listener: &str, head: &Head<'_>) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
-        routes.iter().find(|route| route.matches(head))
+        routes.iter().find(|route| !route.takes_streams() && route.matches(head))
     }
 
     /// Whether a request to the listener may become a WebSocket.
@@ -201,16 +219,35 @@ impl Routing {
         routes.into_iter().any(|route| route.upgrade == Upgrade::WebSocket)
     }
 
-    /// The first route of the listener that takes a raw stream for this server name.
-    pub fn find_stream(&self, listener: &str, server_name: Option<&str>) -> Option<&Arc<Route>> {
+    /// What the routes of the listener may take of a connection that was going there.
+    pub fn choices(&self, listener: &str, destination: SocketAddr) -> Choices {
+        let listener = self.listeners.iter().find(|(name, _)| name == listener);
+        let routes = listener.into_iter().flat_map(|(_, routes)| routes);
+        let routes = routes.filter(|route| route.takes_destination(destination));
+        routes.fold(Choices::default(), |choices, route| Choices {
+            requests: choices.requests || !route.takes_streams(),
+            streams: choices.streams || route.takes_streams(),
+            names: choices.names || (route.takes_streams() && !route.authorities.is_empty()),
+        })
+    }
+
+    /// The first route of the listener that takes a raw stream for this server name, which was going there.
+    pub fn find_stream(
+        &self,
+        listener: &str,
+        server_name: Option<&str>,
+        destination: SocketAddr,
+    ) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
-        let takes = |route: &Route| match server_name {
+        let names = |route: &Route| match server_name {
             None => route.authorities.is_empty(),
             Some(name) => {
                 let name = name.to_ascii_lowercase();
                 route.authorities.is_empty() || route.authorities.iter().any(|pattern| pattern.matches(&name))
             }
         };
+        let takes =
+            |route: &Route| route.takes_streams() && route.takes_destination(destination) && names(route);
         routes.iter().find(|route| takes(route))
     }
 
@@ -253,6 +290,10 @@ impl Rates {
 }
 
 impl Upstream {
+    fn takes_streams(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Tcp
+    }
+
     /// Takes an attempt's outcome and duration into account, and says what becomes of its endpoint.
     pub(crate) fn note(&self, load: &mut Load, (outcome, took_ns): (Outcome, u64), mut moment: Moment<'_>) {
         let address = load.address();
@@ -287,6 +328,7 @@ impl Route {
                 .iter()
                 .map(|written| AuthorityPattern::new(written))
                 .collect(),
+            destinations: config.matches.destinations.clone(),
             path_prefix: config.matches.path_prefix.as_str().into(),
             is_exact: config.matches.is_exact,
             methods: config.matches.methods.clone(),
@@ -307,7 +349,7 @@ impl Route {
     }
 
     fn matches(&self, head: &Head<'_>) -> bool {
-        let Head { authority, path, method, headers } = *head;
+        let Head { authority, path, method, headers, destination } = *head;
         // CONNECT has no path, and its routes are not for anything else.
         let path = if method == "CONNECT" { "/" } else { path };
         (self.upgrade == Upgrade::Connect) == (method == "CONNECT")
@@ -316,6 +358,17 @@ impl Route {
             && self.headers.iter().all(|(name, needed)| holds(needed, headers.get(name)))
             && (self.authorities.is_empty()
                 || self.authorities.iter().any(|pattern| pattern.matches(authority)))
+            && self.takes_destination(destination)
+    }
+
+    fn takes_destination(&self, destination: SocketAddr) -> bool {
+        self.destinations.is_empty() || self.destinations.iter().any(|range| range.contains(destination))
+    }
+
+    /// Whether it is for raw streams: what its upstream speaks says so.
+    fn takes_streams(&self) -> bool {
+        // By CONNECT comes a request, whatever goes on.
+        self.upstream.takes_streams() && self.upgrade != Upgrade::Connect
     }
 }
 

@@ -17,7 +17,9 @@ use crate::traffic::decision_guard::Budgets;
 use crate::traffic::rate_limit;
 use crate::upstream::{InForce, Pool, Target};
 use postern_policy::Scratch;
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +91,22 @@ impl Worker {
         let mut random = self.random.borrow_mut();
         let chosen = upstream.balancer.choose(Question { now_ns, random: &mut random, key, tried })?;
         Some((upstream.targets.get(chosen.index)?, chosen))
+    }
+
+    /// The same of a connection that was going somewhere, which is where an upstream may be.
+    pub(crate) fn aim<'u>(
+        &self,
+        upstream: &'u Upstream,
+        (key, tried): (Option<u64>, &[usize]),
+        original: Option<SocketAddr>,
+    ) -> Option<(Cow<'u, Target>, Chosen)> {
+        if let Some(target) = &upstream.original {
+            let endpoint = original?;
+            let target = Target { endpoint, ..target.clone() };
+            return Some((Cow::Owned(target), Chosen::alone(endpoint, self.clock.monotonic_ns())));
+        }
+        let (target, chosen) = self.choose(upstream, key, tried)?;
+        Some((Cow::Borrowed(target), chosen))
     }
 
     /// Looks at what nobody else looks at.

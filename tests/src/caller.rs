@@ -130,22 +130,50 @@ impl Caller {
         limited.map_err(|_| "no connection in time".to_owned())?
     }
 
-    async fn secured(&self, address: SocketAddr, version: Version) -> Result<TlsStream<TcpStream>, Failure> {
+    /// Opens a connection that carries no HTTP.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn stream(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, Failure> {
+        self.secured(address, None).await
+    }
+
+    /// Opens a connection for this version of HTTP, or for none, and says nothing on it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn secured(
+        &self,
+        address: SocketAddr,
+        version: Option<Version>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         let socket = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
+        self.secure(socket, version).await
+    }
+
+    /// Secures a connection that has been made.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn secure(
+        &self,
+        socket: TcpStream,
+        version: Option<Version>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         drop(socket.set_nodelay(true));
         let mut tls = ClientConfig::clone(&self.tls);
-        let alpn: &[u8] = match version {
-            Version::Http1 => b"http/1.1",
-            Version::Http2 => b"h2",
+        tls.alpn_protocols = match version {
+            None => Vec::new(),
+            Some(Version::Http1) => vec![b"http/1.1".to_vec()],
+            Some(Version::Http2) => vec![b"h2".to_vec()],
         };
-        tls.alpn_protocols = vec![alpn.to_vec()];
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         let connected = TlsConnector::from(Arc::new(tls)).connect(name, socket).await;
         connected.map_err(|error| format!("handshake: {error}"))
     }
 
     async fn handshake(&self, address: SocketAddr, version: Version) -> Result<Connection, Failure> {
-        let stream = self.secured(address, version).await?;
+        let stream = self.secured(address, Some(version)).await?;
         let server = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let server_certificate = server.map(|certificate| certificate.to_vec()).unwrap_or_default();
         let io = TokioIo::new(stream);
@@ -196,7 +224,7 @@ impl Caller {
     pub fn raw(&self, address: SocketAddr, bytes: &[u8]) -> Result<String, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let exchange = async {
-            let mut stream = self.secured(address, Version::Http1).await?;
+            let mut stream = self.secured(address, Some(Version::Http1)).await?;
             stream.write_all(bytes).await.map_err(|error| format!("write: {error}"))?;
             let mut answer = Vec::new();
             // A server that has refused may close without a TLS goodbye; what it said before is what counts.

@@ -57,7 +57,18 @@ impl Upstream {
     /// # Panics
     /// When no port can be bound.
     pub fn start_speaking(protocol: Speaks) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::serve(std::net::TcpListener::bind("127.0.0.1:0").expect("a port"), protocol)
+    }
+
+    /// Starts an HTTP/1.1 service at this address.
+    ///
+    /// # Panics
+    /// When the address cannot be bound.
+    pub fn start_at(address: SocketAddr) -> Self {
+        Self::serve(std::net::TcpListener::bind(address).expect("the address is free"), Speaks::Http1)
+    }
+
+    fn serve(listener: std::net::TcpListener, protocol: Speaks) -> Self {
         listener.set_nonblocking(true).expect("a non-blocking listener");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State::default());

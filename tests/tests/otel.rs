@@ -1,7 +1,7 @@
 //! A real OpenTelemetry Collector receives what the sidecar traced.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -125,4 +125,36 @@ fn a_deny_is_traced_though_nothing_is_sampled() {
     assert_eq!(attribute(server, "postern.decision"), Some("deny"));
     assert_eq!(attribute(server, "postern.reason"), Some("policy.denied"));
     sidecar.stop();
+}
+
+#[test]
+fn a_raw_stream_leaves_its_spans_when_it_has_ended() {
+    let Some(program) = peer("POSTERN_OTELCOL") else { return };
+    let mut scene = Scene::new();
+    let (receiver, egress) = (port::free(), port::free());
+    let mut collector = collector(&program, scene.folder.path(), receiver);
+    scene.config["telemetry"] = json!({ "otlp": { "url": format!("http://{receiver}") }, "sample": 1.0 });
+    scene.config["listeners"]["bytes"] = json!({
+        "outbound": { "address": egress.to_string() },
+        "protocol": "tcp",
+        "routes": [{ "match": {}, "upstream": "raw" }],
+    });
+    let service = scene.upstream.address();
+    scene.config["upstreams"]["raw"] = json!({ "endpoints": [service.to_string()], "protocol": "tcp" });
+    scene.write_policy("package postern.authz\ndefault decision := false\ndecision := true if input.postern.action == \"connect\"\n");
+    let sidecar = scene.start();
+    drop(TcpStream::connect(egress).expect("the sidecar takes it"));
+    let found = collector.wait_for("the spans", ARRIVAL_LIMIT, |_| {
+        let mut all = spans(scene.folder.path());
+        all.retain(|span| span["name"] == "TCP");
+        Some(all).filter(|spans| spans.len() >= 2)
+    });
+    let (server, client) = (of_kind(&found, SERVER), of_kind(&found, CLIENT));
+    assert_eq!(client["parentSpanId"], server["spanId"]);
+    assert_eq!(attribute(server, "postern.decision"), Some("allow"));
+    assert_eq!(attribute(client, "postern.upstream"), Some("raw"));
+    assert_eq!(attribute(client, "server.address"), Some("127.0.0.1"));
+    sidecar.stop();
+    let text = postern_tests::sidecar::records(&scene.audit());
+    assert!(text.contains(server["traceId"].as_str().expect("a trace id")), "the record names the trace");
 }

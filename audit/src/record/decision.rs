@@ -12,6 +12,8 @@ pub struct Decision<'a> {
     pub listener: &'a str,
     /// The caller's address.
     pub source: Option<SocketAddr>,
+    /// Where the caller was going, where its connection was led here on its way.
+    pub destination: Option<SocketAddr>,
     /// The caller as its certificate names it.
     pub peer: Option<PeerFacts<'a>>,
     /// The verified token, also where the caller may not use it because it is bound to somebody else. A token that does
@@ -178,6 +180,7 @@ impl Default for Decision<'_> {
             connection: None,
             listener: "",
             source: None,
+            destination: None,
             peer: None,
             token: None,
             workload_token: None,
@@ -219,6 +222,9 @@ impl Decision<'_> {
         object.text("listener", self.listener, 128);
         if let Some(source) = &self.source {
             object.display("src", source);
+        }
+        if let Some(destination) = &self.destination {
+            object.display("dst", destination);
         }
         if let Some(peer) = &self.peer {
             object.text("peer", peer.spiffe_id, 2048);

@@ -55,6 +55,7 @@ fn each_kind_of_record_is_written_as_published() {
         connection: Some("01JDCXYPZZJ8V6E4M3Z9K7T2WB".parse().unwrap()),
         listener: "app",
         source: Some("10.1.2.3:51234".parse().unwrap()),
+        destination: Some("192.0.2.7:443".parse().unwrap()),
         peer: Some(PeerFacts {
             spiffe_id: "spiffe://example.org/web",
             serial: "4f2a90c1",
@@ -168,6 +169,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             connection: Some(ID.parse().unwrap()),
             listener: &text,
             source: Some(worst_source()),
+            destination: Some(worst_source()),
             peer: Some(PeerFacts { spiffe_id: &text, serial: &text, fingerprint_sha256: Some(&sha256) }),
             token: Some(TokenFacts {
                 issuer: &text,

@@ -8,10 +8,11 @@ mod view;
 
 use crate::admin::{self, AdminSocket};
 use crate::clock::Clock;
-use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
+use crate::config::{AdminConfig, BundleTrust, Captured, Config, StatusConfig};
 use crate::control::Update;
 use crate::listener::Listener;
 use crate::log::{Log, LogError, LogHandle};
+use crate::memory::Memory;
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
 use crate::standing::Standings;
@@ -56,6 +57,14 @@ pub enum StartError {
         /// What the system said.
         #[source]
         error: std::io::Error,
+    },
+    /// A listener with `captured: transparent` where that may not be.
+    #[error(
+        "cannot listen on `{address}` for what was going elsewhere (IP_TRANSPARENT): on Linux it takes the capability CAP_NET_ADMIN; give it to the process, or capture by `redirect`"
+    )]
+    Transparent {
+        /// The address.
+        address: String,
     },
     /// An address that is taken, or not ours.
     #[error("cannot listen on `{address}`: {error}{}", hint(.error))]
@@ -116,6 +125,7 @@ impl App {
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
+        crate::descriptors::raise_limit(config.listeners.iter().map(|of| of.limits.connections_max).sum());
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;
@@ -134,7 +144,8 @@ impl App {
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
         shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
-        let sockets = bind(config, &shared, &metrics, &clock)?;
+        let memory = Arc::new(Memory::of_process(config.memory_max));
+        let sockets = bind((config, &memory), &shared, &metrics, &clock)?;
 
         let workers = config.workers.resolve(cpus());
         let signer = materials::signer(&config.audit.signer)?;
@@ -144,8 +155,12 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let (updates, updated) = mpsc::channel(UPDATES_MAX);
         let (commands_in, commands) = admin::commands();
-        let facts =
-            view::Facts { status: Arc::clone(&status), metrics: Arc::clone(&metrics), log: log.handle() };
+        let facts = view::Facts {
+            status: Arc::clone(&status),
+            metrics: Arc::clone(&metrics),
+            log: log.handle(),
+            memory: Arc::clone(&memory),
+        };
         let view = Arc::new(view::View::new(facts, shared.clone(), Arc::clone(&clock), config));
         let parts = Parts {
             config,
@@ -153,6 +168,7 @@ impl App {
             shared,
             metrics,
             status,
+            memory,
             sampler,
             log: log.handle(),
             standings: Standings::default(),
@@ -222,6 +238,7 @@ pub(crate) struct Parts<'a> {
     shared: Shared,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    memory: Arc<Memory>,
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
@@ -236,16 +253,21 @@ struct Sockets {
 }
 
 fn bind(
-    config: &Config,
+    (config, memory): (&Config, &Arc<Memory>),
     shared: &Shared,
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
 ) -> Result<Sockets, StartError> {
-    let mut listeners = Vec::new();
+    let (mut listeners, own) = (Vec::new(), sources::own(config));
     for of in &config.listeners {
         let callers = materials::callers(of, shared, clock)?;
-        let listener = Listener::new(of, callers, metrics.listener(&of.name));
-        listeners.push((tcp(of.address)?, Arc::new(listener)));
+        let mut listener = Listener::new(of, callers, metrics.listener(&of.name), &own);
+        listener.memory = Arc::clone(memory);
+        let socket = match of.captured {
+            Some(Captured::Transparent) => transparent(of.address)?,
+            Some(Captured::Redirect) | None => tcp(of.address)?,
+        };
+        listeners.push((socket, Arc::new(listener)));
     }
     let status = match &config.status {
         StatusConfig::Closed => None,
@@ -264,6 +286,33 @@ fn tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
     socket.set_nonblocking(true).map_err(failed)?;
     Ok(socket)
 }
+
+/// A socket that takes connections which are led to it although they were going to other addresses.
+#[cfg(target_os = "linux")]
+fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let failed = |error| StartError::Bind { address: address.to_string(), error };
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+    // Sockets of IPv6 take the option of IPv4 too, and it is one and the same to the kernel.
+    socket
+        .set_ip_transparent_v4(true)
+        .map_err(|_| StartError::Transparent { address: address.to_string() })?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.bind(&address.into()).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
+    Err(StartError::Transparent { address: address.to_string() })
+}
+
+/// Connections that may wait to be accepted: as many as the standard library lets wait at the other sockets.
+#[cfg(target_os = "linux")]
+const BACKLOG: i32 = -1;
 
 fn unsigned(config: &Config) -> Vec<String> {
     let is_unsigned =

@@ -155,7 +155,7 @@ impl Sources {
 type Wanted = (mpsc::Receiver<Wish>, watch::Receiver<Vec<FederationConfig>>, watch::Receiver<Vec<Named>>);
 
 /// Where this sidecar itself listens.
-fn own(config: &config::Config) -> Arc<[SocketAddr]> {
+pub(super) fn own(config: &config::Config) -> Arc<[SocketAddr]> {
     let status = match config.status {
         config::StatusConfig::Closed => None,
         config::StatusConfig::Open { address } => Some(address),

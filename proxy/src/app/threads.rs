@@ -87,10 +87,11 @@ impl Threads {
         let ends = Tells { keys_generation, trust_generation, federation, names, log };
         let control = Control::new(parts.shared.clone(), view, ends, (jobs, last_good, bundles));
         let sources = super::sources::Sources::new(parts, updates, (wished, federating, naming))?;
-        let mut stopping = parts.stopping.clone();
+        let (mut stopping, memory) = (parts.stopping.clone(), Arc::clone(&parts.memory));
         self.rest("control", move |runtime| {
             let local = LocalSet::new();
             sources.spawn(&local);
+            local.spawn_local(async move { memory.watch().await });
             runtime.block_on(local.run_until(async {
                 tokio::select! {
                     () = control.run(updated) => {}

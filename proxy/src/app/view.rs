@@ -3,6 +3,7 @@ use crate::admin::{self, AdminView, BundleStatus, Check, IdentityStatus, StatusV
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::log::{Condition, LogHandle};
+use crate::memory::Memory;
 use crate::routing::Named;
 use crate::state::{LoadedBundle, Shared};
 use crate::status::{KeysFailing, NameTrouble, Status};
@@ -26,6 +27,7 @@ pub(super) struct Facts {
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: LogHandle,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl View {
@@ -85,6 +87,8 @@ impl StatusView for View {
             Check::new("keys", keys),
             Check::new("upstreams", names(&parts.names, self.was_ready.load(Ordering::Relaxed))),
             Check::new("config", config),
+            // Short for a moment or for long: other sidecars of the same service may be no better off.
+            Check::new("memory", Ok(memory(&self.facts.memory))),
             Check::new("exceptions", Ok(exceptions)),
             Check::new("draining", draining),
         ]
@@ -92,6 +96,7 @@ impl StatusView for View {
 
     fn metrics(&self) -> String {
         report(&self.facts.log, &self.facts.metrics);
+        self.facts.metrics.memory.note(self.facts.memory.state());
         self.facts.metrics.encode()
     }
 
@@ -125,6 +130,14 @@ impl AdminView for View {
         let lines = format!("{:#?}", self.config);
         serde_json::json!({ "effective_at_start": lines.lines().collect::<Vec<_>>() })
     }
+}
+
+fn memory(memory: &Memory) -> String {
+    const MIB: u64 = 1024 * 1024;
+    let (used, max) = memory.state();
+    let of = max.map_or(String::new(), |max| format!(" of {} MiB", max / MIB));
+    let remark = if memory.is_short() { "; what is new is refused" } else { "" };
+    format!("{} MiB{of}{remark}", used / MIB)
 }
 
 fn audit(condition: Condition) -> Result<String, String> {

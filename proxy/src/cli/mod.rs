@@ -4,6 +4,7 @@
 //! declared gaps, 4 tampered, 5 cannot tell).
 mod audit;
 mod bundle;
+mod capture;
 mod check;
 mod curl;
 mod demo;
@@ -53,6 +54,8 @@ enum Command {
     Policy(policy::Args),
     /// Verify and look into an audit log
     Audit(audit::Args),
+    /// Lead connections to the sidecar by rules of the packet filter, and take them back unless confirmed
+    Capture(capture::Args),
     /// Explain a decision by its id
     Why(why::Args),
     /// Print a published schema
@@ -89,6 +92,7 @@ fn obey(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Bundle(args) => bundle::run(args, out, err),
         Command::Policy(args) => policy::run(args, out, err),
         Command::Audit(args) => audit::run(args, out, err),
+        Command::Capture(args) => capture::run(args, out, err),
         Command::Why(args) => why::run(args, out, err),
         Command::Schema(args) => schema::run(args, out, err),
     };

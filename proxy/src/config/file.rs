@@ -5,6 +5,8 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod capture;
+mod captured;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -19,6 +21,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::capture::{
+    CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
+    CaptureOwnFile, CapturePortsFile,
+};
+pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
@@ -30,8 +37,8 @@ pub use self::identity_headers::{
     ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,
 };
 pub use self::operations::{
-    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, SignerFile,
-    SigningKeyFile, StatusFile, TelemetryFile,
+    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, ProcessLimitsFile,
+    SignerFile, SigningKeyFile, StatusFile, TelemetryFile,
 };
 pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
@@ -83,10 +90,16 @@ pub struct ConfigFile {
     /// The Unix socket that takes commands. Without it, no such socket.
     #[serde(default)]
     pub admin: Option<AdminFile>,
+    /// Which connections `postern capture` leads to the listeners. Without it, it has nothing to do.
+    #[serde(default)]
+    pub capture: Option<CaptureFile>,
     /// Worker threads; `auto`, the default, takes the CPUs of the cgroup, at most 4.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<schema::Workers>"))]
     pub workers: Option<String>,
+    /// What the whole process may use.
+    #[serde(default)]
+    pub limits: ProcessLimitsFile,
 }
 
 /// One issuer of bearer tokens.

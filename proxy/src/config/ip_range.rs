@@ -1,5 +1,6 @@
 //! Ranges of addresses, as networks are written (RFC 4632 §3.1, RFC 4291 §2.3).
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -30,6 +31,50 @@ impl IpRange {
     pub fn contains(&self, address: IpAddr) -> bool {
         let (value, width, is_ipv6) = number(address.to_canonical());
         is_ipv6 == self.is_ipv6 && value & mask(width, self.bits) == self.first
+    }
+
+    /// Whether it is one of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.is_ipv6
+    }
+
+    /// Whether some address lies in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.first_address()) || other.contains(self.first_address())
+    }
+
+    fn first_address(&self) -> IpAddr {
+        if self.is_ipv6 {
+            IpAddr::V6(Ipv6Addr::from(self.first))
+        } else {
+            IpAddr::V4(Ipv4Addr::from(u32::try_from(self.first).unwrap_or(u32::MAX)))
+        }
+    }
+}
+
+/// As a network is written, with its bits in any case.
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first_address(), self.bits)
+    }
+}
+
+impl IpRange {
+    /// Whether all of another range lies in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let width = if self.is_ipv6 { u128::BITS } else { u32::BITS };
+        self.is_ipv6 == other.is_ipv6
+            && self.bits <= other.bits
+            && other.first & mask(width, self.bits) == self.first
+    }
+
+    /// The one address that it is, where it is one.
+    pub fn only(&self) -> Option<IpAddr> {
+        match (self.is_ipv6, self.bits) {
+            (true, u128::BITS) => Some(IpAddr::from(self.first.to_be_bytes())),
+            (false, u32::BITS) => Some(IpAddr::from(u32::try_from(self.first).ok()?.to_be_bytes())),
+            _ => None,
+        }
     }
 }
 
@@ -89,6 +134,24 @@ mod tests {
         check("10.0.0.0/", Err(IpRangeError::Bits(32)));
         check("everybody", Err(IpRangeError::Address));
         check("10.0/8", Err(IpRangeError::Address));
+    }
+
+    #[test]
+    fn a_range_is_written_with_its_bits_and_tells_what_it_shares() {
+        let range = |text: &str| text.parse::<IpRange>().unwrap();
+        for (text, written) in
+            [("192.0.2.4", "192.0.2.4/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("2001:db8::/32", "2001:db8::/32")]
+        {
+            assert_eq!(range(text).to_string(), written);
+        }
+        for (a, b, shared) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.0.0.0/9", "10.128.0.0/9", false),
+            ("0.0.0.0/0", "::/0", false),
+        ] {
+            assert_eq!(range(a).overlaps(&range(b)), shared, "{a} {b}");
+        }
     }
 
     #[test]

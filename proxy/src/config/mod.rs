@@ -6,6 +6,7 @@
 //! the configuration file, and every name that refers to something refers to something that is there.
 //! `Config` is plain data; it opens nothing and reads no clock.
 
+mod destination;
 pub mod file;
 mod findings;
 mod ip_range;
@@ -21,13 +22,14 @@ pub mod units;
 pub mod url;
 mod workload_endpoint;
 
+pub use self::destination::{DestinationError, DestinationRange};
 pub use self::findings::{Finding, Findings, Level};
 pub use self::ip_range::{IpRange, IpRangeError};
 pub use self::places::{Place, member};
 pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
-    ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
+    Captured, ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
     IdentityHeaders, IdentitySource, IssuerConfig, KeyFreshness, KeySource, ListenerConfig, ListenerLimits,
     ListenerProtocol, ListenerTls, LogFormat, LogLevel, OnInvalid, Otlp, Plaintext, PolicyConfig,
     PolicyDecision, ProcessLog, RetryBudgetConfig, RetryConfig, RetryOn, RevocationRule, RouteConfig,
@@ -36,6 +38,7 @@ pub use self::settings::{
     WorkloadTokens, XfccDetail, XfccMode,
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
+pub use self::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey};
 pub use self::settings::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};

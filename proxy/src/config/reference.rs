@@ -83,11 +83,12 @@ fn rules() -> impl Iterator<Item = (String, Map<String, Value>)> {
     });
     let sizes = SIZES.iter().map(move |rule| {
         let range = format!("{} to {}", size_text(rule.min), size_text(rule.max));
-        let default = size_text(rule.default);
-        (
-            rule.key,
-            object(json!({ "pattern": "^[0-9]+(B|KiB|MiB|GiB)$", "default": default, "x-range": range })),
-        )
+        let mut members = object(json!({ "pattern": "^[0-9]+(B|KiB|MiB|GiB)$", "x-range": range }));
+        // The machine says it where it is not written.
+        if rule.key != "limits.memory_max" {
+            members.insert("default".to_owned(), json!(size_text(rule.default)));
+        }
+        (rule.key, members)
     });
     let counts = COUNTS.iter().map(move |rule| {
         let range = format!("{} to {}", rule.min, rule.max);
@@ -280,7 +281,9 @@ fn tables() -> String {
         "telemetry",
         "status",
         "admin",
+        "capture",
         "workers",
+        "limits",
     ];
     assert_eq!(sections.len(), order.len(), "a section is missing from the documentation");
     let mut tables = String::new();

@@ -44,6 +44,7 @@ fn fixed(running: &Config, new: &Config) -> Vec<String> {
         ("status", running.status != new.status),
         ("admin", running.admin != new.admin),
         ("workers", running.workers != new.workers),
+        ("limits", running.memory_max != new.memory_max),
     ];
     let changed = sections.into_iter().filter(|(_, changed)| *changed);
     let mut keys: Vec<String> = changed.map(|(key, _)| key.to_owned()).collect();
@@ -117,6 +118,7 @@ mod tests {
     #[test]
     fn what_a_process_is_built_upon_needs_a_restart() {
         check(|new| new.workers = super::super::Workers::Count(1), &["workers"]);
+        check(|new| new.memory_max = Some(1 << 30), &["limits"]);
         check(|new| new.audit.max_wait *= 2, &["audit"]);
         check(|new| new.tokens.clear(), &["tokens"]);
         check(|new| new.workload_tokens.authorities.push("https://a.test".to_owned()), &["workload_tokens"]);

@@ -1,10 +1,13 @@
 //! From what was written to what is meant. Collects every finding instead of stopping at the first:
 //! a person mends a file once.
 
+mod capture;
+mod captured;
 mod context;
 mod endpoints;
 mod federation;
 mod files;
+mod handshakes;
 mod identity;
 mod identity_headers;
 mod operations;
@@ -137,6 +140,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     let telemetry = operations::telemetry(context, &file.telemetry);
     let status = operations::status(context, file.status.as_ref());
     let admin = operations::admin(context, file.admin.as_ref());
+    let capture = capture::capture(context, file);
     let workers = workers(context, file.workers.as_deref());
     let config = Config {
         identity: identity?,
@@ -149,7 +153,9 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
         telemetry: telemetry?,
         status: status?,
         admin: admin?,
+        capture: capture?,
         workers: workers?,
+        memory_max: operations::memory_max(context, &file.limits),
     };
     traffic::check_together(context, &config);
     identity::check_together(context, &config);

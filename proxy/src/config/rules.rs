@@ -57,6 +57,7 @@ rules! { DURATIONS: Duration {
     HTTP_POLL_INTERVAL = duration("policy.bundles.<name>.source.http.poll_interval", 30 * SECOND, SECOND, DAY);
     DECISION_TIMEOUT = duration("policy.decision_timeout", 50 * MS, MS, SECOND);
     HANDSHAKE_TIMEOUT = duration("listeners.<name>.limits.handshake_timeout", 5 * SECOND, 100 * MS, MINUTE);
+    DETECT_TIMEOUT = duration("listeners.<name>.limits.detect_timeout", 100 * MS, 10 * MS, 10 * SECOND);
     HEADER_TIMEOUT = duration("listeners.<name>.limits.header_timeout", 10 * SECOND, 100 * MS, 5 * MINUTE);
     POLICY_BODY_TIMEOUT = duration("listeners.<name>.limits.policy_body_timeout", 5 * SECOND, 100 * MS, 5 * MINUTE);
     IDLE_TIMEOUT = duration("listeners.<name>.limits.idle_timeout", 5 * MINUTE, SECOND, DAY);
@@ -94,6 +95,7 @@ rules! { SIZES: u64 {
     RETRY_BODY_BYTES_MAX = number("listeners.<name>.routes[].retry.body_bytes_max", 64 * KIB, 0, MIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 16 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
+    MEMORY_MAX = number("limits.memory_max", GIB, 64 * MIB, 1024 * GIB);
     SEGMENT_BYTES_MAX = number("audit.segment_bytes_max", 64 * MIB, MIB, GIB);
 } }
 
@@ -101,8 +103,10 @@ rules! { COUNTS: u64 {
     DECISION_STEPS_MAX = number("policy.decision_steps_max", 100_000, 1000, 100_000_000);
     FILES_MAX = number("policy.limits.files_max", 10_000, 1, 1_000_000);
     CONNECTIONS_MAX = number("listeners.<name>.limits.connections_max", 8_192, 1, 1_000_000);
+    HANDSHAKES_PER_SOURCE_MAX = number("listeners.<name>.limits.handshakes_per_source_max", 512, 1, 1_000_000);
     HEADER_COUNT_MAX = number("listeners.<name>.limits.header_count_max", 100, 8, 1_000);
     HTTP2_STREAMS_MAX = number("listeners.<name>.limits.http2_streams_max", 100, 1, 10_000);
+    HTTP2_CONTROL_FRAMES_PER_SECOND_MAX = number("listeners.<name>.limits.http2_control_frames_per_second_max", 1_000, 10, 1_000_000);
     REFUSALS_PER_SECOND_MAX = number("listeners.<name>.limits.refusals_per_second_max", 100, 1, 1_000_000);
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);

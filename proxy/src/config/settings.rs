@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod capture;
 mod endpoints;
 mod identity;
 mod identity_headers;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
+pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
@@ -27,7 +29,7 @@ pub use self::rate_limits::{
 };
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
-    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
+    Captured, Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
     Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };
@@ -58,8 +60,12 @@ pub struct Config {
     pub status: StatusConfig,
     /// The socket that takes commands.
     pub admin: AdminConfig,
+    /// What `postern capture` is to make rules of; the running sidecar does not read it.
+    pub capture: CaptureConfig,
     /// How many worker threads carry traffic.
     pub workers: Workers,
+    /// From how many bytes of memory on nothing new is let in; `None`: from a share of what the cgroup allows.
+    pub memory_max: Option<u64>,
 }
 
 impl Config {

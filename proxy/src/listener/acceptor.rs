@@ -1,6 +1,7 @@
 //! One acceptor hands each connection to the worker that has the fewest: a few callers with long HTTP/2
 //! connections must not all sit on one worker, as they may where the kernel spreads them.
-use super::{Listener, Place};
+use super::{Callers, Handshake, Listener, Place};
+use crate::descriptors;
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
 use std::io;
@@ -21,8 +22,13 @@ pub struct Accepted {
     pub source: SocketAddr,
     /// Where they called.
     pub local: SocketAddr,
+    /// Where the connection was going when it was led here, as far as that is known; looked for on the listeners that are for
+    /// such connections alone.
+    pub original: Option<SocketAddr>,
     /// The listener's place that it takes.
     pub place: Place,
+    /// Its address's place among the handshakes, where it is known already.
+    pub handshake: Option<Handshake>,
     /// The worker's place that it takes.
     pub load: LoadPlace,
 }
@@ -117,6 +123,19 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
             listener.metrics.connection_refused(Refusal::ConnLimit.code());
             None
         }
+        NotTaken::Handshakes => {
+            listener.metrics.connection_refused(Refusal::ConnHandshakes.code());
+            None
+        }
+        NotTaken::Memory => {
+            listener.metrics.connection_refused(Refusal::LimitMemory.code());
+            None
+        }
+        NotTaken::Descriptors => {
+            listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
+            tracing::warn!(listener = &*listener.name, "callers have all the open files that they may");
+            None
+        }
         NotTaken::Failed(error) => {
             listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
             if is_callers_fault(error) {
@@ -133,6 +152,12 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
 enum NotTaken {
     /// The listener has no place left, or no worker has.
     Full,
+    /// The address has too many handshakes in progress.
+    Handshakes,
+    /// The process has too few file descriptors left.
+    Descriptors,
+    /// The process has too little memory left.
+    Memory,
     /// The operating system failed.
     Failed(io::Error),
 }
@@ -151,17 +176,34 @@ fn hand_over(
     listener: &Arc<Listener>,
     workers: &[WorkerHandle],
 ) -> Result<(), NotTaken> {
+    if !descriptors::are_left(descriptors::Use::Caller, &stream) {
+        return Err(NotTaken::Descriptors);
+    }
+    if listener.memory.is_short() {
+        return Err(NotTaken::Memory);
+    }
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
+    let mut handshake = match listener.callers {
+        // Whom a load balancer speaks for is known once it has said so.
+        Callers::Mutual(_) if listener.proxy_protocol.is_empty() => {
+            Some(Handshake::begin(listener, source).ok_or(NotTaken::Handshakes)?)
+        }
+        Callers::Mutual(_) | Callers::Local => None,
+    };
     let local = stream.local_addr()?;
+    let original = listener.capture.as_ref().and_then(|capture| capture.original(&stream, local));
     stream.set_nodelay(true)?;
     let mut io = AcceptedIo::Tcp(stream.into_std()?);
     let mut by_load: Vec<_> = workers.iter().collect();
     by_load.sort_by_key(|worker| worker.load());
     for worker in by_load {
-        let accepted = Accepted { io, source, local, place, load: worker.take_place() };
+        let load = worker.take_place();
+        let accepted = Accepted { io, source, local, original, place, handshake, load };
         match worker.sender.try_send(accepted) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => (io, place) = (back.io, back.place),
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
+                (io, place, handshake) = (back.io, back.place, back.handshake);
+            }
         }
     }
     Err(NotTaken::Full)
@@ -179,7 +221,7 @@ fn is_callers_fault(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock, TlsTime};
     use crate::listener::{Callers, RawHead};
@@ -194,6 +236,11 @@ mod tests {
     }
 
     fn metered() -> (Arc<Listener>, Metrics) {
+        limited(RawHead::LIMITS)
+    }
+
+    /// A listener with these limits, and what counts what it does.
+    pub(in crate::listener) fn limited(limits: crate::config::ListenerLimits) -> (Arc<Listener>, Metrics) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let accepted = AcceptedTrustDomains::new(vec!["example.org".parse().unwrap()]).unwrap();
         let shared = Arc::new(Shared::new(Routing::default(), Vec::new()));
@@ -201,10 +248,10 @@ mod tests {
         let metrics = Metrics::new(&MetricsPlan {
             version: "test",
             started_unix_s: 0,
-            reasons: &["conn.limit", "conn.accept_failed"],
+            reasons: &["conn.limit", "conn.handshakes", "conn.accept_failed", "limit.memory"],
         });
         let parts = (Callers::Mutual(Box::new(tls)), metrics.listener("app"));
-        let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), RawHead::LIMITS, parts);
+        let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), limits, parts);
         (Arc::new(listener), metrics)
     }
 
@@ -242,6 +289,9 @@ mod tests {
         let failed = |kind: io::ErrorKind| NotTaken::Failed(kind.into());
         for (not_taken, reason, rests) in [
             (NotTaken::Full, "conn.limit", None),
+            (NotTaken::Handshakes, "conn.handshakes", None),
+            (NotTaken::Memory, "limit.memory", None),
+            (NotTaken::Descriptors, "conn.accept_failed", None),
             (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
             (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),
         ] {

@@ -1,11 +1,14 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
 use super::caller_io::CallerIo;
+use super::captured;
 use super::handshake::{Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
+use super::hyper_limits::{http1, http2};
 use super::lifetime::{End, Graceful, Lifetime, drive};
 use super::{Accepted, Listener};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
+use crate::http2_guard::{self, Floods, Other};
 use crate::pipeline::{self, CertificateTexts, Refusal, Tunnel};
 use crate::recorder::{Caller, ConnectionDraft};
 use crate::standing::Standing;
@@ -16,7 +19,7 @@ use crate::worker::Worker;
 use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use postern_audit::ConnectionEnd;
 use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
@@ -40,8 +43,10 @@ pub(crate) struct Connection {
     pub(crate) listener: Arc<Listener>,
     /// The caller's address.
     pub(crate) source: SocketAddr,
-    /// Our address.
-    pub(crate) local: SocketAddr,
+    /// Where the caller was going: our address, or the destination that it was led away from.
+    pub(crate) destination: SocketAddr,
+    /// Whether it was led away.
+    is_captured: bool,
     /// The server name that the caller asked for.
     pub(crate) sni: Option<String>,
     /// What is spoken.
@@ -91,6 +96,11 @@ impl Connection {
             true => validity.on_peer_expiry,
             false => validity.on_trust_change,
         }
+    }
+
+    /// Where the caller was going, where it was led away from there.
+    pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
+        self.is_captured.then_some(self.destination)
     }
 
     /// What the caller presented, leaf first.
@@ -251,11 +261,24 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         listener.metrics.connection_refused(Refusal::AuditUnavailable.code());
         return;
     };
-    let (source, local) = (accepted.source, accepted.local);
-    let securing = secure((accepted.io, source), &listener, &worker);
+    let source = accepted.source;
     // Both places are held until the connection has ended.
     let _places = (accepted.place, accepted.load);
-    match Box::pin(securing).await {
+    let original = match captured::destination(&listener, accepted.original) {
+        Ok(original) => original,
+        Err(refused) => {
+            listener.metrics.connection_refused(refused.reason.code());
+            let detail = refused.original.map(|original| format!("it was going to {original}"));
+            let detail = detail.as_deref().unwrap_or_default();
+            let end = ended(&listener, source, "", refused.reason.code(), (&[], 0));
+            return entry.file(&ConnectionEnd { detail, ..end });
+        }
+    };
+    let destination = (accepted.local, original);
+    let securing = secure((accepted.io, source, original), &listener, &worker);
+    let secured = Box::pin(securing).await;
+    drop(accepted.handshake);
+    match secured {
         Err(refusal) => {
             listener.metrics.connection_refused(refusal.code());
             entry.file(&ended(&listener, source, "", refusal.code(), (&[], 0)));
@@ -264,7 +287,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
             listener.metrics.handshake_completed();
             let source = secured.announced.unwrap_or(source);
             entry.comes_from(source);
-            serve_secured(worker, Arrival { listener, source, local, entry, secured }, drain).await;
+            serve_secured(worker, Arrival { listener, source, destination, entry, secured }, drain).await;
         }
     }
 }
@@ -272,7 +295,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
 struct Arrival {
     listener: Arc<Listener>,
     source: SocketAddr,
-    local: SocketAddr,
+    /// Our address, and where the caller was going instead.
+    destination: (SocketAddr, Option<SocketAddr>),
     entry: ConnectionDraft,
     secured: Secured,
 }
@@ -291,6 +315,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     let _counted = connection.listener.metrics.connection();
     let _open = worker.connections.enter(&connection);
     let requests = |cuts| Requests { worker: Rc::clone(&worker), connection: Rc::clone(&connection), cuts };
+    let mut floods = None;
     let end = match stream {
         Either::Guarded(stream) => {
             let requests = requests(Cuts::WithConnection(Rc::clone(&connection.cut)));
@@ -302,6 +327,9 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             end
         }
         Either::Plain(stream) => {
+            let per_second = limits.http2_control_frames_per_second_max;
+            let (stream, found) = http2_guard::guard(stream, Other::Client, per_second);
+            floods = Some(found);
             let streams = Streams::default();
             let requests = requests(Cuts::OneByOne(streams.clone()));
             let mut builder = http2(&limits, streams);
@@ -317,15 +345,14 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
         }
     };
     connection.cut_streams();
-    let kind = broken(&end);
-    let Some(reason) =
-        connection.ending().map(|ending| ending.reason).or(kind.map(|_| Refusal::ConnProtocol))
+    let broken = broken(&end, floods.as_ref());
+    let Some(reason) = connection.ending().map(|ending| ending.reason).or(broken.map(|broken| broken.reason))
     else {
         return entry.served();
     };
     connection.listener.metrics.connection_refused(reason.code());
     let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
-    let errors: Vec<_> = kind.map(|kind| (kind, 1)).into_iter().collect();
+    let errors: Vec<_> = broken.map(|broken| broken.what).into_iter().collect();
     let peer = connection.peer.spiffe_id.as_str();
     entry.file(&ended(listener, source, peer, reason.code(), (&errors, exchanges)));
 }
@@ -336,7 +363,7 @@ fn enter(
     arrival: Arrival,
     drain: &watch::Receiver<bool>,
 ) -> (Rc<Connection>, Either, ConnectionDraft) {
-    let Arrival { listener, source, local, entry, secured } = arrival;
+    let Arrival { listener, source, destination: (local, original), entry, secured } = arrival;
     let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
     let (heads, stream) = match secured.protocol {
         Protocol::Http1 => {
@@ -351,7 +378,8 @@ fn enter(
         standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
         listener,
         source,
-        local,
+        destination: original.unwrap_or(local),
+        is_captured: original.is_some(),
         sni: secured.sni,
         protocol: secured.protocol,
         peer: secured.peer,
@@ -399,62 +427,53 @@ enum Either {
     Stream(CallerIo),
 }
 
-/// What the caller broke beneath the requests, if anything.
-fn broken(end: &End) -> Option<&'static str> {
-    match end {
-        End::Closed | End::Cut | End::Revoked => None,
-        End::SlowHead => Some("slow_head"),
-        End::Overstayed => Some("overstayed"),
-        End::Broken(error) if error.is_parse() || error.is_parse_too_large() => Some("parse"),
-        End::Broken(error) if error.is_timeout() => Some("keep_alive"),
-        End::Broken(error) if error.is_incomplete_message() => Some("incomplete"),
-        End::Broken(error) if is_http2(error) => Some("http2"),
-        // The caller reset the connection or vanished: that breaks no protocol.
-        End::Broken(_) => None,
+/// What the caller broke beneath the requests.
+#[derive(Clone, Copy)]
+struct Broken {
+    reason: Refusal,
+    /// And how often.
+    what: (&'static str, u32),
+}
+
+/// What it broke, if anything.
+fn broken(end: &End, floods: Option<&Floods>) -> Option<Broken> {
+    let flood = |what| Some(Broken { reason: Refusal::ConnHttp2Flood, what });
+    if let Some(found) = floods.and_then(Floods::found) {
+        return flood(found);
     }
+    let kind = match end {
+        End::Closed | End::Cut | End::Revoked => return None,
+        End::SlowHead => "slow_head",
+        End::Overstayed => "overstayed",
+        End::Broken(error) if error.is_parse() || error.is_parse_too_large() => "parse",
+        End::Broken(error) if error.is_timeout() => "keep_alive",
+        End::Broken(error) if error.is_incomplete_message() => "incomplete",
+        End::Broken(error) if is_tls_fault(error) => "tls",
+        End::Broken(error) => match http2_fault(error)? {
+            // What h2 counts by itself: resets, streams that it broke, continuations, empty DATA.
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => return flood(("http2", 1)),
+            _ => "http2",
+        },
+    };
+    Some(Broken { reason: Refusal::ConnProtocol, what: (kind, 1) })
 }
 
-fn is_http2(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| error.is_go_away() || error.is_reset() || error.is_library())
+/// Whether it was TLS that was broken. h2 keeps of an I/O error the kind alone, which none but TLS gives it; hyper gives the
+/// same kind to malformed chunks, and keeps the error whole.
+fn is_tls_fault(error: &hyper::Error) -> bool {
+    let Some(source) = std::error::Error::source(error) else { return false };
+    if let Some(beneath) = source.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
+        return beneath.kind() == std::io::ErrorKind::InvalidData;
+    }
+    let beneath = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    beneath.is_some_and(|beneath| beneath.is::<rustls::Error>())
 }
 
-fn http1(limits: &crate::config::ListenerLimits) -> hyper::server::conn::http1::Builder {
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    // The head's time is measured by `lifetime`, which tells a slow head from an idle connection.
-    builder.timer(TokioTimer::new()).header_read_timeout(None);
-    builder
-        // One more than allowed, so that the guard can refuse and record what hyper would answer by itself.
-        .max_headers(limits.header_count_max.saturating_add(1))
-        .max_buf_size(HTTP1_BUFFER_BYTES.max(limits.header_bytes_max * 2));
-    builder
+/// What HTTP/2 calls it. That the caller reset the connection or vanished breaks no protocol.
+fn http2_fault(error: &hyper::Error) -> Option<Option<h2::Reason>> {
+    let error = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>())?;
+    (error.is_go_away() || error.is_reset() || error.is_library()).then(|| error.reason())
 }
-
-fn http2(
-    limits: &crate::config::ListenerLimits,
-    streams: Streams,
-) -> hyper::server::conn::http2::Builder<Streams> {
-    let mut builder = hyper::server::conn::http2::Builder::new(streams);
-    builder.timer(TokioTimer::new());
-    builder.keep_alive_interval(Duration::from_secs(30)).keep_alive_timeout(Duration::from_secs(10));
-    builder.max_concurrent_streams(limits.http2_streams_max);
-    builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
-    builder.initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES);
-    // Room for what all streams together may send ahead: uploads that nobody takes stall none of the others.
-    let connection_window = HTTP2_STREAM_WINDOW_BYTES.saturating_mul(limits.http2_streams_max);
-    builder.initial_connection_window_size(connection_window.min(HTTP2_CONNECTION_WINDOW_BYTES_MAX));
-    builder.max_send_buf_size(HTTP2_SEND_BUFFER_BYTES);
-    // hyper's own limit lets a thousand streams be broken from outside before it ends the connection.
-    builder.max_local_error_reset_streams(HTTP2_LOCAL_RESETS_MAX).max_pending_accept_reset_streams(20);
-    builder
-}
-
-/// hyper wants room for the largest head that it may have to hold.
-const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
-const HTTP2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-const HTTP2_CONNECTION_WINDOW_BYTES_MAX: u32 = 16 * 1024 * 1024;
-const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
-const HTTP2_LOCAL_RESETS_MAX: usize = 100;
 
 /// The way from hyper into the pipeline.
 struct Requests {

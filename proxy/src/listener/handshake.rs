@@ -1,6 +1,6 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
-use super::{Accepted, AcceptedIo, Callers, Listener, local, proxy_header};
+use super::{Accepted, AcceptedIo, Callers, Handshake, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
 use crate::upstream::BoxIo;
@@ -42,12 +42,12 @@ pub(crate) enum Protocol {
 
 /// Learns who calls on an accepted connection, within the listener's time.
 pub(super) async fn secure(
-    (io, source): (AcceptedIo, SocketAddr),
-    listener: &Listener,
+    (io, source, original): (AcceptedIo, SocketAddr, Option<SocketAddr>),
+    listener: &Arc<Listener>,
     worker: &Worker,
 ) -> Result<Secured, Refusal> {
     let tls = match &listener.callers {
-        Callers::Local => return local::take(io, listener, worker).await,
+        Callers::Local => return local::take((io, original), listener, worker).await,
         Callers::Mutual(tls) => tls,
     };
     let mut io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
@@ -59,6 +59,7 @@ pub(super) async fn secure(
         Ok(announced) => announced?,
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
     };
+    let _handshake = Handshake::begin(listener, announced.source).ok_or(Refusal::ConnHandshakes)?;
     let io: BoxIo = Box::new(Begun::new(announced.seen, io));
     let secured = shake_hands(io, tls, (listener, worker)).await?;
     Ok(Secured { announced: Some(announced.source), ..secured })
@@ -83,8 +84,8 @@ async fn shake_hands(
     let sni = session.server_name().map(str::to_owned);
     let protocol = match (listener.protocol, session.alpn_protocol()) {
         (ListenerProtocol::Tcp, _) => Protocol::Tcp,
-        (ListenerProtocol::Http, Some(b"h2")) => Protocol::Http2,
-        (ListenerProtocol::Http, Some(_) | None) => Protocol::Http1,
+        (ListenerProtocol::Http | ListenerProtocol::Detect, Some(b"h2")) => Protocol::Http2,
+        (ListenerProtocol::Http | ListenerProtocol::Detect, Some(_) | None) => Protocol::Http1,
     };
     let chain: Vec<_> =
         session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();

@@ -2,31 +2,44 @@
 //!
 //! Whoever can connect here speaks with the workload's identity; that is why such a listener is bound to loopback alone.
 use super::caller_io::CallerIo;
+use super::detect::{Question, Shown};
 use super::handshake::{Protocol, Secured};
 use super::{AcceptedIo, Listener};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
+use crate::routing::Choices;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use bytes::BytesMut;
 use postern_identity::{Role, verify_chain};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4). No HTTP/1.1 request that is served begins like it.
-const HTTP2_BEGINNING: &[u8] = b"PRI * HTTP/2.0";
+pub(super) const HTTP2_BEGINNING: &[u8] = b"PRI * HTTP/2.0";
 
 /// Takes the local workload's connection, once it says something.
-pub(super) async fn take(io: AcceptedIo, listener: &Listener, worker: &Worker) -> Result<Secured, Refusal> {
+pub(super) async fn take(
+    (io, original): (AcceptedIo, Option<SocketAddr>),
+    listener: &Listener,
+    worker: &Worker,
+) -> Result<Secured, Refusal> {
     let mut io = super::handshake::into_stream(io).map_err(|_| Refusal::ConnAbandoned)?;
-    let (seen, protocol) = match listener.protocol {
-        // The other side may be the one that speaks first.
-        ListenerProtocol::Tcp => (BytesMut::new(), Protocol::Tcp),
-        ListenerProtocol::Http => {
+    let choices = choices(listener, worker, original);
+    let (seen, shown) = match (choices.requests, choices.streams && (choices.requests || choices.names)) {
+        (true, false) => {
             // A connection that a pool keeps ready may be quiet for as long as any idle one.
             let first = tokio::time::timeout(listener.limits.idle_timeout, begin(&mut io));
-            let Ok(Ok(begun)) = first.await else { return Err(Refusal::ConnAbandoned) };
-            begun
+            let Ok(Ok((seen, protocol))) = first.await else { return Err(Refusal::ConnAbandoned) };
+            (seen, Shown { protocol, server_name: None })
+        }
+        // The other side may be the one that speaks first.
+        (false, false) => (BytesMut::new(), Shown::stream(None)),
+        (_, true) => {
+            let question = Question::new(choices, listener.limits.header_line_bytes_max);
+            let asking = question.ask(&mut io, listener.limits.detect_timeout).await;
+            asking.map_err(|_| Refusal::ConnAbandoned)?
         }
     };
     let snapshot = worker.snapshots.pin();
@@ -41,10 +54,23 @@ pub(super) async fn take(io: AcceptedIo, listener: &Listener, worker: &Worker) -
         chain,
         trust_generation: Some(snapshot.trust.generation),
         own,
-        sni: None,
-        protocol,
+        sni: shown.server_name,
+        protocol: shown.protocol,
         announced: None,
     })
+}
+
+/// What a connection may be: what the listener is for, and where that was captured, what its routes take.
+fn choices(listener: &Listener, worker: &Worker, original: Option<SocketAddr>) -> Choices {
+    let (requests, streams) = match listener.protocol {
+        ListenerProtocol::Http => (true, false),
+        ListenerProtocol::Tcp => (false, true),
+        ListenerProtocol::Detect => (true, true),
+    };
+    let Some(original) = original.filter(|_| streams) else {
+        return Choices { requests, streams, names: false };
+    };
+    worker.snapshots.pin().routing.choices(&listener.name, original)
 }
 
 /// Reads until it is clear what is spoken.

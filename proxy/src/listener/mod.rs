@@ -1,9 +1,14 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
 mod caller_io;
+mod captured;
+mod client_hello;
 mod connection;
+mod detect;
 mod handshake;
+mod handshakes;
 mod http1_guard;
+mod hyper_limits;
 mod lifetime;
 mod local;
 mod open;
@@ -13,15 +18,21 @@ pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
 pub(crate) use connection::{Active, Connection, serve};
 pub(crate) use handshake::Protocol;
+pub use handshakes::Handshake;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
+#[cfg(test)]
+pub(crate) use client_hello::tests::hello_for;
 pub use open::Connections;
 
+use self::captured::Capture;
 use crate::config::{
     Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
 };
+use crate::memory::Memory;
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
+use handshakes::Handshakes;
 use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +45,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address it is bound to.
     pub address: SocketAddr,
+    /// How connections come to it that were going elsewhere, where they do.
+    capture: Option<Capture>,
     /// What is spoken.
     pub protocol: ListenerProtocol,
     /// Load balancers that say from whom a connection is. Empty: nobody does.
@@ -50,15 +63,24 @@ pub struct Listener {
     pub(crate) guard: GuardLimits,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
+    /// Whether there is memory for something new.
+    pub memory: Arc<Memory>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
+    /// Those of them whose handshake has not ended, by address.
+    handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
 }
 
 impl Listener {
-    /// A listener from its configuration and what its connections are secured with.
-    pub fn new(config: &ListenerConfig, callers: Callers, metrics: Arc<ListenerMetrics>) -> Self {
+    /// A listener from its configuration and what its connections are secured with, beside all sockets of this sidecar.
+    pub fn new(
+        config: &ListenerConfig,
+        callers: Callers,
+        metrics: Arc<ListenerMetrics>,
+        own: &Arc<[SocketAddr]>,
+    ) -> Self {
         let validity = match config.tls {
             ListenerTls::Mutual { validity, .. } => validity,
             ListenerTls::None => Validity::default(),
@@ -66,6 +88,7 @@ impl Listener {
         let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
         let proxy_protocol = config.proxy_protocol.clone();
         Self {
+            capture: config.captured.map(|way| Capture::new(way, own)),
             protocol: config.protocol,
             proxy_protocol,
             validity,
@@ -89,6 +112,7 @@ impl Listener {
         Self {
             name: name.into(),
             address,
+            capture: None,
             protocol: ListenerProtocol::Http,
             proxy_protocol: Vec::new(),
             guard: match callers {
@@ -100,7 +124,9 @@ impl Listener {
             limits,
             dpop_nonce: DpopNonce::None,
             metrics,
+            memory: Arc::default(),
             open: AtomicUsize::new(0),
+            handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
         }
     }

@@ -53,10 +53,11 @@ pub(super) async fn send(
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let (target, chosen) = worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
+        let aimed = worker.aim(upstream, (key, &tried), exchange.connection.original_destination());
+        let (target, chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
         let began_ns = worker.clock.monotonic_ns();
-        let outcome = one(exchange, route, (target, chosen.load), attempt).await;
+        let outcome = one(exchange, route, (&target, chosen.load), attempt).await;
         let made = Made { endpoint: target.endpoint, began_ns };
         number += 1;
         let again = again.as_ref();

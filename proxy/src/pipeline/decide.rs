@@ -100,7 +100,7 @@ pub(super) fn ask(
         now_ns: worker.clock.unix_ns(),
         action: request.method().as_str(),
         source: source(connection),
-        destination: connection.local,
+        destination: connection.destination,
         destination_principal: destination_principal(connection, route),
         http: Some(http(question, &headers)),
         claims: principal.claims.as_ref().map(|claims| &claims.members),

@@ -8,6 +8,7 @@ use super::credentials::Credentials;
 use super::enforce::Attempt;
 use super::in_progress::{Answering, Entered, Permit, Progress, Terms};
 use super::normalise::Normalised;
+use super::record;
 use super::refusal::{Dialect, Refusal};
 use super::span;
 use super::tunnel::Extended;
@@ -99,15 +100,7 @@ impl Exchange {
         request: &Request<B>,
         cut: Rc<Cut>,
     ) -> Result<Self, Refusal> {
-        let draft = match worker.recorder.open_exchange(&connection.caller) {
-            Ok(draft) => draft,
-            // No place just now: under pressure an exchange waits a little before it is refused.
-            Err(_) => {
-                let wait = tokio::time::sleep(Duration::from_millis(worker.recorder.max_wait_ms()));
-                let opening = worker.recorder.open_exchange_within(&connection.caller, wait);
-                opening.await.map_err(|_| Refusal::AuditUnavailable)?
-            }
-        };
+        let draft = record::open(&worker, &connection).await?;
         let sampler = worker.sampler;
         let trace = {
             let mut random = worker.random.borrow_mut();
@@ -183,6 +176,14 @@ impl Exchange {
     }
 
     /// Refuses where the principal has caused too many refusals.
+    /// Whether there is memory for another exchange.
+    pub(super) fn within_memory(&self) -> Result<(), Refusal> {
+        match self.connection.listener.memory.is_short() {
+            true => Err(Refusal::LimitMemory),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn within_budget(&self) -> Result<(), Refusal> {
         match self.connection.is_over_budget(self.began_ns) {
             true => Err(Refusal::GuardRate),

@@ -143,6 +143,8 @@ struct Judged {
 }
 
 async fn judge(exchange: &mut Exchange, request: &mut Normalised) -> Result<Judged, Refused> {
+    // Where memory is short nothing is begun, whoever asks.
+    exchange.within_memory()?;
     // 6. The route first: it says what a token means here, and which headers nobody but us may set.
     let route = route::find(exchange, request)?;
     if request.wants_websocket() && route.upgrade != Upgrade::WebSocket {

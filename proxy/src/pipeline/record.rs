@@ -6,15 +6,19 @@ use super::obligations::deny_status;
 use super::refusal::{Refusal, Refused};
 use super::span;
 use crate::config::Enforcement;
+use crate::listener::Connection;
+use crate::recorder::Draft;
 use crate::routing::Route;
 use crate::telemetry::spans::Decided;
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
 use crate::traffic::rewrite;
+use crate::worker::Worker;
 use http::header::SEC_WEBSOCKET_KEY;
 use http::{Method, Uri};
 use postern_audit as audit;
 use postern_audit::hash::sha256;
 use postern_policy::{Decision, Verdict};
+use std::time::Duration;
 
 /// What of the request is recorded.
 struct Head<'a> {
@@ -56,16 +60,7 @@ impl Exchange {
         (verdict, telling): (&Verdict, &Telling),
     ) {
         let refusal = Refusal::from_code(verdict.code);
-        let (effect, would, decided) = match (verdict.decision, route.enforcement) {
-            (Decision::Allow, Enforcement::Enforce) => (audit::Effect::Allow, None, Decided::Allow),
-            (Decision::Allow, Enforcement::Observe) => {
-                (audit::Effect::Allow, Some(audit::Effect::Allow), Decided::Allow)
-            }
-            (Decision::Deny, Enforcement::Observe) => {
-                (audit::Effect::Allow, Some(audit::Effect::Deny), Decided::DenyObserved)
-            }
-            (Decision::Deny, Enforcement::Enforce) => (audit::Effect::Deny, None, Decided::Deny),
-        };
+        let (effect, would, decided) = effect(verdict, route);
         self.decided = decided;
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
@@ -135,6 +130,7 @@ impl Exchange {
             connection: Some(connection.caller.connection),
             listener: &connection.listener.name,
             source: Some(connection.source),
+            destination: connection.original_destination(),
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,
@@ -175,6 +171,27 @@ impl Exchange {
     }
 }
 
+/// Reserves the places of an exchange or a stream. Where there are none just now it waits a little before it is refused.
+pub(super) async fn open(worker: &Worker, connection: &Connection) -> Result<Draft, Refusal> {
+    if let Ok(draft) = worker.recorder.open_exchange(&connection.caller) {
+        return Ok(draft);
+    }
+    let wait = tokio::time::sleep(Duration::from_millis(worker.recorder.max_wait_ms()));
+    let opening = worker.recorder.open_exchange_within(&connection.caller, wait);
+    opening.await.map_err(|_| Refusal::AuditUnavailable)
+}
+
+/// What is done after a verdict, what would be, and how it counts.
+pub(super) fn effect(verdict: &Verdict, route: &Route) -> (audit::Effect, Option<audit::Effect>, Decided) {
+    use audit::Effect::{Allow, Deny};
+    match (verdict.decision, route.enforcement) {
+        (Decision::Allow, Enforcement::Enforce) => (Allow, None, Decided::Allow),
+        (Decision::Allow, Enforcement::Observe) => (Allow, Some(Allow), Decided::Allow),
+        (Decision::Deny, Enforcement::Observe) => (Allow, Some(Deny), Decided::DenyObserved),
+        (Decision::Deny, Enforcement::Enforce) => (Deny, None, Decided::Deny),
+    }
+}
+
 fn refused_grounds(refused: &Refused) -> Grounds<'_> {
     Grounds {
         effect: audit::Effect::Deny,
@@ -188,7 +205,7 @@ fn refused_grounds(refused: &Refused) -> Grounds<'_> {
     }
 }
 
-fn enforcement(route: &Route) -> audit::Enforcement {
+pub(super) fn enforcement(route: &Route) -> audit::Enforcement {
     match route.enforcement {
         Enforcement::Enforce => audit::Enforcement::Enforce,
         Enforcement::Observe => audit::Enforcement::Observe,

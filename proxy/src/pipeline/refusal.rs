@@ -102,7 +102,7 @@ pub(crate) fn answer(
         // streams that are apart, and hyper leaves the field out there.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if refused.refusal == Refusal::UpstreamOverflow {
+    if matches!(refused.refusal, Refusal::UpstreamOverflow | Refusal::LimitMemory) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if status_of(refused.refusal) == StatusCode::UNAUTHORIZED {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 #[inline(never)]
 pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<Route>, Refusal> {
     let snapshot = exchange.worker.snapshots.pin();
-    let listener = &exchange.connection.listener.name;
+    let (listener, destination) = (&exchange.connection.listener.name, exchange.connection.destination);
     let (authority, method, headers) = (request.authority(), request.method().as_str(), request.headers());
-    let find = |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers });
+    let find =
+        |path: &str| snapshot.routing.find(listener, &Head { authority, path, method, headers, destination });
     let none = match request.switch() {
         Switch::Connect => Refusal::RequestConnect,
         Switch::Nothing | Switch::WebSocket | Switch::ExtendedConnect => Refusal::RouteNone,

@@ -1,11 +1,17 @@
-//! What an exchange leaves for the export thread: facts, copied only where the exchange leaves spans at all.
+//! What an exchange or a stream leaves for the export thread: facts, copied only where it leaves spans at all.
 use super::exchange::Exchange;
-use crate::listener::Protocol;
+use super::refusal::Refusal;
+use crate::listener::{Connection, Protocol};
+use crate::recorder::Draft;
+use crate::routing::Route;
+use crate::state::Policy;
+use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{
-    DecisionFacts, FinishedExchange, RequestFacts, RouteFacts, Text, UpstreamFacts,
+    Decided, DecisionFacts, FinishedExchange, RequestFacts, RouteFacts, Text, UpstreamFacts,
 };
 use crate::upstream;
 use http::Method;
+use postern_audit::Outcome;
 use std::sync::Arc;
 
 /// The request as it was decided on.
@@ -30,54 +36,83 @@ pub(super) fn facts(exchange: &Exchange, method: &Method, path: &str) -> Request
 pub(super) fn offer(exchange: &mut Exchange) {
     let Some(request) = exchange.request.take() else { return };
     let ended_unix_ns = exchange.worker.clock.unix_ns();
-    let id = Text::new(exchange.id());
     let upstream = upstream_facts(exchange, ended_unix_ns);
-    let (status, error) = (exchange.draft.outcome().status, exchange.draft.outcome().reason);
-    let connection = &exchange.connection;
-    let finished = FinishedExchange {
+    let tracestate = exchange.tracestate.take();
+    let ended = Ended {
+        draft: &exchange.draft,
         trace: exchange.trace,
-        tracestate: exchange.tracestate.take(),
-        started_unix_ns: exchange.started_unix_ns,
-        ended_unix_ns,
+        tracestate,
+        times_unix_ns: (exchange.started_unix_ns, ended_unix_ns),
+        request: Some(request),
+        decided: (exchange.decided, exchange.reason),
+        policy: exchange.evaluation.as_ref().map(|evaluation| &*evaluation.policy),
+        upstream,
+    };
+    exchange.worker.spans.offer(finished(&exchange.connection, ended));
+}
+
+/// What spans tell of an exchange or of a raw stream, besides its connection.
+pub(super) struct Ended<'a> {
+    pub(super) draft: &'a Draft,
+    pub(super) trace: TraceContext,
+    pub(super) tracestate: Option<Text>,
+    /// When it began and ended.
+    pub(super) times_unix_ns: (u64, u64),
+    pub(super) request: Option<RequestFacts>,
+    pub(super) decided: (Decided, Refusal),
+    pub(super) policy: Option<&'a Policy>,
+    pub(super) upstream: Option<UpstreamFacts>,
+}
+
+/// All of it as the export thread wants it.
+pub(super) fn finished(connection: &Connection, ended: Ended<'_>) -> FinishedExchange {
+    let Ended { draft, trace, tracestate, times_unix_ns, request, decided, policy, upstream } = ended;
+    let outcome = draft.outcome();
+    FinishedExchange {
+        trace,
+        tracestate,
+        started_unix_ns: times_unix_ns.0,
+        ended_unix_ns: times_unix_ns.1,
         listener: Arc::clone(&connection.listener.name),
         client: connection.source,
-        server: connection.local,
+        server: connection.destination,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
-        request: Some(request),
-        status: (status != 0).then_some(status),
+        request,
+        status: (outcome.status != 0).then_some(outcome.status),
         decision: DecisionFacts {
-            id,
-            outcome: exchange.decided,
-            reason: exchange.reason.code(),
-            policy_revision: exchange
-                .evaluation
-                .as_ref()
-                .map(|e| Arc::from(e.policy.pdp.revision().as_str())),
+            id: Text::new(draft.id()),
+            outcome: decided.0,
+            reason: decided.1.code(),
+            policy_revision: policy.map(|policy| Arc::from(policy.pdp.revision().as_str())),
         },
         upstream,
-        error,
-    };
-    exchange.worker.spans.offer(finished);
+        error: outcome.reason,
+    }
 }
 
 fn upstream_facts(exchange: &Exchange, ended_unix_ns: u64) -> Option<UpstreamFacts> {
-    let started_unix_ns = exchange.upstream_began_unix_ns?;
-    let outcome = exchange.draft.outcome();
+    let times_unix_ns = (exchange.upstream_began_unix_ns?, ended_unix_ns);
     let route = exchange.route.as_ref()?;
-    let target = route.upstream.targets.first()?;
-    Some(UpstreamFacts {
+    let status = exchange.upstream_status.map(|status| status.as_u16());
+    Some(UpstreamFacts { status, ..upstream(route, exchange.draft.outcome(), times_unix_ns) })
+}
+
+/// The call to a route's upstream, but for its answer.
+pub(super) fn upstream(route: &Route, outcome: &Outcome, times_unix_ns: (u64, u64)) -> UpstreamFacts {
+    let target = route.upstream.targets.first().or(route.upstream.original.as_ref());
+    UpstreamFacts {
         name: Arc::clone(&route.upstream.name),
-        scheme: if target.security.is_some() { "https" } else { "http" },
+        scheme: if target.is_some_and(|target| target.security.is_some()) { "https" } else { "http" },
         endpoint: outcome.endpoint,
-        started_unix_ns,
-        ended_unix_ns,
+        started_unix_ns: times_unix_ns.0,
+        ended_unix_ns: times_unix_ns.1,
         attempts: outcome.attempts.max(1),
-        status: exchange.upstream_status.map(|status| status.as_u16()),
-        protocol_version: match target.protocol {
-            upstream::Protocol::Http1 => "1.1",
-            upstream::Protocol::H2 | upstream::Protocol::H2c => "2",
-            upstream::Protocol::Tcp => "",
+        status: None,
+        protocol_version: match target.map(|target| target.protocol) {
+            Some(upstream::Protocol::Http1) => "1.1",
+            Some(upstream::Protocol::H2 | upstream::Protocol::H2c) => "2",
+            Some(upstream::Protocol::Tcp) | None => "",
         },
         error: outcome.reason,
-    })
+    }
 }

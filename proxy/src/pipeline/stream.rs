@@ -5,23 +5,25 @@
 //! both sides.
 use super::carry::{Judge, Terms, carry};
 use super::decide::{destination_principal, source};
+use super::record;
 use super::refusal::Refusal;
+use super::span;
 use super::way::{self, Way};
-use crate::config::{AuditMode, Enforcement};
+use crate::config::AuditMode;
 use crate::listener::Connection;
 use crate::recorder::Draft;
 use crate::routing::Route;
 use crate::state::{Policy, Snapshot};
+use crate::telemetry::TraceContext;
 use crate::telemetry::spans::Decided;
 use crate::traffic::ring;
 use crate::worker::Worker;
 use http::HeaderMap;
 use postern_audit as audit;
 use postern_audit::End;
-use postern_policy::{Decision, Query, Verdict};
+use postern_policy::{Query, Verdict};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -30,9 +32,15 @@ struct Stream {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     draft: Draft,
+    trace: TraceContext,
     decided: Decided,
     reason: Refusal,
+    /// What decided.
+    policy: Option<Arc<Policy>>,
+    route: Option<Arc<Route>>,
     began_ns: u64,
+    started_unix_ns: u64,
+    upstream_began_unix_ns: Option<u64>,
 }
 
 /// Serves one stream on a connection whose caller is known.
@@ -45,26 +53,30 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // 3. Places for the decision and the outcome are reserved before anything else is done.
-    let Ok(draft) = open(&worker, &connection).await else {
-        connection.listener.metrics.connection_refused(Refusal::AuditUnavailable.code());
-        return;
+    let draft = match record::open(&worker, &connection).await {
+        Ok(draft) => draft,
+        Err(refusal) => return connection.listener.metrics.connection_refused(refusal.code()),
     };
     let _counted = connection.listener.metrics.exchange();
-    let began_ns = worker.clock.monotonic_ns();
-    let (decided, reason) = (Decided::Undecided, Refusal::PolicyNotReady);
-    let mut stream = Stream { worker, connection, draft, decided, reason, began_ns };
+    let trace = {
+        let mut random = worker.random.borrow_mut();
+        TraceContext::begin(&HeaderMap::new(), worker.sampler, &mut || random.next_u64())
+    };
+    let mut stream = Stream {
+        draft,
+        trace,
+        decided: Decided::Undecided,
+        reason: Refusal::PolicyNotReady,
+        policy: None,
+        route: None,
+        began_ns: worker.clock.monotonic_ns(),
+        started_unix_ns: worker.clock.unix_ns(),
+        upstream_began_unix_ns: None,
+        worker,
+        connection,
+    };
     if let Err(refusal) = stream.walk(io, drain).await {
         stream.end(End::Refused, Some(refusal));
-    }
-}
-
-async fn open(worker: &Worker, connection: &Connection) -> Result<Draft, crate::log::Unavailable> {
-    match worker.recorder.open_exchange(&connection.caller) {
-        Ok(draft) => Ok(draft),
-        Err(_) => {
-            let wait = tokio::time::sleep(Duration::from_millis(worker.recorder.max_wait_ms()));
-            worker.recorder.open_exchange_within(&connection.caller, wait).await
-        }
     }
 }
 
@@ -79,9 +91,11 @@ impl Stream {
         let (route, policy) = self.enforce(judged).await?;
         // 10. The other side, under the route's traffic rules.
         let worker = Rc::clone(&self.worker);
+        self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
         let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let opening = way::open(&worker, (&route, key), &mut self.draft);
+        let opening =
+            way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
         let opening = tokio::time::timeout(route.timeout, opening);
         let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
@@ -92,7 +106,9 @@ impl Stream {
     fn judge(&self) -> Result<Judged, (Option<Arc<Route>>, Refusal)> {
         let snapshot = self.worker.snapshots.pin();
         let (listener, name) = (&self.connection.listener.name, self.connection.sni.as_deref());
-        let route = snapshot.routing.find_stream(listener, name).ok_or((None, Refusal::RouteNone))?;
+        let destination = self.connection.destination;
+        let route =
+            snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));
@@ -109,7 +125,7 @@ impl Stream {
             now_ns: worker.clock.unix_ns(),
             action: CONNECT,
             source: source(connection),
-            destination: connection.local,
+            destination: connection.destination,
             destination_principal: destination_principal(connection, route),
             http: None,
             claims: None,
@@ -132,14 +148,15 @@ impl Stream {
         let Judged { route, verdict, policy, eval_ns } = match judged {
             Ok(judged) => judged,
             Err((route, refusal)) => {
-                (self.decided, self.reason) = (Decided::Deny, refusal);
+                (self.decided, self.reason, self.route) = (Decided::Deny, refusal, route.clone());
                 self.file(route.as_deref(), &audit::Decision { reason: refusal.code(), ..denied() });
                 return Err(refusal);
             }
         };
         let refusal = Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied);
-        let (effect, would, decided) = effect(&verdict, &route);
+        let (effect, would, decided) = record::effect(&verdict, &route);
         (self.decided, self.reason) = (decided, refusal);
+        (self.route, self.policy) = (Some(Arc::clone(&route)), Some(Arc::clone(&policy)));
         let rules: Vec<&str> = verdict.reasons.iter().map(postern_policy::PolicyId::as_str).collect();
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
         let filed = self.file(
@@ -147,10 +164,7 @@ impl Stream {
             &audit::Decision {
                 effect,
                 would,
-                enforcement: match route.enforcement {
-                    Enforcement::Enforce => audit::Enforcement::Enforce,
-                    Enforcement::Observe => audit::Enforcement::Observe,
-                },
+                enforcement: record::enforcement(&route),
                 reason: verdict.code,
                 rules: &rules,
                 message: message.unwrap_or_default(),
@@ -174,10 +188,14 @@ impl Stream {
 
     fn file(&mut self, route: Option<&Route>, decision: &audit::Decision<'_>) -> crate::log::Filed {
         let connection = Rc::clone(&self.connection);
+        let (trace_id, span_id) = (self.trace.trace_id.to_bytes(), self.trace.server_span.to_bytes());
         self.draft.file_decision(&audit::Decision {
+            trace_id: Some(&trace_id),
+            span_id: Some(&span_id),
             connection: Some(connection.caller.connection),
             listener: &connection.listener.name,
             source: Some(connection.source),
+            destination: connection.original_destination(),
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,
@@ -211,6 +229,22 @@ impl Stream {
         (carried.end, carried.reason)
     }
 
+    fn ended(&self) -> span::Ended<'_> {
+        let ended_unix_ns = self.worker.clock.unix_ns();
+        let call = self.upstream_began_unix_ns.zip(self.route.as_deref());
+        span::Ended {
+            draft: &self.draft,
+            trace: self.trace,
+            tracestate: None,
+            times_unix_ns: (self.started_unix_ns, ended_unix_ns),
+            request: None,
+            decided: (self.decided, self.reason),
+            policy: self.policy.as_deref(),
+            upstream: call
+                .map(|(began, route)| span::upstream(route, self.draft.outcome(), (began, ended_unix_ns))),
+        }
+    }
+
     fn end(&mut self, end: End, reason: Option<Refusal>) {
         let outcome = self.draft.outcome_mut();
         outcome.end = Some(end);
@@ -226,6 +260,9 @@ impl Drop for Stream {
             self.connection.note_refusal(self.began_ns);
         }
         self.connection.listener.metrics.exchange_finished(self.decided, self.reason.code(), duration_ns);
+        if self.worker.spans.wants(&self.trace, self.decided) {
+            self.worker.spans.offer(span::finished(&self.connection, self.ended()));
+        }
     }
 }
 
@@ -246,7 +283,7 @@ struct Again<'a> {
 impl Judge for Again<'_> {
     fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Policy>, Refusal> {
         let (verdict, policy, _) = self.stream.decide(snapshot, self.route)?;
-        match effect(&verdict, self.route).0 {
+        match record::effect(&verdict, self.route).0 {
             audit::Effect::Allow => Ok(policy),
             audit::Effect::Deny | audit::Effect::None => {
                 Err(Refusal::from_code(verdict.code).unwrap_or(Refusal::PolicyDenied))
@@ -264,15 +301,4 @@ const CONNECT: &str = "connect";
 
 fn denied() -> audit::Decision<'static> {
     audit::Decision { effect: audit::Effect::Deny, ..audit::Decision::default() }
-}
-
-/// What is done, what would be, and how it counts.
-fn effect(verdict: &Verdict, route: &Route) -> (audit::Effect, Option<audit::Effect>, Decided) {
-    use audit::Effect::{Allow, Deny};
-    match (verdict.decision, route.enforcement) {
-        (Decision::Allow, Enforcement::Enforce) => (Allow, None, Decided::Allow),
-        (Decision::Allow, Enforcement::Observe) => (Allow, Some(Allow), Decided::Allow),
-        (Decision::Deny, Enforcement::Observe) => (Allow, Some(Deny), Decided::DenyObserved),
-        (Decision::Deny, Enforcement::Enforce) => (Deny, None, Decided::Deny),
-    }
 }

@@ -10,6 +10,7 @@ use crate::traffic::outlier::{Moment, Outcome};
 use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use postern_audit::{Tried, TriedResult};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// The way to the other side, and what it takes for as long as it is there.
@@ -38,6 +39,7 @@ impl std::fmt::Debug for Way {
 pub(super) async fn open(
     worker: &Worker,
     (route, key): (&Route, Option<u64>),
+    original_destination: Option<SocketAddr>,
     draft: &mut Draft,
 ) -> Result<Way, Refusal> {
     let upstream = &route.upstream;
@@ -46,13 +48,14 @@ pub(super) async fn open(
     let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let (mut tried, mut paid) = (Vec::new(), None);
     loop {
-        let (target, mut chosen) = worker.choose(upstream, key, &tried).ok_or(Refusal::UpstreamNoEndpoint)?;
+        let aimed = worker.aim(upstream, (key, &tried), original_destination);
+        let (target, mut chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         let outcome = draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);
         outcome.endpoint = Some(target.endpoint);
         let began_ns = worker.clock.monotonic_ns();
         let place = breaker.connections.wait().await;
-        let refusal = match attempt(worker, (upstream, target), &mut chosen.load).await {
+        let refusal = match attempt(worker, (upstream, &target), &mut chosen.load).await {
             Ok((io, proof)) => {
                 drop((pending, paid));
                 let held = Held { _places: (in_hand, place), _load: chosen.load };

@@ -45,7 +45,7 @@ impl Resolved {
 fn names(endpoints: &[EndpointConfig]) -> impl Iterator<Item = &NamedEndpoint> {
     endpoints.iter().filter_map(|endpoint| match endpoint {
         EndpointConfig::Name(name) => Some(name),
-        EndpointConfig::Address(_) => None,
+        EndpointConfig::Address(_) | EndpointConfig::OriginalDestination => None,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
 use postern_identity::tls::ExpectedPeers;
 use rustls_pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// An address, and what has to be proven there.
@@ -46,15 +46,19 @@ impl Upstream {
             known.map_or_else(|| Endpoint::new(*address), Arc::clone)
         };
         let endpoints = places.iter().map(endpoint).collect();
+        let is_original = config.endpoints.contains(&EndpointConfig::OriginalDestination);
         let target = |(endpoint, security): Place| Target {
             endpoint,
             protocol,
             security,
             connect_timeout: config.connect_timeout,
             idle_timeout: config.idle_timeout,
+            is_original,
             breaker: Arc::clone(&breaker),
         };
-        let targets = places.into_iter().map(target).collect();
+        let unknown = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let original = is_original.then(|| target((unknown, securities.first().cloned())));
+        let targets = places.into_iter().map(&target).collect();
         let mut balancer = Balancer::new(&config.balance, endpoints);
         if let Some(kept) = kept {
             balancer.follow(&kept.balancer);
@@ -67,6 +71,7 @@ impl Upstream {
         Arc::new(Self {
             name: config.name.as_str().into(),
             targets,
+            original,
             securities,
             principal: principal(&config.tls),
             balancer,
@@ -97,6 +102,8 @@ fn places(
     for endpoint in &config.endpoints {
         let (addresses, name): (&[SocketAddr], _) = match endpoint {
             EndpointConfig::Address(address) => (std::slice::from_ref(address), None),
+            // Which address it is shows with each connection.
+            EndpointConfig::OriginalDestination => (&[], None),
             EndpointConfig::Name(name) => (resolved.of(&config.name, name), Some(name.server_name())),
         };
         let security = security(&config.tls, name).map(|security| {

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use tokio::task::{AbortHandle, JoinSet};
 pub use self::system::System;
 use super::backoff::Backoff;
 use crate::clock::Clock;
-use crate::config::{NamedEndpoint, takes_all};
+use crate::config::NamedEndpoint;
+use crate::reachable::{Unreachable, is_elsewhere, is_host};
 use crate::routing::Named;
 
 /// The shortest and the longest interval, whatever the records say.
@@ -257,23 +258,18 @@ fn combine(answer: Answer, last: &[IpAddr]) -> Result<Combined, String> {
 
 /// Whether an address that a name leads to may be connected to, or why not.
 fn judge(ip: IpAddr, endpoint: &NamedEndpoint, own: &[SocketAddr]) -> Result<SocketAddr, &'static str> {
-    let is_multicast = ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    if ip.is_unspecified() || is_multicast {
-        return Err("is not the address of a host");
-    }
+    is_host(ip).map_err(told)?;
     if endpoint.loopback_only && !ip.is_loopback() {
         return Err("is beyond loopback, and what is spoken there has no TLS");
     }
-    let leads_back = |own: &SocketAddr| {
-        own.port() == endpoint.port && (own.ip() == ip || (takes_all(own.ip(), ip) && is_ours(ip)))
-    };
-    match own.iter().any(leads_back) {
-        true => Err("leads back to this sidecar"),
-        false => Ok(SocketAddr::new(ip, endpoint.port)),
-    }
+    let address = SocketAddr::new(ip, endpoint.port);
+    is_elsewhere(address, own).map_err(told)?;
+    Ok(address)
 }
 
-/// Whether an address is one of this machine: only those can be bound.
-fn is_ours(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+fn told(why: Unreachable) -> &'static str {
+    match why {
+        Unreachable::NoHost => "is not the address of a host",
+        Unreachable::LeadsBack => "leads back to this sidecar",
+    }
 }

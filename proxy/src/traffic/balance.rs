@@ -52,6 +52,13 @@ pub(crate) struct Chosen {
     pub(crate) load: Load,
 }
 
+impl Chosen {
+    /// The one endpoint that there was to choose, of which nothing is known.
+    pub(crate) fn alone(address: SocketAddr, now_ns: u64) -> Self {
+        Self { index: 0, load: Load::on(&Endpoint::new(address), now_ns) }
+    }
+}
+
 /// In this time an endpoint that comes back has all of its share again.
 const RETURN_NS: u64 = 10_000_000_000;
 /// It begins with this part of it.

@@ -1,4 +1,5 @@
 //! How a byte stream to an endpoint is made. A test hands a connector of its own.
+use crate::descriptors;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -31,6 +32,9 @@ impl Connect for Tcp {
     fn connect(&self, endpoint: SocketAddr) -> Connecting {
         Box::pin(async move {
             let stream = TcpStream::connect(endpoint).await?;
+            if !descriptors::are_left(descriptors::Use::Upstream, &stream) {
+                return Err(io::Error::other("too few file descriptors are left"));
+            }
             stream.set_nodelay(true)?;
             let stream: BoxIo = Box::new(stream);
             Ok(stream)

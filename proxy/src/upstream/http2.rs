@@ -138,6 +138,11 @@ impl SharedConnections {
         drop(abandoned);
     }
 
+    /// Whether there is no connection.
+    pub(super) fn is_empty(&self) -> bool {
+        self.made.borrow().is_empty()
+    }
+
     /// Whether somebody waits for one that is being made.
     pub(super) fn is_being_made(&self) -> bool {
         self.making.borrow().is_some()

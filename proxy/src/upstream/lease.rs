@@ -110,6 +110,11 @@ impl IdleList {
         self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof()));
     }
 
+    /// Whether no connection is idle.
+    pub(super) fn is_empty(&self) -> bool {
+        self.senders.borrow().is_empty()
+    }
+
     fn give_back(&self, sender: Sender) {
         if sender.requests.is_closed() || self.is_needed_elsewhere() {
             return;

@@ -1,5 +1,6 @@
 //! The way to the service: connections, and the pool that keeps them.
 mod connect;
+mod destinations;
 mod executor;
 mod http2;
 mod lease;

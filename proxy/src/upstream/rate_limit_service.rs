@@ -14,6 +14,7 @@ use super::pool::{InForce, Maker, Pool};
 use super::probe::{framed, unframed, uri};
 use super::secure::Proof;
 use super::target::Target;
+use crate::http2_guard;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -156,6 +157,7 @@ async fn connect(maker: &Rc<Maker>, target: &Target) -> Result<Rc<Made>, NoAnswe
     let mut builder = Builder::new(LocalExecutor);
     builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     builder.keep_alive_timeout(Duration::from_secs(10));
+    let io = http2_guard::guard_upstream(io);
     let (sender, connection) = builder.handshake(io).await.map_err(|error| error.to_string())?;
     drop(tokio::task::spawn_local(connection));
     Ok(Rc::new(Made { sender, proof, heard: Cell::new(Instant::now()) }))

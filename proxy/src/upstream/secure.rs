@@ -38,7 +38,7 @@ impl Owner {
         Self { endpoint: target.endpoint, security: target.security.as_ref().map(Arc::downgrade) }
     }
 
-    fn place(&self) -> Option<usize> {
+    pub(super) fn place(&self) -> Option<usize> {
         self.security.as_ref().map(|security| security.as_ptr().addr())
     }
 }

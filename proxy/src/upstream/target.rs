@@ -25,6 +25,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// How long a connection without a request is kept.
     pub idle_timeout: Duration,
+    /// Whether it is where a connection was going, and not an endpoint that is known.
+    pub is_original: bool,
     /// How much of the upstream all workers together may use, and how much they do.
     pub breaker: Arc<CircuitBreaker>,
 }

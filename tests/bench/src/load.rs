@@ -11,14 +11,18 @@ use postern_tests::caller::{Connection, Version};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
+use crate::canned::{GRPC, GRPC_STATUS, message};
 use crate::latency::Latencies;
 use crate::{HoldArgs, LoadArgs, TargetArgs, VersionArg, identities, proc};
 
 /// Not measured: connections are made and caches warmed in it.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What is asked for.
 const PATH: &str = "/things/42";
+
+/// What is called.
+const CALL: &str = "/bench.Echo/Unary";
 
 /// What the callers of one run share.
 struct Run {
@@ -37,6 +41,8 @@ struct Plan {
     /// Between two requests of one caller in an open loop.
     period: Option<Duration>,
     requests_per_connection: u64,
+    /// gRPC calls instead of requests.
+    grpc: bool,
     /// In all; callers stop beyond it.
     requests_max: u64,
 }
@@ -68,6 +74,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<Value, String> {
         until,
         period,
         requests_per_connection: args.requests_per_connection.unwrap_or(u64::MAX),
+        grpc: args.grpc,
         requests_max: args.requests.unwrap_or(u64::MAX),
     };
     let run = Rc::new(Run { caller, plan, started: Instant::now(), tally: RefCell::default() });
@@ -106,7 +113,7 @@ pub(crate) fn hold(args: &HoldArgs) -> Result<Value, String> {
         let mut open = Vec::new();
         for _ in 0..args.connections {
             let mut connection = caller.connect(args.target.address, version(&args.target)).await?;
-            connection.send(ask()?).await?;
+            connection.send(ask(false)?).await?;
             open.push(connection);
         }
         proc::rss_kib(pid)
@@ -126,13 +133,18 @@ fn version(target: &TargetArgs) -> Version {
     }
 }
 
-fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(crate) fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     LocalSet::new().block_on(&runtime, work)
 }
 
-fn ask() -> Result<Request<bytes::Bytes>, String> {
+fn ask(grpc: bool) -> Result<Request<bytes::Bytes>, String> {
+    if grpc {
+        let call =
+            Request::post(CALL).header(http::header::CONTENT_TYPE, GRPC).header(http::header::TE, "trailers");
+        return call.body(message()).map_err(|error| error.to_string());
+    }
     let request = Request::builder()
         .uri(PATH)
         .header("user-agent", "postern-bench")
@@ -184,7 +196,7 @@ async fn ask_on(run: Rc<Run>, mut connection: Connection, number: usize) {
             return;
         }
         run.tally.borrow_mut().asked += 1;
-        let Ok(request) = ask() else { return };
+        let Ok(request) = ask(plan.grpc) else { return };
         let outcome = connection.send(request).await;
         on_this += 1;
         let broken = outcome.is_err();
@@ -201,11 +213,16 @@ async fn ask_on(run: Rc<Run>, mut connection: Connection, number: usize) {
     }
 }
 
+/// Whether a call ended well; its status is 200 either way.
+fn is_done(run: &Run, answer: &postern_tests::Answer) -> bool {
+    !run.plan.grpc || answer.trailers.get(GRPC_STATUS).is_some_and(|status| status == "0")
+}
+
 fn note(run: &Run, due: Instant, outcome: Result<postern_tests::Answer, String>) {
     let mut tally = run.tally.borrow_mut();
     let measured = due >= run.started + run.plan.warm_up;
     match outcome {
-        Ok(answer) if answer.status.is_success() => {
+        Ok(answer) if answer.status.is_success() && is_done(run, &answer) => {
             if measured {
                 tally.latencies.add(due.elapsed());
             }

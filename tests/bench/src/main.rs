@@ -6,6 +6,7 @@ mod identities;
 mod latency;
 mod load;
 mod proc;
+mod stream;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -25,12 +26,14 @@ struct Cli {
 enum Command {
     /// Writes an authority, and SVIDs for `/sidecar` and `/client`, into a folder
     Identities { folder: PathBuf },
-    /// Answers every GET with 100 bytes over HTTP/1.1, until killed
-    Upstream { address: SocketAddr },
+    /// Answers every GET with 100 bytes over HTTP/1.1, and what else is asked of it, until killed
+    Upstream(UpstreamArgs),
     /// Asks for some seconds and says how it went
     Load(LoadArgs),
     /// Says what one token costs, verified and remembered
     Tokens,
+    /// Takes bytes for some seconds by raw streams that never end, and says how many came
+    Stream(StreamArgs),
     /// Opens idle connections, one request each, and says what the proxy's memory is then
     Hold(HoldArgs),
 }
@@ -50,6 +53,30 @@ struct TargetArgs {
     /// The protocol
     #[arg(long, value_enum, default_value = "http1")]
     version: VersionArg,
+}
+
+#[derive(Debug, clap::Args)]
+struct UpstreamArgs {
+    /// Where HTTP/1.1 is answered
+    address: SocketAddr,
+    /// Where gRPC calls are answered, over HTTP/2 without TLS
+    #[arg(long)]
+    calls: Option<SocketAddr>,
+    /// Where bytes are sent to whoever connects, for as long as they are taken
+    #[arg(long)]
+    flood: Option<SocketAddr>,
+}
+
+#[derive(Debug, clap::Args)]
+struct StreamArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Streams
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Measured time; half a second before it is not counted
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +102,9 @@ struct LoadArgs {
     /// Takes the tickets that a proxy hands out, and resumes with them instead of proving itself anew
     #[arg(long)]
     resume: bool,
+    /// Makes unary gRPC calls of 100 bytes instead (HTTP/2)
+    #[arg(long)]
+    grpc: bool,
     /// Exactly this many requests in all, instead of a time
     #[arg(long)]
     requests: Option<u64>,
@@ -98,8 +128,9 @@ enum VersionArg {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Identities { folder } => identities::write(&folder),
-        Command::Upstream { address } => canned::serve(address),
+        Command::Upstream(args) => canned::serve(&args),
         Command::Load(args) => load::run(&args),
+        Command::Stream(args) => stream::run(&args),
         Command::Hold(args) => load::hold(&args),
         Command::Tokens => tokens::measure(),
     };

@@ -5,6 +5,7 @@
 //! instructions and system calls per request.
 
 mod counts;
+mod envoy;
 mod peers;
 mod report;
 
@@ -56,7 +57,7 @@ struct Scenario {
 const CPU: (&str, &str) = ("cpu_us_per_request", "CPU µs/request");
 const PER_SECOND: (&str, &str) = ("requests_per_second", "requests/s");
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "HTTP/1.1, 64 connections, closed loop",
         arguments: &["load", "--connections", "64"],
@@ -81,6 +82,16 @@ const SCENARIOS: [Scenario; 6] = [
         name: "a new connection for every request, 16 in flight, by callers that resume where they are given a ticket",
         arguments: &["load", "--connections", "16", "--requests-per-connection", "1", "--resume"],
         figures: &[CPU, PER_SECOND],
+    },
+    Scenario {
+        name: "gRPC, unary, 8 connections of 8 streams, closed loop",
+        arguments: &["load", "--version", "http2", "--connections", "8", "--streams", "8", "--grpc"],
+        figures: &[CPU, PER_SECOND],
+    },
+    Scenario {
+        name: "raw TCP, 4 streams of bytes without end",
+        arguments: &["stream", "--connections", "4"],
+        figures: &[("cpu_us_per_mib", "CPU µs/MiB"), ("mib_per_second", "MiB/s")],
     },
     Scenario {
         name: "memory: 1,000 idle connections",
@@ -226,7 +237,11 @@ fn answer(mut command: Command) -> Result<Value> {
 fn ask(ground: &Ground, peer: &Peer, arguments: &[&str]) -> Result<Value> {
     let identities = ground.folder.join("identities");
     let mut command = ground.generator(arguments);
-    command.arg("--address").arg(peer.address.to_string()).arg("--pid").arg(peer.process.id().to_string());
+    let address = match arguments.first() {
+        Some(&"stream") => peers::streams_of(peer.address),
+        _ => peer.address,
+    };
+    command.arg("--address").arg(address.to_string()).arg("--pid").arg(peer.process.id().to_string());
     command.arg("--identities").arg(identities);
     answer(command).with_context(|| format!("{}, {}", peer.name, arguments.join(" ")))
 }
@@ -252,7 +267,7 @@ fn ratios(ground: &Ground, options: &Options) -> Result<String> {
                     peer.name
                 );
                 let mut arguments = scenario.arguments.to_vec();
-                if arguments.first() == Some(&"load") {
+                if matches!(arguments.first(), Some(&("load" | "stream"))) {
                     arguments.extend(["--seconds", seconds.as_str()]);
                 }
                 let said = ask(ground, peer, &arguments)?;

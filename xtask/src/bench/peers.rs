@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Core, Ground, pinned};
+use super::{Core, Ground, envoy, pinned};
 use crate::process::Guard;
 
 const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 17080);
+const CALLS: ([u8; 4], u16) = ([127, 0, 0, 1], 17078);
+const FLOOD: ([u8; 4], u16) = ([127, 0, 0, 1], 17079);
 const ENVOY: ([u8; 4], u16) = ([127, 0, 0, 1], 17081);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -55,7 +57,7 @@ impl Language {
 
 const CEDAR: &str = r#"permit(
   principal == Workload::"spiffe://example.org/client",
-  action == Action::"GET",
+  action in [Action::"GET", Action::"POST", Action::"connect"],
   resource
 );
 "#;
@@ -66,7 +68,12 @@ default decision := {"allowed": false}
 
 decision := {"allowed": true} if {
 	input.attributes.source.principal == "spiffe://example.org/client"
-	input.attributes.request.http.method == "GET"
+	input.attributes.request.http.method in {"GET", "POST"}
+}
+
+decision := {"allowed": true} if {
+	input.attributes.source.principal == "spiffe://example.org/client"
+	input.postern.action == "connect"
 }
 "#;
 
@@ -79,8 +86,9 @@ pub(super) struct Peer {
 
 /// The service behind all of them.
 pub(super) fn upstream(ground: &Ground) -> Result<Guard> {
-    let address = SocketAddr::from(UPSTREAM);
-    let command = ground.generator(&["upstream", &address.to_string()]);
+    let [address, calls, flood] = [UPSTREAM, CALLS, FLOOD].map(SocketAddr::from);
+    let mut command = ground.generator(&["upstream", &address.to_string()]);
+    command.arg("--calls").arg(calls.to_string()).arg("--flood").arg(flood.to_string());
     started("upstream", command, address, ground)
 }
 
@@ -125,6 +133,11 @@ fn status_of(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(listener.ip(), listener.port() + 10)
 }
 
+/// And a listener for raw streams.
+pub(super) fn streams_of(listener: SocketAddr) -> SocketAddr {
+    SocketAddr::new(listener.ip(), listener.port() + 20)
+}
+
 /// A listener that is bound is not yet one that serves: identity and policy may still be on their way.
 fn wait_until_ready(name: &str, status: SocketAddr) -> Result<()> {
     let began = Instant::now();
@@ -148,10 +161,12 @@ fn ready(status: SocketAddr) -> std::io::Result<bool> {
 
 fn envoy(ground: &Ground) -> Result<Peer> {
     let path = ground.folder.join("envoy.json");
-    fs::write(&path, envoy_config(&ground.folder.join("identities")).to_string())?;
+    let identities = ground.folder.join("identities");
+    let address = SocketAddr::from(ENVOY);
+    let upstreams = [UPSTREAM, CALLS, FLOOD].map(SocketAddr::from);
+    fs::write(&path, envoy::config(&identities, address, upstreams).to_string())?;
     let mut command = pinned(ground.tool("POSTERN_ENVOY")?, Core::Proxy);
     command.arg("-c").arg(path).args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]);
-    let address = SocketAddr::from(ENVOY);
     Ok(Peer { name: REFERENCE.to_owned(), address, process: started("envoy", command, address, ground)? })
 }
 
@@ -172,6 +187,7 @@ fn started(name: &str, command: Command, address: SocketAddr, ground: &Ground) -
 }
 
 fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decision: &Value) -> Value {
+    let tls = json!({ "mutual": { "trust_domains": ["example.org"] } });
     json!({
         "version": 1,
         "identity": { "source": { "files": {
@@ -189,14 +205,25 @@ fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decisio
             "decision": decision,
             "last_good_directory": folder.join("last-good"),
         },
-        "listeners": { "app": {
-            "inbound": {
-                "address": address.to_string(),
-                "tls": { "mutual": { "trust_domains": ["example.org"] } },
+        "listeners": {
+            "app": {
+                "inbound": { "address": address.to_string(), "tls": tls },
+                "routes": [
+                    { "match": { "path_prefix": "/bench.Echo" }, "upstream": "calls" },
+                    { "match": { "path_prefix": "/" }, "upstream": "app" },
+                ],
             },
-            "routes": [{ "match": { "path_prefix": "/" }, "upstream": "app" }],
-        } },
-        "upstreams": { "app": { "endpoints": [SocketAddr::from(UPSTREAM).to_string()] } },
+            "bytes": {
+                "inbound": { "address": streams_of(address).to_string(), "tls": tls },
+                "protocol": "tcp",
+                "routes": [{ "match": {}, "upstream": "flood" }],
+            },
+        },
+        "upstreams": {
+            "app": { "endpoints": [SocketAddr::from(UPSTREAM).to_string()] },
+            "calls": { "endpoints": [SocketAddr::from(CALLS).to_string()], "protocol": "h2c" },
+            "flood": { "endpoints": [SocketAddr::from(FLOOD).to_string()], "protocol": "tcp" },
+        },
         "audit": {
             "directory": folder.join("audit"),
             "signer": { "ed25519": { "key": identities.join("audit.key") } },
@@ -205,59 +232,4 @@ fn postern_config(identities: &Path, folder: &Path, address: SocketAddr, decisio
         "status": { "address": status_of(address).to_string() },
         "workers": 1,
     })
-}
-
-fn address_of((ip, port): ([u8; 4], u16)) -> Value {
-    json!({ "socket_address": { "address": std::net::Ipv4Addr::from(ip).to_string(), "port_value": port } })
-}
-
-fn envoy_config(identities: &Path) -> Value {
-    let file = |name: &str| json!({ "filename": identities.join(name) });
-    let tls = json!({
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "require_client_certificate": true,
-        "common_tls_context": {
-            "alpn_protocols": ["h2", "http/1.1"],
-            "tls_params": { "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3" },
-            "tls_certificates": [{ "certificate_chain": file("sidecar.pem"), "private_key": file("sidecar.key") }],
-            "validation_context": { "trusted_ca": file("trust.pem") },
-        },
-    });
-    let rbac = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-        "rules": { "action": "ALLOW", "policies": { "client": {
-            "permissions": [{ "header": { "name": ":method", "string_match": { "exact": "GET" } } }],
-            "principals": [{ "authenticated": { "principal_name": { "exact": "spiffe://example.org/client" } } }],
-        } } },
-    });
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "app",
-        "codec_type": "AUTO",
-        "route_config": { "virtual_hosts": [{
-            "name": "all", "domains": ["*"],
-            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "app" } }],
-        }] },
-        "http_filters": [
-            { "name": "envoy.filters.http.rbac", "typed_config": rbac },
-            { "name": "envoy.filters.http.router", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            } },
-        ],
-    });
-    json!({ "static_resources": {
-        "listeners": [{
-            "name": "app", "address": address_of(ENVOY),
-            "filter_chains": [{
-                "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }],
-                "transport_socket": { "name": "envoy.transport_sockets.tls", "typed_config": tls },
-            }],
-        }],
-        "clusters": [{
-            "name": "app", "type": "STATIC",
-            "load_assignment": { "cluster_name": "app", "endpoints": [
-                { "lb_endpoints": [{ "endpoint": { "address": address_of(UPSTREAM) } }] },
-            ] },
-        }],
-    } })
 }

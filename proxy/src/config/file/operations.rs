@@ -153,3 +153,12 @@ pub struct AdminFile {
     /// Unix socket to make: `unix:///path` or a path.
     pub socket: String,
 }
+
+/// What the whole process may use.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProcessLimitsFile {
+    /// Memory from which on new connections and new requests are refused. Without it, 80 % of what the cgroup allows; without that, there is no such limit.
+    pub memory_max: Option<String>,
+}

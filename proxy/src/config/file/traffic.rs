@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AuditModeFile, BalanceFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile, IdentityHeadersFile,
-    OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
+    AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile,
+    IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -42,6 +42,8 @@ pub enum ListenerProtocolFile {
     Http,
     /// Anything: each connection is decided, as the action `connect`, and its bytes are carried both ways. Its upstreams are `tcp` too.
     Tcp,
+    /// Whichever of the two the first bytes show, on an outbound listener that is `captured`: requests where they begin like HTTP, and a stream otherwise. Each route takes what its upstream speaks.
+    Detect,
 }
 
 /// Whether proofs have to hold a nonce.
@@ -62,6 +64,9 @@ pub enum DpopNonceFile {
 pub struct InboundFile {
     /// IP address and port to bind.
     pub address: String,
+    /// How connections come here that were going elsewhere. Each must have been then, and where to is what policy sees as the destination. Without it, connections are made to the address.
+    #[serde(default)]
+    pub captured: Option<CapturedFile>,
     /// Load balancers that say by the PROXY protocol from whom a connection is. Without it, nobody is believed to, and the bytes would break the TLS handshake.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocolFile>,
@@ -76,6 +81,9 @@ pub struct InboundFile {
 pub struct OutboundFile {
     /// IP address and port to bind. It has to be a loopback address: whoever can connect speaks with the workload's identity.
     pub address: String,
+    /// How connections come here that were going elsewhere. Each must have been then, and where to is what policy sees as the destination. Without it, connections are made to the address.
+    #[serde(default)]
+    pub captured: Option<CapturedFile>,
 }
 
 /// Load balancers in front of a listener. Each connection has to begin with a header of version 1 or 2.
@@ -134,6 +142,10 @@ pub struct LimitsFile {
     pub connections_max: Option<u64>,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Option<String>,
+    /// How long the first bytes of a captured connection are waited for, where what they are decides on its route: which protocol with `protocol: detect`, and which server name on a `tcp` listener.
+    pub detect_timeout: Option<String>,
+    /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
+    pub handshakes_per_source_max: Option<u64>,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Option<String>,
     /// All header fields of a request together.
@@ -158,6 +170,8 @@ pub struct LimitsFile {
     pub connection_age_max: Option<String>,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: Option<u64>,
+    /// HTTP/2 frames of one connection that carry nothing, beyond what the sidecar's own frames call for: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, resets, DATA of a few bytes. Ten seconds' worth may come at once; who sends more is disconnected.
+    pub http2_control_frames_per_second_max: Option<u64>,
     /// Refusals that one caller may cause on one worker; beyond it every request of the caller is refused for a while.
     pub refusals_per_second_max: Option<u64>,
     /// How long requests in progress may go on once the sidecar stops.
@@ -222,6 +236,8 @@ pub struct RouteFile {
 pub struct MatchFile {
     /// Host names, with a port or without, on a `tcp` listener server names of the TLS handshake (SNI); `*.example.org` takes one further label. Without it, any.
     pub authorities: Vec<String>,
+    /// Where captured connections were going: an address or a network and a port, like `192.0.2.7:5432`, `10.0.0.0/8:5432`, `[fd00::]/8:6379` or `10.0.0.0/8:*`; `*:443` is any address. Without it, anywhere.
+    pub destinations: Vec<String>,
     /// Path prefix at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`. Without it, `/`, which takes all.
     pub path_prefix: Option<String>,
     /// The whole path, instead of a prefix.
@@ -334,7 +350,7 @@ pub enum TokenRuleFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamFile {
-    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs.
+    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs. Or `original_destination` alone, for the routes of `captured` listeners: where each connection was going.
     pub endpoints: Vec<String>,
     /// What is spoken to it; `http1` is the default.
     #[serde(default)]

@@ -3,8 +3,8 @@
 use super::context::{Context, Reported};
 use super::files::FileKind;
 use crate::config::file::{
-    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, SignerFile, StatusFile,
-    TelemetryFile,
+    AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, ProcessLimitsFile, SignerFile,
+    StatusFile, TelemetryFile,
 };
 use crate::config::rules;
 use crate::config::settings::{
@@ -138,4 +138,9 @@ pub(super) fn admin(context: &mut Context<'_>, file: Option<&AdminFile>) -> Resu
         None => Ok(AdminConfig::Closed),
         Some(file) => context.socket("admin.socket", &file.socket).map(|socket| AdminConfig::Open { socket }),
     }
+}
+
+pub(super) fn memory_max(context: &mut Context<'_>, file: &ProcessLimitsFile) -> Option<u64> {
+    let written = file.memory_max.as_ref()?;
+    Some(context.size("limits.memory_max", Some(written), &rules::MEMORY_MAX))
 }

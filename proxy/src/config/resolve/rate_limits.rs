@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::captured;
 use super::context::{Context, Reported};
 use super::routes::upstream;
 use crate::config::file::{
@@ -175,6 +176,7 @@ fn service(
     config: &ConfigFile,
 ) -> Result<String, Reported> {
     let service = upstream(context, key, name, config)?;
+    captured::no_service(context, key, name, config)?;
     match config.upstreams.get(name).and_then(|upstream| upstream.protocol) {
         Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => Ok(service),
         None | Some(UpstreamProtocolFile::Http1 | UpstreamProtocolFile::Tcp) => Err(context.error(

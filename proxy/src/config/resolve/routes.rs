@@ -1,5 +1,6 @@
 //! The routes of a listener.
 
+use super::captured;
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
 use super::operations::mode;
@@ -37,24 +38,40 @@ pub(super) fn routes(
     let listener_name = file.listeners.iter().find(|(_, other)| std::ptr::eq(*other, listener));
     let listener_name = listener_name.map_or("", |(name, _)| name.as_str());
     let is_outbound = listener.outbound.is_some();
-    let is_tcp = protocol(listener) == ListenerProtocol::Tcp;
+    let takes_streams = |route: &RouteFile| match protocol(listener) {
+        ListenerProtocol::Http => false,
+        ListenerProtocol::Tcp => true,
+        ListenerProtocol::Detect => tcp::speaks(&route.upstream, file) && !by_connect(route),
+    };
+    let is_captured = captured::way(listener).is_some();
+    let is_detecting = protocol(listener) == ListenerProtocol::Detect;
     let mut index = 0;
     let routes = context.each(&key, &listener.routes, |context, key, route| {
         let default_name = format!("{listener_name}-{index}");
         index += 1;
-        let within = Within { default_name: &default_name, is_outbound, is_tcp, config: file };
+        let is_tcp = takes_streams(route);
+        let within = Within {
+            default_name: &default_name,
+            is_outbound,
+            is_tcp,
+            is_captured,
+            is_detecting,
+            config: file,
+        };
         self::route(context, key, route, &within)
     })?;
-    for (index, route) in routes.iter().enumerate() {
-        let key = entry(&key, index);
-        for (earlier_index, earlier) in routes.iter().take(index).enumerate() {
+    for (later_index, route) in routes.iter().enumerate() {
+        let key = entry(&key, later_index);
+        for (earlier_index, earlier) in routes.iter().take(later_index).enumerate() {
             if earlier.name == route.name {
                 let what =
                     format!("the route name `{}` is taken by the route at {earlier_index}", route.name);
                 context.error(&member(&key, "name"), what, "give each route its own name");
             }
             let is_apart = (earlier.upgrade == Upgrade::Connect) != (route.upgrade == Upgrade::Connect);
-            if !is_apart && covers(&earlier.matches, &route.matches) {
+            let kind = |index: usize| listener.routes.get(index).map(takes_streams);
+            let are_alike = !is_apart && kind(earlier_index) == kind(later_index);
+            if are_alike && covers(&earlier.matches, &route.matches) {
                 let what = format!(
                     "this route can never match: `{}` at {earlier_index} takes all its requests",
                     earlier.name
@@ -70,11 +87,17 @@ pub(super) fn routes(
     Ok(routes)
 }
 
+fn by_connect(route: &RouteFile) -> bool {
+    route.upgrades.contains(&UpgradeFile::Connect)
+}
+
 /// Where a route stands.
 struct Within<'a> {
     default_name: &'a str,
     is_outbound: bool,
     is_tcp: bool,
+    is_captured: bool,
+    is_detecting: bool,
     config: &'a ConfigFile,
 }
 
@@ -84,18 +107,20 @@ fn route(
     file: &RouteFile,
     within: &Within<'_>,
 ) -> Result<RouteConfig, Reported> {
-    let Within { default_name, is_outbound, is_tcp, config } = *within;
+    let Within { default_name, is_outbound, is_tcp, is_captured, is_detecting, config } = *within;
     if is_tcp {
         tcp::route(context, key, file);
     }
     let name = context.name(&member(key, "name"), file.name.as_deref().unwrap_or(default_name));
-    let matches = route_match(context, &member(key, "match"), &file.matches);
+    let matches = route_match(context, &member(key, "match"), (&file.matches, is_captured));
     let upstream_key = member(key, "upstream");
     let upstream = upstream(context, &upstream_key, &file.upstream, config);
     let upstream = upstream.and_then(|name| {
         // What comes by CONNECT goes on as a raw stream.
-        let is_tcp = is_tcp || file.upgrades.contains(&UpgradeFile::Connect);
-        tcp::fits(context, &upstream_key, (&name, is_tcp), config)?;
+        if !is_detecting || by_connect(file) {
+            tcp::fits(context, &upstream_key, (&name, is_tcp || by_connect(file)), config)?;
+        }
+        captured::fits(context, &upstream_key, (&name, is_captured), config)?;
         Ok(name)
     });
     let timeout = context.duration(&member(key, "timeout"), file.timeout.as_ref(), &rules::ROUTE_TIMEOUT);
@@ -206,7 +231,11 @@ fn tokens(
     }
 }
 
-fn route_match(context: &mut Context<'_>, key: &str, file: &MatchFile) -> Result<RouteMatch, Reported> {
+fn route_match(
+    context: &mut Context<'_>,
+    key: &str,
+    (file, is_captured): (&MatchFile, bool),
+) -> Result<RouteMatch, Reported> {
     let authorities_key = member(key, "authorities");
     let methods_key = member(key, "methods");
     context.few(&authorities_key, file.authorities.len(), "host name")?;
@@ -216,6 +245,8 @@ fn route_match(context: &mut Context<'_>, key: &str, file: &MatchFile) -> Result
     context.few(&methods_key, file.methods.len(), "method")?;
     let methods = context.each(&methods_key, &file.methods, |context, key, text| method(context, key, text));
     context.distinct(&methods_key, &file.methods, String::clone);
+    let destinations_key = member(key, "destinations");
+    let destinations = captured::destinations(context, &destinations_key, (&file.destinations, is_captured));
     let headers = header_matches(context, &member(key, "headers"), &file.headers);
     let path_prefix = match (&file.path_prefix, &file.path) {
         (None, None) => Ok("/".to_owned()),
@@ -229,6 +260,7 @@ fn route_match(context: &mut Context<'_>, key: &str, file: &MatchFile) -> Result
     };
     Ok(RouteMatch {
         authorities: authorities?,
+        destinations: destinations?,
         path_prefix: path_prefix?,
         is_exact: file.path.is_some(),
         methods: methods?,
@@ -327,8 +359,14 @@ fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
                 .authorities
                 .iter()
                 .all(|name| earlier.authorities.iter().any(|pattern| takes(pattern, name))));
+    let destinations = earlier.destinations.is_empty()
+        || (!later.destinations.is_empty()
+            && later
+                .destinations
+                .iter()
+                .all(|inner| earlier.destinations.iter().any(|outer| outer.covers(inner))));
     let headers = earlier.headers.iter().all(|needed| later.headers.contains(needed));
-    path && methods && authorities && headers
+    path && methods && authorities && destinations && headers
 }
 
 /// Whether one authority pattern takes everything that another one takes.

@@ -11,6 +11,8 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
     let LimitsFile {
         connections_max: _,
         handshake_timeout: _,
+        detect_timeout: _,
+        handshakes_per_source_max: _,
         refusals_per_second_max: _,
         drain_grace: _,
         header_timeout,
@@ -25,6 +27,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         idle_timeout,
         connection_age_max,
         http2_streams_max,
+        http2_control_frames_per_second_max,
     } = &file.limits;
     let limits = [
         ("header_timeout", header_timeout.is_some()),
@@ -39,6 +42,7 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         ("idle_timeout", idle_timeout.is_some()),
         ("connection_age_max", connection_age_max.is_some()),
         ("http2_streams_max", http2_streams_max.is_some()),
+        ("http2_control_frames_per_second_max", http2_control_frames_per_second_max.is_some()),
     ];
     let limits_key = member(key, "limits");
     refuse(context, &limits_key, &limits);
@@ -94,6 +98,14 @@ fn refuse(context: &mut Context<'_>, key: &str, written: &[(&str, bool)]) {
         let what = format!("`{name}` is about requests, and a `tcp` listener sees none");
         context.error(&member(key, name), what, "leave it out");
     }
+}
+
+/// Whether an upstream takes raw streams.
+pub(super) fn speaks(upstream: &str, config: &ConfigFile) -> bool {
+    config
+        .upstreams
+        .get(upstream)
+        .is_some_and(|file| matches!(file.protocol, Some(UpstreamProtocolFile::Tcp)))
 }
 
 /// An upstream speaks what the listeners do whose routes lead there.

@@ -1,3 +1,5 @@
+mod capture;
+mod captured;
 mod endpoints;
 mod identity;
 mod names;
@@ -18,9 +20,9 @@ use postern_identity::token::SenderConstraint;
 use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
-    AdminConfig, AuditMode, BundleSource, BundleTrust, Direction, DpopNonce, EndpointConfig, EndpointOrigin,
-    Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext, RetryOn,
-    RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule, Upgrade,
+    AdminConfig, AuditMode, BundleSource, BundleTrust, Captured, Direction, DpopNonce, EndpointConfig,
+    EndpointOrigin, Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext,
+    RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule, Upgrade,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -165,6 +167,15 @@ fn the_example_for_both_ways_means_what_it_says() {
     assert_eq!((egress.direction, egress.protocol), (Direction::Outbound, ListenerProtocol::Http));
     assert_eq!((orders.direction, orders.routes[0].upgrade), (Direction::Inbound, Upgrade::WebSocket));
     assert_eq!(orders.routes[1].rate_limits.len(), 1);
+}
+
+#[test]
+fn the_example_for_captured_traffic_means_what_it_says() {
+    let config = example("captured.yaml");
+    let [egress, orders] = config.listeners.as_slice() else { panic!("{config:?}") };
+    assert_eq!((egress.captured, egress.protocol), (Some(Captured::Redirect), ListenerProtocol::Detect));
+    assert_eq!((orders.captured, orders.direction), (Some(Captured::Redirect), Direction::Inbound));
+    assert!(config.upstreams.iter().all(|of| of.endpoints == [EndpointConfig::OriginalDestination]));
 }
 
 #[test]

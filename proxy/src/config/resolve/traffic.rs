@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{routes, tcp};
+use super::{captured, handshakes, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -14,7 +14,7 @@ use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
+    Captured, Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
 };
 
@@ -45,16 +45,19 @@ fn listener(
     if protocol(written) == ListenerProtocol::Tcp {
         tcp::listener(context, &key, written);
     }
+    captured::listener(context, &key, written);
     let limits_key = member(&key, "limits");
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
+    handshakes::check(context, &limits_key, written, &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
-    let Door { direction, address, proxy_protocol, tls } = door?;
+    let Door { direction, address, captured, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
         direction,
         address,
+        captured,
         protocol: protocol(written),
         proxy_protocol,
         tls,
@@ -68,6 +71,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
     match file.protocol {
         None | Some(ListenerProtocolFile::Http) => ListenerProtocol::Http,
         Some(ListenerProtocolFile::Tcp) => ListenerProtocol::Tcp,
+        Some(ListenerProtocolFile::Detect) => ListenerProtocol::Detect,
     }
 }
 
@@ -75,6 +79,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
 struct Door {
     direction: Direction,
     address: SocketAddr,
+    captured: Option<Captured>,
     proxy_protocol: Vec<IpRange>,
     tls: ListenerTls,
 }
@@ -84,11 +89,13 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
         (Some(inbound), None) => {
             let key = member(key, "inbound");
             let address = context.address(&member(&key, "address"), &inbound.address);
+            captured::reaches(context, &member(&key, "address"), (inbound.captured, &address));
             let tls = tls(context, &key, inbound);
             let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
             Ok(Door {
                 direction: Direction::Inbound,
                 address: address?,
+                captured: inbound.captured.map(captured::meant),
                 proxy_protocol: proxy_protocol?,
                 tls: tls?,
             })
@@ -102,8 +109,13 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
                 );
                 return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
             }
-            let proxy_protocol = Vec::new();
-            Ok(Door { direction: Direction::Outbound, address, proxy_protocol, tls: ListenerTls::None })
+            Ok(Door {
+                direction: Direction::Outbound,
+                address,
+                captured: outbound.captured.map(captured::meant),
+                proxy_protocol: Vec::new(),
+                tls: ListenerTls::None,
+            })
         }
         (None, None) => Err(context.error(
             key,
@@ -178,10 +190,8 @@ fn validity(context: &mut Context<'_>, key: &str, file: &MutualFile) -> Validity
 }
 
 fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLimits {
-    let key = |name| member(key, name);
-    let streams = context.count(&key("http2_streams_max"), file.http2_streams_max, &rules::HTTP2_STREAMS_MAX);
-    let rule = &rules::REFUSALS_PER_SECOND_MAX;
-    let refusals = context.count(&key("refusals_per_second_max"), file.refusals_per_second_max, rule);
+    let key = |name: &str| member(key, name);
+    let [streams, frames, refusals] = rates(context, &key, file);
     let bodies = bodies(context, &key, file);
     ListenerLimits {
         connections_max: context.count(
@@ -193,6 +203,16 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             &key("handshake_timeout"),
             file.handshake_timeout.as_ref(),
             &rules::HANDSHAKE_TIMEOUT,
+        ),
+        detect_timeout: context.duration(
+            &key("detect_timeout"),
+            file.detect_timeout.as_ref(),
+            &rules::DETECT_TIMEOUT,
+        ),
+        handshakes_per_source_max: context.count(
+            &key("handshakes_per_source_max"),
+            file.handshakes_per_source_max,
+            &rules::HANDSHAKES_PER_SOURCE_MAX,
         ),
         header_timeout: context.duration(
             &key("header_timeout"),
@@ -229,14 +249,29 @@ fn limits(context: &mut Context<'_>, key: &str, file: &LimitsFile) -> ListenerLi
             file.connection_age_max.as_ref(),
             &rules::CONNECTION_AGE_MAX,
         ),
-        http2_streams_max: u32::try_from(streams).unwrap_or(u32::MAX),
-        refusals_per_second_max: u32::try_from(refusals).unwrap_or(u32::MAX),
+        http2_streams_max: streams,
+        http2_control_frames_per_second_max: frames,
+        refusals_per_second_max: refusals,
         drain_grace: context.duration(&key("drain_grace"), file.drain_grace.as_ref(), &rules::DRAIN_GRACE),
         body_bytes_max: bodies.bytes_max,
         policy_body_bytes_max: bodies.policy_bytes_max,
         policy_bodies_bytes_max: bodies.policy_total_bytes_max,
         policy_body_timeout: bodies.policy_timeout,
     }
+}
+
+/// Streams of one connection, frames that carry nothing and refusals.
+fn rates(context: &mut Context<'_>, key: &dyn Fn(&str) -> String, file: &LimitsFile) -> [u32; 3] {
+    let of = [
+        ("http2_streams_max", file.http2_streams_max, &rules::HTTP2_STREAMS_MAX),
+        (
+            "http2_control_frames_per_second_max",
+            file.http2_control_frames_per_second_max,
+            &rules::HTTP2_CONTROL_FRAMES_PER_SECOND_MAX,
+        ),
+        ("refusals_per_second_max", file.refusals_per_second_max, &rules::REFUSALS_PER_SECOND_MAX),
+    ];
+    of.map(|(name, given, rule)| u32::try_from(context.count(&key(name), given, rule)).unwrap_or(u32::MAX))
 }
 
 /// What bodies may cost.
@@ -317,6 +352,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             context.error(key, what, "give each its own port");
         }
     }
+    captured::check_together(context, config, &bound);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
@@ -346,6 +382,6 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
 
 /// Whether a socket is certainly reached by calling an endpoint. Which addresses beyond loopback are this machine's is not
 /// known here, and other sidecars have the same port.
-fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
+pub(super) fn leads_back(bound: SocketAddr, endpoint: SocketAddr) -> bool {
     overlap(bound, endpoint) && (bound.ip() == endpoint.ip() || endpoint.ip().is_loopback())
 }

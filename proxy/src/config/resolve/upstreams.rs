@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_identity::SpiffeId;
 
+use super::captured;
 use super::context::{Context, Reported};
 use super::endpoints::{balance, health, outlier};
 use super::identity::trust_domain;
@@ -56,6 +57,7 @@ fn upstream(
         let what = format!("there are {} endpoints", file.endpoints.len());
         context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
     }
+    captured::upstream(context, key, file);
     let connect_timeout = context.duration(
         &member(key, "connect_timeout"),
         file.connect_timeout.as_ref(),
@@ -160,6 +162,12 @@ fn endpoint(
     text: &str,
     plaintext: Plaintext,
 ) -> Result<EndpointConfig, Reported> {
+    if text == captured::ORIGINAL_DESTINATION {
+        return match plaintext {
+            Plaintext::AnyAddress => Ok(EndpointConfig::OriginalDestination),
+            Plaintext::LoopbackOnly => Err(beyond_loopback(context, key, text)),
+        };
+    }
     if let Some((host, port)) = name(text) {
         return named(context, key, (host, port), plaintext).map(EndpointConfig::Name);
     }

@@ -10,6 +10,8 @@ pub enum EndpointConfig {
     Address(SocketAddr),
     /// Wherever a name leads.
     Name(NamedEndpoint),
+    /// Where a captured connection was going. It is the only endpoint then.
+    OriginalDestination,
 }
 
 /// An endpoint that is a name.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::IpRange;
+use crate::config::{DestinationRange, IpRange};
 use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
@@ -30,6 +30,8 @@ pub struct ListenerConfig {
     pub direction: Direction,
     /// The address to bind. The port is never 0.
     pub address: SocketAddr,
+    /// How connections come here that were going elsewhere. `None`: they are made to the address.
+    pub captured: Option<Captured>,
     /// What is spoken.
     pub protocol: ListenerProtocol,
     /// Load balancers that say from whom a connection is. Empty: nobody does.
@@ -44,6 +46,15 @@ pub struct ListenerConfig {
     pub routes: Vec<RouteConfig>,
 }
 
+/// How connections come to a listener that were going elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Captured {
+    /// By REDIRECT: the kernel remembers where they were going.
+    Redirect,
+    /// By TPROXY: our side of them has the address that they were going to.
+    Transparent,
+}
+
 /// What is spoken to a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerProtocol {
@@ -51,6 +62,8 @@ pub enum ListenerProtocol {
     Http,
     /// Raw streams.
     Tcp,
+    /// Whichever of the two the first bytes show; outbound and captured.
+    Detect,
 }
 
 /// Whether DPoP proofs have to hold a nonce that was given out here (RFC 9449 §9).
@@ -113,6 +126,10 @@ pub struct ListenerLimits {
     pub connections_max: usize,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
+    /// How long the first bytes of a captured connection are waited for.
+    pub detect_timeout: Duration,
+    /// Handshakes in progress of one address, over all workers.
+    pub handshakes_per_source_max: usize,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Duration,
     /// All header fields of a request together, names and values.
@@ -137,6 +154,8 @@ pub struct ListenerLimits {
     pub connection_age_max: Duration,
     /// Concurrent HTTP/2 streams on one connection.
     pub http2_streams_max: u32,
+    /// HTTP/2 frames of one connection that carry nothing; ten seconds' worth may come at once.
+    pub http2_control_frames_per_second_max: u32,
     /// Refusals that one principal may cause on one worker; two seconds' worth may come at once.
     pub refusals_per_second_max: u32,
     /// How long exchanges in progress may go on once the listener drains.
@@ -195,6 +214,8 @@ pub struct RouteMatch {
     /// Lower-case host names, with a port or without. Empty: any. An entry without a port matches
     /// any port; `*.example.org` matches exactly one further label in front.
     pub authorities: Vec<String>,
+    /// Where captured connections were going. Empty: anywhere; it is on other listeners.
+    pub destinations: Vec<DestinationRange>,
     /// Canonical path prefix, matched at segment boundaries: `/a` takes `/a` and `/a/b`, not `/ab`.
     /// `/` takes every path.
     pub path_prefix: String,

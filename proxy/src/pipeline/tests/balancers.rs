@@ -45,3 +45,27 @@ fn a_balancer_that_says_nothing_is_not_waited_for_longer_than_for_a_handshake() 
     });
     assert_eq!(text(only(&records, "conn"), "reason"), "conn.handshake_timeout");
 }
+
+#[test]
+fn an_address_that_a_balancer_names_has_so_many_handshakes_and_a_balancer_has_none() {
+    let changes = [
+        ("address: 127.0.0.1:8443,", "address: 127.0.0.1:8443, proxy_protocol: { from: [192.0.2.0/24] },"),
+        ("drain_grace: 1s", "drain_grace: 1s, handshakes_per_source_max: 1"),
+    ];
+    let world = World::configured(Some(ALLOW), &changes);
+    let (answers, records) = world.run(async |world, mut held| {
+        let from = |last: u8| format!("PROXY TCP4 203.0.113.{last} 192.0.2.1 4711 443\r\n");
+        held.io.write_all(from(5).as_bytes()).await.unwrap();
+        let mut refused = world.caller().await;
+        refused.io.write_all(from(5).as_bytes()).await.unwrap();
+        let heard = tokio::io::AsyncReadExt::read(&mut refused.io, &mut [0; 64]).await.unwrap();
+        let mut other = world.caller().await;
+        other.io.write_all(from(6).as_bytes()).await.unwrap();
+        let other = other.ask(GET).await;
+        (heard, other, held.ask(GET).await)
+    });
+    assert_eq!(answers.0, 0, "the connection is closed");
+    assert!(answers.1.starts_with("HTTP/1.1 200 "), "another address: {}", answers.1);
+    assert!(answers.2.starts_with("HTTP/1.1 200 "), "the one in progress: {}", answers.2);
+    assert_eq!(text(only(&records, "conn"), "reason"), "conn.handshakes");
+}

@@ -1,6 +1,6 @@
 //! Every limit of the configuration does what it says: one row a key, at another value than the default.
 use super::peers::{echo, h2c, silent};
-use super::world::{Upstream, World};
+use super::world::{MEMORY_BYTES, Upstream, World};
 use super::{ALLOW, DENY, GET, READS_BODY, text};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -232,4 +232,21 @@ fn an_upstream_that_speaks_http2_is_spoken_to_in_it() {
         caller.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
     });
     assert_eq!(body, Bytes::from("HTTP/2.0"));
+}
+
+#[test]
+fn where_memory_is_short_nothing_is_begun() {
+    let (answers, records) = World::new(Some(ALLOW)).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let mut answers = Vec::new();
+        for used in [0, MEMORY_BYTES, MEMORY_BYTES / 2] {
+            world.use_memory(used);
+            answers.push(conversation.ask(GET).await);
+        }
+        answers
+    });
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.get(9..12).unwrap_or_default()).collect();
+    assert_eq!(statuses, ["200", "503", "200"]);
+    assert!(answers[1].contains("\r\nretry-after: 1\r\n"), "{}", answers[1]);
+    assert!(has(&records, "limit.memory"), "{records:#?}");
 }

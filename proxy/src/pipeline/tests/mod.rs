@@ -2,6 +2,7 @@
 mod balancers;
 mod bodies;
 mod breakers;
+mod captured;
 mod connects;
 mod deadlines;
 mod endpoints;

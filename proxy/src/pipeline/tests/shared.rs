@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 const LARGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -161,4 +162,28 @@ fn a_refused_head_request_over_http2_is_answered_without_a_body() {
     let length: usize = answer.0.headers["content-length"].to_str().unwrap().parse().unwrap();
     assert!(length > 0, "it says how long the answer to GET would be");
     assert_eq!(only(&records, "outcome")["response_bytes"], 0);
+}
+
+#[test]
+fn an_upstream_that_sends_frames_without_end_is_left() {
+    let upstream = played(|_, stream| async move {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let flood = async {
+            writer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
+            loop {
+                writer.write_all(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await?;
+            }
+        };
+        let mut ignored = tokio::io::sink();
+        let ended: (std::io::Result<()>, _) = tokio::join!(flood, tokio::io::copy(&mut reader, &mut ignored));
+        drop(ended);
+    });
+    let ((status, took), _) = World::new(Some(ALLOW)).with_upstream(upstream).run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let began = tokio::time::Instant::now();
+        let status = caller.send_request(call("/small")).await.unwrap().status().as_u16();
+        (status, began.elapsed().as_secs())
+    });
+    assert_eq!(status, 502);
+    assert!(took <= 1, "{took} s: it is left long before its time is over");
 }

@@ -7,6 +7,7 @@ use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
 use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
+use crate::memory::Memory;
 use crate::nonce::Nonces;
 use crate::replay::Replays;
 use crate::routing::Routing;
@@ -125,6 +126,7 @@ pub(super) struct World {
     pub(super) keys_generation: watch::Sender<u64>,
     caller_ttl: Duration,
     others: RefCell<Vec<Ca>>,
+    original: RefCell<Option<SocketAddr>>,
 }
 
 const CONFIG: &str = "
@@ -148,6 +150,9 @@ upstreams:
   calls: { endpoints: [127.0.0.1:3], protocol: h2c }
 audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key: /dev/null } } }
 ";
+
+/// What there is.
+pub(super) const MEMORY_BYTES: u64 = 1_000_000;
 
 impl World {
     /// A world whose policy is `rego`, or which has none, and whose upstream answers what it is asked.
@@ -184,7 +189,13 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"));
+        let mut listener = Listener::new(
+            &config.listeners[0],
+            callers,
+            metrics.listener("app"),
+            &config.listeners.iter().map(|listener| listener.address).collect(),
+        );
+        listener.memory = Arc::new(Memory::new(Some(MEMORY_BYTES)));
         Self {
             clock,
             shared,
@@ -204,6 +215,7 @@ impl World {
             keys_generation: watch::channel(0).0,
             caller_ttl: Duration::from_secs(600),
             others: RefCell::default(),
+            original: RefCell::default(),
         }
     }
 
@@ -220,6 +232,11 @@ impl World {
     ) -> Self {
         self.endpoints = Some(Rc::new(endpoints));
         self
+    }
+
+    /// Has callers be led here on their way there, from now on.
+    pub(super) fn lead_away_from(&self, destination: Option<&str>) {
+        self.original.replace(destination.map(|destination| destination.parse().unwrap()));
     }
 
     /// Gives callers SVIDs that live for another time.
@@ -341,6 +358,11 @@ impl World {
         (found, records(&self.directory))
     }
 
+    /// Has so much of [`MEMORY_BYTES`] in use.
+    pub(super) fn use_memory(&self, bytes: u64) {
+        self.listener.memory.note(bytes);
+    }
+
     /// One more caller, on a connection of its own.
     pub(super) async fn caller(&self) -> Caller {
         let (tls, certificate_sha256) = self.caller_tls();
@@ -359,7 +381,9 @@ impl World {
             io: AcceptedIo::Stream(Box::new(theirs)),
             source: "192.0.2.7:4000".parse().unwrap(),
             local: "192.0.2.1:8443".parse().unwrap(),
+            original: *self.original.borrow(),
             place: Place::take(&self.listener).unwrap(),
+            handshake: None,
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();

@@ -25,8 +25,8 @@ use prometheus_client::registry::Registry;
 pub use histogram::DurationHistogram;
 pub use listener::{Active, ListenerMetrics};
 pub use parts::{
-    AuditMetrics, ConfigMetrics, IdentityMetrics, KeyMetrics, LoadResult, LogMetrics, PolicyMetrics,
-    SpanMetrics,
+    AuditMetrics, ConfigMetrics, IdentityMetrics, KeyMetrics, LoadResult, LogMetrics, MemoryMetrics,
+    PolicyMetrics, SpanMetrics,
 };
 pub use rate_limit::{RateLimitCheck, RateLimitMetrics, RateLimitServiceMetrics};
 pub use series::{ReasonCounters, ReasonSet};
@@ -49,6 +49,8 @@ pub struct Metrics {
     pub spans: SpanMetrics,
     /// Configuration reloads.
     pub config: ConfigMetrics,
+    /// The memory of the process.
+    pub memory: MemoryMetrics,
     /// Lines of the process log that were not written.
     pub log: LogMetrics,
     tables: Arc<Tables>,
@@ -96,6 +98,7 @@ impl Metrics {
             keys: KeyMetrics::register(&mut registry, reasons),
             spans: SpanMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
+            memory: MemoryMetrics::register(&mut registry),
             log: LogMetrics::of_process(),
             tables: Arc::clone(&tables),
             registry,

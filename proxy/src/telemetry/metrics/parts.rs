@@ -461,3 +461,27 @@ impl Collector for LogMetrics {
 fn whole(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
 }
+
+/// The memory of the process.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryMetrics {
+    used: Gauge<i64>,
+    max: Gauge<i64>,
+}
+
+impl MemoryMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "Memory of the process that is not swapped out";
+        registry.register_with_unit("process_resident_memory", help, Unit::Bytes, metrics.used.clone());
+        let help = "Memory from which on what is new is refused; 0 without such a limit";
+        registry.register_with_unit("memory_max", help, Unit::Bytes, metrics.max.clone());
+        metrics
+    }
+
+    /// Takes over what was found last: what is used, and the limit.
+    pub fn note(&self, (used, max): (u64, Option<u64>)) {
+        self.used.set(whole(used));
+        self.max.set(max.map_or(0, whole));
+    }
+}

@@ -67,3 +67,17 @@ fn a_load_balancer_is_named_by_its_addresses() {
     }
     assert_eq!(taken(&with("10.0.0.0/8, \"2001:db8::/32\"")).listeners[0].proxy_protocol.len(), 2);
 }
+
+#[test]
+fn handshakes_are_limited_where_there_are_some_and_the_limit_can_be_reached() {
+    let key = "listeners.app.limits.handshakes_per_source_max";
+    let with = |limits: &str| format!("{INBOUND}\n    limits: {{ {limits} }}");
+    check(INBOUND, &with("handshakes_per_source_max: 0"), key, "out of range");
+    let never = with("connections_max: 10, handshakes_per_source_max: 11");
+    check(INBOUND, &never, key, "reached first");
+    let outbound = "outbound: { address: \"127.0.0.1:15001\" }\n    limits: { handshakes_per_source_max: 9 }";
+    check(INBOUND, outbound, key, "no handshakes");
+    let limits = taken(&least(INBOUND, &with("handshakes_per_source_max: 9"))).listeners[0].limits;
+    assert_eq!(limits.handshakes_per_source_max, 9);
+    taken(&least(INBOUND, &with("connections_max: 10")));
+}

@@ -1,0 +1,16 @@
+//! `postern capture`: rules of the kernel's packet filter that lead connections to the listeners, applied so that a mistake
+//! undoes itself. The sidecar never applies any; it has no right to.
+//!
+//! A [`Plan`] comes of the configuration, [`rules`] make text of it, [`backend`] hands the text to the tools of the system,
+//! and [`keeper`] remembers what was applied and takes it back unless somebody confirms it ([`timer`]).
+
+pub mod backend;
+pub mod keeper;
+pub mod plan;
+pub mod rules;
+pub mod state;
+pub mod timer;
+mod tool;
+
+pub use self::backend::Backend;
+pub use self::plan::Plan;
