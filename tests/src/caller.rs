@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +32,9 @@ pub enum Version {
     /// HTTP/2.
     Http2,
 }
+
+/// A connection whose reads and writes block.
+pub type BlockingStream = StreamOwned<ClientConnection, std::net::TcpStream>;
 
 /// Why there was no answer, in words.
 pub type Failure = String;
@@ -230,6 +233,24 @@ impl Caller {
         };
         let limited = runtime.block_on(async { tokio::time::timeout(LIMIT, exchange).await });
         limited.map_err(|_| "the connection was not closed".to_owned())?
+    }
+
+    /// Opens a connection for a test that writes and reads bytes as they are, each when it pleases.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(&self, address: SocketAddr) -> Result<BlockingStream, Failure> {
+        let socket = std::net::TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
+        socket.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
+        let connection = ClientConnection::new(Arc::new(tls), name).map_err(|error| error.to_string())?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(|error| format!("handshake: {error}"))?;
+        }
+        Ok(stream)
     }
 
     /// A `GET` of `path`, as by [`Caller::call`].

@@ -1,6 +1,7 @@
 //! `postern why`: what was decided, by what, and what would mend it, from the audit log.
 use super::audit;
 use crate::pipeline::Refusal;
+use crate::telemetry::log::shown;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -78,10 +79,10 @@ impl Record<'_> {
 fn text(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => shown(text),
         Some(Value::Array(items)) => items.iter().map(|item| text(Some(item))).collect::<Vec<_>>().join(", "),
         // A value that was too long for the record: its length and hash are there.
-        Some(value @ (Value::Object(_) | Value::Bool(_) | Value::Number(_))) => value.to_string(),
+        Some(value @ (Value::Object(_) | Value::Bool(_) | Value::Number(_))) => shown(&value.to_string()),
     }
 }
 
@@ -182,6 +183,13 @@ mod tests {
                 "token      https://idp.example.org   alice\n",
             ],
         );
+    }
+
+    #[test]
+    fn what_a_caller_wrote_commands_no_terminal() {
+        let said = "a\\u001b]0;pwn\\u0007\\n   reason     none\\u202e";
+        let record = format!(r#"{{"kind":"decision","decision":"deny","path":"/x","message":"{said}"}}"#);
+        check(&record, &["message    a\\u{1b}]0;pwn\\u{7}\\n   reason     none\\u{202e}\n"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! get `Proxy-Status` (RFC 9209) and the decision id in a header.
 use crate::config::Explain;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use postern_identity::pop::dpop;
 
@@ -97,6 +97,11 @@ pub(crate) fn answer(
     }
     insert(headers, DECISION_ID, decision_id);
     insert(headers, PROXY_STATUS, &proxy_status(refused.refusal, explain));
+    if refused.refusal.code().starts_with("request.") {
+        // Who sends what is no request here, and what follows it, may mean both to be read otherwise elsewhere. HTTP/2 has
+        // streams that are apart, and hyper leaves the field out there.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if matches!(refused.refusal, Refusal::UpstreamOverflow | Refusal::LimitMemory) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

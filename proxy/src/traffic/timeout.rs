@@ -69,8 +69,8 @@ async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
         if due <= Instant::now() {
             return refusal;
         }
-        // Whose turn it is may change meanwhile; it is looked at again at least as often as the upstream has time.
-        let look_at = due.min(Instant::now() + times.response);
+        // Whose turn it is may change meanwhile; it is looked at again at least as often as either has time.
+        let look_at = due.min(Instant::now() + times.response.min(times.caller));
         tokio::select! {
             () = sleep_until(look_at) => {}
             () = body.ended() => {}

@@ -1,7 +1,7 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
 use super::http2::Stream;
 use super::secure::Proof;
-use super::target::{Placed, Target};
+use super::target::{Allowance, Placed, Target};
 use crate::pipeline::RequestBody;
 use crate::traffic::circuit_breaker::{Gauge, Place};
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// How many idle connections to one endpoint a worker keeps.
 const IDLE_MAX: usize = 64;
+/// How much an upstream may say until the head of its answer is whole, interim answers and what is read with it included.
+const HEADS_BYTES_MAX: usize = 256 * 1024;
 /// How much of an answer that nobody wants is read, and for how long, to have its connection back.
 const UNWANTED_BYTES_MAX: usize = 64 * 1024;
 const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -145,6 +147,7 @@ pub(crate) struct Sender {
     driver: JoinHandle<()>,
     proof: Option<Rc<Proof>>,
     switch: Switch,
+    allowance: Allowance,
 }
 
 /// Where the driver of a connection leaves it, should its upstream switch protocols; nothing where nobody has asked for it.
@@ -167,10 +170,10 @@ impl std::fmt::Debug for Switched {
 impl Sender {
     pub(super) fn new(
         requests: SendRequest<RequestBody>,
-        (driver, switch): (JoinHandle<()>, Switch),
+        (driver, switch, allowance): (JoinHandle<()>, Switch, Allowance),
         proof: Option<Rc<Proof>>,
     ) -> Self {
-        Self { requests, driver, proof, switch }
+        Self { requests, driver, proof, switch, allowance }
     }
 
     fn proof(&self) -> Option<&Proof> {
@@ -188,7 +191,10 @@ impl Sender {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.requests.try_send_request(request).await
+        self.allowance.set(HEADS_BYTES_MAX);
+        let answer = self.requests.try_send_request(request).await;
+        self.allowance.set(usize::MAX);
+        answer
     }
 }
 

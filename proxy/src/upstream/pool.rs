@@ -16,8 +16,8 @@ use crate::routing::Routing;
 use crate::state::Snapshot;
 use crate::traffic::circuit_breaker::Place;
 use futures_util::FutureExt;
-use http::{Request, Response, Uri, header};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, Uri, header};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_identity::UnixTime;
@@ -136,6 +136,7 @@ impl Pool {
         let idle = self.idle_list(target);
         let (mut request, voucher) = attempt.into_request();
         to_origin_form(&mut request);
+        announce_body(&mut request);
         loop {
             // A pooled connection may turn out to be closed; only a new one proves the endpoint dead.
             let (mut sender, is_new) = match self.http1_sender(&idle, target, in_force).await {
@@ -302,6 +303,7 @@ impl Pool {
 impl Maker {
     async fn http1(&self, target: &Target, place: Place) -> Result<Sender, Refusal> {
         let (io, proof) = self.connect(target, place).await?;
+        let allowance = io.inner().allowance();
         let mut builder = http1::Builder::new();
         builder.max_headers(RESPONSE_HEADERS_MAX).max_buf_size(RESPONSE_HEAD_BYTES_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
@@ -317,7 +319,7 @@ impl Maker {
                 None => drop(io.shutdown().await),
             }
         });
-        Ok(Sender::new(sender, (driver, switch), proof))
+        Ok(Sender::new(sender, (driver, switch, allowance), proof))
     }
 
     async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {
@@ -405,6 +407,17 @@ fn to_origin_form(request: &mut Request<RequestBody>) {
         uri.authority.and_then(|name| http::HeaderValue::from_maybe_shared(name.to_string()).ok())
     {
         request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// hyper leaves a body of unknown length out of requests whose methods seldom have one, unless it is told that it is there.
+fn announce_body(request: &mut Request<RequestBody>) {
+    let seldom = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (body, headers) = (request.body(), request.headers());
+    let is_told = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::UPGRADE);
+    if seldom && !is_told && !body.is_end_stream() && body.size_hint().exact().is_none() {
+        let chunked = http::HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 

@@ -2,9 +2,11 @@
 use super::connect::BoxIo;
 use super::secure::Security;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Place};
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -45,12 +47,22 @@ pub enum Protocol {
 /// A byte stream that takes one of its upstream's places for as long as it is open.
 pub(crate) struct Placed {
     io: BoxIo,
+    allowance: Allowance,
     _place: Place,
 }
 
+/// How many bytes may still be read; beyond that, reading fails. hyper takes interim answers (1xx) without an end, as
+/// each alone is a small one.
+pub(super) type Allowance = Rc<Cell<usize>>;
+
 impl Placed {
     pub(super) fn new(io: BoxIo, place: Place) -> Self {
-        Self { io, _place: place }
+        Self { io, allowance: Rc::new(Cell::new(usize::MAX)), _place: place }
+    }
+
+    /// What sets the bound.
+    pub(super) fn allowance(&self) -> Allowance {
+        Rc::clone(&self.allowance)
     }
 }
 
@@ -60,7 +72,14 @@ impl AsyncRead for Placed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        let read = buf.filled().len().saturating_sub(before);
+        match self.allowance.get().checked_sub(read) {
+            Some(left) => self.allowance.set(left),
+            None => return Poll::Ready(Err(io::Error::other("more than the head of an answer may take"))),
+        }
+        polled
     }
 }
 

@@ -1,5 +1,6 @@
 //! `postern audit inspect`, and how a record is found.
 use super::{AuditError, Source, Visit};
+use crate::telemetry::log::shown;
 use postern_audit::{Class, Files, Id, RecordHead};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -50,8 +51,8 @@ fn line(record: &[u8]) -> String {
         return "not a record".to_owned();
     };
     let member = |name: &str| match record.get(name) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
+        Some(serde_json::Value::String(text)) => shown(text),
+        Some(value) => shown(&value.to_string()),
         None => String::new(),
     };
     let time: String = member("ts").chars().take(23).collect();

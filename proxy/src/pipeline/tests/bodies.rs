@@ -290,3 +290,75 @@ fn a_header_that_policy_adds_keeps_all_its_values_and_one_that_it_sets_the_last(
     let up: Vec<_> = seen.borrow()[0].headers().get_all("x-up").iter().cloned().collect();
     assert_eq!(up, ["2"]);
 }
+
+/// The body of which nobody says how long it is, as the service got it.
+fn arrived(method: &str, is_http2: bool) -> Bytes {
+    let world = World::new(Some(ALLOW));
+    let seen = Rc::clone(&world.seen);
+    let head = format!("{method} /api/x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n");
+    world.run(async |_, caller| {
+        if is_http2 {
+            let mut caller = caller.speak_http2().await;
+            let (said, body) = mpsc::channel(1);
+            said.send(Bytes::from_static(b"abc")).await.unwrap();
+            drop(said);
+            let ask = Request::builder().method(method).uri("https://a.test/api/x");
+            drop(caller.send_request(ask.body(spoken(body)).unwrap()).await.unwrap());
+        } else {
+            let mut conversation = caller.shake_hands().await;
+            conversation.say(&format!("{head}\r\n3\r\nabc\r\n0\r\n\r\n")).await;
+            conversation.hear().await;
+        }
+    });
+    seen.take().remove(0).into_body()
+}
+
+#[test]
+fn a_body_without_a_length_reaches_the_service_whatever_the_method() {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        for is_http2 in [false, true] {
+            assert_eq!(arrived(method, is_http2), "abc", "{method}, over HTTP/2: {is_http2}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_a_request_that_is_none_and_behind_a_refused_one_the_next() {
+    let next = "GET /api/next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    let rows = [
+        ("POST _a", "400", 0),
+        ("POST /api/../b", "400", 0),
+        ("POST /api/x#y", "400", 0),
+        ("P-ST /api/x", "405", 0),
+        ("POST /elsewhere", "404", 1),
+    ];
+    for (line, status, forwarded) in rows {
+        let world = World::new(Some(ALLOW));
+        let seen = Rc::clone(&world.seen);
+        let first = format!("{line} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc");
+        let (answer, _) = world.run(async |_, caller| {
+            let mut conversation = caller.shake_hands().await;
+            conversation.say(&format!("{first}{next}")).await;
+            let answer = conversation.hear().await;
+            conversation.read_to_end().await;
+            answer
+        });
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+        assert_eq!(seen.borrow().len(), forwarded, "{line}: {answer}");
+    }
+}
+
+#[test]
+fn an_upload_that_stands_still_ends_when_its_time_is_over_and_not_when_that_of_the_upstream_is() {
+    let route = "upstream: app, retry: { attempts_max: 2, on: [connect_failure] } }";
+    let world = World::configured(Some(ALLOW), &[(route, "upstream: app, stream_idle_timeout: 2s }")]);
+    let (took, records) = world.run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let began = tokio::time::Instant::now();
+        conversation.say(&format!("{HEAD}Content-Length: 10\r\n\r\nabc")).await;
+        let answer = conversation.hear().await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        began.elapsed()
+    });
+    assert!((2..=4).contains(&took.as_secs()), "{took:?}: {records:#?}");
+}

@@ -157,6 +157,15 @@ impl Write for Escape {
     }
 }
 
+/// `text` as a person may be shown it: whatever could deceive a reader or command a terminal is spelled out.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if deceives(letter) { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
+}
+
 /// Characters that end a line, move the cursor, turn the direction of text, or cannot be seen.
 fn deceives(letter: char) -> bool {
     letter.is_control()
