@@ -18,8 +18,8 @@ use crate::config::findings::{nearest, one_of};
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    AuditMode, Enforcement, Explain, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch, TokenRule,
-    Upgrade,
+    AuditMode, Enforcement, Explain, HeaderMatch, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch,
+    TokenRule, Upgrade,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -365,8 +365,23 @@ fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
                 .destinations
                 .iter()
                 .all(|inner| earlier.destinations.iter().any(|outer| outer.covers(inner))));
-    let headers = earlier.headers.iter().all(|needed| later.headers.contains(needed));
+    let headers = earlier.headers.iter().all(|(name, needed)| {
+        later.headers.iter().any(|(other, stated)| name == other && follows(needed, stated))
+    });
     path && methods && authorities && destinations && headers
+}
+
+/// Whether a header that is as `stated` is always as `needed` too.
+fn follows(needed: &HeaderMatch, stated: &HeaderMatch) -> bool {
+    match (needed, stated) {
+        (HeaderMatch::Present, HeaderMatch::Exact(_) | HeaderMatch::Prefix(_)) => true,
+        (HeaderMatch::Prefix(start), HeaderMatch::Exact(text) | HeaderMatch::Prefix(text)) => {
+            text.starts_with(start.as_str())
+        }
+        // Every value begins with nothing.
+        (HeaderMatch::Prefix(start), HeaderMatch::Present) => start.is_empty(),
+        (needed, stated) => needed == stated,
+    }
 }
 
 /// Whether one authority pattern takes everything that another one takes.

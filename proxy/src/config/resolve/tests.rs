@@ -331,6 +331,11 @@ fn a_route_that_can_never_match_is_refused() {
         ("methods: [GET, POST]", "methods: [GET]"),
         ("authorities: [a.example]", "authorities: [\"A.example:443\"]"),
         ("authorities: [\"*.example\"]", "authorities: [a.example, b.example]"),
+        ("headers: { x-a: present }", "headers: { x-a: { exact: v } }"),
+        ("headers: { x-a: present }", "headers: { x-a: { prefix: v } }"),
+        ("headers: { x-a: { prefix: v } }", "headers: { x-a: { exact: v2 } }"),
+        ("headers: { x-a: { prefix: v } }", "headers: { x-a: { prefix: v2 } }"),
+        ("headers: { x-a: absent }", "headers: { x-a: absent, x-b: present }"),
     ] {
         check(ROUTE, &routes(first, second), key, "can never match");
     }
@@ -342,6 +347,11 @@ fn a_route_that_can_never_match_is_refused() {
         ("authorities: [a.example]", "path_prefix: /a"),
         ("authorities: [\"*.example\"]", "authorities: [a.b.example]"),
         ("authorities: [\"a.example:1\"]", "authorities: [a.example]"),
+        ("headers: { x-a: { exact: v } }", "headers: { x-a: present }"),
+        ("headers: { x-a: { prefix: v2 } }", "headers: { x-a: { prefix: v } }"),
+        ("headers: { x-a: { prefix: v2 } }", "headers: { x-a: { exact: v } }"),
+        ("headers: { x-a: present }", "headers: { x-b: { exact: v } }"),
+        ("headers: { x-a: absent }", "headers: { x-a: present }"),
     ] {
         taken(&least(ROUTE, &routes(first, second)));
     }
