@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 mod cut;
 pub mod demo;
+pub mod handover;
 mod health;
 pub mod keys;
 pub mod listener;

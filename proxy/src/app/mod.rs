@@ -1,17 +1,19 @@
 //! The sidecar as a whole: [`App::start`] builds everything, in order, in one place, and makes every thread;
 //! [`App::drain`] takes it down in the opposite order.
+mod entrance;
 mod jwt_keys;
 mod materials;
 mod sources;
 mod threads;
 mod view;
 
-use crate::admin::{self, AdminSocket};
+use crate::admin::{self, Succession};
 use crate::clock::Clock;
-use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
+use crate::config::{BundleTrust, Config, Direction};
 use crate::control::Update;
-use crate::listener::Listener;
-use crate::log::{Log, LogError, LogHandle};
+use crate::handover::Offer;
+use crate::listener::{Drains, Listener};
+use crate::log::{self, Log, LogError, LogHandle};
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
 use crate::standing::Standings;
@@ -19,9 +21,10 @@ use crate::state::Shared;
 use crate::status::Status;
 use crate::telemetry::metrics::MetricsPlan;
 use crate::telemetry::{Metrics, Sampler};
-use std::net::{SocketAddr, TcpListener};
+pub use entrance::Entrance;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use threads::Threads;
 use tokio::sync::{mpsc, watch};
@@ -39,7 +42,13 @@ pub struct App {
     status: Arc<Status>,
     view: Arc<view::View>,
     updates: mpsc::Sender<Update>,
-    drain: watch::Sender<bool>,
+    listeners: Vec<Arc<Listener>>,
+    offer: Offer,
+    succession: Option<Succession>,
+    open: watch::Sender<bool>,
+    relieved: watch::Sender<bool>,
+    drain_inbound: watch::Sender<bool>,
+    drain_outbound: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     shared: Shared,
     commands: Option<mpsc::Receiver<admin::AdminCommand>>,
@@ -115,6 +124,12 @@ impl App {
     /// Builds and starts everything. Sources may still be on their way when this returns: until they have
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::enter(config, clock, Entrance::default())
+    }
+
+    /// Builds and starts everything around sockets that were given. Where there are any, nothing is accepted before
+    /// [`App::open`].
+    pub fn enter(config: &Config, clock: Arc<dyn Clock>, entrance: Entrance) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
@@ -134,13 +149,18 @@ impl App {
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
         let shared = Shared::new(routing, issuers);
         shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
-        let sockets = bind(config, &shared, &metrics, &clock)?;
+        let (is_open, company) = (entrance.inherited.is_empty(), entrance.company);
+        let sockets = entrance::bind(config, entrance, (&shared, &metrics, &clock))?;
 
         let workers = config.workers.resolve(cpus());
-        let signer = materials::signer(&config.audit.signer)?;
+        let signer = || materials::signer(&config.audit.signer);
         let surroundings = threads::surroundings(&clock)?;
-        let (log, seats) = Log::open(threads::log_config(config, workers), surroundings, signer)?;
-        let (drain, _) = watch::channel(false);
+        let log_config = threads::log_config(config, workers);
+        let (log, seats) = log::beside::open(&log_config, || surroundings.clone(), signer, company)?;
+        let (drain_inbound, inbound) = watch::channel(false);
+        let (drain_outbound, outbound) = watch::channel(false);
+        let (open, opened) = watch::channel(is_open);
+        let (relieved, is_relieved) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let (updates, updated) = mpsc::channel(UPDATES_MAX);
         let (commands_in, commands) = admin::commands();
@@ -156,7 +176,8 @@ impl App {
             sampler,
             log: log.handle(),
             standings: Standings::default(),
-            drain: drain.subscribe(),
+            drains: Drains { inbound, outbound },
+            opened: opened.clone(),
             stopping,
         };
 
@@ -165,10 +186,43 @@ impl App {
         let control = threads.control(&parts, terms, (updates.clone(), updated))?;
         let judged = threads.judge(&parts, control.trust)?;
         let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
-        threads.acceptor(&parts, sockets.listeners, handles)?;
-        threads.admin(&parts, sockets.admin, &view, commands_in)?;
+        let entrance::Sockets { listeners: bound, admin: ports, succession, offer } = sockets;
+        let listeners = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        threads.acceptor(&parts, bound, handles)?;
+        let asked = admin::Asked { commands: commands_in, offer: offer.clone(), open: opened };
+        threads.admin(&parts, ports, &view, (asked, is_relieved))?;
         let Parts { shared, status, .. } = parts;
-        Ok(Self { threads, log, status, view, updates, drain, stop, shared, commands: Some(commands) })
+        Ok(Self {
+            threads,
+            log,
+            status,
+            view,
+            updates,
+            listeners,
+            offer,
+            succession,
+            open,
+            relieved,
+            drain_inbound,
+            drain_outbound,
+            stop,
+            shared,
+            commands: Some(commands),
+        })
+    }
+
+    /// Accepts connections from now on, where that had to wait; the admin socket takes the place of another.
+    ///
+    /// # Errors
+    /// It could not take that place. Connections are accepted even so.
+    pub fn open(&mut self) -> std::io::Result<()> {
+        self.open.send_replace(true);
+        self.succession.take().map_or(Ok(()), Succession::take_place)
+    }
+
+    /// What this process listens on, for the one after it.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// What the admin socket asks for; given out once.
@@ -198,20 +252,49 @@ impl App {
 
     /// Says that this process goes away: readiness fails and connections are asked to finish, each within
     /// its listener's grace. Returns at once.
+    ///
+    /// Inbound first: to answer what it has, the workload needs what it calls.
     pub fn begin_drain(&self) {
         self.status.drain();
-        self.drain.send_replace(true);
+        self.offer.withdraw();
+        self.drain_inbound.send_replace(true);
+    }
+
+    /// As [`App::begin_drain`], where another process has the sockets: the status port and the admin socket are its
+    /// own from now on.
+    pub fn relieve(&self) {
+        self.relieved.send_replace(true);
+        self.begin_drain();
     }
 
     /// Drains, waits for the last exchange, closes the log with its last checkpoint, and flushes the spans.
     pub fn finish(self) -> Result<(), LogError> {
         self.begin_drain();
+        self.wait_for_inbound();
+        self.drain_outbound.send_replace(true);
         self.threads.join_data_plane();
         let closed = self.log.shutdown();
         self.stop.send_replace(true);
         drop(self.updates);
         self.threads.join_rest(FLUSH_TIMEOUT);
         closed
+    }
+}
+
+impl App {
+    /// Until the last inbound connection has ended. Each has a grace that ends it; should one outstay that, the
+    /// workload is not kept from its end by it.
+    fn wait_for_inbound(&self) {
+        const STEP: Duration = Duration::from_millis(5);
+        const MARGIN: Duration = Duration::from_secs(1);
+        let inbound = || self.listeners.iter().filter(|of| of.callers.direction() == Direction::Inbound);
+        let graces = inbound().map(|of| of.limits.drain_grace);
+        let limit = graces.max().unwrap_or_default() + MARGIN;
+        let mut waited = Duration::ZERO;
+        while waited < limit && inbound().any(|of| of.open.load(Ordering::Relaxed) > 0) {
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
     }
 }
 
@@ -225,44 +308,9 @@ pub(crate) struct Parts<'a> {
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
-    drain: watch::Receiver<bool>,
+    drains: Drains,
+    opened: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
-}
-
-/// Bound, and not yet listened to.
-struct Sockets {
-    listeners: Vec<(TcpListener, Arc<Listener>)>,
-    admin: admin::Ports,
-}
-
-fn bind(
-    config: &Config,
-    shared: &Shared,
-    metrics: &Metrics,
-    clock: &Arc<dyn Clock>,
-) -> Result<Sockets, StartError> {
-    let mut listeners = Vec::new();
-    for of in &config.listeners {
-        let callers = materials::callers(of, shared, clock)?;
-        let listener = Listener::new(of, callers, metrics.listener(&of.name));
-        listeners.push((tcp(of.address)?, Arc::new(listener)));
-    }
-    let status = match &config.status {
-        StatusConfig::Closed => None,
-        StatusConfig::Open { address } => Some(tcp(*address)?),
-    };
-    let admin = match &config.admin {
-        AdminConfig::Closed => None,
-        AdminConfig::Open { socket } => Some(AdminSocket::bind(socket)?),
-    };
-    Ok(Sockets { listeners, admin: admin::Ports { status, admin } })
-}
-
-fn tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let failed = |error| StartError::Bind { address: address.to_string(), error };
-    let socket = TcpListener::bind(address).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(socket)
 }
 
 fn unsigned(config: &Config) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Every thread of the process is made here.
 use super::{Parts, StartError, materials};
-use crate::admin::{self, AdminCommand};
+use crate::admin::{self, Asked};
 use crate::clock::Clock;
 use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
@@ -139,8 +139,8 @@ impl Threads {
             handles.push(handle);
             let (shared, metrics, clock) =
                 (parts.shared.clone(), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-            let (drain, spans, keys, sampler) =
-                (parts.drain.clone(), spans.clone(), keys.clone(), parts.sampler);
+            let (drains, spans, keys, sampler) =
+                (parts.drains.clone(), spans.clone(), keys.clone(), parts.sampler);
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
@@ -168,7 +168,7 @@ impl Threads {
                     sampler,
                     random: RefCell::new(random),
                 });
-                LocalSet::new().block_on(runtime, worker::run(worker, accepted, drain));
+                LocalSet::new().block_on(runtime, worker::run(worker, accepted, drains));
             };
             self.data_plane.push(spawn("worker", run)?);
         }
@@ -182,14 +182,15 @@ impl Threads {
         listeners: Vec<(TcpListener, Arc<Listener>)>,
         workers: Vec<WorkerHandle>,
     ) -> Result<(), StartError> {
-        let drain = parts.drain.clone();
+        let (drains, opened) = (parts.drains.clone(), parts.opened.clone());
         let run = move |runtime: &Runtime| {
             let local = LocalSet::new();
             for (socket, listener) in listeners {
-                let (workers, drain) = (workers.clone(), drain.clone());
+                let (workers, opened) = (workers.clone(), opened.clone());
+                let drain = drains.of(listener.callers.direction());
                 local.spawn_local(async move {
                     match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => accept_loop(socket, listener, workers, drain).await,
+                        Ok(socket) => accept_loop((socket, opened), listener, workers, drain).await,
                         Err(error) => tracing::error!(listener = &*listener.name, %error, "cannot accept"),
                     }
                 });
@@ -208,7 +209,7 @@ impl Threads {
         parts: &Parts<'_>,
         ports: admin::Ports,
         view: &Arc<super::view::View>,
-        commands: mpsc::Sender<AdminCommand>,
+        (asked, mut relieved): (Asked, watch::Receiver<bool>),
     ) -> Result<(), StartError> {
         if ports.status.is_none() && ports.admin.is_none() {
             return Ok(());
@@ -217,7 +218,8 @@ impl Threads {
         self.rest("admin", move |runtime| {
             runtime.block_on(async {
                 tokio::select! {
-                    () = admin::serve(ports, view, commands) => {}
+                    () = admin::serve(ports, view, asked) => {}
+                    Ok(_) = relieved.wait_for(|relieved| *relieved) => {}
                     _ = stopping.wait_for(|stop| *stop) => {}
                 }
             });

@@ -7,6 +7,7 @@ mod bundle;
 mod check;
 mod curl;
 mod demo;
+mod opening;
 mod policy;
 mod run;
 mod schema;

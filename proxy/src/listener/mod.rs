@@ -26,6 +26,7 @@ use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
 
 /// One listener as every worker sees it.
 #[derive(Debug)]
@@ -102,6 +103,25 @@ impl Listener {
             metrics,
             open: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// When connections are asked to finish, each way of traffic in its turn.
+#[derive(Clone, Debug)]
+pub struct Drains {
+    /// Those of our callers: first.
+    pub inbound: watch::Receiver<bool>,
+    /// Those of the workload, which needs them to answer its callers: last.
+    pub outbound: watch::Receiver<bool>,
+}
+
+impl Drains {
+    /// That of one way.
+    pub fn of(&self, direction: Direction) -> watch::Receiver<bool> {
+        match direction {
+            Direction::Inbound => self.inbound.clone(),
+            Direction::Outbound => self.outbound.clone(),
         }
     }
 }
