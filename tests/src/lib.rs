@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod caller;
 pub mod envoy;
+pub mod held;
 pub mod load;
 pub mod peer;
 pub mod port;
@@ -18,6 +19,7 @@ pub mod upstream;
 
 pub use authority::{Authority, Identity};
 pub use caller::{Answer, Caller, Version};
+pub use held::Held;
 pub use load::{Load, Report};
 pub use peer::peer;
 pub use process::{Output, Running, run};
