@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::health;
 use crate::keys::KeyRequests;
-use crate::listener::{self, Accepted, Connections, Drains};
+use crate::listener::{self, Accepted, Connections};
 use crate::nonce::Nonces;
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
@@ -108,16 +108,19 @@ impl Worker {
 }
 
 /// Serves what the acceptor hands over until it is told to drain, then until the last connection has ended.
-pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, drains: Drains) {
+pub async fn run(
+    worker: Rc<Worker>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-    let mut stop = drains.outbound.clone();
     let mut judged = worker.judged.clone();
     loop {
         tokio::select! {
             next = accepted.recv() => match next {
                 Some(accepted) => {
-                    let drain = drains.of(accepted.place.listener().callers.direction());
+                    let drain = accepted.place.listener().draining();
                     connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain));
                 }
                 None => break,
@@ -131,7 +134,7 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
     // Connections that were handed over and not yet begun were promised an answer too.
     accepted.close();
     while let Some(accepted) = accepted.recv().await {
-        let drain = drains.of(accepted.place.listener().callers.direction());
+        let drain = accepted.place.listener().draining();
         connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain));
     }
     while !connections.is_empty() {

@@ -12,6 +12,7 @@ pub mod load;
 pub mod peer;
 pub mod port;
 pub mod process;
+pub mod raw;
 pub mod served;
 pub mod sidecar;
 pub mod spire;

@@ -2,14 +2,14 @@
 //! written is whole.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::load::Pressure;
 use postern_tests::peer::postern;
 use postern_tests::process::{self, Running};
+use postern_tests::raw::{echo, say};
 use postern_tests::sidecar::{assert_log_is_whole, records};
 use postern_tests::{Held, Load, Scene, Version};
 use rustix::process::Signal;
@@ -82,28 +82,6 @@ fn a_process_is_replaced_three_times_under_load_and_nobody_notices() {
 
 /// Everybody may do everything.
 const ANYTHING: &str = "package postern.authz\n\ndecision := {\"allowed\": true}\n";
-
-/// Says everything back.
-fn echo() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = socket.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for mut stream in socket.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let mut copy = stream.try_clone().expect("a copy");
-                drop(std::io::copy(&mut stream, &mut copy));
-            });
-        }
-    });
-    address
-}
-
-fn say(stream: &mut TcpStream, word: &[u8]) {
-    stream.write_all(word).expect("the stream takes it");
-    let mut heard = vec![0; word.len()];
-    stream.read_exact(&mut heard).expect("the stream says it back");
-    assert_eq!(heard, word);
-}
 
 #[test]
 fn what_is_in_progress_is_finished_by_the_process_that_began_it() {

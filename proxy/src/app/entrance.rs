@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// The name of the status port among the sockets that are handed over. No listener is in its way: the address decides.
-const STATUS: &str = "status";
+pub(super) const STATUS: &str = "status";
 
 /// What a process comes into.
 #[derive(Debug)]
@@ -78,7 +78,8 @@ fn offer(name: &str, address: SocketAddr, socket: &TcpListener) -> Result<Offere
     Offered::of(name, socket).map_err(|error| StartError::Bind { address: address.to_string(), error })
 }
 
-fn tcp(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener, StartError> {
+/// The socket that was given for an address, or one that is bound to it.
+pub(super) fn tcp(address: SocketAddr, inherited: &mut Inherited) -> Result<TcpListener, StartError> {
     if let Some(socket) = inherited.take(address) {
         return Ok(socket);
     }

@@ -2,6 +2,7 @@
 //! [`App::drain`] takes it down in the opposite order.
 mod entrance;
 mod jwt_keys;
+mod listeners;
 mod materials;
 mod sources;
 mod threads;
@@ -12,9 +13,10 @@ use crate::clock::Clock;
 use crate::config::{BundleTrust, Config, Direction};
 use crate::control::Update;
 use crate::handover::Offer;
-use crate::listener::{Drains, Listener};
+use crate::log::beside::Company;
 use crate::log::{self, Log, LogError, LogHandle};
 use crate::pipeline::Refusal;
+use crate::recorder::Seat;
 use crate::routing::Routing;
 use crate::standing::Standings;
 use crate::state::Shared;
@@ -22,12 +24,14 @@ use crate::status::Status;
 use crate::telemetry::metrics::MetricsPlan;
 use crate::telemetry::{Metrics, Sampler};
 pub use entrance::Entrance;
+pub use listeners::Prepared;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use threads::Threads;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Updates that may wait for the control thread; a source whose update finds no room waits with it.
 const UPDATES_MAX: usize = 64;
@@ -42,13 +46,13 @@ pub struct App {
     status: Arc<Status>,
     view: Arc<view::View>,
     updates: mpsc::Sender<Update>,
-    listeners: Vec<Arc<Listener>>,
-    offer: Offer,
+    listeners: listeners::Listeners,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
     succession: Option<Succession>,
     open: watch::Sender<bool>,
     relieved: watch::Sender<bool>,
-    drain_inbound: watch::Sender<bool>,
-    drain_outbound: watch::Sender<bool>,
+    drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     shared: Shared,
     commands: Option<mpsc::Receiver<admin::AdminCommand>>,
@@ -110,6 +114,20 @@ pub enum StartError {
     Randomness,
 }
 
+/// Why another configuration was not put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It changes what the process is built upon.
+    #[error(transparent)]
+    RestartNeeded(#[from] crate::config::reload::RestartNeeded),
+    /// A listener that it adds cannot be made.
+    #[error(transparent)]
+    Listener(#[from] StartError),
+    /// There is nothing to put it in force in any more.
+    #[error("the sidecar is stopping")]
+    Stopping,
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         ": another process listens there; stop it or choose another port"
@@ -135,15 +153,9 @@ impl App {
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;
         let sampler = Sampler::new(config.telemetry.sample_ratio)?;
-        let codes = Refusal::ALL.map(Refusal::code);
-        let started_unix_s = clock.unix_time().as_secs();
-        let plan = MetricsPlan { version: env!("CARGO_PKG_VERSION"), started_unix_s, reasons: &codes };
-        let metrics = Arc::new(Metrics::new(&plan));
-        let status = Arc::new(Status::default());
+        let metrics = Arc::new(metrics(&*clock));
         let routing = Routing::new(config, None, &metrics);
-        status.observing_routes(routing.observing());
-        status.names(&routing.names());
-        status.unsigned_bundles(unsigned(config));
+        let status = Arc::new(status(config, &routing));
         let names: Vec<_> = issuers.iter().map(|issuer| issuer.issuer()).collect();
         metrics.keys.issuers(&names);
         status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
@@ -152,13 +164,9 @@ impl App {
         let (is_open, company) = (entrance.inherited.is_empty(), entrance.company);
         let sockets = entrance::bind(config, entrance, (&shared, &metrics, &clock))?;
 
-        let workers = config.workers.resolve(cpus());
-        let signer = || materials::signer(&config.audit.signer);
-        let surroundings = threads::surroundings(&clock)?;
-        let log_config = threads::log_config(config, workers);
-        let (log, seats) = log::beside::open(&log_config, || surroundings.clone(), signer, company)?;
-        let (drain_inbound, inbound) = watch::channel(false);
-        let (drain_outbound, outbound) = watch::channel(false);
+        let (log, seats) = open_log(config, &clock, company)?;
+        let (drain, draining) = watch::channel(false);
+        let (own, owning) = watch::channel(listeners::own(config));
         let (open, opened) = watch::channel(is_open);
         let (relieved, is_relieved) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -176,7 +184,8 @@ impl App {
             sampler,
             log: log.handle(),
             standings: Standings::default(),
-            drains: Drains { inbound, outbound },
+            draining,
+            own: owning,
             opened: opened.clone(),
             stopping,
         };
@@ -187,11 +196,13 @@ impl App {
         let judged = threads.judge(&parts, control.trust)?;
         let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
         let entrance::Sockets { listeners: bound, admin: ports, succession, offer } = sockets;
-        let listeners = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
-        threads.acceptor(&parts, bound, handles)?;
+        let in_force = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        let (to_acceptor, further) = mpsc::channel(listeners::WAITING_MAX);
+        threads.acceptor(&parts, (bound, further), handles)?;
         let asked = admin::Asked { commands: commands_in, offer: offer.clone(), open: opened };
         threads.admin(&parts, ports, &view, (asked, is_relieved))?;
-        let Parts { shared, status, .. } = parts;
+        let Parts { shared, status, metrics, clock, .. } = parts;
+        let listeners = listeners::Listeners { in_force, leaving: Vec::new(), to_acceptor, offer, own };
         Ok(Self {
             threads,
             log,
@@ -199,12 +210,12 @@ impl App {
             view,
             updates,
             listeners,
-            offer,
+            metrics,
+            clock,
             succession,
             open,
             relieved,
-            drain_inbound,
-            drain_outbound,
+            drain,
             stop,
             shared,
             commands: Some(commands),
@@ -222,7 +233,7 @@ impl App {
 
     /// What this process listens on, for the one after it.
     pub fn offer(&self) -> &Offer {
-        &self.offer
+        &self.listeners.offer
     }
 
     /// What the admin socket asks for; given out once.
@@ -245,9 +256,21 @@ impl App {
         &self.status
     }
 
-    /// The way to hand a reloaded configuration in.
-    pub fn updates(&self) -> mpsc::Sender<Update> {
-        self.updates.clone()
+    /// Puts another configuration in force, all or nothing: what it adds is bound first, then its routes replace those in
+    /// force, then its listeners accept, and those that it has no more drain. Gives the names of what was left.
+    ///
+    /// # Errors
+    /// It cannot be put in force; nothing has changed.
+    pub async fn reload(&mut self, running: &Config, new: &Config) -> Result<Vec<String>, ReloadError> {
+        crate::config::reload::check(running, new)?;
+        let world = (&self.shared, &*self.metrics, &self.clock);
+        let prepared = self.listeners.prepare((running, new), world)?;
+        let (done, in_force) = oneshot::channel();
+        let update = Update::Reload { config: Box::new(new.clone()), done };
+        self.updates.send(update).await.map_err(|_| ReloadError::Stopping)?;
+        in_force.await.map_err(|_| ReloadError::Stopping)?;
+        self.view.reloaded(new);
+        Ok(self.listeners.exchange(prepared).await)
     }
 
     /// Says that this process goes away: readiness fails and connections are asked to finish, each within
@@ -256,8 +279,8 @@ impl App {
     /// Inbound first: to answer what it has, the workload needs what it calls.
     pub fn begin_drain(&self) {
         self.status.drain();
-        self.offer.withdraw();
-        self.drain_inbound.send_replace(true);
+        self.listeners.offer.withdraw();
+        self.listeners.drain(Direction::Inbound);
     }
 
     /// As [`App::begin_drain`], where another process has the sockets: the status port and the admin socket are its
@@ -271,7 +294,8 @@ impl App {
     pub fn finish(self) -> Result<(), LogError> {
         self.begin_drain();
         self.wait_for_inbound();
-        self.drain_outbound.send_replace(true);
+        self.listeners.drain(Direction::Outbound);
+        self.drain.send_replace(true);
         self.threads.join_data_plane();
         let closed = self.log.shutdown();
         self.stop.send_replace(true);
@@ -287,7 +311,7 @@ impl App {
     fn wait_for_inbound(&self) {
         const STEP: Duration = Duration::from_millis(5);
         const MARGIN: Duration = Duration::from_secs(1);
-        let inbound = || self.listeners.iter().filter(|of| of.callers.direction() == Direction::Inbound);
+        let inbound = || self.listeners.of(Direction::Inbound);
         let graces = inbound().map(|of| of.limits.drain_grace);
         let limit = graces.max().unwrap_or_default() + MARGIN;
         let mut waited = Duration::ZERO;
@@ -308,9 +332,36 @@ pub(crate) struct Parts<'a> {
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
-    drains: Drains,
+    draining: watch::Receiver<bool>,
+    own: watch::Receiver<Arc<[SocketAddr]>>,
     opened: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
+}
+
+fn metrics(clock: &dyn Clock) -> Metrics {
+    let codes = Refusal::ALL.map(Refusal::code);
+    let started_unix_s = clock.unix_time().as_secs();
+    Metrics::new(&MetricsPlan { version: env!("CARGO_PKG_VERSION"), started_unix_s, reasons: &codes })
+}
+
+/// How the parts are before any of them runs.
+fn status(config: &Config, routing: &Routing) -> Status {
+    let status = Status::default();
+    status.observing_routes(routing.observing());
+    status.names(&routing.names());
+    status.unsigned_bundles(unsigned(config));
+    status
+}
+
+fn open_log(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    company: Company,
+) -> Result<(Log, Vec<Seat>), StartError> {
+    let surroundings = threads::surroundings(clock)?;
+    let log_config = threads::log_config(config, config.workers.resolve(cpus()));
+    let signer = || materials::signer(&config.audit.signer);
+    log::beside::open(&log_config, || surroundings.clone(), signer, company)
 }
 
 fn unsigned(config: &Config) -> Vec<String> {

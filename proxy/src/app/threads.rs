@@ -1,4 +1,5 @@
 //! Every thread of the process is made here.
+use super::listeners::Bound;
 use super::{Parts, StartError, materials};
 use crate::admin::{self, Asked};
 use crate::clock::Clock;
@@ -6,7 +7,7 @@ use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
 use crate::control::{Control, Tells, Update};
 use crate::keys::KeyRequests;
-use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
+use crate::listener::{Connections, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
 use crate::nonce::Nonces;
 use crate::pipeline::InProgress;
@@ -19,7 +20,6 @@ use crate::traffic::decision_guard::Budgets;
 use crate::upstream::{Originator, Pool, Tcp};
 use crate::worker::{self, Random, Worker};
 use std::cell::RefCell;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,8 +139,8 @@ impl Threads {
             handles.push(handle);
             let (shared, metrics, clock) =
                 (parts.shared.clone(), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-            let (drains, spans, keys, sampler) =
-                (parts.drains.clone(), spans.clone(), keys.clone(), parts.sampler);
+            let (draining, spans, keys, sampler) =
+                (parts.draining.clone(), spans.clone(), keys.clone(), parts.sampler);
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
@@ -168,33 +168,44 @@ impl Threads {
                     sampler,
                     random: RefCell::new(random),
                 });
-                LocalSet::new().block_on(runtime, worker::run(worker, accepted, drains));
+                LocalSet::new().block_on(runtime, worker::run(worker, accepted, draining));
             };
             self.data_plane.push(spawn("worker", run)?);
         }
         Ok(handles)
     }
 
-    /// One thread for all listeners.
+    /// One thread for all listeners, also those that come later.
     pub(super) fn acceptor(
         &mut self,
         parts: &Parts<'_>,
-        listeners: Vec<(TcpListener, Arc<Listener>)>,
+        (bound, mut further): (Vec<Bound>, mpsc::Receiver<Bound>),
         workers: Vec<WorkerHandle>,
     ) -> Result<(), StartError> {
-        let (drains, opened) = (parts.drains.clone(), parts.opened.clone());
+        let (mut draining, opened) = (parts.draining.clone(), parts.opened.clone());
         let run = move |runtime: &Runtime| {
             let local = LocalSet::new();
-            for (socket, listener) in listeners {
-                let (workers, opened) = (workers.clone(), opened.clone());
-                let drain = drains.of(listener.callers.direction());
+            let accept = |(socket, listener): Bound| {
+                let (workers, opened, drain) = (workers.clone(), opened.clone(), listener.draining());
                 local.spawn_local(async move {
                     match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => accept_loop((socket, opened), listener, workers, drain).await,
+                        Ok(socket) => {
+                            accept_loop((socket, opened), Arc::clone(&listener), workers, drain).await;
+                        }
                         Err(error) => tracing::error!(listener = &*listener.name, %error, "cannot accept"),
                     }
+                    listener.close();
                 });
-            }
+            };
+            bound.into_iter().for_each(accept);
+            runtime.block_on(local.run_until(async {
+                loop {
+                    tokio::select! {
+                        Some(bound) = further.recv() => accept(bound),
+                        _ = draining.wait_for(|draining| *draining) => return,
+                    }
+                }
+            }));
             // The workers' ends of the hand-over stay open exactly as long as somebody accepts.
             drop(workers);
             runtime.block_on(local);

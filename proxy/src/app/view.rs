@@ -7,8 +7,8 @@ use crate::routing::Named;
 use crate::state::{LoadedBundle, Shared};
 use crate::status::{KeysFailing, NameTrouble, Status};
 use crate::telemetry::Metrics;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A look at every part of the sidecar.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct View {
     facts: Facts,
     shared: Shared,
     clock: Arc<dyn Clock>,
-    config: Config,
+    config: Mutex<Config>,
     was_ready: AtomicBool,
 }
 
@@ -30,7 +30,12 @@ pub(super) struct Facts {
 
 impl View {
     pub(super) fn new(facts: Facts, shared: Shared, clock: Arc<dyn Clock>, config: &Config) -> Self {
-        Self { facts, shared, clock, config: config.clone(), was_ready: AtomicBool::new(false) }
+        Self { facts, shared, clock, config: Mutex::new(config.clone()), was_ready: AtomicBool::new(false) }
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn reloaded(&self, config: &Config) {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone_from(config);
     }
 
     /// Whether every check that readiness needs holds.
@@ -122,7 +127,7 @@ impl AdminView for View {
     }
 
     fn config(&self) -> serde_json::Value {
-        let lines = format!("{:#?}", self.config);
+        let lines = format!("{:#?}", *self.config.lock().unwrap_or_else(PoisonError::into_inner));
         serde_json::json!({ "effective_at_start": lines.lines().collect::<Vec<_>>() })
     }
 }

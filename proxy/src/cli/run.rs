@@ -3,8 +3,7 @@ use super::opening::{Opening, Wanted};
 use crate::admin::AdminCommand;
 use crate::app::{App, Entrance};
 use crate::clock::SystemClock;
-use crate::config::{self, AdminConfig, Config, Findings, Loaded, reload};
-use crate::control::Update;
+use crate::config::{self, AdminConfig, Config, Findings, Loaded};
 use crate::handover::{self, systemd, systemd::Manager};
 use crate::log::beside::Company;
 use crate::telemetry;
@@ -74,9 +73,8 @@ pub(super) fn serve(
     (file, mut opening): (Option<&Path>, Opening),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut reloader = Reloader { in_force: config, file: file.map(Path::to_owned), updates: app.updates() };
+    let mut reloader = Reloader { in_force: config, file: file.map(Path::to_owned) };
     let commands = app.commands();
-    let status = Arc::clone(app.status());
     let ended = runtime.block_on(async {
         let mut stop = Stop::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -87,14 +85,14 @@ pub(super) fn serve(
                 wanted = opening.look(&mut app) => if let Wanted::GiveUp = wanted {
                     return Ok(Ended::NeverReady);
                 },
-                _ = hangup.recv() => drop(reloader.reload(&status, &opening.manager).await),
+                _ = hangup.recv() => drop(reloader.reload(&mut app, &opening.manager).await),
                 command = next(&mut commands) => match command {
                     AdminCommand::Drain(reply) => {
                         reply.done("draining");
                         return Ok(Ended::Asked);
                     }
                     AdminCommand::Relieved => return Ok(Ended::Relieved),
-                    AdminCommand::Reload(reply) => match reloader.reload(&status, &opening.manager).await {
+                    AdminCommand::Reload(reply) => match reloader.reload(&mut app, &opening.manager).await {
                         Ok(()) => reply.done("reloaded"),
                         Err(trouble) => reply.refused(trouble),
                     },
@@ -104,9 +102,9 @@ pub(super) fn serve(
     })?;
     tracing::info!("draining");
     if let Ended::Relieved = ended {
-        app.relieve()
+        app.relieve();
     } else {
-        app.begin_drain()
+        app.begin_drain();
     }
     opening.manager.stopping();
     finish(app, &runtime)?;
@@ -188,35 +186,33 @@ impl Stop {
 struct Reloader {
     in_force: Config,
     file: Option<PathBuf>,
-    updates: mpsc::Sender<Update>,
 }
 
 impl Reloader {
     /// Reads it, and tells the service manager before and after.
-    async fn reload(&mut self, status: &crate::status::Status, manager: &Manager) -> Result<(), String> {
+    async fn reload(&mut self, app: &mut App, manager: &Manager) -> Result<(), String> {
         manager.reloading();
-        let outcome = self.read(status).await;
-        manager.reloaded(outcome.as_ref().map_or_else(String::as_str, |()| "ready"));
-        outcome
-    }
-
-    async fn read(&mut self, status: &crate::status::Status) -> Result<(), String> {
-        let Some(file) = &self.file else { return Err("this sidecar has no configuration file".to_owned()) };
-        let outcome = config::load(file).map_err(|findings| findings.to_string()).and_then(|loaded| {
-            reload::check(&self.in_force, &loaded.config)
-                .map(|()| loaded.config)
-                .map_err(|error| error.to_string())
-        });
-        match outcome {
-            Ok(config) => {
-                self.in_force = config.clone();
-                self.updates.send(Update::Reload(Box::new(config))).await.map_err(|_| "stopping".to_owned())
+        let outcome = self.read(app).await;
+        match &outcome {
+            Ok(left) => {
+                left.iter().for_each(|name| manager.forget(name));
+                manager.keep(app.offer());
+                manager.reloaded("ready");
             }
             Err(trouble) => {
                 tracing::error!("reload refused, the configuration in force stays: {trouble}");
-                status.config_trouble(Some(trouble.clone()));
-                Err(trouble)
+                app.status().config_trouble(Some(trouble.clone()));
+                manager.reloaded(&format!("the last reload was refused: {trouble}"));
             }
         }
+        outcome.map(drop)
+    }
+
+    async fn read(&mut self, app: &mut App) -> Result<Vec<String>, String> {
+        let Some(file) = &self.file else { return Err("this sidecar has no configuration file".to_owned()) };
+        let config = config::load(file).map_err(|findings| findings.to_string())?.config;
+        let left = app.reload(&self.in_force, &config).await.map_err(|error| error.to_string())?;
+        self.in_force = config;
+        Ok(left)
     }
 }

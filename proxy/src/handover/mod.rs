@@ -26,7 +26,7 @@ pub struct Inherited(Vec<TcpListener>);
 
 impl Inherited {
     /// Takes what listens on a TCP address. Anything else that was given is no use to us, and is closed.
-    fn new(given: impl IntoIterator<Item = OwnedFd>) -> Self {
+    pub(crate) fn new(given: impl IntoIterator<Item = OwnedFd>) -> Self {
         Self(given.into_iter().filter_map(adopted::listener).collect())
     }
 
@@ -77,6 +77,11 @@ impl Offer {
     /// Offers these.
     pub fn new(offered: Vec<Offered>) -> Self {
         Self(Arc::new(Mutex::new(offered)))
+    }
+
+    /// Offers these in place of what was offered.
+    pub fn replace(&self, offered: Vec<Offered>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = offered;
     }
 
     /// Takes the offer back.

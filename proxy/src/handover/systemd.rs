@@ -6,7 +6,6 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
 };
-use std::env::VarError;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,10 +29,7 @@ pub enum ManagerError {
 /// # Errors
 /// [`ManagerError::Count`].
 pub fn listen_fds() -> Result<Inherited, ManagerError> {
-    let number = |name: &str| match std::env::var(name) {
-        Ok(text) => Some(text),
-        Err(VarError::NotPresent | VarError::NotUnicode(_)) => None,
-    };
+    let number = |name: &str| std::env::var(name).ok();
     // Variables that were inherited from a parent are meant for that parent.
     let ours = number("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
     let Some(text) = number("LISTEN_FDS").filter(|_| ours) else { return Ok(Inherited::default()) };
@@ -65,6 +61,17 @@ impl Manager {
 
     /// This process serves. What it listens on is kept for the one after it.
     pub fn ready(&self, offer: &Offer) {
+        self.keep(offer);
+        self.tell("READY=1\nSTATUS=ready", None);
+    }
+
+    /// A listener has left its place: callers must not wait there.
+    pub fn forget(&self, name: &str) {
+        self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None);
+    }
+
+    /// Has what this process listens on kept. What is kept already is not kept twice.
+    pub fn keep(&self, offer: &Offer) {
         match offer.copies() {
             Ok(copies) => {
                 for of in copies {
@@ -73,7 +80,6 @@ impl Manager {
             }
             Err(error) => tracing::warn!(%error, "the listening sockets could not be stored"),
         }
-        self.tell("READY=1\nSTATUS=ready", None);
     }
 
     /// It reads its configuration again; [`Manager::reloaded`] ends that.

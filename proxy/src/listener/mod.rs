@@ -55,6 +55,10 @@ pub struct Listener {
     pub open: AtomicUsize,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
+    /// Whether it accepts no more, and its connections are asked to finish.
+    drain: watch::Sender<bool>,
+    /// Whether its socket is closed here.
+    closed: watch::Sender<bool>,
 }
 
 impl Listener {
@@ -73,6 +77,27 @@ impl Listener {
             dpop_nonce: config.dpop_nonce,
             ..listener
         }
+    }
+
+    /// Accepts no more, and asks the connections to finish, each within the grace of this listener.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Tells when it drains.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+
+    /// Says that its socket is closed.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until its socket is closed.
+    pub(crate) async fn closed(&self) {
+        // The sender is this listener's own, and lives as long as the wait.
+        drop(self.closed.subscribe().wait_for(|closed| *closed).await);
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -103,25 +128,8 @@ impl Listener {
             metrics,
             open: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
-        }
-    }
-}
-
-/// When connections are asked to finish, each way of traffic in its turn.
-#[derive(Clone, Debug)]
-pub struct Drains {
-    /// Those of our callers: first.
-    pub inbound: watch::Receiver<bool>,
-    /// Those of the workload, which needs them to answer its callers: last.
-    pub outbound: watch::Receiver<bool>,
-}
-
-impl Drains {
-    /// That of one way.
-    pub fn of(&self, direction: Direction) -> watch::Receiver<bool> {
-        match direction {
-            Direction::Inbound => self.inbound.clone(),
-            Direction::Outbound => self.outbound.clone(),
+            drain: watch::channel(false).0,
+            closed: watch::channel(false).0,
         }
     }
 }

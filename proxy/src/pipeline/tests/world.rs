@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Direction};
 use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
-use crate::listener::{Accepted, AcceptedIo, Callers, Drains, Listener, Place, WorkerHandle};
+use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
 use crate::nonce::Nonces;
 use crate::replay::Replays;
@@ -320,14 +320,14 @@ impl World {
         let found = LocalSet::new().block_on(&runtime, async {
             let (handle, accepted) = WorkerHandle::new();
             let (drain, draining) = watch::channel(false);
-            let drains = Drains { inbound: draining.clone(), outbound: draining };
             let (incoming, arrivals) = mpsc::channel(4);
             drop(accepted);
             let worker = self.worker(seat.take());
-            let running = tokio::task::spawn_local(worker::run(Rc::clone(&worker), arrivals, drains));
+            let running = tokio::task::spawn_local(worker::run(Rc::clone(&worker), arrivals, draining));
             self.arrivals.replace(Some((incoming, handle)));
             let caller = self.caller().await;
             let found = call(&self, caller).await;
+            self.listener.drain();
             drain.send_replace(true);
             self.arrivals.take();
             running.await.unwrap();
