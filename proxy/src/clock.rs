@@ -49,6 +49,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, which all processes of a machine share: what a service manager compares by.
+pub fn kernel_monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
+}
+
 /// Hands our clock to rustls, so that handshakes judge by the same time as requests.
 #[derive(Debug)]
 pub struct TlsTime(pub std::sync::Arc<dyn Clock>);

@@ -21,7 +21,7 @@ use crate::telemetry::metrics::LoadResult;
 use bytes::Bytes;
 use postern_identity::token::KeySet;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What can change while the sidecar runs.
 #[derive(Debug)]
@@ -46,7 +46,12 @@ pub enum Update {
     /// What the compile thread made of one.
     Compiled(Compiled),
     /// A configuration that was read again and may come to be in force.
-    Reload(Box<crate::config::Config>),
+    Reload {
+        /// All of it.
+        config: Box<crate::config::Config>,
+        /// Told when it is in force.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Composes snapshots. One of it exists, on the control thread.
@@ -134,7 +139,11 @@ impl Control {
             Update::Bundle(candidate) => self.bundles.offer(candidate),
             Update::Name(update) => names::refreshed(&update, (&self.shared, &self.status, &self.metrics)),
             Update::Compiled(compiled) => self.compiled(compiled),
-            Update::Reload(config) => self.reload(&config),
+            Update::Reload { config, done } => {
+                self.reload(&config);
+                // Whoever asked may have gone.
+                _ = done.send(());
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub mod control;
 mod cut;
 pub mod demo;
 mod descriptors;
+pub mod handover;
 mod health;
 mod http2_guard;
 pub mod keys;

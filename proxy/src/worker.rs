@@ -126,16 +126,20 @@ impl Worker {
 }
 
 /// Serves what the acceptor hands over until it is told to drain, then until the last connection has ended.
-pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, drain: watch::Receiver<bool>) {
+pub async fn run(
+    worker: Rc<Worker>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-    let mut stop = drain.clone();
     let mut judged = worker.judged.clone();
     loop {
         tokio::select! {
             next = accepted.recv() => match next {
                 Some(accepted) => {
-                    connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain.clone()));
+                    let drain = accepted.place.listener().draining();
+                    connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain));
                 }
                 None => break,
             },
@@ -148,7 +152,8 @@ pub async fn run(worker: Rc<Worker>, mut accepted: mpsc::Receiver<Accepted>, dra
     // Connections that were handed over and not yet begun were promised an answer too.
     accepted.close();
     while let Some(accepted) = accepted.recv().await {
-        connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain.clone()));
+        let drain = accepted.place.listener().draining();
+        connections.spawn_local(listener::serve(Rc::clone(&worker), accepted, drain));
     }
     while !connections.is_empty() {
         tokio::select! {

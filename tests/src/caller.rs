@@ -300,6 +300,14 @@ impl Connection {
         }
     }
 
+    /// Whether another request can be sent: whoever was told that the connection ends opens another one.
+    pub async fn is_usable(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
     /// Sends a request whose URI is a path and takes the whole answer.
     ///
     /// # Errors

@@ -7,11 +7,13 @@
 pub mod authority;
 pub mod caller;
 pub mod envoy;
+pub mod held;
 pub mod load;
 pub mod netns;
 pub mod peer;
 pub mod port;
 pub mod process;
+pub mod raw;
 pub mod served;
 pub mod sidecar;
 pub mod spire;
@@ -19,6 +21,7 @@ pub mod upstream;
 
 pub use authority::{Authority, Identity};
 pub use caller::{Answer, Caller, Version};
+pub use held::Held;
 pub use load::{Load, Report};
 pub use netns::Netns;
 pub use peer::peer;

@@ -176,13 +176,20 @@ async fn ask_on(job: Arc<Job>) {
     }
 }
 
+/// What hyper says of a request that it gives back: it had read that the connection ends before it wrote any of it.
+/// Whoever gets that asks on another connection, and nothing was lost.
+const UNSENT: &str = "operation was canceled: connection closed";
+
 async fn ask_on_one(job: &Job, mut connection: Connection) {
     job.note_certificate(&connection.server_certificate);
     for _ in 0..REQUESTS_PER_CONNECTION {
-        if job.stopped() {
+        if job.stopped() || !connection.is_usable().await {
             return;
         }
         let outcome = connection.send(get(&job.path)).await;
+        if outcome.as_ref().is_err_and(|failure| failure.contains(UNSENT)) {
+            return;
+        }
         let broken = outcome.is_err();
         job.note(outcome);
         if broken {

@@ -6,8 +6,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -16,10 +19,11 @@ use tracing::warn;
 use super::server::{self, ACCEPT_PAUSE, Answer, Answers, Places, ServerLimits};
 use super::socket::{AdminSocket, Caller};
 use super::status::Check;
+use crate::handover::{Offer, PROTOCOL};
 
 /// Commands that may wait to be taken; one more is refused.
 const COMMANDS_MAX: usize = 4;
-const PATHS: &str = "there is GET /status, GET /config, POST /drain and POST /reload\n";
+const PATHS: &str = "there is GET /status, GET /config, POST /drain, POST /reload and POST /take-over\n";
 /// Every caller of the socket is on this machine: they share one bound.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -30,6 +34,8 @@ pub enum AdminCommand {
     Drain(Reply),
     /// Read the configuration again.
     Reload(Reply),
+    /// Another process accepts on our sockets: take no new connections, finish what runs, stop.
+    Relieved,
 }
 
 /// Where the answer to a command goes. Dropping it tells the operator that the sidecar is stopping.
@@ -105,13 +111,12 @@ pub struct BundleStatus {
 /// When the runtime cannot take the socket over.
 pub(super) async fn serve(
     socket: AdminSocket,
-    view: Arc<dyn AdminView>,
-    commands: mpsc::Sender<AdminCommand>,
+    answers: AdminPort,
     limits: ServerLimits,
 ) -> io::Result<Infallible> {
     let socket = socket.serve()?;
     let places = Places::new(limits);
-    let answers = Arc::new(AdminPort { view, commands });
+    let answers = Arc::new(answers);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -129,10 +134,12 @@ pub(super) async fn serve(
     }
 }
 
+/// What answers at the admin socket.
 #[derive(Debug)]
-struct AdminPort {
-    view: Arc<dyn AdminView>,
-    commands: mpsc::Sender<AdminCommand>,
+pub(super) struct AdminPort {
+    pub(super) view: Arc<dyn AdminView>,
+    pub(super) commands: mpsc::Sender<AdminCommand>,
+    pub(super) offer: Offer,
 }
 
 impl Answers for AdminPort {
@@ -142,14 +149,46 @@ impl Answers for AdminPort {
             ("/config", &Method::GET) => server::json(StatusCode::OK, &self.view.config()),
             ("/drain", &Method::POST) => self.command(AdminCommand::Drain).await,
             ("/reload", &Method::POST) => self.command(AdminCommand::Reload).await,
+            ("/take-over", &Method::POST) => self.take_over(request),
             ("/status" | "/config", _) => server::method_not_allowed("GET"),
-            ("/drain" | "/reload", _) => server::method_not_allowed("POST"),
+            ("/drain" | "/reload" | "/take-over", _) => server::method_not_allowed("POST"),
             (_, _) => server::text(StatusCode::NOT_FOUND, PATHS),
         }
     }
 }
 
 impl AdminPort {
+    /// Goes on with the bare socket: descriptors travel beside bytes, not in them.
+    fn take_over(&self, mut request: Request<()>) -> Answer {
+        let asked = request.headers().get(UPGRADE).is_some_and(|value| value == PROTOCOL);
+        if !asked {
+            return server::text(
+                StatusCode::UPGRADE_REQUIRED,
+                "`postern run --take-over` asks for this, with an upgrade\n",
+            );
+        }
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (offer, commands) = (self.offer.clone(), self.commands.clone());
+        tokio::spawn(async move {
+            let relieved = async {
+                let upgraded = upgrade.await.map_err(io::Error::other)?;
+                let socket = upgraded.downcast::<TokioIo<UnixStream>>();
+                let socket = socket.map_err(|_| io::Error::other("not the admin socket"))?.io.into_inner();
+                crate::handover::hand_over(socket, &offer).await
+            };
+            match relieved.await {
+                Ok(()) => drop(commands.send(AdminCommand::Relieved).await),
+                Err(error) => warn!(%error, "a handover came to nothing: this process goes on"),
+            }
+        });
+        let mut answer = server::text(StatusCode::SWITCHING_PROTOCOLS, "");
+        let headers = answer.headers_mut();
+        headers.clear();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+        answer
+    }
+
     async fn command(&self, command: fn(Reply) -> AdminCommand) -> Answer {
         let (reply, answer) = oneshot::channel();
         if self.commands.try_send(command(Reply(reply))).is_err() {

@@ -123,7 +123,7 @@ impl Place {
     /// caller's loss: there is no answer left to give, and a scanner must not fill the log.
     pub(super) async fn serve<A: Answers>(
         self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         answers: Arc<A>,
     ) {
         let limits = self.places.limits;
@@ -140,7 +140,9 @@ impl Place {
             .header_read_timeout(limits.head_timeout)
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max.max(8192))
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            // A handover goes on with the bare socket.
+            .with_upgrades();
         drop(timeout(limits.connection_timeout, connection).await);
     }
 }

@@ -64,6 +64,23 @@ pub struct AdminSocket {
     file: SocketFile,
 }
 
+/// An admin socket that waits to take the place of another.
+#[derive(Debug)]
+pub struct Succession {
+    waiting: PathBuf,
+    path: PathBuf,
+}
+
+impl Succession {
+    /// Takes the place, in one step: there is no moment in which nobody answers.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn take_place(self) -> io::Result<()> {
+        fs::rename(&self.waiting, &self.path)
+    }
+}
+
 /// The socket as it is served.
 #[derive(Debug)]
 pub(super) struct AdminListener {
@@ -93,16 +110,36 @@ impl AdminSocket {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return Err(AdminError::TooLong { path: path.to_owned() });
         }
+        let address = SocketAddrUnix::new(path)
+            .map_err(|errno| AdminError::Io { path: path.to_owned(), cause: errno.into() })?;
+        clear_stale(path, &address)?;
+        Self::bind_at(path, &address)
+    }
+
+    /// Binds a socket that is to take the place of one that another process serves until then.
+    ///
+    /// # Errors
+    /// As [`AdminSocket::bind`].
+    pub fn bind_successor(path: &Path) -> Result<(Self, Succession), AdminError> {
+        let mut name = path.as_os_str().to_owned();
+        // One byte more, because the kernel's limit is short.
+        name.push("~");
+        let waiting = PathBuf::from(name);
+        let mut socket = Self::bind(&waiting)?;
+        socket.file.successor_of = Some(path.to_owned());
+        Ok((socket, Succession { waiting, path: path.to_owned() }))
+    }
+
+    fn bind_at(path: &Path, address: &SocketAddrUnix) -> Result<Self, AdminError> {
         let io = |cause: io::Error| AdminError::Io { path: path.to_owned(), cause };
         let system = |errno: Errno| io(errno.into());
-        let address = SocketAddrUnix::new(path).map_err(system)?;
-        clear_stale(path, &address)?;
         let socket = stream_socket().map_err(system)?;
         // Linux gives the file the mode of the unbound socket: no moment in which others could connect.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(system)?;
-        rustix::net::bind(&socket, &address).map_err(system)?;
+        rustix::net::bind(&socket, address).map_err(system)?;
         let metadata = fs::symlink_metadata(path).map_err(io)?;
-        let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        let file = SocketFile { path: path.to_owned(), successor_of: None, device, inode };
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(AdminError::Exposed { path: path.to_owned(), mode });
@@ -157,6 +194,8 @@ fn clear_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), AdminError> 
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
+    /// Where it comes to be when its process takes over.
+    successor_of: Option<PathBuf>,
     device: u64,
     inode: u64,
 }
@@ -164,10 +203,12 @@ struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A successor may have put its own in place meanwhile.
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
-        if ours {
-            fs::remove_file(&self.path).unwrap_or_default();
+        for path in std::iter::once(&self.path).chain(&self.successor_of) {
+            let ours = fs::symlink_metadata(path)
+                .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
+            if ours {
+                fs::remove_file(path).unwrap_or_default();
+            }
         }
     }
 }

@@ -1,31 +1,40 @@
 //! The sidecar as a whole: [`App::start`] builds everything, in order, in one place, and makes every thread;
 //! [`App::drain`] takes it down in the opposite order.
+mod entrance;
 mod jwt_keys;
+mod listeners;
 mod materials;
 mod sources;
 mod threads;
 mod view;
 
-use crate::admin::{self, AdminSocket};
+use crate::admin::{self, Succession};
 use crate::clock::Clock;
-use crate::config::{AdminConfig, BundleTrust, Captured, Config, StatusConfig};
+use crate::config::{BundleTrust, Config, Direction};
 use crate::control::Update;
-use crate::listener::Listener;
-use crate::log::{Log, LogError, LogHandle};
+use crate::handover::Offer;
+use crate::log::beside::Company;
+use crate::log::{self, Log, LogError, LogHandle};
 use crate::memory::Memory;
 use crate::pipeline::Refusal;
+use crate::recorder::Seat;
 use crate::routing::Routing;
 use crate::standing::Standings;
 use crate::state::Shared;
 use crate::status::Status;
 use crate::telemetry::metrics::MetricsPlan;
 use crate::telemetry::{Metrics, Sampler};
-use std::net::{SocketAddr, TcpListener};
+pub use entrance::Entrance;
+use listeners::Means;
+pub use listeners::Prepared;
+use postern_identity::token::Issuer;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use threads::Threads;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Updates that may wait for the control thread; a source whose update finds no room waits with it.
 const UPDATES_MAX: usize = 64;
@@ -40,6 +49,13 @@ pub struct App {
     status: Arc<Status>,
     view: Arc<view::View>,
     updates: mpsc::Sender<Update>,
+    listeners: listeners::Listeners,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    memory: Arc<Memory>,
+    succession: Option<Succession>,
+    open: watch::Sender<bool>,
+    relieved: watch::Sender<bool>,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     shared: Shared,
@@ -110,6 +126,20 @@ pub enum StartError {
     Randomness,
 }
 
+/// Why another configuration was not put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It changes what the process is built upon.
+    #[error(transparent)]
+    RestartNeeded(#[from] crate::config::reload::RestartNeeded),
+    /// A listener that it adds cannot be made.
+    #[error(transparent)]
+    Listener(#[from] StartError),
+    /// There is nothing to put it in force in any more.
+    #[error("the sidecar is stopping")]
+    Stopping,
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         ": another process listens there; stop it or choose another port"
@@ -124,44 +154,33 @@ impl App {
     /// Builds and starts everything. Sources may still be on their way when this returns: until they have
     /// delivered, readiness says so and every request is refused.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::enter(config, clock, Entrance::default())
+    }
+
+    /// Builds and starts everything around sockets that were given. Where there are any, nothing is accepted before
+    /// [`App::open`].
+    pub fn enter(config: &Config, clock: Arc<dyn Clock>, entrance: Entrance) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
         crate::descriptors::raise_limit(config.listeners.iter().map(|of| of.limits.connections_max).sum());
         // What can fail for want of a file or a port comes first, before a thread or the log exists.
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;
         let sampler = Sampler::new(config.telemetry.sample_ratio)?;
-        let codes = Refusal::ALL.map(Refusal::code);
-        let started_unix_s = clock.unix_time().as_secs();
-        let plan = MetricsPlan { version: env!("CARGO_PKG_VERSION"), started_unix_s, reasons: &codes };
-        let metrics = Arc::new(Metrics::new(&plan));
-        let status = Arc::new(Status::default());
-        let routing = Routing::new(config, None, &metrics);
-        status.observing_routes(routing.observing());
-        status.names(&routing.names());
-        status.unsigned_bundles(unsigned(config));
-        let names: Vec<_> = issuers.iter().map(|issuer| issuer.issuer()).collect();
-        metrics.keys.issuers(&names);
-        status.keys(issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect());
-        let shared = Shared::new(routing, issuers);
-        shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
+        let metrics = Arc::new(metrics(&*clock));
+        let (shared, status) = beginnings(config, issuers, &metrics);
         let memory = Arc::new(Memory::of_process(config.memory_max));
-        let sockets = bind((config, &memory), &shared, &metrics, &clock)?;
-
-        let workers = config.workers.resolve(cpus());
-        let signer = materials::signer(&config.audit.signer)?;
-        let surroundings = threads::surroundings(&clock)?;
-        let (log, seats) = Log::open(threads::log_config(config, workers), surroundings, signer)?;
-        let (drain, _) = watch::channel(false);
+        let (own, owning) = watch::channel(listeners::own(config));
+        let (is_open, company) = (entrance.inherited.is_empty(), entrance.company);
+        let means =
+            Means { shared: &shared, metrics: &metrics, clock: &clock, memory: &memory, own: &owning };
+        let sockets = entrance::bind(config, entrance, &means)?;
+        let (log, seats) = open_log(config, &clock, company)?;
+        let (drain, draining) = watch::channel(false);
+        let (open, opened) = watch::channel(is_open);
+        let (relieved, is_relieved) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let (updates, updated) = mpsc::channel(UPDATES_MAX);
         let (commands_in, commands) = admin::commands();
-        let facts = view::Facts {
-            status: Arc::clone(&status),
-            metrics: Arc::clone(&metrics),
-            log: log.handle(),
-            memory: Arc::clone(&memory),
-        };
-        let view = Arc::new(view::View::new(facts, shared.clone(), Arc::clone(&clock), config));
         let parts = Parts {
             config,
             clock,
@@ -172,19 +191,57 @@ impl App {
             sampler,
             log: log.handle(),
             standings: Standings::default(),
-            drain: drain.subscribe(),
+            draining,
+            own: owning,
+            opened: opened.clone(),
             stopping,
         };
-
+        let view = Arc::new(view::View::new(&parts));
         let mut threads = Threads::default();
         let spans = threads.export(&parts)?;
         let control = threads.control(&parts, terms, (updates.clone(), updated))?;
         let judged = threads.judge(&parts, control.trust)?;
         let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
-        threads.acceptor(&parts, sockets.listeners, handles)?;
-        threads.admin(&parts, sockets.admin, &view, commands_in)?;
-        let Parts { shared, status, .. } = parts;
-        Ok(Self { threads, log, status, view, updates, drain, stop, shared, commands: Some(commands) })
+        let entrance::Sockets { listeners: bound, admin: ports, succession, offer } = sockets;
+        let in_force = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        let (to_acceptor, further) = mpsc::channel(listeners::WAITING_MAX);
+        threads.acceptor(&parts, (bound, further), handles)?;
+        let asked = admin::Asked { commands: commands_in, offer: offer.clone(), open: opened };
+        threads.admin(&parts, ports, &view, (asked, is_relieved))?;
+        let Parts { shared, status, metrics, clock, memory, .. } = parts;
+        let listeners = listeners::Listeners { in_force, leaving: Vec::new(), to_acceptor, offer, own };
+        Ok(Self {
+            threads,
+            log,
+            status,
+            view,
+            updates,
+            listeners,
+            metrics,
+            clock,
+            memory,
+            succession,
+            open,
+            relieved,
+            drain,
+            stop,
+            shared,
+            commands: Some(commands),
+        })
+    }
+
+    /// Accepts connections from now on, where that had to wait; the admin socket takes the place of another.
+    ///
+    /// # Errors
+    /// It could not take that place. Connections are accepted even so.
+    pub fn open(&mut self) -> std::io::Result<()> {
+        self.open.send_replace(true);
+        self.succession.take().map_or(Ok(()), Succession::take_place)
+    }
+
+    /// What this process listens on, for the one after it.
+    pub fn offer(&self) -> &Offer {
+        &self.listeners.offer
     }
 
     /// What the admin socket asks for; given out once.
@@ -207,27 +264,75 @@ impl App {
         &self.status
     }
 
-    /// The way to hand a reloaded configuration in.
-    pub fn updates(&self) -> mpsc::Sender<Update> {
-        self.updates.clone()
+    /// Puts another configuration in force, all or nothing: what it adds is bound first, then its routes replace those in
+    /// force, then its listeners accept, and those that it has no more drain. Gives the names of what was left.
+    ///
+    /// # Errors
+    /// It cannot be put in force; nothing has changed.
+    pub async fn reload(&mut self, running: &Config, new: &Config) -> Result<Vec<String>, ReloadError> {
+        crate::config::reload::check(running, new)?;
+        let means = Means {
+            shared: &self.shared,
+            metrics: &self.metrics,
+            clock: &self.clock,
+            memory: &self.memory,
+            own: &self.listeners.own.subscribe(),
+        };
+        let prepared = self.listeners.prepare((running, new), &means)?;
+        let (done, in_force) = oneshot::channel();
+        let update = Update::Reload { config: Box::new(new.clone()), done };
+        self.updates.send(update).await.map_err(|_| ReloadError::Stopping)?;
+        in_force.await.map_err(|_| ReloadError::Stopping)?;
+        self.view.reloaded(new);
+        Ok(self.listeners.exchange(prepared).await)
     }
 
     /// Says that this process goes away: readiness fails and connections are asked to finish, each within
     /// its listener's grace. Returns at once.
+    ///
+    /// Inbound first: to answer what it has, the workload needs what it calls.
     pub fn begin_drain(&self) {
         self.status.drain();
-        self.drain.send_replace(true);
+        self.listeners.offer.withdraw();
+        self.listeners.drain(Direction::Inbound);
+    }
+
+    /// As [`App::begin_drain`], where another process has the sockets: the status port and the admin socket are its
+    /// own from now on.
+    pub fn relieve(&self) {
+        self.relieved.send_replace(true);
+        self.begin_drain();
     }
 
     /// Drains, waits for the last exchange, closes the log with its last checkpoint, and flushes the spans.
     pub fn finish(self) -> Result<(), LogError> {
         self.begin_drain();
+        self.wait_for_inbound();
+        self.listeners.drain(Direction::Outbound);
+        self.drain.send_replace(true);
         self.threads.join_data_plane();
         let closed = self.log.shutdown();
         self.stop.send_replace(true);
         drop(self.updates);
         self.threads.join_rest(FLUSH_TIMEOUT);
         closed
+    }
+}
+
+impl App {
+    /// Until the last inbound connection has ended. Each has a grace that ends it; should one outstay that, the
+    /// workload is not kept from its end by it.
+    fn wait_for_inbound(&self) {
+        const STEP: Duration = Duration::from_millis(5);
+        const MARGIN: Duration = Duration::from_secs(1);
+        let inbound = || self.listeners.of(Direction::Inbound);
+        let graces = inbound().map(|of| of.limits.drain_grace);
+        let limit = graces.max().unwrap_or_default() + MARGIN;
+        let mut waited = Duration::ZERO;
+        while waited < limit && inbound().any(|of| of.open.load(Ordering::Relaxed) > 0) {
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
     }
 }
 
@@ -242,77 +347,49 @@ pub(crate) struct Parts<'a> {
     sampler: Sampler,
     log: LogHandle,
     standings: Standings,
-    drain: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
+    own: watch::Receiver<Arc<[SocketAddr]>>,
+    opened: watch::Receiver<bool>,
     stopping: watch::Receiver<bool>,
 }
 
-/// Bound, and not yet listened to.
-struct Sockets {
-    listeners: Vec<(TcpListener, Arc<Listener>)>,
-    admin: admin::Ports,
+fn metrics(clock: &dyn Clock) -> Metrics {
+    let codes = Refusal::ALL.map(Refusal::code);
+    let started_unix_s = clock.unix_time().as_secs();
+    Metrics::new(&MetricsPlan { version: env!("CARGO_PKG_VERSION"), started_unix_s, reasons: &codes })
 }
 
-fn bind(
-    (config, memory): (&Config, &Arc<Memory>),
-    shared: &Shared,
-    metrics: &Metrics,
+/// What is in force, and what is said of the parts, before any of them runs.
+fn beginnings(config: &Config, issuers: Vec<Issuer>, metrics: &Metrics) -> (Shared, Arc<Status>) {
+    let routing = Routing::new(config, None, metrics);
+    let status = Arc::new(status(config, &routing));
+    let names: Vec<_> = issuers.iter().map(Issuer::issuer).collect();
+    metrics.keys.issuers(&names);
+    status.keys(names.into_iter().map(str::to_owned).collect());
+    let shared = Shared::new(routing, issuers);
+    shared.publish(|next| next.workloads = Arc::new(materials::workloads(config)));
+    (shared, status)
+}
+
+/// How the parts are before any of them runs.
+fn status(config: &Config, routing: &Routing) -> Status {
+    let status = Status::default();
+    status.observing_routes(routing.observing());
+    status.names(&routing.names());
+    status.unsigned_bundles(unsigned(config));
+    status
+}
+
+fn open_log(
+    config: &Config,
     clock: &Arc<dyn Clock>,
-) -> Result<Sockets, StartError> {
-    let (mut listeners, own) = (Vec::new(), sources::own(config));
-    for of in &config.listeners {
-        let callers = materials::callers(of, shared, clock)?;
-        let mut listener = Listener::new(of, callers, metrics.listener(&of.name), &own);
-        listener.memory = Arc::clone(memory);
-        let socket = match of.captured {
-            Some(Captured::Transparent) => transparent(of.address)?,
-            Some(Captured::Redirect) | None => tcp(of.address)?,
-        };
-        listeners.push((socket, Arc::new(listener)));
-    }
-    let status = match &config.status {
-        StatusConfig::Closed => None,
-        StatusConfig::Open { address } => Some(tcp(*address)?),
-    };
-    let admin = match &config.admin {
-        AdminConfig::Closed => None,
-        AdminConfig::Open { socket } => Some(AdminSocket::bind(socket)?),
-    };
-    Ok(Sockets { listeners, admin: admin::Ports { status, admin } })
+    company: Company,
+) -> Result<(Log, Vec<Seat>), StartError> {
+    let surroundings = threads::surroundings(clock)?;
+    let log_config = threads::log_config(config, config.workers.resolve(cpus()));
+    let signer = || materials::signer(&config.audit.signer);
+    log::beside::open(&log_config, || surroundings.clone(), signer, company)
 }
-
-fn tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let failed = |error| StartError::Bind { address: address.to_string(), error };
-    let socket = TcpListener::bind(address).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(socket)
-}
-
-/// A socket that takes connections which are led to it although they were going to other addresses.
-#[cfg(target_os = "linux")]
-fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let failed = |error| StartError::Bind { address: address.to_string(), error };
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
-    // Sockets of IPv6 take the option of IPv4 too, and it is one and the same to the kernel.
-    socket
-        .set_ip_transparent_v4(true)
-        .map_err(|_| StartError::Transparent { address: address.to_string() })?;
-    socket.set_reuse_address(true).map_err(failed)?;
-    socket.bind(&address.into()).map_err(failed)?;
-    socket.listen(BACKLOG).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(socket.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn transparent(address: SocketAddr) -> Result<TcpListener, StartError> {
-    Err(StartError::Transparent { address: address.to_string() })
-}
-
-/// Connections that may wait to be accepted: as many as the standard library lets wait at the other sockets.
-#[cfg(target_os = "linux")]
-const BACKLOG: i32 = -1;
 
 fn unsigned(config: &Config) -> Vec<String> {
     let is_unsigned =

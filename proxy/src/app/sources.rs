@@ -30,7 +30,7 @@ use tokio::task::LocalSet;
 pub(super) struct Sources {
     identity: IdentitySource,
     federation: (watch::Receiver<Vec<FederationConfig>>, LastGood, Shared, RevocationRule),
-    names: (watch::Receiver<Vec<Named>>, Arc<[SocketAddr]>),
+    names: (watch::Receiver<Vec<Named>>, watch::Receiver<Arc<[SocketAddr]>>),
     bundles: Vec<policy::Source>,
     keys: Vec<jwks::IssuerKeys>,
     workload_bundles: Vec<(TrustDomain, PathBuf)>,
@@ -83,7 +83,7 @@ impl Sources {
         Ok(Self {
             identity: identity_source(&config.identity),
             federation: (federation, federated, parts.shared.clone(), config.identity.revocation),
-            names: (names, own(config)),
+            names: (names, parts.own.clone()),
             bundles,
             keys,
             workload_bundles: config.workload_tokens.bundles.clone(),
@@ -154,19 +154,10 @@ impl Sources {
 /// What others ask of the sources while they run.
 type Wanted = (mpsc::Receiver<Wish>, watch::Receiver<Vec<FederationConfig>>, watch::Receiver<Vec<Named>>);
 
-/// Where this sidecar itself listens.
-pub(super) fn own(config: &config::Config) -> Arc<[SocketAddr]> {
-    let status = match config.status {
-        config::StatusConfig::Closed => None,
-        config::StatusConfig::Open { address } => Some(address),
-    };
-    config.listeners.iter().map(|listener| listener.address).chain(status).collect()
-}
-
 /// Follows the names among the endpoints.
 fn resolve(
     local: &LocalSet,
-    (wanted, own): (watch::Receiver<Vec<Named>>, Arc<[SocketAddr]>),
+    (wanted, own): (watch::Receiver<Vec<Named>>, watch::Receiver<Arc<[SocketAddr]>>),
     updates: &mpsc::Sender<Update>,
     clock: &Arc<dyn Clock>,
 ) {

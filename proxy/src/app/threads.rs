@@ -1,12 +1,13 @@
 //! Every thread of the process is made here.
+use super::listeners::Bound;
 use super::{Parts, StartError, materials};
-use crate::admin::{self, AdminCommand};
+use crate::admin::{self, Asked};
 use crate::clock::Clock;
 use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
 use crate::control::{Control, Tells, Update};
 use crate::keys::KeyRequests;
-use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
+use crate::listener::{Connections, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
 use crate::nonce::Nonces;
 use crate::pipeline::InProgress;
@@ -19,7 +20,6 @@ use crate::traffic::decision_guard::Budgets;
 use crate::upstream::{Originator, Pool, Tcp};
 use crate::worker::{self, Random, Worker};
 use std::cell::RefCell;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,8 +140,8 @@ impl Threads {
             handles.push(handle);
             let (shared, metrics, clock) =
                 (parts.shared.clone(), Arc::clone(&parts.metrics), Arc::clone(&parts.clock));
-            let (drain, spans, keys, sampler) =
-                (parts.drain.clone(), spans.clone(), keys.clone(), parts.sampler);
+            let (draining, spans, keys, sampler) =
+                (parts.draining.clone(), spans.clone(), keys.clone(), parts.sampler);
             let (standings, judged) = (parts.standings.clone(), judged.clone());
             let originator = Originator::new(shared.clone(), Arc::clone(&clock), standings.clone());
             let random = Random::new(seed()?);
@@ -169,32 +169,44 @@ impl Threads {
                     sampler,
                     random: RefCell::new(random),
                 });
-                LocalSet::new().block_on(runtime, worker::run(worker, accepted, drain));
+                LocalSet::new().block_on(runtime, worker::run(worker, accepted, draining));
             };
             self.data_plane.push(spawn("worker", run)?);
         }
         Ok(handles)
     }
 
-    /// One thread for all listeners.
+    /// One thread for all listeners, also those that come later.
     pub(super) fn acceptor(
         &mut self,
         parts: &Parts<'_>,
-        listeners: Vec<(TcpListener, Arc<Listener>)>,
+        (bound, mut further): (Vec<Bound>, mpsc::Receiver<Bound>),
         workers: Vec<WorkerHandle>,
     ) -> Result<(), StartError> {
-        let drain = parts.drain.clone();
+        let (mut draining, opened) = (parts.draining.clone(), parts.opened.clone());
         let run = move |runtime: &Runtime| {
             let local = LocalSet::new();
-            for (socket, listener) in listeners {
-                let (workers, drain) = (workers.clone(), drain.clone());
+            let accept = |(socket, listener): Bound| {
+                let (workers, opened, drain) = (workers.clone(), opened.clone(), listener.draining());
                 local.spawn_local(async move {
                     match tokio::net::TcpListener::from_std(socket) {
-                        Ok(socket) => accept_loop(socket, listener, workers, drain).await,
+                        Ok(socket) => {
+                            accept_loop((socket, opened), Arc::clone(&listener), workers, drain).await;
+                        }
                         Err(error) => tracing::error!(listener = &*listener.name, %error, "cannot accept"),
                     }
+                    listener.close();
                 });
-            }
+            };
+            bound.into_iter().for_each(accept);
+            runtime.block_on(local.run_until(async {
+                loop {
+                    tokio::select! {
+                        Some(bound) = further.recv() => accept(bound),
+                        _ = draining.wait_for(|draining| *draining) => return,
+                    }
+                }
+            }));
             // The workers' ends of the hand-over stay open exactly as long as somebody accepts.
             drop(workers);
             runtime.block_on(local);
@@ -209,7 +221,7 @@ impl Threads {
         parts: &Parts<'_>,
         ports: admin::Ports,
         view: &Arc<super::view::View>,
-        commands: mpsc::Sender<AdminCommand>,
+        (asked, mut relieved): (Asked, watch::Receiver<bool>),
     ) -> Result<(), StartError> {
         if ports.status.is_none() && ports.admin.is_none() {
             return Ok(());
@@ -218,7 +230,8 @@ impl Threads {
         self.rest("admin", move |runtime| {
             runtime.block_on(async {
                 tokio::select! {
-                    () = admin::serve(ports, view, commands) => {}
+                    () = admin::serve(ports, view, asked) => {}
+                    Ok(_) = relieved.wait_for(|relieved| *relieved) => {}
                     _ = stopping.wait_for(|stop| *stop) => {}
                 }
             });

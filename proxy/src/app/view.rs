@@ -1,4 +1,5 @@
 //! What probes and people are shown.
+use super::Parts;
 use crate::admin::{self, AdminView, BundleStatus, Check, IdentityStatus, StatusView};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -8,8 +9,8 @@ use crate::routing::Named;
 use crate::state::{LoadedBundle, Shared};
 use crate::status::{KeysFailing, NameTrouble, Status};
 use crate::telemetry::Metrics;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A look at every part of the sidecar.
 #[derive(Debug)]
@@ -17,22 +18,35 @@ pub(crate) struct View {
     facts: Facts,
     shared: Shared,
     clock: Arc<dyn Clock>,
-    config: Config,
+    config: Mutex<Config>,
     was_ready: AtomicBool,
 }
 
 /// Where the looks come from.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) status: Arc<Status>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) log: LogHandle,
-    pub(super) memory: Arc<Memory>,
+struct Facts {
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    log: LogHandle,
+    memory: Arc<Memory>,
 }
 
 impl View {
-    pub(super) fn new(facts: Facts, shared: Shared, clock: Arc<dyn Clock>, config: &Config) -> Self {
-        Self { facts, shared, clock, config: config.clone(), was_ready: AtomicBool::new(false) }
+    pub(super) fn new(parts: &Parts<'_>) -> Self {
+        let facts = Facts {
+            status: Arc::clone(&parts.status),
+            metrics: Arc::clone(&parts.metrics),
+            log: parts.log.clone(),
+            memory: Arc::clone(&parts.memory),
+        };
+        let config = Mutex::new(parts.config.clone());
+        let (shared, clock) = (parts.shared.clone(), Arc::clone(&parts.clock));
+        Self { facts, shared, clock, config, was_ready: AtomicBool::new(false) }
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn reloaded(&self, config: &Config) {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone_from(config);
     }
 
     /// Whether every check that readiness needs holds.
@@ -127,7 +141,7 @@ impl AdminView for View {
     }
 
     fn config(&self) -> serde_json::Value {
-        let lines = format!("{:#?}", self.config);
+        let lines = format!("{:#?}", *self.config.lock().unwrap_or_else(PoisonError::into_inner));
         serde_json::json!({ "effective_at_start": lines.lines().collect::<Vec<_>>() })
     }
 }

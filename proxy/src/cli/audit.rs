@@ -6,8 +6,8 @@ mod prove;
 mod verify;
 
 use crate::demo::DemoState;
-use crate::log::DirectoryFiles;
-use postern_audit::{Class, Files, VerifyingKey};
+use crate::log::{DirectoryFiles, beside};
+use postern_audit::{Class, Files, RecordHead, VerifyingKey};
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,15 @@ impl Source {
         Ok(source)
     }
 
+    /// The log of a directory, and those beside it that were begun while one process replaced another.
+    fn open_all(directory: Option<&Path>) -> Result<Vec<Self>, AuditError> {
+        let first = Self::open(directory)?;
+        let beside = beside::places(&first.directory).skip(1);
+        let begun: Vec<_> = beside.filter(|place| place.join("seg").is_dir()).collect();
+        let beside = begun.iter().map(|place| Self::open(Some(place)));
+        std::iter::once(Ok(first)).chain(beside).collect()
+    }
+
     fn read<T>(&self, read: io::Result<T>) -> Result<T, AuditError> {
         read.map_err(|error| AuditError::Read { path: self.directory.clone(), error })
     }
@@ -157,22 +166,41 @@ fn text(path: &Path) -> Result<String, AuditError> {
     String::from_utf8(bytes).map_err(|_| AuditError::Text(path.to_owned()))
 }
 
-/// Records of one exchange, connection or event, in order, with their index. `last` is the newest decision.
+/// Records of one exchange, connection or event, in order, with their index, from whichever log of the directory has
+/// them. `last` is the newest decision.
 pub(super) fn records_of(directory: Option<&Path>, id: &str) -> Result<Vec<(u64, Vec<u8>)>, String> {
-    let source = Source::open(directory).map_err(|error| error.to_string())?;
-    let found = if id == "last" { inspect::newest_decision(&source) } else { inspect::of_id(&source, id) };
-    found.map_err(|error| error.to_string())
+    let sources = Source::open_all(directory).map_err(|error| error.to_string())?;
+    let mut found: Option<Vec<(u64, Vec<u8>)>> = None;
+    for source in &sources {
+        let records =
+            if id == "last" { inspect::newest_decision(source) } else { inspect::of_id(source, id) };
+        match records {
+            Ok(records) if found.as_ref().is_none_or(|known| id_of(&records) > id_of(known)) => {
+                found = Some(records);
+            }
+            Ok(_) | Err(AuditError::NoRecord(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    found.ok_or_else(|| AuditError::NoRecord(id.to_owned()).to_string())
 }
 
-/// Shows every whole record of a log, in order.
+/// An id begins with its time: the greater is the newer.
+fn id_of(records: &[(u64, Vec<u8>)]) -> Option<String> {
+    records.first().and_then(|(_, record)| RecordHead::parse(record)).map(|head| head.id().to_owned())
+}
+
+/// Shows every whole record of a log, in order, and then those of the logs beside it.
 pub(super) fn each_record(directory: &Path, show: &mut dyn FnMut(&[u8])) -> Result<(), String> {
     let told = |error: AuditError| error.to_string();
-    let source = Source::open(Some(directory)).map_err(told)?;
     let mut visit = |_, record: &[u8]| {
         show(record);
         Visit::More
     };
-    source.visit(0, &mut visit).map_err(told)
+    for source in Source::open_all(Some(directory)).map_err(told)? {
+        source.visit(0, &mut visit).map_err(told)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn run_sidecar(demo: &Demo, clock: &Arc<dyn Clock>, out: &mut dyn Write, err: &m
         drop(app.finish());
         return code;
     }
-    match super::run::serve(app, config, None) {
+    match super::run::serve(app, config, (None, super::opening::Opening::default())) {
         Ok(()) => 0,
         Err(error) => super::fail(err, &*error),
     }

@@ -8,6 +8,7 @@ mod capture;
 mod check;
 mod curl;
 mod demo;
+mod opening;
 mod policy;
 mod run;
 mod schema;

@@ -1,9 +1,11 @@
 //! `postern run`: the sidecar, until it is told to stop.
+use super::opening::{Opening, Wanted};
 use crate::admin::AdminCommand;
-use crate::app::App;
+use crate::app::{App, Entrance};
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Findings, Loaded, reload};
-use crate::control::Update;
+use crate::config::{self, AdminConfig, Config, Findings, Loaded};
+use crate::handover::{self, systemd, systemd::Manager};
+use crate::log::beside::Company;
 use crate::telemetry;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ pub(super) struct Args {
     /// The configuration
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
+    /// Replace the sidecar that serves the configured admin socket: take its listening sockets once this one is ready
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub(super) fn run(args: &Args, _out: &mut dyn Write, err: &mut dyn Write) -> u8 {
@@ -32,14 +37,27 @@ pub(super) fn run(args: &Args, _out: &mut dyn Write, err: &mut dyn Write) -> u8 
     for finding in findings.iter() {
         tracing::warn!("{finding}");
     }
-    let app = match App::start(&config, Arc::new(SystemClock::new())) {
-        Ok(app) => app,
-        Err(error) => return super::fail(err, &error),
-    };
-    match serve(app, config, Some(&args.config)) {
+    match enter(args, config) {
         Ok(()) => 0,
         Err(error) => super::fail(err, &*error),
     }
+}
+
+fn enter(args: &Args, config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let manager = Manager::from_environment()?;
+    let mut entrance = Entrance { inherited: systemd::listen_fds()?, ..Entrance::default() };
+    let mut predecessor = None;
+    if args.take_over {
+        let AdminConfig::Open { socket } = &config.admin else {
+            return Err("`--take-over` asks at `admin.socket`, and there is none in the configuration".into());
+        };
+        let (inherited, of) = handover::take_over(socket)?;
+        entrance = Entrance { inherited, company: Company::Beside };
+        predecessor = Some(of);
+    }
+    let opening = Opening::new(predecessor, manager, !entrance.inherited.is_empty());
+    let app = App::enter(&config, Arc::new(SystemClock::new()), entrance)?;
+    serve(app, config, (Some(&args.config), opening))
 }
 
 pub(super) fn refuse(findings: &Findings, err: &mut dyn Write) -> u8 {
@@ -52,26 +70,29 @@ pub(super) fn refuse(findings: &Findings, err: &mut dyn Write) -> u8 {
 pub(super) fn serve(
     mut app: App,
     config: Config,
-    file: Option<&Path>,
+    (file, mut opening): (Option<&Path>, Opening),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut reloader = Reloader { in_force: config, file: file.map(Path::to_owned), updates: app.updates() };
+    let mut reloader = Reloader { in_force: config, file: file.map(Path::to_owned) };
     let commands = app.commands();
-    let status = Arc::clone(app.status());
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut stop = Stop::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut commands = commands;
         loop {
             tokio::select! {
-                () = stop.asked() => return Ok::<_, std::io::Error>(()),
-                _ = hangup.recv() => drop(reloader.reload(&status).await),
+                () = stop.asked() => return Ok::<_, std::io::Error>(Ended::Asked),
+                wanted = opening.look(&mut app) => if let Wanted::GiveUp = wanted {
+                    return Ok(Ended::NeverReady);
+                },
+                _ = hangup.recv() => drop(reloader.reload(&mut app, &opening.manager).await),
                 command = next(&mut commands) => match command {
                     AdminCommand::Drain(reply) => {
                         reply.done("draining");
-                        return Ok(());
+                        return Ok(Ended::Asked);
                     }
-                    AdminCommand::Reload(reply) => match reloader.reload(&status).await {
+                    AdminCommand::Relieved => return Ok(Ended::Relieved),
+                    AdminCommand::Reload(reply) => match reloader.reload(&mut app, &opening.manager).await {
                         Ok(()) => reply.done("reloaded"),
                         Err(trouble) => reply.refused(trouble),
                     },
@@ -80,7 +101,32 @@ pub(super) fn serve(
         }
     })?;
     tracing::info!("draining");
-    app.begin_drain();
+    if let Ended::Relieved = ended {
+        app.relieve();
+    } else {
+        app.begin_drain();
+    }
+    opening.manager.stopping();
+    finish(app, &runtime)?;
+    tracing::info!("stopped");
+    if let Ended::NeverReady = ended {
+        return Err(NEVER_READY.into());
+    }
+    Ok(())
+}
+
+/// Why a sidecar ends.
+enum Ended {
+    Asked,
+    Relieved,
+    NeverReady,
+}
+
+const NEVER_READY: &str = "this sidecar did not become ready in time, and the one that runs goes on; \
+    look at what it logged, mend that, and start it again";
+
+/// Waits for the last exchange, or for a second signal.
+fn finish(app: App, runtime: &tokio::runtime::Runtime) -> Result<(), Box<dyn std::error::Error>> {
     std::thread::scope(|scope| {
         let finishing = scope.spawn(|| app.finish());
         runtime.block_on(async {
@@ -97,9 +143,7 @@ pub(super) fn serve(
             Ok(result) => result.map_err(Box::<dyn std::error::Error>::from),
             Err(_) => Err("the shutdown panicked".into()),
         }
-    })?;
-    tracing::info!("stopped");
-    Ok(())
+    })
 }
 
 /// What is filed is in mapped rings and outlives the process; the next start takes it into the log.
@@ -142,27 +186,33 @@ impl Stop {
 struct Reloader {
     in_force: Config,
     file: Option<PathBuf>,
-    updates: mpsc::Sender<Update>,
 }
 
 impl Reloader {
-    async fn reload(&mut self, status: &crate::status::Status) -> Result<(), String> {
-        let Some(file) = &self.file else { return Err("this sidecar has no configuration file".to_owned()) };
-        let outcome = config::load(file).map_err(|findings| findings.to_string()).and_then(|loaded| {
-            reload::check(&self.in_force, &loaded.config)
-                .map(|()| loaded.config)
-                .map_err(|error| error.to_string())
-        });
-        match outcome {
-            Ok(config) => {
-                self.in_force = config.clone();
-                self.updates.send(Update::Reload(Box::new(config))).await.map_err(|_| "stopping".to_owned())
+    /// Reads it, and tells the service manager before and after.
+    async fn reload(&mut self, app: &mut App, manager: &Manager) -> Result<(), String> {
+        manager.reloading();
+        let outcome = self.read(app).await;
+        match &outcome {
+            Ok(left) => {
+                left.iter().for_each(|name| manager.forget(name));
+                manager.keep(app.offer());
+                manager.reloaded("ready");
             }
             Err(trouble) => {
                 tracing::error!("reload refused, the configuration in force stays: {trouble}");
-                status.config_trouble(Some(trouble.clone()));
-                Err(trouble)
+                app.status().config_trouble(Some(trouble.clone()));
+                manager.reloaded(&format!("the last reload was refused: {trouble}"));
             }
         }
+        outcome.map(drop)
+    }
+
+    async fn read(&mut self, app: &mut App) -> Result<Vec<String>, String> {
+        let Some(file) = &self.file else { return Err("this sidecar has no configuration file".to_owned()) };
+        let config = config::load(file).map_err(|findings| findings.to_string())?.config;
+        let left = app.reload(&self.in_force, &config).await.map_err(|error| error.to_string())?;
+        self.in_force = config;
+        Ok(left)
     }
 }

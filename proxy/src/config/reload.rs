@@ -6,14 +6,14 @@
 use thiserror::Error;
 
 use super::places::member;
-use super::settings::{Config, IdentityConfig, ListenerConfig};
+use super::settings::{AuditConfig, Config, IdentityConfig, ListenerConfig};
 
 /// Why a new configuration is not taken over: a running process is built upon what it changes. The reload
 /// is refused as a whole, because half a configuration is nobody's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{} cannot change while the sidecar runs: restart it, or change only `routes`, `upstreams` and `identity.federation`", list(.keys))]
+#[error("{} cannot change while the sidecar runs: restart it, or change only `listeners`, `upstreams` and `identity.federation`", list(.keys))]
 pub struct RestartNeeded {
-    /// What would change, such as `audit` or `listeners.app`. Never empty.
+    /// What would change, such as `audit`. Never empty.
     pub keys: Vec<String>,
 }
 
@@ -21,7 +21,7 @@ fn list(keys: &[String]) -> String {
     keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a running sidecar can take over a new configuration. Routes, upstreams and
+/// Whether a running sidecar can take over a new configuration. Listeners, upstreams and
 /// federation change in place.
 ///
 /// # Errors
@@ -34,12 +34,14 @@ pub fn check(running: &Config, new: &Config) -> Result<(), RestartNeeded> {
 fn fixed(running: &Config, new: &Config) -> Vec<String> {
     // Whom we federate with ends with the relationship, not with the process.
     let identity = IdentityConfig { federation: running.identity.federation.clone(), ..new.identity.clone() };
+    // A log keeps the name that it began with; unless written, that of the next follows the first listener.
+    let audit = AuditConfig { origin: running.audit.origin.clone(), ..new.audit.clone() };
     let sections = [
         ("identity", running.identity != identity),
         ("tokens", running.tokens != new.tokens),
         ("workload_tokens", running.workload_tokens != new.workload_tokens),
         ("policy", running.policy != new.policy),
-        ("audit", running.audit != new.audit),
+        ("audit", running.audit != audit),
         ("telemetry", running.telemetry != new.telemetry),
         ("status", running.status != new.status),
         ("admin", running.admin != new.admin),
@@ -48,18 +50,22 @@ fn fixed(running: &Config, new: &Config) -> Vec<String> {
     ];
     let changed = sections.into_iter().filter(|(_, changed)| *changed);
     let mut keys: Vec<String> = changed.map(|(key, _)| key.to_owned()).collect();
-    if running.listeners.iter().map(|old| &old.name).ne(new.listeners.iter().map(|new| &new.name)) {
-        keys.push("listeners".to_owned());
-        return keys;
-    }
-    for (old, new) in running.listeners.iter().zip(&new.listeners) {
-        // Comparing whole listeners, so that a field that is added later counts without a word here.
-        let same_routes = ListenerConfig { routes: old.routes.clone(), ..new.clone() };
-        if *old != same_routes {
-            keys.push(member("listeners", &new.name));
+    // The longest token of any listener bounds the parser, which belongs to the issuers.
+    let longest = |config: &Config| config.listeners.iter().map(|of| of.limits.token_bytes_max).max();
+    if !new.tokens.is_empty() && longest(running) != longest(new) {
+        let changed = new.listeners.iter().filter(|of| Some(of.limits.token_bytes_max) == longest(new));
+        keys.extend(changed.map(|of| format!("{}.limits.token_bytes_max", member("listeners", &of.name))));
+        if new.listeners.is_empty() {
+            keys.push("listeners".to_owned());
         }
     }
     keys
+}
+
+/// Whether a listener goes on as it is: its routes may change, and nothing else has.
+pub fn goes_on(running: &ListenerConfig, new: &ListenerConfig) -> bool {
+    // Comparing whole listeners, so that a field that is added later counts without a word here.
+    *running == ListenerConfig { routes: running.routes.clone(), ..new.clone() }
 }
 
 #[cfg(test)]
@@ -103,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn listeners_come_and_go_and_only_those_that_changed_are_made_anew() {
+        takes(|new| new.listeners[0].address.set_port(1));
+        takes(|new| new.listeners[0].limits.connections_max = 1);
+        let of = |change: fn(&mut ListenerConfig)| {
+            let mut new = example();
+            change(&mut new.listeners[0]);
+            goes_on(&example().listeners[0], &new.listeners[0])
+        };
+        assert!(of(|_| {}) && of(|new| new.routes.truncate(1)));
+        assert!(!of(|new| new.limits.connections_max = 1) && !of(|new| new.address.set_port(1)));
+    }
+
+    #[test]
     fn a_relationship_ends_without_a_restart() {
         use crate::config::{EndpointProfile, FederationConfig, TrustRoots};
         takes(|new| {
@@ -122,15 +141,17 @@ mod tests {
         check(|new| new.audit.max_wait *= 2, &["audit"]);
         check(|new| new.tokens.clear(), &["tokens"]);
         check(|new| new.workload_tokens.authorities.push("https://a.test".to_owned()), &["workload_tokens"]);
-        check(|new| new.listeners.clear(), &["listeners"]);
-        check(|new| new.listeners[0].limits.connections_max = 1, &["listeners.orders"]);
+        check(
+            |new| new.listeners[0].limits.token_bytes_max += 1,
+            &["listeners.orders.limits.token_bytes_max"],
+        );
         check(
             |new| {
                 new.telemetry.sample_ratio = 1.0;
-                new.listeners[0].address.set_port(1);
+                new.audit.max_wait *= 2;
                 new.listeners[0].routes.clear();
             },
-            &["telemetry", "listeners.orders"],
+            &["audit", "telemetry"],
         );
     }
 }

@@ -92,13 +92,18 @@ impl WorkerHandle {
 /// ends nor spins.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until told to stop. No error of a caller or of the machine ends the loop.
+/// Accepts from when it is opened until told to stop. No error of a caller or of the machine ends the loop.
 pub(crate) async fn accept_loop(
-    socket: TcpListener,
+    (socket, mut opened): (TcpListener, watch::Receiver<bool>),
     listener: Arc<Listener>,
     workers: Vec<WorkerHandle>,
     mut stop: watch::Receiver<bool>,
 ) {
+    // Until then callers wait in the kernel's queue, which outlives processes.
+    tokio::select! {
+        _ = opened.wait_for(|opened| *opened) => {}
+        _ = stop.wait_for(|stop| *stop) => return,
+    }
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,

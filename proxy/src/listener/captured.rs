@@ -8,17 +8,18 @@ use crate::reachable::{Unreachable, is_elsewhere, is_host};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// How connections come to a listener, and the sockets of this sidecar, which none of them may have been going to.
 #[derive(Clone, Debug)]
 pub(super) struct Capture {
     way: Captured,
-    own: Arc<[SocketAddr]>,
+    own: watch::Receiver<Arc<[SocketAddr]>>,
 }
 
 impl Capture {
-    pub(super) fn new(way: Captured, own: &Arc<[SocketAddr]>) -> Self {
-        Self { way, own: Arc::clone(own) }
+    pub(super) fn new(way: Captured, own: &watch::Receiver<Arc<[SocketAddr]>>) -> Self {
+        Self { way, own: own.clone() }
     }
 
     /// Where a connection was going, as far as the kernel knows.
@@ -45,7 +46,7 @@ pub(super) fn destination(
     let Some(capture) = &listener.capture else { return Ok(None) };
     let refused = |reason| NotCaptured { reason, original };
     let address = original.ok_or_else(|| refused(Refusal::ConnNotCaptured))?;
-    match is_host(address.ip()).and_then(|()| is_elsewhere(address, &capture.own)) {
+    match is_host(address.ip()).and_then(|()| is_elsewhere(address, &capture.own.borrow())) {
         Ok(()) => Ok(Some(address)),
         Err(Unreachable::NoHost) => Err(refused(Refusal::ConnNotCaptured)),
         Err(Unreachable::LeadsBack) => Err(refused(Refusal::ConnLoop)),
@@ -86,8 +87,8 @@ mod tests {
         let metrics = Metrics::new(&MetricsPlan { version: "test", started_unix_s: 0, reasons: &[] });
         let parts = (Callers::Local, metrics.listener("egress"));
         let address = "127.0.0.1:15001".parse().unwrap();
-        let own = own.iter().map(|own| own.parse().unwrap()).collect();
-        let capture = Some(Capture::new(Captured::Redirect, &own));
+        let own: Arc<[SocketAddr]> = own.iter().map(|own| own.parse().unwrap()).collect();
+        let capture = Some(Capture::new(Captured::Redirect, &watch::channel(own).1));
         let listener = Listener { capture, ..Listener::of("egress", address, RawHead::LIMITS, parts) };
         let found = destination(&listener, original.map(|original| original.parse().unwrap()));
         let found = found.map(|address| address.unwrap().to_string()).map_err(|refused| refused.reason);

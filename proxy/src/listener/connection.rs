@@ -534,6 +534,8 @@ impl Future for Http1 {
 }
 
 impl Graceful for Http1 {
+    const NEEDS_AN_ANSWER: bool = true;
+
     fn finish(mut self: Pin<&mut Self>) {
         Pin::new(&mut self.0).graceful_shutdown();
     }
@@ -560,6 +562,8 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    const NEEDS_AN_ANSWER: bool = false;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

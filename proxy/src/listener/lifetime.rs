@@ -10,6 +10,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A connection that can be asked to finish what it has begun and take no more.
 pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
+    /// Whether being asked while it is idle would end it without a word: HTTP/1.1 has none but an answer.
+    const NEEDS_AN_ANSWER: bool;
     /// GOAWAY, or `Connection: close`.
     fn finish(self: Pin<&mut Self>);
 }
@@ -54,7 +56,12 @@ pub(super) async fn drive<C: Graceful>(
         // A dropped sender means that the process goes away, which is a drain too.
         drop(drain.wait_for(|drain| *drain).await);
     });
-    let mut watchdog = Watchdog { lifetime, finish_by: None, sleep: Box::pin(sleep_until(lifetime.ends_at)) };
+    let mut watchdog = Watchdog {
+        lifetime,
+        finish_by: None,
+        linger_until: None,
+        sleep: Box::pin(sleep_until(lifetime.ends_at)),
+    };
     let (mut is_draining, mut is_ending) = (false, false);
     poll_fn(|cx| {
         if connection.poll_cut(cx).is_ready() {
@@ -66,6 +73,10 @@ pub(super) async fn drive<C: Graceful>(
             }
             if !is_draining && draining.as_mut().poll(cx).is_ready() {
                 is_draining = true;
+                watchdog.drain(served.as_mut(), connection);
+                continue;
+            }
+            if watchdog.linger_until.is_some() && connection.idle_since().is_none() {
                 watchdog.ask(served.as_mut(), lifetime.grace);
                 continue;
             }
@@ -97,6 +108,8 @@ struct Watchdog {
     lifetime: Lifetime,
     /// By when the connection has to finish, where it was asked to.
     finish_by: Option<Instant>,
+    /// Until when a connection without a request may have one more, to be told by its answer.
+    linger_until: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -106,13 +119,27 @@ enum Due {
     Overstayed,
 }
 
+/// A caller may be sending a request while its idle connection is closed, and must take it for lost. One that asks
+/// within this time is answered and told; it is what a busy pool of connections needs to hear of it.
+const LINGER: Duration = Duration::from_secs(1);
+
 impl Watchdog {
+    /// Asks it to finish, or waits a moment for the request whose answer can.
+    fn drain<C: Graceful>(&mut self, served: Pin<&mut C>, connection: &Connection) {
+        if C::NEEDS_AN_ANSWER && self.finish_by.is_none() && connection.idle_since().is_some() {
+            self.linger_until = Some(Instant::now() + LINGER.min(self.lifetime.grace));
+        } else {
+            self.ask(served, self.lifetime.grace);
+        }
+    }
+
     /// Asks it to finish, once; of several graces the shortest counts.
     fn ask<C: Graceful>(&mut self, served: Pin<&mut C>, grace: Duration) {
         let by = Instant::now() + grace;
         if self.finish_by.is_none() {
             served.finish();
         }
+        self.linger_until = None;
         self.finish_by = Some(self.finish_by.map_or(by, |earlier| earlier.min(by)));
     }
 
@@ -144,6 +171,8 @@ impl Watchdog {
             }
         }
         let idle_at = connection.idle_since().map(|since| since + self.lifetime.idle_timeout);
-        (idle_at.map_or(self.lifetime.ends_at, |at| at.min(self.lifetime.ends_at)), Due::Finish)
+        let finish_at =
+            idle_at.into_iter().chain(self.linger_until).fold(self.lifetime.ends_at, Instant::min);
+        (finish_at, Due::Finish)
     }
 }

@@ -37,6 +37,7 @@ use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
 
 /// One listener as every worker sees it.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub struct Listener {
     handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
+    /// Whether it accepts no more, and its connections are asked to finish.
+    drain: watch::Sender<bool>,
+    /// Whether its socket is closed here.
+    closed: watch::Sender<bool>,
 }
 
 impl Listener {
@@ -79,7 +84,7 @@ impl Listener {
         config: &ListenerConfig,
         callers: Callers,
         metrics: Arc<ListenerMetrics>,
-        own: &Arc<[SocketAddr]>,
+        own: &watch::Receiver<Arc<[SocketAddr]>>,
     ) -> Self {
         let validity = match config.tls {
             ListenerTls::Mutual { validity, .. } => validity,
@@ -95,6 +100,27 @@ impl Listener {
             dpop_nonce: config.dpop_nonce,
             ..listener
         }
+    }
+
+    /// Accepts no more, and asks the connections to finish, each within the grace of this listener.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Tells when it drains.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+
+    /// Says that its socket is closed.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until its socket is closed.
+    pub(crate) async fn closed(&self) {
+        // The sender is this listener's own, and lives as long as the wait.
+        drop(self.closed.subscribe().wait_for(|closed| *closed).await);
     }
 
     /// Bytes of the bodies that are held for policy now.
@@ -128,6 +154,8 @@ impl Listener {
             open: AtomicUsize::new(0),
             handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
+            drain: watch::channel(false).0,
+            closed: watch::channel(false).0,
         }
     }
 }

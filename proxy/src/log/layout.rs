@@ -79,6 +79,11 @@ impl Layout {
         self.keys().join(format!("{}.pub", postern_audit::hash::hex(&key_id)))
     }
 
+    /// A log as whole as this one, begun while another process still wrote this one.
+    pub(crate) fn beside(&self, number: u8) -> PathBuf {
+        self.root.join("beside").join(number.to_string())
+    }
+
     pub(crate) fn rings(&self) -> PathBuf {
         self.root.join("ring")
     }

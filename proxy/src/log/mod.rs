@@ -7,6 +7,7 @@
 //! ```
 //! Filed means published in the ring: from then on, no death of the process loses the record. Durable means
 //! synced: from then on, no power loss does.
+pub mod beside;
 mod config;
 mod drain;
 mod error;

@@ -91,7 +91,7 @@ pub struct Surroundings {
     /// What time it is; for chance alone.
     pub clock: Arc<dyn Clock>,
     /// Where this sidecar itself listens.
-    pub own: Arc<[SocketAddr]>,
+    pub own: watch::Receiver<Arc<[SocketAddr]>>,
     /// Where it is told what becomes of names: once a refresh.
     pub updates: mpsc::Sender<NameUpdate>,
 }
@@ -197,7 +197,7 @@ impl Follower {
     fn usable(&mut self, found: &[IpAddr]) -> Result<Vec<SocketAddr>, String> {
         let (mut usable, mut left_out) = (Vec::new(), Vec::new());
         for ip in found {
-            match judge(*ip, &self.named.endpoint, &self.surroundings.own) {
+            match judge(*ip, &self.named.endpoint, &self.surroundings.own.borrow()) {
                 Ok(_) if usable.len() >= ADDRESSES_MAX => left_out.push((*ip, "is one too many")),
                 Ok(address) => usable.push(address),
                 Err(why) => left_out.push((*ip, why)),

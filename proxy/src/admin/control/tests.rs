@@ -49,7 +49,8 @@ async fn desk() -> Desk {
     let folder = tempfile::tempdir().unwrap();
     let socket = AdminSocket::bind(&folder.path().join("s")).unwrap();
     let (sender, commands) = commands();
-    let serving = tokio::spawn(serve(socket, Arc::new(View), sender, ServerLimits::ADMIN));
+    let answers = AdminPort { view: Arc::new(View), commands: sender, offer: Offer::default() };
+    let serving = tokio::spawn(serve(socket, answers, ServerLimits::ADMIN));
     Desk { folder, commands, serving }
 }
 
@@ -87,14 +88,14 @@ type React = fn(AdminCommand);
 fn drain(command: AdminCommand) -> Reply {
     match command {
         AdminCommand::Drain(reply) => reply,
-        AdminCommand::Reload(_) => panic!("drain was asked"),
+        AdminCommand::Reload(_) | AdminCommand::Relieved => panic!("drain was asked"),
     }
 }
 
 fn reload(command: AdminCommand) -> Reply {
     match command {
         AdminCommand::Reload(reply) => reply,
-        AdminCommand::Drain(_) => panic!("reload was asked"),
+        AdminCommand::Drain(_) | AdminCommand::Relieved => panic!("reload was asked"),
     }
 }
 

@@ -21,20 +21,49 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Class, AuditError> {
-    let source = Source::open(args.directory.as_deref())?;
-    let keys = source.keys(&args.key)?;
-    let seen = match &args.seen {
-        Some(path) => Some(Checkpoint::open(&text(path)?, &keys, None).map_err(AuditError::Checkpoint)?),
-        None => None,
-    };
-    let report = verify(&source.files, &keys, seen.as_ref());
-    if args.json {
-        let text = serde_json::to_string_pretty(&report).map_err(io::Error::from)?;
-        writeln!(out, "{text}")?;
-    } else {
-        show(&report, args, out)?;
+    let sources = Source::open_all(args.directory.as_deref())?;
+    let mut reports = Vec::with_capacity(sources.len());
+    let mut seen_in = None;
+    for source in &sources {
+        let keys = source.keys(&args.key)?;
+        let seen = match &args.seen {
+            Some(path) => {
+                Checkpoint::open(&text(path)?, &keys, None).map_err(|error| seen_in = Some(error)).ok()
+            }
+            None => None,
+        };
+        reports.push((verify(&source.files, &keys, seen.as_ref()), seen.is_some()));
     }
-    Ok(report.class)
+    // A checkpoint is of one log: that it fits none is the failure.
+    if let (true, Some(error)) = (reports.iter().all(|(_, saw)| !saw), seen_in) {
+        return Err(AuditError::Checkpoint(error));
+    }
+    let reports: Vec<Report> = reports.into_iter().map(|(report, _)| report).collect();
+    let [first, beside @ ..] = reports.as_slice() else { return Ok(Class::CannotTell) };
+    if args.json {
+        // One log is told as ever; several are a list.
+        let text = if beside.is_empty() {
+            serde_json::to_string_pretty(first)
+        } else {
+            serde_json::to_string_pretty(&reports)
+        };
+        writeln!(out, "{}", text.map_err(io::Error::from)?)?;
+    } else {
+        for report in &reports {
+            show(report, args, out)?;
+        }
+    }
+    Ok(reports.iter().map(|report| report.class).max_by_key(|class| severity(*class)).unwrap_or(first.class))
+}
+
+/// Of several logs the worst is told: what was found outweighs what could not be looked at.
+fn severity(class: Class) -> u8 {
+    match class {
+        Class::Whole => 0,
+        Class::WholeWithGaps => 1,
+        Class::CannotTell => 2,
+        Class::Tampered => 3,
+    }
 }
 
 fn show(report: &Report, args: &Args, out: &mut dyn Write) -> io::Result<()> {

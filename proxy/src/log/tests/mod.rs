@@ -1,3 +1,4 @@
+mod beside;
 mod crash;
 mod fake;
 mod faults;

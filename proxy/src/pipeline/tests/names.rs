@@ -76,7 +76,7 @@ fn check(steps: &[(&'static str, &[u16])]) -> (Vec<SocketAddr>, String, Vec<Name
         *told.0.lock().unwrap() = steps[0].0;
         let following = tokio::task::spawn_local(names::run(
             wanting,
-            Surroundings { resolver, clock, own: Arc::default(), updates },
+            Surroundings { resolver, clock, own: watch::channel(Arc::default()).1, updates },
         ));
         for (says, expected) in steps {
             *told.0.lock().unwrap() = says;

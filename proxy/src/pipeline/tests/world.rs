@@ -189,12 +189,9 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let mut listener = Listener::new(
-            &config.listeners[0],
-            callers,
-            metrics.listener("app"),
-            &config.listeners.iter().map(|listener| listener.address).collect(),
-        );
+        let addresses: Arc<[_]> = config.listeners.iter().map(|listener| listener.address).collect();
+        let own = watch::channel(addresses).1;
+        let mut listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"), &own);
         listener.memory = Arc::new(Memory::new(Some(MEMORY_BYTES)));
         Self {
             clock,
@@ -344,6 +341,7 @@ impl World {
             self.arrivals.replace(Some((incoming, handle)));
             let caller = self.caller().await;
             let found = call(&self, caller).await;
+            self.listener.drain();
             drain.send_replace(true);
             self.arrivals.take();
             running.await.unwrap();

@@ -53,7 +53,7 @@ fn orders(loopback_only: bool) -> Named {
 fn surroundings(answers: &[(&str, &str)], own: &str) -> (Surroundings, mpsc::Receiver<NameUpdate>) {
     let (updates, found) = mpsc::channel(1);
     let answers = answers.iter().copied().map(answer).collect();
-    let own = own.split_whitespace().map(|own| own.parse().unwrap()).collect();
+    let own = watch::channel(own.split_whitespace().map(|own| own.parse().unwrap()).collect()).1;
     let resolver = Arc::new(Script(Mutex::new(answers)));
     (Surroundings { resolver, clock: Arc::new(SystemClock::default()), own, updates }, found)
 }

@@ -1,0 +1,154 @@
+//! The listeners that are in force, and how a reload changes them: what is new is bound before anything changes, what goes
+//! on is not touched, and what goes drains.
+use super::entrance::{STATUS, socket};
+use super::{StartError, materials};
+use crate::clock::Clock;
+use crate::config::{Config, Direction, ListenerConfig, StatusConfig, reload};
+use crate::handover::{Inherited, Offer, Offered};
+use crate::listener::Listener;
+use crate::memory::Memory;
+use crate::state::Shared;
+use crate::telemetry::Metrics;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Listeners on their way to the acceptor.
+pub(super) const WAITING_MAX: usize = 64;
+
+/// How long an acceptor may take to close a socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A bound socket, and whose it is.
+pub(super) type Bound = (TcpListener, Arc<Listener>);
+
+/// The listeners of the process.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) in_force: Vec<Arc<Listener>>,
+    /// Those that were taken out and have connections yet.
+    pub(super) leaving: Vec<Arc<Listener>>,
+    pub(super) to_acceptor: mpsc::Sender<Bound>,
+    pub(super) offer: Offer,
+    /// Where this sidecar listens, for those who must not call it by mistake.
+    pub(super) own: watch::Sender<Arc<[SocketAddr]>>,
+}
+
+/// What listeners are made with.
+pub(super) struct Means<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) metrics: &'a Metrics,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) memory: &'a Arc<Memory>,
+    /// Where this sidecar listens.
+    pub(super) own: &'a watch::Receiver<Arc<[SocketAddr]>>,
+}
+
+impl Means<'_> {
+    pub(super) fn listener(&self, of: &ListenerConfig) -> Result<Listener, StartError> {
+        let callers = materials::callers(of, self.shared, self.clock)?;
+        let mut listener = Listener::new(of, callers, self.metrics.listener(&of.name), self.own);
+        listener.memory = Arc::clone(self.memory);
+        Ok(listener)
+    }
+}
+
+/// What a reload makes of the listeners; dropped, it has changed nothing.
+#[derive(Debug)]
+pub struct Prepared {
+    in_force: Vec<Arc<Listener>>,
+    bound: Vec<Bound>,
+    offered: Vec<Offered>,
+    own: Arc<[SocketAddr]>,
+}
+
+impl Listeners {
+    /// Makes and binds what another configuration has and this one has not. A listener that was changed is made anew on
+    /// the socket that it has.
+    pub(super) fn prepare(
+        &self,
+        (running, new): (&Config, &Config),
+        means: &Means<'_>,
+    ) -> Result<Prepared, StartError> {
+        let trouble =
+            |address: SocketAddr| move |error| StartError::Bind { address: address.to_string(), error };
+        let mut prepared =
+            Prepared { in_force: Vec::new(), bound: Vec::new(), offered: Vec::new(), own: own(new) };
+        let mut copies = Inherited::new(self.copies(new)?);
+        for of in &new.listeners {
+            let socket = socket(of, &mut copies)?;
+            prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(of.address))?);
+            let goes_on = running.listeners.iter().any(|old| reload::goes_on(old, of));
+            let known = self.in_force.iter().find(|known| goes_on && *known.name == *of.name);
+            if let Some(known) = known {
+                prepared.in_force.push(Arc::clone(known));
+                continue;
+            }
+            let listener = Arc::new(means.listener(of)?);
+            prepared.in_force.push(Arc::clone(&listener));
+            prepared.bound.push((socket, listener));
+        }
+        if let StatusConfig::Open { address } = &new.status
+            && let Some(socket) = copies.take(*address)
+        {
+            prepared.offered.push(Offered::of(STATUS, &socket).map_err(trouble(*address))?);
+        }
+        Ok(prepared)
+    }
+
+    fn copies(&self, new: &Config) -> Result<Vec<std::os::fd::OwnedFd>, StartError> {
+        let failed = |error| {
+            let address = new.listeners.first().map_or_else(String::new, |first| first.address.to_string());
+            StartError::Bind { address, error }
+        };
+        Ok(self.offer.copies().map_err(failed)?.into_iter().map(|of| of.socket).collect())
+    }
+
+    /// Puts it in force; gives the names of what is no more where it was.
+    pub(super) async fn exchange(&mut self, prepared: Prepared) -> Vec<String> {
+        let Prepared { in_force, bound, offered, own } = prepared;
+        self.offer.replace(offered);
+        self.own.send_replace(own);
+        for of in bound {
+            // An acceptor that is gone accepts nothing: the process ends.
+            drop(self.to_acceptor.send(of).await);
+        }
+        let gone: Vec<_> = std::mem::replace(&mut self.in_force, in_force)
+            .into_iter()
+            .filter(|old| !self.in_force.iter().any(|new| Arc::ptr_eq(old, new)))
+            .collect();
+        gone.iter().for_each(|listener| listener.drain());
+        // Whoever is told of the reload may bind what is free now; only an acceptor that is stuck holds it longer.
+        for listener in &gone {
+            drop(tokio::time::timeout(CLOSE_TIMEOUT, listener.closed()).await);
+        }
+        self.leaving.retain(|listener| listener.open.load(Ordering::Relaxed) > 0);
+        let is_there = |old: &Listener| {
+            self.in_force.iter().any(|new| new.name == old.name && new.address == old.address)
+        };
+        let left = gone.iter().filter(|old| !is_there(old)).map(|old| old.name.to_string()).collect();
+        self.leaving.extend(gone);
+        left
+    }
+
+    /// Asks those of one way to finish.
+    pub(super) fn drain(&self, direction: Direction) {
+        self.of(direction).for_each(|listener| listener.drain());
+    }
+
+    pub(super) fn of(&self, direction: Direction) -> impl Iterator<Item = &Arc<Listener>> {
+        let all = self.in_force.iter().chain(&self.leaving);
+        all.filter(move |listener| listener.callers.direction() == direction)
+    }
+}
+
+/// Where this sidecar itself listens.
+pub(super) fn own(config: &Config) -> Arc<[SocketAddr]> {
+    let status = match config.status {
+        StatusConfig::Closed => None,
+        StatusConfig::Open { address } => Some(address),
+    };
+    config.listeners.iter().map(|listener| listener.address).chain(status).collect()
+}

@@ -1,0 +1,184 @@
+//! One process replaces another under load: nobody is refused, nothing that was asked is lost, and what both have
+//! written is whole.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use postern_tests::load::Pressure;
+use postern_tests::peer::postern;
+use postern_tests::process::{self, Running};
+use postern_tests::raw::{echo, say};
+use postern_tests::sidecar::{assert_log_is_whole, records};
+use postern_tests::{Held, Load, Scene, Version};
+use rustix::process::Signal;
+use serde_json::json;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A scene whose process can be replaced.
+fn scene() -> Scene {
+    let mut scene = Scene::new();
+    let socket = scene.path("admin.sock");
+    scene.config["admin"] = json!({ "socket": socket });
+    scene
+}
+
+/// Another process beside those that run.
+fn start(scene: &Scene, number: usize, arguments: &[&str]) -> Running {
+    let mut command = Command::new(postern());
+    command.arg("run").arg("-c").arg(scene.write_config()).args(arguments);
+    Running::start(&format!("postern-{number}"), command, scene.folder.path())
+}
+
+/// Waits until a process has taken over, and the one before it has ended as by a drain.
+fn wait_until_relieved(previous: &mut Running) {
+    let status = previous.wait_for_end(LIMIT);
+    assert_eq!(status.code(), Some(0), "the old process drains; it printed\n{}", previous.output());
+}
+
+/// How many decisions all logs of the directory hold together.
+fn decisions(scene: &Scene) -> usize {
+    let beside = (1..8).map(|number| scene.audit().join("beside").join(number.to_string()));
+    let logs = std::iter::once(scene.audit()).chain(beside).filter(|log| log.is_dir());
+    logs.map(|log| records(&log).lines().filter(|line| line.contains(r#""kind":"decision""#)).count()).sum()
+}
+
+#[test]
+fn a_process_is_replaced_three_times_under_load_and_nobody_notices() {
+    let scene = scene();
+    let mut running = start(&scene, 0, &[]);
+    process::wait("readiness", LIMIT, || ready(&scene));
+    let caller = scene.caller("/client");
+    let pressure = |version| Pressure { callers: 3, pause: Duration::from_millis(5), version };
+    let loads = [Version::Http1, Version::Http2]
+        .map(|version| Load::start(&caller, scene.listener, "/things", pressure(version)));
+    for number in 1..=3 {
+        let next = start(&scene, number, &["--take-over"]);
+        wait_until_relieved(&mut running);
+        assert!(next.output().contains("starting"), "{}", next.output());
+        loads.iter().for_each(|load| load.wait_for_answers(50, LIMIT));
+        running = next;
+    }
+    let mut answered = 0;
+    for load in loads {
+        let report = load.stop();
+        assert!(
+            report.failures.is_empty(),
+            "{} lost, first {:?}",
+            report.failures.len(),
+            report.failures.first()
+        );
+        assert!(report.answers.iter().all(|answer| answer.status == 200));
+        answered += report.answers.len();
+    }
+    running.signal(Signal::TERM);
+    wait_until_relieved(&mut running);
+    assert!(!scene.path("admin.sock").exists() && !scene.path("admin.sock~").exists());
+    assert_log_is_whole(&scene.audit());
+    assert!(decisions(&scene) >= answered, "{} decisions for {answered} answers", decisions(&scene));
+}
+
+/// Everybody may do everything.
+const ANYTHING: &str = "package postern.authz\n\ndecision := {\"allowed\": true}\n";
+
+#[test]
+fn what_is_in_progress_is_finished_by_the_process_that_began_it() {
+    let held = Held::start();
+    let mut scene = scene();
+    let raw = postern_tests::port::free();
+    scene.write_policy(ANYTHING);
+    scene.config["upstreams"]["app"] = json!({ "endpoints": [held.address().to_string()] });
+    scene.config["upstreams"]["echo"] = json!({ "endpoints": [echo().to_string()], "protocol": "tcp" });
+    scene.config["listeners"]["raw"] = json!({
+        "outbound": { "address": raw.to_string() },
+        "protocol": "tcp",
+        "routes": [{ "match": {}, "upstream": "echo" }],
+    });
+    let mut old = start(&scene, 0, &[]);
+    process::wait("readiness", LIMIT, || ready(&scene));
+    let mut stream = TcpStream::connect(raw).expect("the sidecar takes it");
+    say(&mut stream, b"before");
+    let (caller, address) = (scene.caller("/client"), scene.listener);
+    let calls = [Version::Http1, Version::Http2].map(|version| {
+        let caller = caller.clone();
+        std::thread::spawn(move || caller.get(address, version, "/slow"))
+    });
+    process::wait("the requests in progress", LIMIT, || (held.taken() == 2).then_some(()));
+
+    let mut new = start(&scene, 1, &["--take-over"]);
+    old.wait_for("the drain", LIMIT, |output| output.contains("draining").then_some(()));
+    for _ in 0..20 {
+        say(&mut stream, b"during");
+        let mut another = TcpStream::connect(raw).expect("somebody takes it");
+        say(&mut another, b"anew");
+    }
+    held.release();
+    for call in calls {
+        assert_eq!(call.join().expect("a caller").expect("an answer").status, 200);
+    }
+    say(&mut stream, b"after");
+    drop(stream);
+    wait_until_relieved(&mut old);
+    new.signal(Signal::TERM);
+    wait_until_relieved(&mut new);
+    assert_log_is_whole(&scene.audit());
+}
+
+fn ready(scene: &Scene) -> Option<()> {
+    use postern_tests::caller::{call_plain, get};
+    call_plain(scene.status, get("/readyz")).ok().filter(|answer| answer.status == 200).map(drop)
+}
+
+#[test]
+fn a_process_that_does_not_become_ready_leaves_the_old_one_as_it_was() {
+    let mut scene = scene();
+    let mut old = start(&scene, 0, &[]);
+    process::wait("readiness", LIMIT, || ready(&scene));
+    let caller = scene.caller("/client");
+    let pressure = Pressure { callers: 2, pause: Duration::from_millis(5), version: Version::Http1 };
+    let load = Load::start(&caller, scene.listener, "/things", pressure);
+
+    // One that cannot start, and one that dies while it waits for its policy.
+    let sound = scene.config.clone();
+    fs::write(scene.path("no.key"), "no key").expect("a file");
+    scene.config["audit"]["signer"]["ed25519"]["key"] = json!(scene.path("no.key"));
+    let mut failing = start(&scene, 1, &["--take-over"]);
+    assert_eq!(failing.wait_for_end(LIMIT).code(), Some(1), "{}", failing.output());
+    scene.config = sound;
+    let policy = scene.config["policy"]["bundles"]["authz"]["source"]["directory"]["path"].take();
+    fs::create_dir(scene.path("empty")).expect("a folder");
+    scene.config["policy"]["bundles"]["authz"]["source"]["directory"]["path"] = json!(scene.path("empty"));
+    scene.config["policy"]["last_good_directory"] = json!(scene.path("no-last-good"));
+    let mut waiting = start(&scene, 2, &["--take-over"]);
+    process::wait("the second process", LIMIT, || scene.path("admin.sock~").exists().then_some(()));
+    load.wait_for_answers(50, LIMIT);
+    waiting.signal(Signal::KILL);
+    waiting.wait_for_end(LIMIT);
+    load.wait_for_answers(50, LIMIT);
+    assert!(ready(&scene).is_some() && !old.output().contains("draining"), "{}", old.output());
+
+    // And then one that can.
+    scene.config["policy"]["bundles"]["authz"]["source"]["directory"]["path"] = policy;
+    let mut new = start(&scene, 3, &["--take-over"]);
+    wait_until_relieved(&mut old);
+    let report = load.stop();
+    assert!(
+        report.failures.is_empty(),
+        "{} lost, first {:?}",
+        report.failures.len(),
+        report.failures.first()
+    );
+    new.signal(Signal::TERM);
+    wait_until_relieved(&mut new);
+    assert_log_is_whole(&scene.audit());
+}
+
+#[test]
+fn taking_over_from_nobody_is_refused_with_what_to_do() {
+    let scene = scene();
+    let mut alone = start(&scene, 0, &["--take-over"]);
+    assert_eq!(alone.wait_for_end(LIMIT).code(), Some(1));
+    assert!(alone.output().contains("start without `--take-over`"), "{}", alone.output());
+}
