@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, recv, socket};
 use tempfile::TempDir;
 
 use super::{LIMIT, Namespace};
-use crate::peer::{peer, postern};
+use crate::peer::{peer, postern, skip};
 use crate::process::{Output, Running};
 use crate::sidecar::{Scene, Sidecar};
 
@@ -89,9 +89,26 @@ impl Routed {
     pub fn on_the_way(&self, rules: &[&str]) {
         let rules = rules.join("\n");
         let text = format!(
-            "flush ruleset\ntable inet way {{ chain forward {{ type filter hook forward priority 0;\n{rules}\n}} }}"
+            "flush ruleset\ntable inet way {{ chain forward {{ type filter hook forward priority 0;\n{rules}\n}}\n}}"
         );
         self.router.run(&self.nft, &[&text]).expect_code(0);
+    }
+
+    /// How many packets those of the rules have met that count.
+    pub fn counted(&self) -> u64 {
+        let rules = self.router.run(&self.nft, &["list", "ruleset"]).expect_code(0).out;
+        let after = rules.split("packets ").skip(1).filter_map(|rest| rest.split(' ').next());
+        after.filter_map(|number| number.parse::<u64>().ok()).sum()
+    }
+
+    /// Lets no more than a megabit a second pass to the client. Where the kernel cannot, prints why the test is skipped.
+    pub fn narrow(&self) -> bool {
+        let words = "qdisc add dev client root tbf rate 1mbit burst 16kb latency 200ms";
+        let narrowed = self.router.run(Path::new("tc"), &words.split(' ').collect::<Vec<_>>());
+        if narrowed.code != Some(0) {
+            skip(&format!("this kernel limits no bandwidth: {}", narrowed.err.trim()));
+        }
+        narrowed.code == Some(0)
     }
 
     /// Runs the sidecar of `scene` there as a user of its own.

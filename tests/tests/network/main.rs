@@ -1,7 +1,10 @@
 //! Sidecars with a network between them: the whole way from one application to another, which know of nothing, and what
 //! becomes of it where the network is bad.
 
+mod bad_way;
+mod broken_way;
 mod databases;
+mod far;
 mod pair;
 mod whole_way;
 
