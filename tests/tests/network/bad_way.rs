@@ -89,7 +89,7 @@ type Seen = (u16, String, Duration);
 #[test]
 fn when_the_way_goes_away_requests_fail_in_time_and_when_it_is_back_they_pass() {
     for speaks in [Speaks::Http1, Speaks::H2c] {
-        let impatient = |_: &mut Value, route: &mut Value| route["timeout"] = json!("2s");
+        let impatient = |_: &mut Value, listener: &mut Value| listener["routes"][0]["timeout"] = json!("2s");
         let Some(far) = Far::start(speaks, 1, impatient) else { return };
         let _service = far.net.server.within(0, || Upstream::start_speaking_at(speaks, endpoints()[0]));
         // The router says that it knows no way, or nobody says anything.

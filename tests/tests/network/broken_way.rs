@@ -26,9 +26,9 @@ fn tried(scene: &Scene, reason: &str) -> usize {
 fn an_endpoint_that_says_nothing_at_all_is_given_up_in_time_and_another_one_answers() {
     let hole = format!("ip daddr {} tcp flags syn drop", Routed::SERVER[0]);
     for count in [1, 2] {
-        let change = |upstream: &mut Value, route: &mut Value| {
+        let change = |upstream: &mut Value, listener: &mut Value| {
             upstream["connect_timeout"] = json!("500ms");
-            route["retry"] = json!({ "attempts_max": 2, "on": ["connect_failure"] });
+            listener["routes"][0]["retry"] = json!({ "attempts_max": 2, "on": ["connect_failure"] });
         };
         let Some(far) = Far::start(Speaks::Http1, count, change) else { return };
         let _services = endpoints().map(|at| far.net.server.within(0, || Upstream::start_at(at)));
@@ -49,11 +49,11 @@ fn an_endpoint_that_says_nothing_at_all_is_given_up_in_time_and_another_one_answ
 
 #[test]
 fn an_endpoint_that_does_not_answer_costs_each_request_one_try_and_is_then_left_out() {
-    let change = |upstream: &mut Value, route: &mut Value| {
+    let change = |upstream: &mut Value, listener: &mut Value| {
         upstream["balance"] = json!("round_robin");
         upstream["outlier"] = json!({ "consecutive_failures": 5 });
         let tries = json!({ "attempts_max": 2, "on": ["timeout"], "per_try_timeout": "300ms" });
-        route["retry"] = tries;
+        listener["routes"][0]["retry"] = tries;
     };
     let Some(far) = Far::start(Speaks::Http1, 2, change) else { return };
     let [silent, good] = endpoints();

@@ -35,7 +35,7 @@ pub fn endpoints() -> [SocketAddr; 2] {
 }
 
 impl Far {
-    /// With so many endpoints; `change` is made of the upstream and of the route.
+    /// With so many endpoints; `change` is made of the upstream and of the listener.
     pub fn start(speaks: Speaks, count: usize, change: impl FnOnce(&mut Value, &mut Value)) -> Option<Self> {
         let net = Routed::new()?;
         let mut scene = Scene::new();
@@ -48,8 +48,7 @@ impl Far {
             "protocol": protocol,
             "plaintext": "any_address",
         });
-        let route = &mut scene.config["listeners"]["app"]["routes"][0];
-        change(&mut upstream, route);
+        change(&mut upstream, &mut scene.config["listeners"]["app"]);
         scene.config["upstreams"]["app"] = upstream;
         scene.write_policy(POLICY);
         let sidecar = net.start(&net.client, &scene);

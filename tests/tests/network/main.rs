@@ -5,6 +5,7 @@ mod bad_way;
 mod broken_way;
 mod databases;
 mod far;
+mod gone;
 mod pair;
 mod whole_way;
 
