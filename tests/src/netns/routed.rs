@@ -85,6 +85,12 @@ impl Routed {
         self.router.ip(&self.ip, words);
     }
 
+    /// Gives the server all addresses of a network.
+    pub fn server_has(&self, network: &str) {
+        self.server.ip(&self.ip, &format!("route add local {network} dev lo"));
+        self.route(&format!("route add {network} via {}", Self::SERVER[0]));
+    }
+
     /// Puts these rules in force for what the router passes on, instead of any others; a rule a line.
     pub fn on_the_way(&self, rules: &[&str]) {
         let rules = rules.join("\n");
@@ -111,7 +117,8 @@ impl Routed {
         narrowed.code == Some(0)
     }
 
-    /// Runs the sidecar of `scene` there as a user of its own.
+    /// Runs the sidecar of `scene` there as a user of its own. A `resolv.conf` in the scene's folder is in the place of the
+    /// machine's.
     pub fn start(&self, place: &Namespace, scene: &Scene) -> Sidecar {
         // Where ours is built, nobody else may be allowed to look.
         let program = scene.path("postern");
@@ -121,6 +128,17 @@ impl Routed {
                 .expect("the program");
         }
         let mut command = self.command(place, Self::SIDECAR, &program);
+        let names = scene.path("resolv.conf");
+        if names.exists() {
+            let run = command;
+            command = Command::new("unshare");
+            let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+            command
+                .args(["--mount", "sh", "-c", script])
+                .arg(&names)
+                .arg(run.get_program())
+                .args(run.get_args());
+        }
         command.arg("run").arg("-c").arg(scene.write_config());
         give(scene.folder.path(), &program, Self::SIDECAR).expect("chown");
         let running = Running::start("postern", command, scene.folder.path());

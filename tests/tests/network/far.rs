@@ -38,6 +38,18 @@ impl Far {
     /// With so many endpoints; `change` is made of the upstream and of the listener.
     pub fn start(speaks: Speaks, count: usize, change: impl FnOnce(&mut Value, &mut Value)) -> Option<Self> {
         let net = Routed::new()?;
+        Some(Self::start_in(net, speaks, count, |scene, upstream| {
+            change(upstream, &mut scene.config["listeners"]["app"]);
+        }))
+    }
+
+    /// The same where something is there already; `change` is made of the scene and of the upstream.
+    pub fn start_in(
+        net: Routed,
+        speaks: Speaks,
+        count: usize,
+        change: impl FnOnce(&mut Scene, &mut Value),
+    ) -> Self {
         let mut scene = Scene::new();
         let protocol = match speaks {
             Speaks::Http1 => "http1",
@@ -48,12 +60,12 @@ impl Far {
             "protocol": protocol,
             "plaintext": "any_address",
         });
-        change(&mut upstream, &mut scene.config["listeners"]["app"]);
+        change(&mut scene, &mut upstream);
         scene.config["upstreams"]["app"] = upstream;
         scene.write_policy(POLICY);
         let sidecar = net.start(&net.client, &scene);
         let caller = scene.caller("/client");
-        Some(Self { net, scene, sidecar, caller })
+        Self { net, scene, sidecar, caller }
     }
 
     /// Does something beside the sidecar.

@@ -6,6 +6,7 @@ mod broken_way;
 mod databases;
 mod far;
 mod gone;
+mod names;
 mod pair;
 mod whole_way;
 
