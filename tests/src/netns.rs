@@ -1,5 +1,5 @@
-//! Two network namespaces of a test's own, joined by a wire: a service with its sidecar, and somebody outside. Nothing
-//! here touches the machine's own network, and what is made goes with the test.
+//! Network namespaces of a test's own: one alone, two joined by a wire, or two with a router between them. Nothing here
+//! touches the machine's own network, and what is made goes with the test.
 
 mod alone;
 mod routed;
@@ -131,15 +131,18 @@ impl Namespace {
 
     /// Does something here as that user, on a thread of its own; sockets that it makes stay here and stay that user's.
     pub fn within<T: Send>(&self, uid: u32, work: impl FnOnce() -> T + Send) -> T {
+        // What is said of a test goes by its thread's name.
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
+            let inside = || {
                 let file = std::fs::File::open(&self.path).expect("the namespace");
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("entering");
                 let uid = rustix::process::Uid::from_raw(uid);
                 set_thread_res_uid(uid, uid, uid).expect("becoming another user");
                 work()
-            });
-            thread.join().expect("the work is done")
+            };
+            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, inside);
+            thread.expect("a thread").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 

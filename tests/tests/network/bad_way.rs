@@ -26,7 +26,7 @@ fn where_packets_are_lost_every_request_is_answered_and_none_is_made_twice() {
             let ask = |caller| ask_often(&far, version, caller);
             tokio::join!(ask(0), ask(1), ask(2), ask(3));
         });
-        assert!(far.net.counted() > 20, "{} packets were lost", far.net.counted());
+        assert!(far.net.counted() >= 5, "{} packets were lost", far.net.counted());
         let mut times = BTreeMap::new();
         for seen in service.seen() {
             *times.entry((seen["method"].to_string(), seen["path"].to_string())).or_insert(0) += 1;
