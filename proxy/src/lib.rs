@@ -21,6 +21,7 @@ pub mod log;
 pub mod memory;
 mod nonce;
 pub mod pipeline;
+mod presence;
 mod reachable;
 pub mod recorder;
 mod replay;

@@ -1,9 +1,11 @@
-//! Two network namespaces of a test's own, joined by a wire: a service with its sidecar, and somebody outside. Nothing
-//! here touches the machine's own network, and what is made goes with the test.
+//! Network namespaces of a test's own: one alone, two joined by a wire, or two with a router between them. Nothing here
+//! touches the machine's own network, and what is made goes with the test.
 
 mod alone;
+mod routed;
 
 pub use alone::Netns;
+pub use routed::{Overheard, Routed, Segment};
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -54,15 +56,7 @@ impl Wire {
 
     /// Makes both. Without root or `ip`, prints why the test is skipped.
     pub fn new(ip: &Path) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            skip("a network namespace can be made by root alone");
-            return None;
-        }
-        let mut attempt = Command::new("unshare");
-        attempt.args(["--net", "true"]);
-        let attempt = run(attempt, LIMIT);
-        if attempt.code != Some(0) {
-            skip(&format!("no network namespace can be made here: {}", attempt.err.trim()));
+        if !can_be_made() {
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -74,11 +68,7 @@ impl Wire {
             [(&service, &Self::SERVICE[..]), (&outside, &[Self::OUTSIDE, Self::FURTHER].concat())]
         {
             namespace.ip(ip, "link set lo up");
-            namespace.ip(ip, "link set wire up");
-            for address in addresses {
-                let (bits, rest) = if address.is_ipv6() { (64, " nodad") } else { (24, "") };
-                namespace.ip(ip, &format!("addr add {address}/{bits} dev wire{rest}"));
-            }
+            namespace.address(ip, "wire", addresses);
         }
         for (family, via) in [("-4", Self::OUTSIDE[0]), ("-6", Self::OUTSIDE[1])] {
             service.ip(ip, &format!("{family} route add default via {via}"));
@@ -130,17 +120,29 @@ impl Namespace {
         self.run(ip, &words.split(' ').collect::<Vec<_>>()).expect_code(0);
     }
 
+    /// Gives a device these addresses, and takes it into use.
+    fn address(&self, ip: &Path, device: &str, addresses: &[IpAddr]) {
+        self.ip(ip, &format!("link set {device} up"));
+        for address in addresses {
+            let (bits, rest) = if address.is_ipv6() { (64, " nodad") } else { (24, "") };
+            self.ip(ip, &format!("addr add {address}/{bits} dev {device}{rest}"));
+        }
+    }
+
     /// Does something here as that user, on a thread of its own; sockets that it makes stay here and stay that user's.
     pub fn within<T: Send>(&self, uid: u32, work: impl FnOnce() -> T + Send) -> T {
+        // What is said of a test goes by its thread's name.
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
+            let inside = || {
                 let file = std::fs::File::open(&self.path).expect("the namespace");
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("entering");
                 let uid = rustix::process::Uid::from_raw(uid);
                 set_thread_res_uid(uid, uid, uid).expect("becoming another user");
                 work()
-            });
-            thread.join().expect("the work is done")
+            };
+            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, inside);
+            thread.expect("a thread").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -202,6 +204,21 @@ impl Conversation {
         }
         self.read()
     }
+}
+
+/// Whether there can be namespaces here; without root or the kernel's help, prints why the test is skipped.
+fn can_be_made() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        skip("a network namespace can be made by root alone");
+        return false;
+    }
+    let mut attempt = Command::new("unshare");
+    attempt.args(["--net", "true"]);
+    let attempt = run(attempt, LIMIT);
+    if attempt.code != Some(0) {
+        skip(&format!("no network namespace can be made here: {}", attempt.err.trim()));
+    }
+    attempt.code == Some(0)
 }
 
 fn serve(name: &str, mut stream: TcpStream) {

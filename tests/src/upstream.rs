@@ -65,7 +65,15 @@ impl Upstream {
     /// # Panics
     /// When the address cannot be bound.
     pub fn start_at(address: SocketAddr) -> Self {
-        Self::serve(std::net::TcpListener::bind(address).expect("the address is free"), Speaks::Http1)
+        Self::start_speaking_at(Speaks::Http1, address)
+    }
+
+    /// Starts a service that speaks this protocol at this address.
+    ///
+    /// # Panics
+    /// When the address cannot be bound.
+    pub fn start_speaking_at(protocol: Speaks, address: SocketAddr) -> Self {
+        Self::serve(std::net::TcpListener::bind(address).expect("the address is free"), protocol)
     }
 
     fn serve(listener: std::net::TcpListener, protocol: Speaks) -> Self {

@@ -3,6 +3,7 @@
 use super::{Callers, Handshake, Listener, Place};
 use crate::descriptors;
 use crate::pipeline::Refusal;
+use crate::presence;
 use crate::upstream::BoxIo;
 use std::io;
 use std::net::SocketAddr;
@@ -197,7 +198,7 @@ fn hand_over(
     };
     let local = stream.local_addr()?;
     let original = listener.capture.as_ref().and_then(|capture| capture.original(&stream, local));
-    stream.set_nodelay(true)?;
+    presence::prepare(&stream)?;
     let mut io = AcceptedIo::Tcp(stream.into_std()?);
     let mut by_load: Vec<_> = workers.iter().collect();
     by_load.sort_by_key(|worker| worker.load());

@@ -3,6 +3,7 @@ use super::caller_io::CallerIo;
 use super::{Accepted, AcceptedIo, Callers, Handshake, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
+use crate::presence::Attended;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
 use postern_identity::tls::ServerTls;
@@ -102,7 +103,7 @@ async fn shake_hands(
 
 pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
     match io {
-        AcceptedIo::Tcp(stream) => Ok(Box::new(TcpStream::from_std(stream)?)),
+        AcceptedIo::Tcp(stream) => Ok(Box::new(Attended::new(TcpStream::from_std(stream)?))),
         AcceptedIo::Stream(stream) => Ok(stream),
     }
 }

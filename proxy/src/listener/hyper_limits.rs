@@ -1,8 +1,8 @@
 //! What of a listener's limits hyper and h2 keep themselves.
 use crate::config::ListenerLimits;
 use crate::cut::Streams;
+use crate::presence::{PING_INTERVAL, PING_TIMEOUT};
 use hyper_util::rt::TokioTimer;
-use std::time::Duration;
 
 /// HTTP/1.1 within a listener's limits.
 pub(super) fn http1(limits: &ListenerLimits) -> hyper::server::conn::http1::Builder {
@@ -23,7 +23,7 @@ pub(super) fn http2(
 ) -> hyper::server::conn::http2::Builder<Streams> {
     let mut builder = hyper::server::conn::http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    builder.keep_alive_interval(Duration::from_secs(30)).keep_alive_timeout(Duration::from_secs(10));
+    builder.keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     builder.max_concurrent_streams(limits.http2_streams_max);
     builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
     builder.initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES);

@@ -1,5 +1,6 @@
 //! How a byte stream to an endpoint is made. A test hands a connector of its own.
 use crate::descriptors;
+use crate::presence::{self, Attended};
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -24,7 +25,7 @@ pub trait Connect: Debug {
     fn connect(&self, endpoint: SocketAddr) -> Connecting;
 }
 
-/// Plain TCP, without delay for small writes.
+/// Plain TCP, without delay for small writes, whose peer is known to be there.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp;
 
@@ -35,8 +36,8 @@ impl Connect for Tcp {
             if !descriptors::are_left(descriptors::Use::Upstream, &stream) {
                 return Err(io::Error::other("too few file descriptors are left"));
             }
-            stream.set_nodelay(true)?;
-            let stream: BoxIo = Box::new(stream);
+            presence::prepare(&stream)?;
+            let stream: BoxIo = Box::new(Attended::new(stream));
             Ok(stream)
         })
     }

@@ -12,6 +12,7 @@ use super::target::{Placed, Protocol, Target};
 use crate::cut::Streams;
 use crate::http2_guard;
 use crate::pipeline::{Attempt, Refusal, RequestBody};
+use crate::presence::{PING_INTERVAL, PING_TIMEOUT};
 use crate::routing::Routing;
 use crate::state::Snapshot;
 use crate::traffic::circuit_breaker::Place;
@@ -26,7 +27,6 @@ use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -327,8 +327,8 @@ impl Maker {
         let io = http2_guard::guard_upstream(io);
         let streams = Streams::default();
         let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
-        builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-        builder.keep_alive_timeout(Duration::from_secs(10));
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
+        builder.keep_alive_timeout(PING_TIMEOUT);
         builder.max_header_list_size(HTTP2_HEADER_BYTES_MAX);
         builder.initial_stream_window_size(http2::STREAM_WINDOW_BYTES);
         builder.initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES);

@@ -15,6 +15,7 @@ use super::probe::{framed, unframed, uri};
 use super::secure::Proof;
 use super::target::Target;
 use crate::http2_guard;
+use crate::presence::{PING_INTERVAL, PING_TIMEOUT};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -155,8 +156,8 @@ async fn connect(maker: &Rc<Maker>, target: &Target) -> Result<Rc<Made>, NoAnswe
     let place = place.ok_or("as many connections are open as there may be")?;
     let (io, proof) = maker.connect(target, place).await.map_err(|refusal| refusal.code().to_owned())?;
     let mut builder = Builder::new(LocalExecutor);
-    builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    builder.keep_alive_timeout(Duration::from_secs(10));
+    builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
+    builder.keep_alive_timeout(PING_TIMEOUT);
     let io = http2_guard::guard_upstream(io);
     let (sender, connection) = builder.handshake(io).await.map_err(|error| error.to_string())?;
     drop(tokio::task::spawn_local(connection));

@@ -254,8 +254,12 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// A program from `PATH`, installed by the package manager when we may.
-pub(super) fn debian(tool: &Tool, package: &str, logs: &Path) -> Result<Provided> {
-    if let Some(provided) = on_path(tool) {
+pub(super) fn debian(
+    tool: &Tool,
+    (package, versions_in): (&str, Option<&Path>),
+    logs: &Path,
+) -> Result<Provided> {
+    if let Some(provided) = installed(tool, versions_in) {
         return Ok(provided);
     }
     if answer("id", &["-u"]).as_deref() != Some("0") {
@@ -271,14 +275,19 @@ pub(super) fn debian(tool: &Tool, package: &str, logs: &Path) -> Result<Provided
     install.args(["install", "-q", "-y", "--no-install-recommends", package]);
     install.env("DEBIAN_FRONTEND", "noninteractive");
     run_logged(install, &log, limit)?;
-    on_path(tool).with_context(|| format!("the package `{package}` brought no program of that name"))
+    installed(tool, versions_in)
+        .with_context(|| format!("the package `{package}` brought no program of that name"))
 }
 
-fn on_path(tool: &Tool) -> Option<Provided> {
-    let path = std::env::var_os("PATH")?;
-    let find = |program: &String| {
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
-    };
+fn installed(tool: &Tool, versions_in: Option<&Path>) -> Option<Provided> {
+    let mut folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    if let Some(versions) = versions_in.and_then(|folder| folder.read_dir().ok()) {
+        let mut versions: Vec<_> = versions.flatten().map(|entry| entry.path()).collect();
+        versions.sort_by_key(|path| numbers(&path.file_name().unwrap_or_default().to_string_lossy()));
+        folders.extend(versions.into_iter().rev().map(|path| path.join("bin")));
+    }
+    let find =
+        |program: &String| folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file());
     tool.provides.iter().map(|(variable, program)| Some((variable.clone(), find(program)?))).collect()
 }
 

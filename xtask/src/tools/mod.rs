@@ -68,8 +68,9 @@ enum From {
     Collector { builder: String, manifest: String, go_at_least: String },
     /// A Rust program.
     Cargo { package: String },
-    /// A Debian package; used from `PATH`, installed when we are root.
-    Debian { package: String },
+    /// A Debian package; used from `PATH`, else from `bin` in the newest version's folder in `versions_in`; installed when we
+    /// are root.
+    Debian { package: String, versions_in: Option<PathBuf> },
 }
 
 /// How to build the programs of a Go module.
@@ -171,8 +172,8 @@ impl Shed {
         if let Some(provided) = already_set(tool) {
             return Ok(provided);
         }
-        if let From::Debian { package } = &tool.from {
-            return install::debian(tool, package, &self.folder);
+        if let From::Debian { package, versions_in } = &tool.from {
+            return install::debian(tool, (package, versions_in.as_deref()), &self.folder);
         }
         let folder = self.folder.join(folder_name(name, tool)?);
         if !folder.is_dir() {
