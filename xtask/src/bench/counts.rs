@@ -24,7 +24,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 const STEPS: [(&str, &str); 3] = [
     ("normalise", "pipeline::normalise::normalise"),
     ("route", "pipeline::route::find"),
-    ("decide", "pipeline::decide::decide"),
+    ("decide", "pipeline::decide::ask"),
 ];
 
 /// Measures and gives the table.

@@ -68,7 +68,12 @@ default decision := {"allowed": false}
 
 decision := {"allowed": true} if {
 	input.attributes.source.principal == "spiffe://example.org/client"
-	input.attributes.request.http.method in {"GET", "POST"}
+	input.attributes.request.http.method == "GET"
+}
+
+decision := {"allowed": true} if {
+	input.attributes.source.principal == "spiffe://example.org/client"
+	input.attributes.request.http.method == "POST"
 }
 
 decision := {"allowed": true} if {
