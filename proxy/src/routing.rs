@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Load;
@@ -129,6 +130,8 @@ pub struct Upstream {
     pub health: Option<HealthConfig>,
     /// How much of it may be in use at one time.
     pub breaker: Arc<CircuitBreaker>,
+    /// By what its requests in hand are bounded besides.
+    pub adaptive: Option<Arc<AdaptiveConcurrency>>,
     /// How many further attempts it may be made to bear.
     pub retry_budget: Arc<RetryBudget>,
     /// What it counts.

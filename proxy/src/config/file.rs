@@ -5,6 +5,7 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::adaptive_concurrency::AdaptiveConcurrencyFile;
 pub use self::capture::{
     CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
     CaptureOwnFile, CapturePortsFile,

@@ -1,6 +1,7 @@
 //! From what was written to what is meant. Collects every finding instead of stopping at the first:
 //! a person mends a file once.
 
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod context;

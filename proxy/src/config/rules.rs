@@ -76,6 +76,8 @@ rules! { DURATIONS: Duration {
     OUTLIER_INTERVAL = duration("upstreams.<name>.outlier.interval", 10 * SECOND, SECOND, HOUR);
     EJECTION = duration("upstreams.<name>.outlier.ejection", 30 * SECOND, SECOND, HOUR);
     EJECTION_MAX = duration("upstreams.<name>.outlier.ejection_max", 5 * MINUTE, SECOND, DAY);
+    CONCURRENCY_WINDOW = duration("upstreams.<name>.adaptive_concurrency.window", 100 * MS, 10 * MS, 10 * SECOND);
+    REMEASURE_INTERVAL = duration("upstreams.<name>.adaptive_concurrency.remeasure_interval", MINUTE, SECOND, DAY);
     HEALTH_INTERVAL = duration("upstreams.<name>.health.interval", 10 * SECOND, SECOND, HOUR);
     HEALTH_TIMEOUT = duration("upstreams.<name>.health.timeout", SECOND, 10 * MS, MINUTE);
     MAX_WAIT = duration("audit.max_wait", 50 * MS, MS, 10 * SECOND);
@@ -115,6 +117,9 @@ rules! { COUNTS: u64 {
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
     UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);
+    CONCURRENCY_MIN = number("upstreams.<name>.adaptive_concurrency.concurrency_min", 4, 1, 1_000_000);
+    TOLERANCE_PERCENT = number("upstreams.<name>.adaptive_concurrency.tolerance_percent", 25, 1, 1_000);
+    WINDOW_REQUESTS_MIN = number("upstreams.<name>.adaptive_concurrency.requests_min", 25, 1, 10_000);
     RETRY_PERCENT = number("upstreams.<name>.retry_budget.percent", 20, 0, 100);
     CONSECUTIVE_FAILURES = number("upstreams.<name>.outlier.consecutive_failures", 5, 1, 1_000);
     OUTLIER_REQUESTS_MIN = number("upstreams.<name>.outlier.requests_min", 100, 1, 1_000_000);

@@ -1,5 +1,6 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod adaptive_concurrency;
 mod capture;
 mod endpoints;
 mod identity;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
+pub use self::adaptive_concurrency::AdaptiveConcurrencyConfig;
 pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::identity::{

@@ -24,6 +24,7 @@ use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
+use crate::traffic::outlier::Moment;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -238,9 +239,16 @@ impl Exchange {
 
     /// Refuses where the upstream has as many requests in hand as it may.
     pub(super) fn take_request_place(&mut self, route: &Route) -> Result<(), Refusal> {
-        let place = route.upstream.breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
-        self.request_place = Some(place);
-        Ok(())
+        let upstream = &route.upstream;
+        self.request_place = upstream.breaker.requests.take_or_refuse();
+        if self.request_place.is_some() {
+            return Ok(());
+        }
+        if let Some(adaptive) = &upstream.adaptive {
+            let now_ns = self.worker.clock.monotonic_ns();
+            adaptive.look(&mut Moment { now_ns, random: &mut self.worker.random.borrow_mut() });
+        }
+        Err(Refusal::UpstreamOverflow)
     }
 
     /// What it takes to ask policy about it again.

@@ -25,6 +25,7 @@ mod route;
 mod span;
 mod splice;
 mod stream;
+mod timed;
 mod trailers;
 mod transaction;
 mod tunnel;

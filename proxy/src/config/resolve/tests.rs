@@ -1,3 +1,4 @@
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;

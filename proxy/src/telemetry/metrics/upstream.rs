@@ -10,6 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::histogram::DurationHistogram;
 use super::lock;
 use super::series::Family;
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Gauge};
 use crate::traffic::endpoint::State;
@@ -24,6 +25,8 @@ pub struct UpstreamMetrics {
     retries: AtomicU64,
     /// What is in use of it, and what its retries may cost; set where a route leads there.
     watched: Mutex<Option<Watched>>,
+    /// By what its requests are bounded besides, where that is so.
+    adaptive: Mutex<Option<Arc<AdaptiveConcurrency>>>,
     /// By the declaration order of [`Ejection`].
     ejections: [AtomicU64; 2],
     /// Those that succeeded and those that failed.
@@ -123,6 +126,11 @@ impl UpstreamMetrics {
             retry_budget: Arc::clone(retry_budget),
             balancer: Arc::clone(balancer),
         });
+    }
+
+    /// Shows the limit that is found out, where one is. For start and reload.
+    pub fn watch_adaptive(&self, adaptive: Option<&Arc<AdaptiveConcurrency>>) {
+        *lock(&self.adaptive) = adaptive.map(Arc::clone);
     }
 
     /// Counts endpoints that were left out.
@@ -253,6 +261,7 @@ fn bounds<'a>(
     each: impl Iterator<Item = (&'a str, &'a UpstreamMetrics)> + Clone,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
+    let each_adaptive = each.clone();
     let gauges: Vec<_> = each.map(|(upstream, metrics)| (upstream, metrics.gauges())).collect();
     let active = |what: &'static str| {
         let all =
@@ -267,6 +276,15 @@ fn bounds<'a>(
         .gauges(encoder, active("requests"))?;
     Family { name: "upstream_requests_pending", help: "Requests that wait for a connection to an upstream" }
         .gauges(encoder, active("pending"))?;
+    let limits = each_adaptive.filter_map(|(upstream, metrics)| {
+        let limit = lock(&metrics.adaptive).as_ref()?.limit();
+        Some(([("upstream", upstream)], i64::try_from(limit).unwrap_or(i64::MAX)))
+    });
+    Family {
+        name: "upstream_concurrency_limit",
+        help: "Requests that an upstream may have in hand, as found out by how long it takes",
+    }
+    .gauges(encoder, limits)?;
     let refused = gauges.iter().flat_map(|(upstream, gauges)| {
         gauges.iter().map(move |(what, gauge)| ([("upstream", *upstream), ("limit", *what)], gauge.refused()))
     });
