@@ -11,6 +11,7 @@ mod captured;
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod operations;
 mod policy;
 mod rate_limits;
@@ -38,6 +39,7 @@ pub use self::identity::{
 pub use self::identity_headers::{
     ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,
 };
+pub use self::mirror::MirrorFile;
 pub use self::operations::{
     AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, ProcessLimitsFile,
     SignerFile, SigningKeyFile, StatusFile, TelemetryFile,

@@ -11,6 +11,7 @@ mod files;
 mod handshakes;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod operations;
 mod policy;
 mod rate_limits;

@@ -70,6 +70,7 @@ rules! { DURATIONS: Duration {
     RETRY_BACKOFF_MAX = duration("listeners.<name>.routes[].retry.backoff_max", 250 * MS, 0, MINUTE);
     RATE_PER = duration("listeners.<name>.routes[].rate_limits[].per", SECOND, SECOND, DAY);
     RATE_SERVICE_TIMEOUT = duration("listeners.<name>.routes[].global_rate_limit.timeout", 20 * MS, MS, 10 * SECOND);
+    MIRROR_TIMEOUT = duration("listeners.<name>.routes[].mirror.timeout", 5 * SECOND, 10 * MS, MINUTE);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
     CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
@@ -95,6 +96,7 @@ rules! { SIZES: u64 {
     POLICY_BODY_BYTES_MAX = number("listeners.<name>.limits.policy_body_bytes_max", 64 * KIB, 0, 16 * MIB);
     POLICY_BODIES_BYTES_MAX = number("listeners.<name>.limits.policy_bodies_bytes_max", 64 * MIB, 0, 64 * GIB);
     RETRY_BODY_BYTES_MAX = number("listeners.<name>.routes[].retry.body_bytes_max", 64 * KIB, 0, MIB);
+    MIRROR_BODY_BYTES_MAX = number("listeners.<name>.routes[].mirror.body_bytes_max", 64 * KIB, 0, MIB);
     TOKEN_BYTES_MAX = number("listeners.<name>.limits.token_bytes_max", 8 * KIB, 256, 16 * KIB);
     RING_BYTES = number("audit.ring_bytes", 8 * MIB, 256 * KIB, GIB);
     MEMORY_MAX = number("limits.memory_max", GIB, 64 * MIB, 1024 * GIB);
@@ -114,6 +116,8 @@ rules! { COUNTS: u64 {
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);
     RATE_BURST = number("listeners.<name>.routes[].rate_limits[].burst", 1, 1, 1_000_000);
     RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);
+    MIRROR_PERCENT = number("listeners.<name>.routes[].mirror.percent", 100, 1, 100);
+    MIRROR_REQUESTS_MAX = number("listeners.<name>.routes[].mirror.requests_max", 64, 1, 10_000);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
     UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);

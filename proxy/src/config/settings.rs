@@ -5,6 +5,7 @@ mod capture;
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod names;
 mod rate_limits;
 mod rewrite;
@@ -25,6 +26,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::mirror::MirrorConfig;
 pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::rate_limits::{
     DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,

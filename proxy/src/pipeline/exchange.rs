@@ -68,6 +68,8 @@ pub(crate) struct Exchange {
     pub(super) deadline: Option<Instant>,
     dialect: Dialect,
     is_head: bool,
+    /// Whether another upstream is to get a copy.
+    pub(super) is_mirrored: bool,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
     /// What it takes to ask policy again, once it was permitted.
@@ -129,6 +131,7 @@ impl Exchange {
             load: None,
             asked: None,
             dialect: Dialect::of(request.headers()),
+            is_mirrored: false,
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,

@@ -16,6 +16,7 @@ mod identify;
 mod identity_headers;
 mod in_progress;
 mod kept;
+mod mirror;
 mod normalise;
 mod obligations;
 mod rate_limits;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile,
-    HealthFile, IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
+    HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -215,6 +215,9 @@ pub struct RouteFile {
     /// A service that is asked besides, where its own rate limits let a request through. Without it, none is.
     #[serde(default)]
     pub global_rate_limit: Option<GlobalRateLimitFile>,
+    /// Another upstream that gets copies of what is permitted. Without it, none does.
+    #[serde(default)]
+    pub mirror: Option<MirrorFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

@@ -3,6 +3,7 @@ mod capture;
 mod captured;
 mod endpoints;
 mod identity;
+mod mirrors;
 mod names;
 mod outbound;
 mod rate_limits;

@@ -9,7 +9,7 @@ use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
     AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch,
-    HealthConfig, IdentityHeaders, OutlierConfig, RateLimitConfig, RewriteConfig,
+    HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -187,6 +187,8 @@ pub struct RouteConfig {
     pub rate_limits: Vec<RateLimitConfig>,
     /// A service that is asked besides.
     pub global_rate_limit: Option<GlobalRateLimitConfig>,
+    /// Another upstream that gets copies.
+    pub mirror: Option<MirrorConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

@@ -52,6 +52,7 @@ fn busy() -> Metrics {
     bank.ejected(Ejection::SuccessRate, 2);
     bank.health_checked(true);
     bank.name_refreshed(false);
+    bank.mirrored(MirrorResult::Timeout);
     // They are forgotten, so that their places stay taken.
     std::mem::forget((breaker.connections.take(), breaker.requests.take(), breaker.requests.take()));
     assert!(breaker.requests.take_or_refuse().is_none());

@@ -33,6 +33,8 @@ pub struct UpstreamMetrics {
     health_checks: [AtomicU64; 2],
     /// Those that succeeded and those that failed.
     name_refreshes: [AtomicU64; 2],
+    /// Copies, by the declaration order of [`MirrorResult`].
+    mirrored: [AtomicU64; 5],
     duration: DurationHistogram,
 }
 
@@ -51,6 +53,21 @@ pub enum Ejection {
     Consecutive,
     /// It succeeded less often than the others.
     SuccessRate,
+}
+
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorResult {
+    /// It was answered, whatever the status.
+    Answered,
+    /// It could not be sent, or was not answered.
+    Failed,
+    /// There was no answer in time.
+    Timeout,
+    /// It was not made: as many as may be were under way.
+    Overflow,
+    /// It was not made: the body was too long to be kept, not whole, or ended in trailers.
+    Body,
 }
 
 /// How one attempt at an upstream ended.
@@ -131,6 +148,19 @@ impl UpstreamMetrics {
     /// Shows the limit that is found out, where one is. For start and reload.
     pub fn watch_adaptive(&self, adaptive: Option<&Arc<AdaptiveConcurrency>>) {
         *lock(&self.adaptive) = adaptive.map(Arc::clone);
+    }
+
+    /// Counts a copy.
+    pub fn mirrored(&self, result: MirrorResult) {
+        let [answered, failed, timeout, overflow, body] = &self.mirrored;
+        let counter = match result {
+            MirrorResult::Answered => answered,
+            MirrorResult::Failed => failed,
+            MirrorResult::Timeout => timeout,
+            MirrorResult::Overflow => overflow,
+            MirrorResult::Body => body,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts endpoints that were left out.
@@ -218,6 +248,13 @@ pub(super) fn encode(
         help: "Attempts that were not made because the retry budget was spent",
     }
     .counters(encoder, denied)?;
+    let mirrored = each().flat_map(|(upstream, metrics)| {
+        let results =
+            ["answered", "failed", "timeout", "overflow", "body"].into_iter().zip(&metrics.mirrored);
+        results.map(move |(result, counter)| ([("upstream", upstream), ("result", result)], count(counter)))
+    });
+    Family { name: "upstream_mirrored", help: "Copies of requests for an upstream, by what became of them" }
+        .counters(encoder, mirrored)?;
     bounds(each(), encoder)?;
     endpoints(each(), encoder)
 }
