@@ -11,10 +11,12 @@ use crate::config::{
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Load;
 use crate::traffic::global_rate_limit::GlobalRateLimit;
+use crate::traffic::mirror::Mirror;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
@@ -86,6 +88,8 @@ pub struct Route {
     pub retry: RetryConfig,
     /// How often it may be asked.
     pub rates: Rates,
+    /// Where copies go, and of what.
+    pub mirror: Option<Mirror>,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -129,6 +133,8 @@ pub struct Upstream {
     pub health: Option<HealthConfig>,
     /// How much of it may be in use at one time.
     pub breaker: Arc<CircuitBreaker>,
+    /// By what its requests in hand are bounded besides.
+    pub adaptive: Option<Arc<AdaptiveConcurrency>>,
     /// How many further attempts it may be made to bear.
     pub retry_budget: Arc<RetryBudget>,
     /// What it counts.
@@ -188,6 +194,7 @@ impl Routing {
         let routes = |listener: &ListenerConfig| {
             let route = |route: &RouteConfig| {
                 let kept = previous.and_then(|routing| routing.route(&listener.name, &route.name));
+                let kept_mirror = kept.and_then(|route| route.mirror.as_ref());
                 let kept = kept.map(|route| &route.rates);
                 let count = |rule: &str| metrics.rate_limit([&listener.name, &route.name, rule]);
                 let rates = Rates {
@@ -198,7 +205,11 @@ impl Routing {
                         Some(GlobalRateLimit::new(config, kept, (find(&config.service)?, checks), count))
                     }),
                 };
-                Some(Arc::new(Route::new(route, find(&route.upstream)?, rates)))
+                let mirror = match &route.mirror {
+                    Some(config) => Some(Mirror::new(config, kept_mirror, find(&config.upstream)?)),
+                    None => None,
+                };
+                Some(Arc::new(Route { mirror, ..Route::new(route, find(&route.upstream)?, rates) }))
             };
             listener.routes.iter().filter_map(route).collect()
         };
@@ -274,7 +285,9 @@ impl Routing {
     /// Every upstream that a route leads to or asks.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.routes().flat_map(|route| {
-            [&route.upstream].into_iter().chain(route.rates.global.as_ref().map(|global| &global.service))
+            let asked = route.rates.global.as_ref().map(|global| &global.service);
+            let mirrored = route.mirror.as_ref().map(|mirror| &mirror.upstream);
+            [&route.upstream].into_iter().chain(asked).chain(mirrored)
         })
     }
 }
@@ -341,6 +354,7 @@ impl Route {
             stream_idle_timeout: config.stream_idle_timeout,
             retry: config.retry.clone(),
             rates,
+            mirror: None,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

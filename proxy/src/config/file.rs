@@ -5,11 +5,13 @@
 //! No `untagged`, `flatten` or internal tags: a variant is a map with one key, so that an error always
 //! knows where it is.
 
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod operations;
 mod policy;
 mod rate_limits;
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::adaptive_concurrency::AdaptiveConcurrencyFile;
 pub use self::capture::{
     CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
     CaptureOwnFile, CapturePortsFile,
@@ -36,6 +39,7 @@ pub use self::identity::{
 pub use self::identity_headers::{
     ClientCertFile, IdentityHeadersFile, TokenPassageFile, XfccDetailFile, XfccFile, XfccModeFile,
 };
+pub use self::mirror::MirrorFile;
 pub use self::operations::{
     AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, ProcessLimitsFile,
     SignerFile, SigningKeyFile, StatusFile, TelemetryFile,

@@ -1,6 +1,7 @@
 //! From what was written to what is meant. Collects every finding instead of stopping at the first:
 //! a person mends a file once.
 
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod context;
@@ -10,6 +11,7 @@ mod files;
 mod handshakes;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod operations;
 mod policy;
 mod rate_limits;

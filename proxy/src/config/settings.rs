@@ -1,9 +1,11 @@
 //! The resolved types. No default is decided after this point, and no `Option` hides one.
 
+mod adaptive_concurrency;
 mod capture;
 mod endpoints;
 mod identity;
 mod identity_headers;
+mod mirror;
 mod names;
 mod rate_limits;
 mod rewrite;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
+pub use self::adaptive_concurrency::AdaptiveConcurrencyConfig;
 pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::identity::{
@@ -23,6 +26,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::mirror::MirrorConfig;
 pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::rate_limits::{
     DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,

@@ -2,6 +2,7 @@
 use super::enforce::{Again, Attempt};
 use super::exchange::Exchange;
 use super::refusal::Refusal;
+use super::timed::Timed;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
 use crate::traffic::endpoint::Load;
@@ -99,9 +100,14 @@ async fn one(
     let snapshot = worker.snapshots.pin();
     let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
     let body = attempt.request().body().watch();
+    let adaptive = route.upstream.adaptive.as_deref();
+    let timed = adaptive.map(|adaptive| Timed::begin(worker, adaptive, began));
     let sending = worker.upstreams.send(target, attempt, &in_force);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
     let took_ns = worker.clock.monotonic_ns().saturating_sub(began);
+    if let Some(timed) = timed {
+        timed.end(sent.as_ref());
+    }
     count(&route.upstream, sent.as_ref(), took_ns);
     judge(exchange, &route.upstream, &mut load, (sent.as_ref(), took_ns));
     let failed = |failure, refusal, unsent| Err(Failed { failure, refusal, unsent });

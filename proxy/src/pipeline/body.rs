@@ -30,6 +30,8 @@ pub(crate) struct RequestBody {
     held: Option<Rc<Held>>,
     /// Where it is kept to be sent again.
     kept: Option<Rc<Kept>>,
+    /// Where it is kept for a copy.
+    copied: Option<Rc<Kept>>,
     passage: Passage,
 }
 
@@ -204,7 +206,7 @@ impl RequestBody {
     fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
         let (watch, held) = (BodyWatch::new(), held.map(Rc::new));
         let passage = Passage::Nothing;
-        let body = Self { source, watch, bytes_max, sent_by: None, held, kept: None, passage };
+        let body = Self { source, watch, bytes_max, sent_by: None, held, kept: None, copied: None, passage };
         if body.is_end_stream() {
             body.watch.note_end();
         }
@@ -213,19 +215,45 @@ impl RequestBody {
 
     /// Keeps what is sent of it from now on, up to `bytes_max`.
     pub(super) fn keep(&mut self, bytes_max: usize) -> Rc<Kept> {
+        let kept = self.keeping(bytes_max);
+        self.kept = Some(Rc::clone(&kept));
+        kept
+    }
+
+    /// The same for a copy.
+    pub(super) fn copy(&mut self, bytes_max: usize) -> Rc<Kept> {
+        let copied = self.keeping(bytes_max);
+        self.copied = Some(Rc::clone(&copied));
+        copied
+    }
+
+    fn keeping(&self, bytes_max: usize) -> Rc<Kept> {
         let kept = Rc::new(Kept::new(bytes_max));
         if self.is_end_stream() {
             kept.end();
         }
-        self.kept = Some(Rc::clone(&kept));
         kept
+    }
+
+    /// A body that was kept whole, for another message.
+    pub(super) fn copied(kept: &Kept) -> Option<Self> {
+        Some(Self::new(Source::Whole(Some(kept.whole()?)), u64::MAX, None))
     }
 
     /// A body that was kept whole, on its way once more.
     pub(super) fn again(kept: &Kept, watch: &Rc<BodyWatch>) -> Option<Self> {
         let source = Source::Whole(Some(kept.whole()?));
         let (watch, passage) = (Rc::clone(watch), Passage::Again);
-        Some(Self { source, watch, bytes_max: u64::MAX, sent_by: None, held: None, kept: None, passage })
+        Some(Self {
+            source,
+            watch,
+            bytes_max: u64::MAX,
+            sent_by: None,
+            held: None,
+            kept: None,
+            copied: None,
+            passage,
+        })
     }
 
     /// Whether none of it has been handed to the upstream's connection.
@@ -325,14 +353,12 @@ impl Body for RequestBody {
                 Err(refused) => Err(refused),
             }),
         };
-        if let (Some(kept), Some(Ok(frame))) = (&self.kept, &passed) {
-            kept.see(frame);
+        if let Some(Ok(frame)) = &passed {
+            self.kept.iter().chain(&self.copied).for_each(|kept| kept.see(frame));
         }
         if is_last || self.is_end_stream() {
             self.watch.note_end();
-            if let Some(kept) = &self.kept {
-                kept.end();
-            }
+            self.kept.iter().chain(&self.copied).for_each(|kept| kept.end());
         }
         Poll::Ready(passed)
     }

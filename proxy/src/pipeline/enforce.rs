@@ -10,14 +10,14 @@ use super::normalise::{GuardLimits, Normalised};
 use super::obligations::{self, Duties};
 use super::refusal::{Refusal, Refused};
 use super::tunnel;
-use crate::config::Enforcement;
+use crate::config::{Enforcement, IdentityHeaders};
 use crate::routing::Route;
 use crate::telemetry::TraceContext;
 use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
 use crate::traffic::rewrite;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 use postern_policy::{Decision, Verdict};
 use std::rc::Rc;
@@ -42,6 +42,14 @@ pub(super) struct Again {
     head: Parts,
     kept: Rc<Kept>,
     watch: Rc<BodyWatch>,
+}
+
+/// What it takes to send a permitted request to somebody who only looks on. It is told neither what shows who calls nor what
+/// could be used in the caller's name.
+#[derive(Debug)]
+pub(super) struct Copied {
+    head: Parts,
+    kept: Rc<Kept>,
 }
 
 /// Shows that a request which came back unsent was an attempt before.
@@ -88,12 +96,27 @@ impl Attempt {
     /// Keeps what another attempt would need, of the body up to `bytes_max`.
     pub(super) fn keep(&mut self, bytes_max: usize) -> Again {
         let kept = self.0.body_mut().keep(bytes_max);
+        Again { head: self.head(), kept, watch: self.0.body().watch() }
+    }
+
+    /// Keeps what a copy would need, under the same decision and without credentials, of the body up to `bytes_max`.
+    pub(super) fn copy(&mut self, bytes_max: usize, told: &IdentityHeaders, id: &str) -> Copied {
+        let kept = self.0.body_mut().copy(bytes_max);
+        let mut head = self.head();
+        identity_headers::take_off(told, &mut head.headers);
+        if let Ok(id) = HeaderValue::from_str(id) {
+            head.headers.insert(MIRROR, id);
+        }
+        Copied { head, kept }
+    }
+
+    fn head(&self) -> Parts {
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.0.method().clone();
         head.uri = self.0.uri().clone();
         head.version = self.0.version();
         head.headers = self.0.headers().clone();
-        Again { head, kept, watch: self.0.body().watch() }
+        head
     }
 
     /// Says how much time the call has left.
@@ -114,6 +137,17 @@ impl Again {
         Some(Attempt(Request::from_parts(self.head.clone(), body)))
     }
 }
+
+impl Copied {
+    /// The copy, if the body has come whole and was not too long to be kept.
+    pub(super) fn attempt(self) -> Option<Attempt> {
+        let body = RequestBody::copied(&self.kept)?;
+        Some(Attempt(Request::from_parts(self.head, body)))
+    }
+}
+
+/// Says that a request is a copy, and of which decision. Nobody but us can set it.
+const MIRROR: HeaderName = HeaderName::from_static("x-postern-mirror");
 
 impl Voucher {
     /// The unsent request is an attempt again.
@@ -137,6 +171,7 @@ pub(super) fn enforce(
     let limits = GuardLimits::from(&exchange.connection.listener.limits);
     let (verdict, duties) = Duties::of(verdict, &request, &limits);
     let telling = identity_headers::of(exchange, &route.identity_headers, &request);
+    exchange.draw_mirror(route);
     exchange.file_verdict(route, &request, (&verdict, &telling));
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.

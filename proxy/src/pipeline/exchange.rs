@@ -24,6 +24,7 @@ use crate::telemetry::spans::{Decided, RequestFacts, Text};
 use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
+use crate::traffic::outlier::Moment;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -67,6 +68,8 @@ pub(crate) struct Exchange {
     pub(super) deadline: Option<Instant>,
     dialect: Dialect,
     is_head: bool,
+    /// Whether another upstream is to get a copy.
+    pub(super) is_mirrored: bool,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
     /// What it takes to ask policy again, once it was permitted.
@@ -128,6 +131,7 @@ impl Exchange {
             load: None,
             asked: None,
             dialect: Dialect::of(request.headers()),
+            is_mirrored: false,
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,
@@ -238,9 +242,16 @@ impl Exchange {
 
     /// Refuses where the upstream has as many requests in hand as it may.
     pub(super) fn take_request_place(&mut self, route: &Route) -> Result<(), Refusal> {
-        let place = route.upstream.breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
-        self.request_place = Some(place);
-        Ok(())
+        let upstream = &route.upstream;
+        self.request_place = upstream.breaker.requests.take_or_refuse();
+        if self.request_place.is_some() {
+            return Ok(());
+        }
+        if let Some(adaptive) = &upstream.adaptive {
+            let now_ns = self.worker.clock.monotonic_ns();
+            adaptive.look(&mut Moment { now_ns, random: &mut self.worker.random.borrow_mut() });
+        }
+        Err(Refusal::UpstreamOverflow)
     }
 
     /// What it takes to ask policy about it again.

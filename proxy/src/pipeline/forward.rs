@@ -37,10 +37,13 @@ pub(super) async fn forward(
         exchange.keep_unread(attempt.into_unread());
         return Err(refused);
     }
+    let copied = exchange.copy(route, &mut attempt);
     let times =
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
-    let (response, lease) = sending.await.map_err(|refusal| blame(&request_body, refusal))?;
+    let sent = sending.await;
+    exchange.mirror(route, copied);
+    let (response, lease) = sent.map_err(|refusal| blame(&request_body, refusal))?;
     let response = guard((exchange, route), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
 }

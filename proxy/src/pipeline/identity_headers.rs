@@ -1,12 +1,12 @@
 //! How an upstream is told who calls: `x-forwarded-client-cert` as Envoy writes it, `client-cert` by RFC 9440, and claims
 //! of the verified token. They are set last, on a request from which everything of that kind has been taken off.
 use super::exchange::Exchange;
-use super::normalise::Normalised;
+use super::normalise::{DPOP, Normalised, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header};
 use crate::config::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 use crate::listener::Connection;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_identity::subject_rfc2253;
 use postern_identity::token::Claims;
@@ -66,6 +66,23 @@ impl Telling {
         stripped.into_iter().chain(self.set.keys().map(|name| format!("set {name}")))
     }
 }
+
+/// Takes off what shows who calls, and what could be used in the caller's name.
+pub(super) fn take_off(told: &IdentityHeaders, headers: &mut HeaderMap) {
+    let is_claim = |name: &str| told.claims.iter().any(|(claim, _)| claim == name);
+    let taken: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            CREDENTIALS.contains(name) || is_identity_header(name.as_str()) || is_claim(name.as_str())
+        })
+        .cloned()
+        .collect();
+    taken.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// What a request is let in by, here or behind.
+const CREDENTIALS: [HeaderName; 7] =
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, TXN_TOKEN];
 
 /// What the route wants the upstream told, and not told.
 pub(super) fn of(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> Telling {

@@ -65,7 +65,12 @@ impl Exchange {
         self.reason = refusal.unwrap_or(Refusal::PolicyDenied);
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
-        let mutations = mutations(route, verdict, (request, telling));
+        let mut mutations = mutations(route, verdict, (request, telling));
+        if let Some(mirror) =
+            route.mirror.as_ref().filter(|_| self.is_mirrored && effect == audit::Effect::Allow)
+        {
+            mutations.push(format!("mirror {}", mirror.upstream.name));
+        }
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
         });

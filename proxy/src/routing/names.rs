@@ -78,7 +78,8 @@ impl Routing {
         let after = Upstream::new(Arc::clone(&before.config), Some(before), &resolved, metrics);
         let route = |route: &Arc<Route>| {
             let asks = route.rates.global.as_ref().is_some_and(|global| Arc::ptr_eq(&global.service, before));
-            if !asks && !Arc::ptr_eq(&route.upstream, before) {
+            let mirrors = route.mirror.as_ref().is_some_and(|mirror| Arc::ptr_eq(&mirror.upstream, before));
+            if !asks && !mirrors && !Arc::ptr_eq(&route.upstream, before) {
                 return Arc::clone(route);
             }
             let mut next = Route::clone(route);
@@ -87,6 +88,9 @@ impl Routing {
             }
             if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
                 global.service = Arc::clone(&after);
+            }
+            if let Some(mirror) = next.mirror.as_mut().filter(|_| mirrors) {
+                mirror.upstream = Arc::clone(&after);
             }
             Arc::new(next)
         };

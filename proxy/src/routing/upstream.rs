@@ -3,6 +3,7 @@ use super::Upstream;
 use super::names::Resolved;
 use crate::config::{BalanceConfig, EndpointConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls};
 use crate::telemetry::Metrics;
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Endpoint;
@@ -30,6 +31,7 @@ impl Upstream {
         let breaker = kept.map(|upstream| Arc::clone(&upstream.breaker));
         let breaker = breaker.unwrap_or_else(|| Arc::new(CircuitBreaker::new(&config.limits)));
         breaker.bound(&config.limits);
+        let adaptive = adaptive(&config, kept, &breaker);
         let retry_budget = kept.map(|upstream| Arc::clone(&upstream.retry_budget));
         let retry_budget = retry_budget.unwrap_or_else(|| Arc::new(RetryBudget::new(&config.retry_budget)));
         retry_budget.resize(&config.retry_budget);
@@ -68,6 +70,7 @@ impl Upstream {
         let outliers = outliers.map(|kept| Arc::clone(&kept.outliers));
         let metrics = metrics.upstream(&config.name);
         metrics.watch(&breaker, &retry_budget, &balancer);
+        metrics.watch_adaptive(adaptive.as_ref());
         Arc::new(Self {
             name: config.name.as_str().into(),
             targets,
@@ -85,11 +88,31 @@ impl Upstream {
             outliers: outliers.unwrap_or_else(|| Arc::new(Outliers::new(config.outlier))),
             health: config.health.clone(),
             breaker,
+            adaptive,
             retry_budget,
             metrics,
             config,
         })
     }
+}
+
+/// Goes on from what it has found out, unless it is asked for another way.
+fn adaptive(
+    config: &UpstreamConfig,
+    kept: Option<&Upstream>,
+    breaker: &CircuitBreaker,
+) -> Option<Arc<AdaptiveConcurrency>> {
+    let (kept, limits) = (kept.and_then(|kept| kept.adaptive.as_ref()), &config.limits);
+    let config = config.adaptive_concurrency.as_ref();
+    if let Some(kept) = kept {
+        if config.is_some_and(|config| kept.follows(config)) {
+            kept.bound();
+            return Some(Arc::clone(kept));
+        }
+        kept.retire();
+        breaker.bound(limits);
+    }
+    Some(Arc::new(AdaptiveConcurrency::new(*config?, &breaker.requests)))
 }
 
 /// The addresses of an upstream, each once, in the order of the configuration; and what is to be proven at any of them.

@@ -46,7 +46,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    fn new(places_max: usize) -> Arc<Self> {
+    pub(super) fn new(places_max: usize) -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicUsize::new(0),
             places_max: AtomicUsize::new(places_max),
@@ -56,7 +56,7 @@ impl Gauge {
         })
     }
 
-    fn bound(&self, places_max: usize) {
+    pub(super) fn bound(&self, places_max: usize) {
         let before = self.places_max.swap(places_max, Ordering::Relaxed);
         // Each of those who wait looks for itself whether there is room now.
         (before..places_max).for_each(|_| self.freed.notify_one());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile,
-    IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
+    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile,
+    HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -215,6 +215,9 @@ pub struct RouteFile {
     /// A service that is asked besides, where its own rate limits let a request through. Without it, none is.
     #[serde(default)]
     pub global_rate_limit: Option<GlobalRateLimitFile>,
+    /// Another upstream that gets copies of what is permitted. Without it, none does.
+    #[serde(default)]
+    pub mirror: Option<MirrorFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,
@@ -373,6 +376,9 @@ pub struct UpstreamFile {
     /// Requests in hand, from the permit to the end of the answer, over all workers; more are refused.
     #[serde(default)]
     pub requests_max: Option<u64>,
+    /// Fewer requests in hand than `requests_max` where answers show that it cannot work on so many. Without it, `requests_max` alone bounds them.
+    #[serde(default)]
+    pub adaptive_concurrency: Option<AdaptiveConcurrencyFile>,
     /// How many further attempts it may be made to bear.
     #[serde(default)]
     pub retry_budget: RetryBudgetFile,

@@ -3,6 +3,7 @@
 use super::captured;
 use super::context::{Context, Reported};
 use super::identity_headers::identity_headers;
+use super::mirror::mirror;
 use super::operations::mode;
 use super::rate_limits::{self, global_rate_limit, rate_limits};
 use super::retry::{Around, retry};
@@ -131,6 +132,7 @@ fn route(
     );
     let retry = retry(context, &member(key, "retry"), &Around { file, timeout });
     let upgrade = upgrade(context, key, file, config);
+    let mirror = mirror(context, &member(key, "mirror"), file, config);
     let rewrite = rewrite(context, &member(key, "rewrite"), file.rewrite.as_ref());
     let audit_mode = audit_mode(context, &member(key, "audit"), file, config);
     let tokens = tokens(context, &member(key, "tokens"), (file.tokens, is_outbound), config);
@@ -169,6 +171,7 @@ fn route(
         upgrade: upgrade?,
         rate_limits: rate_limits?,
         global_rate_limit: global_rate_limit?,
+        mirror: mirror?,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,

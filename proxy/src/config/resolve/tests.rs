@@ -1,7 +1,9 @@
+mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;
 mod identity;
+mod mirrors;
 mod names;
 mod outbound;
 mod rate_limits;

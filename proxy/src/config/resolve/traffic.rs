@@ -369,6 +369,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
         let mut routes = config.listeners.iter().flat_map(|listener| &listener.routes);
         let is_asked = |route: &RouteConfig| {
             route.global_rate_limit.as_ref().is_some_and(|limit| limit.service == upstream.name)
+                || route.mirror.as_ref().is_some_and(|mirror| mirror.upstream == upstream.name)
         };
         if !routes.any(|route| route.upstream == upstream.name || is_asked(route)) {
             context.warn(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_identity::SpiffeId;
 
+use super::adaptive_concurrency::adaptive_concurrency;
 use super::captured;
 use super::context::{Context, Reported};
 use super::endpoints::{balance, health, outlier};
@@ -69,6 +70,7 @@ fn upstream(
         &rules::UPSTREAM_IDLE_TIMEOUT,
     );
     let (limits, retry_budget) = (limits(context, key, file), retry_budget(context, key, file));
+    let adaptive_concurrency = adaptive_concurrency(context, key, file, &limits);
     let balance = balance(context, &member(key, "balance"), file.balance.as_ref());
     let outlier = outlier(context, &member(key, "outlier"), &file.outlier);
     let protocol = protocol(context, &member(key, "protocol"), file)?;
@@ -81,6 +83,7 @@ fn upstream(
         connect_timeout,
         idle_timeout,
         limits,
+        adaptive_concurrency: adaptive_concurrency?,
         retry_budget,
         balance: balance?,
         outlier,

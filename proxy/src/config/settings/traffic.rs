@@ -8,8 +8,8 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig,
-    IdentityHeaders, OutlierConfig, RateLimitConfig, RewriteConfig,
+    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch,
+    HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -187,6 +187,8 @@ pub struct RouteConfig {
     pub rate_limits: Vec<RateLimitConfig>,
     /// A service that is asked besides.
     pub global_rate_limit: Option<GlobalRateLimitConfig>,
+    /// Another upstream that gets copies.
+    pub mirror: Option<MirrorConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -313,6 +315,8 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// How much of it may be in use at one time.
     pub limits: UpstreamLimits,
+    /// How many requests it may have in hand, by how long it takes. `None`: by `limits` alone.
+    pub adaptive_concurrency: Option<AdaptiveConcurrencyConfig>,
     /// How many further attempts it may be made to bear.
     pub retry_budget: RetryBudgetConfig,
     /// How one of its endpoints is chosen.

@@ -75,7 +75,7 @@ const SINGLE: &[&str] = &[
 ];
 
 /// Where a transaction token travels (draft-ietf-oauth-transaction-tokens).
-pub(super) const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
+pub(crate) const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
 
 /// The proof that goes with a token (RFC 9449 §4.1).
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use connect::Switch;
 pub(crate) use error::GuardError;
 pub(crate) use headers::{
-    DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
+    DPOP, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
 };
 pub(crate) use hop_by_hop::guard_response;
 
@@ -210,12 +210,12 @@ impl Normalised {
 
     /// The transaction token, if the call carries one.
     pub(crate) fn transaction_token(&self) -> Option<&HeaderValue> {
-        self.headers.get(headers::TXN_TOKEN)
+        self.headers.get(TXN_TOKEN)
     }
 
     /// Takes off the transaction token: nobody here can tell whether it is one, and the service should not believe it.
     pub(crate) fn take_off_transaction_token(&mut self) {
-        self.headers.remove(headers::TXN_TOKEN);
+        self.headers.remove(TXN_TOKEN);
     }
 
     /// Takes off what the route has us set: from outside it would be a lie.

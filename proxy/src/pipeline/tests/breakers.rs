@@ -113,3 +113,32 @@ fn a_place_in_hand_comes_back_when_the_caller_goes_away() {
     });
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
+
+/// It begins at its least; once answers have come as quickly as ever, the limit has room for more.
+#[test]
+fn a_limit_that_is_found_out_follows_the_answers() {
+    let adaptive = "adaptive_concurrency: { concurrency_min: 2, requests_min: 2, window: 10ms }";
+    let changed = format!("127.0.0.1:1], {adaptive}");
+    let changes = [("127.0.0.1:1, 127.0.0.1:2]", &*changed)];
+    let refused = vec!["upstream.overflow".to_owned(); 4];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    assert_eq!(crowd(world, GET, 6), (vec![200, 200, 503, 503, 503, 503], refused));
+
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(slow().0);
+    let (limits, _) = world.run(async |world, _| {
+        let mut limits = Vec::new();
+        for _ in 0..3 {
+            let asking = [world.caller().await.ask(GET), world.caller().await.ask(GET)];
+            let asked = futures_util::future::join_all(asking).await;
+            assert!(asked.iter().all(|answer| super::status(answer) == 200), "{asked:?}");
+            world.clock.advance(Duration::from_millis(20));
+            let metrics = world.metrics.encode();
+            let limit = metrics
+                .lines()
+                .find(|line| line.starts_with("postern_upstream_concurrency_limit{upstream=\"app\""));
+            limits.push(limit.and_then(|line| line.split(' ').next_back()?.parse::<usize>().ok()));
+        }
+        limits
+    });
+    assert_eq!(limits, [Some(3), Some(4), Some(6)]);
+}

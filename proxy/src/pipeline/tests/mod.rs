@@ -10,6 +10,7 @@ mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
 mod limits;
+mod mirrors;
 mod names;
 mod outbound;
 mod peers;

@@ -30,7 +30,7 @@ pub use parts::{
 };
 pub use rate_limit::{RateLimitCheck, RateLimitMetrics, RateLimitServiceMetrics};
 pub use series::{ReasonCounters, ReasonSet};
-pub use upstream::{Ejection, UpstreamMetrics, UpstreamResult};
+pub use upstream::{Ejection, MirrorResult, UpstreamMetrics, UpstreamResult};
 
 /// The content type of [`Metrics::encode`]: OpenMetrics text, which Prometheus reads since 2.5.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,6 +1,7 @@
 use super::*;
-use crate::config::{BalanceConfig, RetryBudgetConfig, UpstreamLimits};
+use crate::config::{AdaptiveConcurrencyConfig, BalanceConfig, RetryBudgetConfig, UpstreamLimits};
 use crate::telemetry::spans::Decided;
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Endpoint;
@@ -36,9 +37,22 @@ fn busy() -> Metrics {
     let budget = Arc::new(RetryBudget::new(&RetryBudgetConfig { percent: 0, per_second: 0 }));
     let endpoints = (1..=3).map(|port| Endpoint::new(([127, 0, 0, 1], port).into())).collect();
     bank.watch(&breaker, &budget, &Arc::new(Balancer::new(&BalanceConfig::Random, endpoints)));
+    let found_out = AdaptiveConcurrencyConfig {
+        concurrency_min: 1,
+        requests_max: 2,
+        tolerance_percent: 25,
+        window: std::time::Duration::from_millis(100),
+        requests_min: 25,
+        remeasure_interval: std::time::Duration::from_secs(60),
+    };
+    bank.watch_adaptive(Some(&Arc::new(AdaptiveConcurrency::new(
+        found_out,
+        &CircuitBreaker::new(&limits).requests,
+    ))));
     bank.ejected(Ejection::SuccessRate, 2);
     bank.health_checked(true);
     bank.name_refreshed(false);
+    bank.mirrored(MirrorResult::Timeout);
     // They are forgotten, so that their places stay taken.
     std::mem::forget((breaker.connections.take(), breaker.requests.take(), breaker.requests.take()));
     assert!(breaker.requests.take_or_refuse().is_none());

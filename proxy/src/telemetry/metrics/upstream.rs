@@ -10,6 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::histogram::DurationHistogram;
 use super::lock;
 use super::series::Family;
+use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Gauge};
 use crate::traffic::endpoint::State;
@@ -24,12 +25,16 @@ pub struct UpstreamMetrics {
     retries: AtomicU64,
     /// What is in use of it, and what its retries may cost; set where a route leads there.
     watched: Mutex<Option<Watched>>,
+    /// By what its requests are bounded besides, where that is so.
+    adaptive: Mutex<Option<Arc<AdaptiveConcurrency>>>,
     /// By the declaration order of [`Ejection`].
     ejections: [AtomicU64; 2],
     /// Those that succeeded and those that failed.
     health_checks: [AtomicU64; 2],
     /// Those that succeeded and those that failed.
     name_refreshes: [AtomicU64; 2],
+    /// Copies, by the declaration order of [`MirrorResult`].
+    mirrored: [AtomicU64; 5],
     duration: DurationHistogram,
 }
 
@@ -48,6 +53,21 @@ pub enum Ejection {
     Consecutive,
     /// It succeeded less often than the others.
     SuccessRate,
+}
+
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorResult {
+    /// It was answered, whatever the status.
+    Answered,
+    /// It could not be sent, or was not answered.
+    Failed,
+    /// There was no answer in time.
+    Timeout,
+    /// It was not made: as many as may be were under way.
+    Overflow,
+    /// It was not made: the body was too long to be kept, not whole, or ended in trailers.
+    Body,
 }
 
 /// How one attempt at an upstream ended.
@@ -123,6 +143,24 @@ impl UpstreamMetrics {
             retry_budget: Arc::clone(retry_budget),
             balancer: Arc::clone(balancer),
         });
+    }
+
+    /// Shows the limit that is found out, where one is. For start and reload.
+    pub fn watch_adaptive(&self, adaptive: Option<&Arc<AdaptiveConcurrency>>) {
+        *lock(&self.adaptive) = adaptive.map(Arc::clone);
+    }
+
+    /// Counts a copy.
+    pub fn mirrored(&self, result: MirrorResult) {
+        let [answered, failed, timeout, overflow, body] = &self.mirrored;
+        let counter = match result {
+            MirrorResult::Answered => answered,
+            MirrorResult::Failed => failed,
+            MirrorResult::Timeout => timeout,
+            MirrorResult::Overflow => overflow,
+            MirrorResult::Body => body,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts endpoints that were left out.
@@ -210,6 +248,13 @@ pub(super) fn encode(
         help: "Attempts that were not made because the retry budget was spent",
     }
     .counters(encoder, denied)?;
+    let mirrored = each().flat_map(|(upstream, metrics)| {
+        let results =
+            ["answered", "failed", "timeout", "overflow", "body"].into_iter().zip(&metrics.mirrored);
+        results.map(move |(result, counter)| ([("upstream", upstream), ("result", result)], count(counter)))
+    });
+    Family { name: "upstream_mirrored", help: "Copies of requests for an upstream, by what became of them" }
+        .counters(encoder, mirrored)?;
     bounds(each(), encoder)?;
     endpoints(each(), encoder)
 }
@@ -253,6 +298,7 @@ fn bounds<'a>(
     each: impl Iterator<Item = (&'a str, &'a UpstreamMetrics)> + Clone,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
+    let each_adaptive = each.clone();
     let gauges: Vec<_> = each.map(|(upstream, metrics)| (upstream, metrics.gauges())).collect();
     let active = |what: &'static str| {
         let all =
@@ -267,6 +313,15 @@ fn bounds<'a>(
         .gauges(encoder, active("requests"))?;
     Family { name: "upstream_requests_pending", help: "Requests that wait for a connection to an upstream" }
         .gauges(encoder, active("pending"))?;
+    let limits = each_adaptive.filter_map(|(upstream, metrics)| {
+        let limit = lock(&metrics.adaptive).as_ref()?.limit();
+        Some(([("upstream", upstream)], i64::try_from(limit).unwrap_or(i64::MAX)))
+    });
+    Family {
+        name: "upstream_concurrency_limit",
+        help: "Requests that an upstream may have in hand, as found out by how long it takes",
+    }
+    .gauges(encoder, limits)?;
     let refused = gauges.iter().flat_map(|(upstream, gauges)| {
         gauges.iter().map(move |(what, gauge)| ([("upstream", *upstream), ("limit", *what)], gauge.refused()))
     });
