@@ -5,9 +5,9 @@ mod upstream;
 pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
-    AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
-    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade,
-    UpstreamConfig, UpstreamProtocol,
+    AbortConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch,
+    HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,
+    Upgrade, UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -86,6 +86,8 @@ pub struct Route {
     pub retry: RetryConfig,
     /// How often it may be asked.
     pub rates: Rates,
+    /// What fails on purpose.
+    pub abort: Option<AbortConfig>,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -341,6 +343,7 @@ impl Route {
             stream_idle_timeout: config.stream_idle_timeout,
             retry: config.retry.clone(),
             rates,
+            abort: config.abort,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

@@ -111,6 +111,8 @@ rules! { COUNTS: u64 {
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);
     RATE_BURST = number("listeners.<name>.routes[].rate_limits[].burst", 1, 1, 1_000_000);
+    ABORT_PERCENT = number("listeners.<name>.routes[].faults.abort.percent", 1, 1, 100);
+    ABORT_STATUS = number("listeners.<name>.routes[].faults.abort.status", 503, 400, 599);
     RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);

@@ -2,6 +2,7 @@
 
 mod capture;
 mod endpoints;
+mod faults;
 mod identity;
 mod identity_headers;
 mod names;
@@ -18,6 +19,7 @@ use postern_identity::token::SenderConstraint;
 
 pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
+pub use self::faults::AbortConfig;
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
     RevocationRule, SvidSelection,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile,
+    AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile, HeaderMatchFile, HealthFile,
     IdentityHeadersFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
 };
 
@@ -215,6 +215,9 @@ pub struct RouteFile {
     /// A service that is asked besides, where its own rate limits let a request through. Without it, none is.
     #[serde(default)]
     pub global_rate_limit: Option<GlobalRateLimitFile>,
+    /// What goes wrong here on purpose. Without it, nothing does.
+    #[serde(default)]
+    pub faults: Option<FaultsFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

@@ -62,6 +62,7 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("upgrades", !file.upgrades.is_empty()),
         ("rate_limits", !file.rate_limits.is_empty()),
         ("global_rate_limit", file.global_rate_limit.is_some()),
+        ("faults", file.faults.is_some()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

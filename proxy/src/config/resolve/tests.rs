@@ -1,6 +1,7 @@
 mod capture;
 mod captured;
 mod endpoints;
+mod faults;
 mod identity;
 mod names;
 mod outbound;

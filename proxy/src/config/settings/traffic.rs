@@ -8,7 +8,7 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig,
+    AbortConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch, HealthConfig,
     IdentityHeaders, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
@@ -187,6 +187,8 @@ pub struct RouteConfig {
     pub rate_limits: Vec<RateLimitConfig>,
     /// A service that is asked besides.
     pub global_rate_limit: Option<GlobalRateLimitConfig>,
+    /// What fails on purpose.
+    pub abort: Option<AbortConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
