@@ -5,9 +5,9 @@ mod upstream;
 pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
-    AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
-    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade,
-    UpstreamConfig, UpstreamProtocol,
+    AbortConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch,
+    HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,
+    Upgrade, UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -90,6 +90,8 @@ pub struct Route {
     pub rates: Rates,
     /// Where copies go, and of what.
     pub mirror: Option<Mirror>,
+    /// What fails on purpose.
+    pub abort: Option<AbortConfig>,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -355,6 +357,7 @@ impl Route {
             retry: config.retry.clone(),
             rates,
             mirror: None,
+            abort: config.abort,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

@@ -9,6 +9,7 @@ mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;
+mod faults;
 mod identity;
 mod identity_headers;
 mod mirror;
@@ -32,6 +33,7 @@ pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
+pub use self::faults::{AbortFile, FaultsFile};
 pub use self::identity::{
     CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
     IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,

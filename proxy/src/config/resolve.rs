@@ -6,6 +6,7 @@ mod capture;
 mod captured;
 mod context;
 mod endpoints;
+mod faults;
 mod federation;
 mod files;
 mod handshakes;

@@ -115,6 +115,8 @@ rules! { COUNTS: u64 {
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);
     RATE_BURST = number("listeners.<name>.routes[].rate_limits[].burst", 1, 1, 1_000_000);
+    ABORT_PERCENT = number("listeners.<name>.routes[].faults.abort.percent", 1, 1, 100);
+    ABORT_STATUS = number("listeners.<name>.routes[].faults.abort.status", 503, 400, 599);
     RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);
     MIRROR_PERCENT = number("listeners.<name>.routes[].mirror.percent", 100, 1, 100);
     MIRROR_REQUESTS_MAX = number("listeners.<name>.routes[].mirror.requests_max", 64, 1, 10_000);

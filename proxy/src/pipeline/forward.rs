@@ -1,13 +1,14 @@
-//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order: its rate limits, a
-//! place among the upstream's requests, the time that there is, then one attempt after the other (`attempts.rs`).
+//! Step 10: a permitted request goes to its upstream, under the route's traffic rules, in this order: its rate limits, its
+//! faults on purpose, a place among the upstream's requests, the time that there is, then one attempt after the other (`attempts.rs`).
 use super::attempts;
 use super::body::BodyWatch;
 use super::enforce::Permitted;
 use super::exchange::Exchange;
 use super::normalise;
-use super::refusal::{Refusal, Refused};
+use super::refusal::{Denial, Refusal, Refused};
 use super::tunnel;
 use crate::routing::Route;
+use crate::traffic::faults;
 use crate::traffic::rewrite;
 use crate::traffic::timeout::{self, Times};
 use crate::upstream::Lease;
@@ -33,6 +34,7 @@ pub(super) async fn forward(
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
     let admitted = exchange.within_rates(&route.rates, attempt.request().headers()).await;
+    let admitted = admitted.and_then(|()| spared(exchange, route));
     if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(route)?)) {
         exchange.keep_unread(attempt.into_unread());
         return Err(refused);
@@ -46,6 +48,17 @@ pub(super) async fn forward(
     let (response, lease) = sent.map_err(|refusal| blame(&request_body, refusal))?;
     let response = guard((exchange, route), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
+}
+
+/// Refuses what is to fail on purpose.
+fn spared(exchange: &Exchange, route: &Route) -> Result<(), Refused> {
+    match faults::lot(route.abort, &mut exchange.worker.random.borrow_mut()) {
+        None => Ok(()),
+        Some(status) => {
+            let denial = Denial { status: Some(status), ..Denial::default() };
+            Err(Refused { refusal: Refusal::FaultInjected, denial: Some(Box::new(denial)) })
+        }
+    }
 }
 
 /// A caller that breaks off or oversteps its own body is not the upstream's fault.

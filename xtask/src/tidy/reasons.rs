@@ -10,9 +10,9 @@ use super::{Finding, Tree};
 const REGISTER: &str = "schema/reasons.json";
 
 /// What a reason code begins with.
-const FAMILIES: [&str; 13] = [
+const FAMILIES: [&str; 14] = [
     "conn", "tls", "peer", "token", "keys", "request", "body", "route", "policy", "audit", "guard", "limit",
-    "upstream",
+    "fault", "upstream",
 ];
 
 /// What looks like a reason code and is the name of a file.

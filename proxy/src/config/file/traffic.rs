@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, GlobalRateLimitFile, HeaderMatchFile,
-    HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile, RewriteFile,
+    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
+    HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile,
+    RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -218,6 +219,9 @@ pub struct RouteFile {
     /// Another upstream that gets copies of what is permitted. Without it, none does.
     #[serde(default)]
     pub mirror: Option<MirrorFile>,
+    /// What goes wrong here on purpose. Without it, nothing does.
+    #[serde(default)]
+    pub faults: Option<FaultsFile>,
     /// When its audit entries count as recorded: at least the log's own mode, which is the default.
     #[serde(default)]
     pub audit: Option<AuditModeFile>,

@@ -63,6 +63,7 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("rate_limits", !file.rate_limits.is_empty()),
         ("global_rate_limit", file.global_rate_limit.is_some()),
         ("mirror", file.mirror.is_some()),
+        ("faults", file.faults.is_some()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

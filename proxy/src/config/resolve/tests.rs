@@ -2,6 +2,7 @@ mod adaptive_concurrency;
 mod capture;
 mod captured;
 mod endpoints;
+mod faults;
 mod identity;
 mod mirrors;
 mod names;

@@ -8,8 +8,8 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig, HeaderMatch,
-    HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
+    AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
+    HeaderMatch, HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -189,6 +189,8 @@ pub struct RouteConfig {
     pub global_rate_limit: Option<GlobalRateLimitConfig>,
     /// Another upstream that gets copies.
     pub mirror: Option<MirrorConfig>,
+    /// What fails on purpose.
+    pub abort: Option<AbortConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

@@ -1,0 +1,48 @@
+//! `faults:` of a route.
+use super::{check, check_warning, least};
+use crate::config::AbortConfig;
+use http::StatusCode;
+
+const KEY: &str = "listeners.app.routes[0].faults";
+const APP: &str = "upstream: app }";
+
+fn faults(value: &str) -> String {
+    format!("upstream: app, faults: {value} }}")
+}
+
+#[test]
+fn a_fault_that_makes_no_sense_is_one_error() {
+    for (value, at, what) in [
+        ("{ abort: { percent: 0 } }", ".abort.percent", "1 to 100"),
+        ("{ abort: { percent: 101 } }", ".abort.percent", "1 to 100"),
+        ("{ abort: { percent: 1, status: 399 } }", ".abort.status", "400 to 599"),
+        ("{ abort: { percent: 1, status: 600 } }", ".abort.status", "400 to 599"),
+        ("{ abort: { percent: 1 } }, upgrades: [connect]", "", "CONNECT"),
+    ] {
+        let text = least(APP, &faults(value));
+        let findings = super::read(&text).expect_err("a refusal");
+        let found = findings.list.iter().any(|finding| {
+            let says = finding.what.contains(what) || finding.mend.contains(what);
+            finding.key == format!("{KEY}{at}") && says && finding.place.is_some()
+        });
+        assert!(found, "{value}\n{findings}");
+    }
+    check(APP, &faults("{ abort: { percent: 1, delay: 2s } }"), &format!("{KEY}.abort.delay"), "delay");
+}
+
+#[test]
+fn a_fault_is_warned_of() {
+    check_warning(APP, &faults("{ abort: { percent: 7 } }"), KEY, "7 % fail on purpose");
+}
+
+#[test]
+fn a_fault_is_what_is_written_and_503_where_no_status_is() {
+    for (value, percent, status) in [
+        ("{ abort: { percent: 100 } }", 100, StatusCode::SERVICE_UNAVAILABLE),
+        ("{ abort: { percent: 1, status: 429 } }", 1, StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let config = super::taken(&least(APP, &faults(value)));
+        let abort = config.listeners[0].routes[0].abort;
+        assert_eq!(abort, Some(AbortConfig { percent, status }), "{value}");
+    }
+}
