@@ -107,6 +107,7 @@ mod tests {
     use crate::state::{Pinned, Shared};
     use crate::telemetry::metrics::MetricsPlan;
     use crate::traffic::balance::Question;
+    use crate::traffic::outlier::Moment;
     use crate::worker::Random;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,6 +202,56 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         assert_eq!((of(&before).0, of(&after).0), (vec![], addresses([7])));
         // The same budget, by its place in memory of which the number tells.
         assert_eq!(of(&before).1, of(&after).1);
+    }
+
+    #[test]
+    fn a_mirror_that_is_a_name_is_followed_and_its_copies_stay_counted() {
+        let copied = "routes: [{ match: {}, upstream: app, mirror: { upstream: shadow, requests_max: 1 } }]";
+        let text = TEXT.replace("routes: [{ match: {}, upstream: app }]", copied);
+        let shadow = "upstreams:\n  shadow: { endpoints: ['shadow.test:1'], plaintext: any_address }";
+        let text = text.replace("upstreams:", shadow).replace(", TLS }", ", plaintext: any_address }");
+        let config = config::load_text(&text, Path::new("/test/postern.yaml"));
+        let config = config.map_err(|findings| findings.to_string()).unwrap().config;
+        let metrics = metrics();
+        let before = Routing::new(&config, None, &metrics);
+        let endpoint = NamedEndpoint { host: "shadow.test".to_owned(), port: 1, loopback_only: false };
+        let name = Named { upstream: "shadow".into(), endpoint };
+        let mirror = |routing: &Routing| routing.routes().next().unwrap().mirror.clone().unwrap();
+        let held = mirror(&before).under_way.take();
+        for after in [
+            before.with_addresses(&name, &addresses([7]), &metrics).unwrap(),
+            Routing::new(&config, Some(&before), &metrics),
+        ] {
+            assert!(mirror(&after).under_way.take().is_none());
+        }
+        drop(held);
+        let after = before.with_addresses(&name, &addresses([7]), &metrics).unwrap();
+        let places: Vec<_> = mirror(&after).upstream.targets.iter().map(|target| target.endpoint).collect();
+        assert_eq!(places, addresses([7]));
+    }
+
+    #[test]
+    fn a_limit_that_is_found_out_outlives_a_reload_and_ends_with_its_configuration() {
+        let with = |rest: &str| configuration(&format!("{TLS}, requests_max: 9{rest}"));
+        let adaptive = |least: u8| with(&format!(", adaptive_concurrency: {{ concurrency_min: {least} }}"));
+        let places = |routing: &Routing| {
+            let requests = &upstream(routing).breaker.requests;
+            std::iter::from_fn(|| requests.take()).collect::<Vec<_>>().len()
+        };
+        let metrics = metrics();
+        let first = Routing::new(&adaptive(2), None, &metrics);
+        let same = Routing::new(&adaptive(2), Some(&first), &metrics);
+        let kept = |routing: &Routing| upstream(routing).adaptive.clone().unwrap();
+        assert!(Arc::ptr_eq(&kept(&first), &kept(&same)));
+        assert_eq!(places(&same), 2);
+        let other = Routing::new(&adaptive(3), Some(&same), &metrics);
+        assert_eq!(places(&other), 3);
+        let none = Routing::new(&with(""), Some(&other), &metrics);
+        assert_eq!(places(&none), 9);
+        // An exchange that began under it concludes nothing any more.
+        let mut moment = Moment { now_ns: 1 << 40, random: &mut Random::new([1; 4]) };
+        (0..100).for_each(|_| kept(&other).note(1_000, &mut moment));
+        assert_eq!(places(&none), 9);
     }
 
     #[test]

@@ -177,6 +177,11 @@ fn service(
 ) -> Result<String, Reported> {
     let service = upstream(context, key, name, config)?;
     captured::no_service(context, key, name, config)?;
+    if config.upstreams.get(name).is_some_and(|upstream| upstream.adaptive_concurrency.is_some()) {
+        let what =
+            format!("`{name}` has `adaptive_concurrency`, and the time of questions is not taken for it");
+        return Err(context.error(key, what, "leave it out of that upstream, or ask one of its own"));
+    }
     match config.upstreams.get(name).and_then(|upstream| upstream.protocol) {
         Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => Ok(service),
         None | Some(UpstreamProtocolFile::Http1 | UpstreamProtocolFile::Tcp) => Err(context.error(

@@ -48,3 +48,12 @@ fn what_is_not_written_of_it_is_the_default_and_without_it_there_is_none() {
     assert_eq!((found.window, found.tolerance_percent), (Duration::from_millis(100), 25));
     assert_eq!(found.remeasure_interval, Duration::from_secs(60));
 }
+
+#[test]
+fn a_rate_limit_service_is_not_bounded_by_what_is_not_measured_of_it() {
+    let route = "upstream: app, global_rate_limit: { service: rls, domain: d, on_failure: deny, descriptors: [{ entries: [{ key: k, value: spiffe_id }] }] } }";
+    let rls = format!("{ENDPOINTS}, protocol: h2c, adaptive_concurrency: {{}}");
+    let text =
+        least("upstream: app }", route).replace("upstreams:\n", &format!("upstreams:\n  rls: {{ {rls} }}\n"));
+    check(super::LEAST, &text, "listeners.app.routes[0].global_rate_limit.service", "is not taken");
+}
