@@ -13,6 +13,7 @@ pub mod demo;
 mod health;
 pub mod keys;
 pub mod listener;
+pub mod local_socket;
 pub mod log;
 mod nonce;
 pub mod pipeline;

@@ -1,7 +1,6 @@
 //! What was asked, by whom, and what was decided.
-use super::{Stamp, Texts};
+use super::{Remote, Stamp, Texts};
 use crate::{hash::Hash, id::Id};
-use std::net::SocketAddr;
 
 /// One decision, borrowed from the exchange it belongs to. Empty texts and `None` are left out of the record.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +10,7 @@ pub struct Decision<'a> {
     /// The listener's name.
     pub listener: &'a str,
     /// The caller's address.
-    pub source: Option<SocketAddr>,
+    pub source: Option<Remote>,
     /// The caller as its certificate names it.
     pub peer: Option<PeerFacts<'a>>,
     /// The verified token, also where the caller may not use it because it is bound to somebody else. A token that does

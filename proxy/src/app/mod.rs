@@ -10,7 +10,8 @@ use crate::admin::{self, AdminSocket};
 use crate::clock::Clock;
 use crate::config::{AdminConfig, BundleTrust, Config, StatusConfig};
 use crate::control::Update;
-use crate::listener::Listener;
+use crate::listener::{BindError, Bound, Listener};
+use crate::local_socket::SocketError;
 use crate::log::{Log, LogError, LogHandle};
 use crate::pipeline::Refusal;
 use crate::routing::Routing;
@@ -86,7 +87,10 @@ pub enum StartError {
     Tls(#[from] postern_identity::tls::TlsError),
     /// The admin socket.
     #[error("admin: {0}")]
-    Admin(#[from] admin::AdminError),
+    Admin(#[from] SocketError),
+    /// A listener.
+    #[error("listener: {0}")]
+    Listener(#[from] BindError),
     /// The audit log.
     #[error("audit log: {0}")]
     Log(#[from] LogError),
@@ -231,7 +235,7 @@ pub(crate) struct Parts<'a> {
 
 /// Bound, and not yet listened to.
 struct Sockets {
-    listeners: Vec<(TcpListener, Arc<Listener>)>,
+    listeners: Vec<(Bound, Arc<Listener>)>,
     admin: admin::Ports,
 }
 
@@ -245,7 +249,7 @@ fn bind(
     for of in &config.listeners {
         let callers = materials::callers(of, shared, clock)?;
         let listener = Listener::new(of, callers, metrics.listener(&of.name));
-        listeners.push((tcp(of.address)?, Arc::new(listener)));
+        listeners.push((Bound::new(&of.bind)?, Arc::new(listener)));
     }
     let status = match &config.status {
         StatusConfig::Closed => None,

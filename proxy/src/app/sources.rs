@@ -160,7 +160,7 @@ fn own(config: &config::Config) -> Arc<[SocketAddr]> {
         config::StatusConfig::Closed => None,
         config::StatusConfig::Open { address } => Some(address),
     };
-    config.listeners.iter().map(|listener| listener.address).chain(status).collect()
+    config.listeners.iter().filter_map(|listener| listener.bind.address()).chain(status).collect()
 }
 
 /// Follows the names among the endpoints.

@@ -6,7 +6,7 @@ use crate::compile::{self, Jobs, Terms};
 use crate::config::{AuditMode, Config, Otlp};
 use crate::control::{Control, Tells, Update};
 use crate::keys::KeyRequests;
-use crate::listener::{Connections, Listener, WorkerHandle, accept_loop};
+use crate::listener::{Bound, Connections, Listener, WorkerHandle, accept_loop};
 use crate::log::{self, LogConfig, Surroundings};
 use crate::nonce::Nonces;
 use crate::pipeline::InProgress;
@@ -19,7 +19,6 @@ use crate::traffic::decision_guard::Budgets;
 use crate::upstream::{Originator, Pool, Tcp};
 use crate::worker::{self, Random, Worker};
 use std::cell::RefCell;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,7 +178,7 @@ impl Threads {
     pub(super) fn acceptor(
         &mut self,
         parts: &Parts<'_>,
-        listeners: Vec<(TcpListener, Arc<Listener>)>,
+        listeners: Vec<(Bound, Arc<Listener>)>,
         workers: Vec<WorkerHandle>,
     ) -> Result<(), StartError> {
         let drain = parts.drain.clone();
@@ -188,7 +187,7 @@ impl Threads {
             for (socket, listener) in listeners {
                 let (workers, drain) = (workers.clone(), drain.clone());
                 local.spawn_local(async move {
-                    match tokio::net::TcpListener::from_std(socket) {
+                    match socket.serve() {
                         Ok(socket) => accept_loop(socket, listener, workers, drain).await,
                         Err(error) => tracing::error!(listener = &*listener.name, %error, "cannot accept"),
                     }

@@ -125,7 +125,7 @@ mod tests {
         check(
             |new| {
                 new.telemetry.sample_ratio = 1.0;
-                new.listeners[0].address.set_port(1);
+                new.listeners[0].bind = super::super::Bind::Address("127.0.0.1:1".parse().unwrap());
                 new.listeners[0].routes.clear();
             },
             &["telemetry", "listeners.orders"],

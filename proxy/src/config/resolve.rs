@@ -8,6 +8,7 @@ mod files;
 mod identity;
 mod identity_headers;
 mod operations;
+mod outbound;
 mod policy;
 mod rate_limits;
 mod retry;

@@ -27,9 +27,9 @@ pub use self::rate_limits::{
 };
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
-    Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
-    ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
-    UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
+    Bind, Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
+    ListenerTls, LocalDoor, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch,
+    TokenRule, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

@@ -1,14 +1,15 @@
 //! One acceptor hands each connection to the worker that has the fewest: a few callers with long HTTP/2
 //! connections must not all sit on one worker, as they may where the kernel spreads them.
+use super::socket::{Arrived, Socket};
 use super::{Listener, Place};
 use crate::pipeline::Refusal;
 use crate::upstream::BoxIo;
+use postern_audit::Remote;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -18,9 +19,9 @@ pub struct Accepted {
     /// The byte stream.
     pub io: AcceptedIo,
     /// Who called.
-    pub source: SocketAddr,
-    /// Where they called.
-    pub local: SocketAddr,
+    pub source: Remote,
+    /// Where they called; `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
     /// The listener's place that it takes.
     pub place: Place,
     /// The worker's place that it takes.
@@ -31,6 +32,8 @@ pub struct Accepted {
 pub enum AcceptedIo {
     /// From the kernel.
     Tcp(std::net::TcpStream),
+    /// From the kernel, by a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
     /// From a test.
     Stream(BoxIo),
 }
@@ -39,6 +42,7 @@ impl std::fmt::Debug for AcceptedIo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
+            Self::Unix(_) => "Unix",
             Self::Stream(_) => "Stream",
         })
     }
@@ -88,7 +92,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until told to stop. No error of a caller or of the machine ends the loop.
 pub(crate) async fn accept_loop(
-    socket: TcpListener,
+    socket: Socket,
     listener: Arc<Listener>,
     workers: Vec<WorkerHandle>,
     mut stop: watch::Receiver<bool>,
@@ -99,8 +103,8 @@ pub(crate) async fn accept_loop(
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let handed = match accepted {
-            Ok((stream, source)) => hand_over(stream, source, &listener, &workers),
-            Err(error) => Err(NotTaken::Failed(error)),
+            Ok(arrived) => hand_over(arrived, &listener, &workers),
+            Err(not_taken) => Err(not_taken),
         };
         if let Err(not_taken) = handed
             && let Some(pause) = count(&not_taken, &listener)
@@ -117,6 +121,10 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
             listener.metrics.connection_refused(Refusal::ConnLimit.code());
             None
         }
+        NotTaken::Stranger => {
+            listener.metrics.connection_refused(Refusal::ConnUid.code());
+            None
+        }
         NotTaken::Failed(error) => {
             listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
             if is_callers_fault(error) {
@@ -130,9 +138,11 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
 
 /// Why a connection went to no worker.
 #[derive(Debug)]
-enum NotTaken {
+pub(super) enum NotTaken {
     /// The listener has no place left, or no worker has.
     Full,
+    /// A user that the listener does not serve.
+    Stranger,
     /// The operating system failed.
     Failed(io::Error),
 }
@@ -146,15 +156,11 @@ impl From<io::Error> for NotTaken {
 /// To the worker with the fewest connections, and to the next one where that one takes no more: one whose thread has
 /// died holds none and would otherwise draw them all.
 fn hand_over(
-    stream: tokio::net::TcpStream,
-    source: SocketAddr,
+    Arrived { mut io, source, local }: Arrived,
     listener: &Arc<Listener>,
     workers: &[WorkerHandle],
 ) -> Result<(), NotTaken> {
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
-    let local = stream.local_addr()?;
-    stream.set_nodelay(true)?;
-    let mut io = AcceptedIo::Tcp(stream.into_std()?);
     let mut by_load: Vec<_> = workers.iter().collect();
     by_load.sort_by_key(|worker| worker.load());
     for worker in by_load {
@@ -201,10 +207,10 @@ mod tests {
         let metrics = Metrics::new(&MetricsPlan {
             version: "test",
             started_unix_s: 0,
-            reasons: &["conn.limit", "conn.accept_failed"],
+            reasons: &["conn.limit", "conn.uid", "conn.accept_failed"],
         });
         let parts = (Callers::Mutual(Box::new(tls)), metrics.listener("app"));
-        let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), RawHead::LIMITS, parts);
+        let listener = Listener::of("app", RawHead::LIMITS, parts);
         (Arc::new(listener), metrics)
     }
 
@@ -218,11 +224,11 @@ mod tests {
             receivers.push(is_alive.then_some(receiver));
             handles.push(handle);
         }
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let caller = tokio::net::TcpStream::connect(socket.local_addr().unwrap());
-        let (_caller, accepted) = tokio::join!(caller, socket.accept());
-        let (stream, source) = accepted.unwrap();
-        let handed = hand_over(stream, source, &listener(), &handles);
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let socket = Socket::Tcp(socket);
+        let (_caller, arrived) = tokio::join!(tokio::net::TcpStream::connect(address), socket.accept());
+        let handed = hand_over(arrived.unwrap(), &listener(), &handles);
         let taken = receivers.iter_mut().position(|r| r.as_mut().is_some_and(|r| r.try_recv().is_ok()));
         assert_eq!(taken, expected, "{workers:?}: {handed:?}");
         assert_eq!(handed.is_ok(), expected.is_some());
@@ -242,6 +248,7 @@ mod tests {
         let failed = |kind: io::ErrorKind| NotTaken::Failed(kind.into());
         for (not_taken, reason, rests) in [
             (NotTaken::Full, "conn.limit", None),
+            (NotTaken::Stranger, "conn.uid", None),
             (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
             (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),
         ] {

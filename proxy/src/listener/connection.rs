@@ -17,7 +17,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use postern_audit::ConnectionEnd;
+use postern_audit::{ConnectionEnd, Remote};
 use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
 use slab::Slab;
@@ -38,10 +38,10 @@ use tokio::time::Instant;
 pub(crate) struct Connection {
     /// The listener that it came in by.
     pub(crate) listener: Arc<Listener>,
-    /// The caller's address.
-    pub(crate) source: SocketAddr,
-    /// Our address.
-    pub(crate) local: SocketAddr,
+    /// Where the caller's bytes come from.
+    pub(crate) source: Remote,
+    /// Our address; `None` for a Unix socket.
+    pub(crate) local: Option<SocketAddr>,
     /// The server name that the caller asked for.
     pub(crate) sni: Option<String>,
     /// What is spoken.
@@ -256,7 +256,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         }
         Ok(secured) => {
             listener.metrics.handshake_completed();
-            let source = secured.announced.unwrap_or(source);
+            let source = secured.announced.map_or(source, Remote::Address);
             entry.comes_from(source);
             serve_secured(worker, Arrival { listener, source, local, entry, secured }, drain).await;
         }
@@ -265,8 +265,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
 
 struct Arrival {
     listener: Arc<Listener>,
-    source: SocketAddr,
-    local: SocketAddr,
+    source: Remote,
+    local: Option<SocketAddr>,
     entry: ConnectionDraft,
     secured: Secured,
 }
@@ -359,7 +359,7 @@ fn enter(worker: &Worker, arrival: Arrival) -> (Rc<Connection>, Either, Connecti
 
 fn ended<'a>(
     listener: &'a Listener,
-    source: SocketAddr,
+    source: Remote,
     peer: &'a str,
     reason: &'static str,
     (protocol_errors, exchanges): (&'a [(&'static str, u32)], u64),

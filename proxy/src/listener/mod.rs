@@ -8,6 +8,7 @@ mod lifetime;
 mod local;
 mod open;
 mod proxy_header;
+mod socket;
 
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
@@ -16,6 +17,7 @@ pub(crate) use handshake::Protocol;
 pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 
 pub use open::Connections;
+pub use socket::{BindError, Bound};
 
 use crate::config::{
     Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
@@ -23,7 +25,6 @@ use crate::config::{
 use crate::pipeline::GuardLimits;
 use crate::telemetry::metrics::ListenerMetrics;
 use postern_identity::tls::ServerTls;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,8 +33,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Listener {
     /// Its name in records, metrics and policy.
     pub name: Arc<str>,
-    /// The address it is bound to.
-    pub address: SocketAddr,
     /// What is spoken.
     pub protocol: ListenerProtocol,
     /// Load balancers that say from whom a connection is. Empty: nobody does.
@@ -63,7 +62,7 @@ impl Listener {
             ListenerTls::Mutual { validity, .. } => validity,
             ListenerTls::None => Validity::default(),
         };
-        let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
+        let listener = Self::of(&config.name, config.limits, (callers, metrics));
         let proxy_protocol = config.proxy_protocol.clone();
         Self {
             protocol: config.protocol,
@@ -80,15 +79,9 @@ impl Listener {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    fn of(
-        name: &str,
-        address: SocketAddr,
-        limits: ListenerLimits,
-        (callers, metrics): (Callers, Arc<ListenerMetrics>),
-    ) -> Self {
+    fn of(name: &str, limits: ListenerLimits, (callers, metrics): (Callers, Arc<ListenerMetrics>)) -> Self {
         Self {
             name: name.into(),
-            address,
             protocol: ListenerProtocol::Http,
             proxy_protocol: Vec::new(),
             guard: match callers {
@@ -111,7 +104,7 @@ impl Listener {
 pub enum Callers {
     /// Other workloads, by TLS on both sides.
     Mutual(Box<ServerTls>),
-    /// The workload beside this sidecar, which nobody else can be on loopback: outbound.
+    /// The workload beside this sidecar, which nobody else can be on loopback or behind a Unix socket: outbound.
     Local,
 }
 

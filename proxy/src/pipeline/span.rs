@@ -40,7 +40,7 @@ pub(super) fn offer(exchange: &mut Exchange) {
         started_unix_ns: exchange.started_unix_ns,
         ended_unix_ns,
         listener: Arc::clone(&connection.listener.name),
-        client: connection.source,
+        client: connection.source.address(),
         server: connection.local,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
         request: Some(request),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{routes, tcp};
+use super::{outbound, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -14,7 +14,7 @@ use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
+    Bind, Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
     ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
 };
 
@@ -50,11 +50,11 @@ fn listener(
     check_limits(context, &|name| member(&limits_key, name), &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
-    let Door { direction, address, proxy_protocol, tls } = door?;
+    let Door { direction, bind, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
         direction,
-        address,
+        bind,
         protocol: protocol(written),
         proxy_protocol,
         tls,
@@ -74,7 +74,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
 /// Where callers come in, and how they prove who they are.
 struct Door {
     direction: Direction,
-    address: SocketAddr,
+    bind: Bind,
     proxy_protocol: Vec<IpRange>,
     tls: ListenerTls,
 }
@@ -88,22 +88,15 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
             let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
             Ok(Door {
                 direction: Direction::Inbound,
-                address: address?,
+                bind: Bind::Address(address?),
                 proxy_protocol: proxy_protocol?,
                 tls: tls?,
             })
         }
         (None, Some(outbound)) => {
-            let key = member(&member(key, "outbound"), "address");
-            let address = context.address(&key, &outbound.address)?;
-            if !address.ip().is_loopback() {
-                let what = format!(
-                    "`{address}` is not loopback: whoever reaches it would speak with the workload's identity"
-                );
-                return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
-            }
+            let bind = outbound::bind(context, &member(key, "outbound"), outbound)?;
             let proxy_protocol = Vec::new();
-            Ok(Door { direction: Direction::Outbound, address, proxy_protocol, tls: ListenerTls::None })
+            Ok(Door { direction: Direction::Outbound, bind, proxy_protocol, tls: ListenerTls::None })
         }
         (None, None) => Err(context.error(
             key,
@@ -298,12 +291,13 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let mut bound: Vec<(String, SocketAddr)> = config
         .listeners
         .iter()
-        .map(|listener| {
+        .filter_map(|listener| {
             let door = match listener.direction {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",
             };
-            (format!("{}.{door}.address", member("listeners", &listener.name)), listener.address)
+            let key = format!("{}.{door}.address", member("listeners", &listener.name));
+            Some((key, listener.bind.address()?))
         })
         .collect();
     match config.status {
@@ -317,6 +311,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             context.error(key, what, "give each its own port");
         }
     }
+    outbound::check_together(context, config);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {

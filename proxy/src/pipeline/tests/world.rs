@@ -358,7 +358,7 @@ impl World {
         let accepted = Accepted {
             io: AcceptedIo::Stream(Box::new(theirs)),
             source: "192.0.2.7:4000".parse().unwrap(),
-            local: "192.0.2.1:8443".parse().unwrap(),
+            local: "192.0.2.1:8443".parse().ok(),
             place: Place::take(&self.listener).unwrap(),
             load: handle.take_place(),
         };

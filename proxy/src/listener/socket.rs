@@ -1,0 +1,199 @@
+//! What callers connect to: a port, or a Unix socket whose kernel says who they are.
+use super::AcceptedIo;
+use super::acceptor::NotTaken;
+use crate::config::{Bind, LocalDoor};
+use crate::local_socket::{LocalSocket, SocketError, SocketFile};
+use postern_audit::Remote;
+use std::io;
+use std::net::SocketAddr;
+
+/// Bound, and not yet part of a runtime.
+#[derive(Debug)]
+pub enum Bound {
+    /// A port.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket, and the users that may connect; `None` where its mode alone says who.
+    Unix(LocalSocket, Option<Vec<u32>>),
+}
+
+/// Why it cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A port.
+    #[error("`{address}` cannot be bound: {cause}")]
+    Tcp {
+        /// As configured.
+        address: SocketAddr,
+        /// The system's own words.
+        cause: io::Error,
+    },
+    /// A Unix socket.
+    #[error(transparent)]
+    Unix(#[from] SocketError),
+}
+
+/// Connections that may wait on a Unix socket, as many as the standard library lets wait on a port.
+const BACKLOG: i32 = 4096;
+
+impl Bound {
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing is left behind then.
+    pub fn new(bind: &Bind) -> Result<Self, BindError> {
+        match bind {
+            Bind::Address(address) => {
+                let failed = |cause| BindError::Tcp { address: *address, cause };
+                let socket = std::net::TcpListener::bind(address).map_err(failed)?;
+                socket.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Tcp(socket))
+            }
+            Bind::Local(LocalDoor { socket, mode, uids }) => {
+                Ok(Self::Unix(LocalSocket::bind(socket, *mode, BACKLOG)?, uids.clone()))
+            }
+        }
+    }
+
+    /// Ready to accept. Must be called within a runtime.
+    pub(crate) fn serve(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Self::Unix(LocalSocket { listener, file }, uids) => {
+                Socket::Unix { socket: tokio::net::UnixListener::from_std(listener)?, uids, _file: file }
+            }
+        })
+    }
+}
+
+/// What connections are accepted from.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(tokio::net::TcpListener),
+    Unix { socket: tokio::net::UnixListener, uids: Option<Vec<u32>>, _file: SocketFile },
+}
+
+/// A connection that is on no worker yet.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) io: AcceptedIo,
+    pub(super) source: Remote,
+    pub(super) local: Option<SocketAddr>,
+}
+
+impl Socket {
+    /// The next connection. What is dropped while it waits loses none.
+    pub(super) async fn accept(&self) -> Result<Arrived, NotTaken> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, source) = socket.accept().await?;
+                let local = Some(stream.local_addr()?);
+                stream.set_nodelay(true)?;
+                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: source.into(), local })
+            }
+            Self::Unix { socket, uids, .. } => {
+                let (stream, _) = socket.accept().await?;
+                // What the caller was when it connected: it can neither forge that nor change it later.
+                let caller = stream.peer_cred()?;
+                if uids.as_ref().is_some_and(|uids| !uids.contains(&caller.uid())) {
+                    return Err(NotTaken::Stranger);
+                }
+                let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+                let source = Remote::Process { uid: caller.uid(), pid };
+                Ok(Arrived { io: AcceptedIo::Unix(stream.into_std()?), source, local: None })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    /// What came of a caller.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Came {
+        /// It is served, as this user.
+        Served(u32),
+        /// It connected, and was closed out.
+        ClosedOut,
+        /// The file's mode kept it from connecting.
+        KeptOut,
+    }
+
+    /// A process of this user connects to a socket with this mode that serves these users.
+    async fn check(mode: u32, uids: Option<&[u32]>, caller: u32, came: Came) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = folder.path().join("egress.sock");
+        let door = LocalDoor { socket: path.clone(), mode, uids: uids.map(<[u32]>::to_vec) };
+        let socket = Bound::new(&Bind::Local(door)).unwrap().serve().unwrap();
+        let seen = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(seen, mode, "whatever the umask");
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={caller}"), format!("--regid={caller}"), "--clear-groups".to_owned()]);
+        command.args(["curl", "--silent", "--max-time", "60", "--unix-socket"]).arg(&path).arg("http://x/");
+        // It ends once it is told no, or what it is served by is dropped.
+        let mut process = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let found = tokio::select! {
+            arrived = socket.accept() => match arrived {
+                Ok(Arrived { source: Remote::Process { uid, pid }, local: None, .. }) => {
+                    assert_ne!(pid, 0);
+                    Came::Served(uid)
+                }
+                Err(NotTaken::Stranger) => Came::ClosedOut,
+                other => panic!("{other:?}"),
+            },
+            output = &mut process => {
+                assert_eq!(output.unwrap().status.code(), Some(7), "curl: could not connect");
+                Came::KeptOut
+            }
+        };
+        assert_eq!(found, came, "{mode:o} {uids:?} {caller}");
+        drop(socket);
+        assert!(!path.exists(), "the file goes with the socket");
+    }
+
+    /// Whether this process may act as other users; otherwise the suite is told that the test is skipped.
+    #[expect(clippy::print_stdout, reason = "the suite counts skipped tests by what they print")]
+    fn is_root(test: &str) -> bool {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root {
+            println!("SKIPPED {test}: only root can act as another user");
+        }
+        is_root
+    }
+
+    #[tokio::test]
+    async fn the_kernel_says_which_user_calls() {
+        if !is_root("the_kernel_says_which_user_calls") {
+            return;
+        }
+        check(0o666, Some(&[4711]), 4711, Came::Served(4711)).await;
+        check(0o666, Some(&[4711, 4712]), 4712, Came::Served(4712)).await;
+        check(0o666, Some(&[4711]), 4712, Came::ClosedOut).await;
+        // Not even root, where it is not named.
+        check(0o666, Some(&[4711]), 0, Came::ClosedOut).await;
+        check(0o660, None, 0, Came::Served(0)).await;
+        check(0o660, None, 4711, Came::KeptOut).await;
+        check(0o600, Some(&[4711]), 4711, Came::KeptOut).await;
+    }
+
+    #[test]
+    fn a_dead_socket_of_another_user_is_left_alone() {
+        if !is_root("a_dead_socket_of_another_user_is_left_alone") {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("egress.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        std::os::unix::fs::chown(&socket, Some(4711), None).unwrap();
+        let door = Bind::Local(LocalDoor { socket: socket.clone(), mode: 0o600, uids: None });
+        let error = Bound::new(&door).unwrap_err();
+        assert!(matches!(error, BindError::Unix(SocketError::NotOurs { uid: 4711, .. })), "{error}");
+        std::os::unix::fs::chown(&socket, Some(0), None).unwrap();
+        drop(Bound::new(&door).unwrap());
+        assert!(!socket.exists());
+    }
+}
