@@ -11,6 +11,7 @@ mod handshakes;
 mod identity;
 mod identity_headers;
 mod operations;
+mod outbound;
 mod policy;
 mod rate_limits;
 mod retry;
