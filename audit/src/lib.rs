@@ -25,7 +25,8 @@ pub use note::{Note, NoteError};
 pub use proof::{Proof, ProofError};
 pub use record::{
     Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, Enforcement, OUTCOME_BYTES_MAX, Outcome,
-    Own, PeerFacts, RecordHead, Stamp, Texts, TokenFacts, Tried, TriedResult, WorkloadTokenFacts,
+    Own, PeerFacts, RecordHead, Remote, RemoteError, Stamp, Texts, TokenFacts, Tried, TriedResult,
+    WorkloadTokenFacts,
 };
 pub use tree::Tree;
 pub use verify::{Class, Files, Finding, Report, verify};

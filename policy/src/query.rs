@@ -13,8 +13,8 @@ pub struct Query<'a> {
     pub action: &'a str,
     /// Who asks.
     pub source: Source<'a>,
-    /// The address that was dialled.
-    pub destination: SocketAddr,
+    /// The address that was dialled; absent where that was a Unix socket.
+    pub destination: Option<SocketAddr>,
     /// The SPIFFE ID that the source was shown there.
     pub destination_principal: Option<&'a str>,
     /// The request; absent for a raw stream.
@@ -58,8 +58,8 @@ pub struct WorkloadToken<'a> {
 /// Who asks, as the transport proved it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The peer's address.
-    pub address: SocketAddr,
+    /// The peer's address; absent where it came by a Unix socket.
+    pub address: Option<SocketAddr>,
     /// The peer's verified SPIFFE ID.
     pub spiffe_id: Option<&'a str>,
     /// The trust domain of that SPIFFE ID.

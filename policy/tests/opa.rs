@@ -166,7 +166,7 @@ fn check(program: &PathBuf, rule: &str) {
     let pdp = Pdp::load(&[("b", bundle.unwrap())], &Entry::Rego { path: "t/allow".to_owned() }, &limits);
     let pdp = pdp.unwrap_or_else(|error| panic!("{rule}: {error}"));
     let source = Source {
-        address: "127.0.0.1:1".parse().unwrap(),
+        address: "127.0.0.1:1".parse().ok(),
         spiffe_id: None,
         trust_domain: None,
         sni: None,
@@ -187,7 +187,7 @@ fn check(program: &PathBuf, rule: &str) {
         now_ns: 1,
         action: "GET",
         source,
-        destination: "127.0.0.1:2".parse().unwrap(),
+        destination: "127.0.0.1:2".parse().ok(),
         destination_principal: None,
         http: Some(http),
         claims: None,

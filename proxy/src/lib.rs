@@ -17,6 +17,7 @@ mod health;
 mod http2_guard;
 pub mod keys;
 pub mod listener;
+pub mod local_socket;
 pub mod log;
 pub mod memory;
 mod nonce;

@@ -7,8 +7,8 @@ use crate::log::{
     ConnectionLane, Durable, ExchangeLane, Filed, Moment, Reserved, ShareKey, Surroundings, Unavailable,
     WorkerShared,
 };
-use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Tried};
-use std::{cell::RefCell, fmt, future::Future, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Remote, Tried};
+use std::{cell::RefCell, fmt, future::Future, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 /// A worker's seat at the log, to be carried to its thread.
 #[derive(Debug)]
@@ -87,8 +87,8 @@ impl fmt::Debug for Recorder {
 pub struct Caller {
     /// The connection's id.
     pub connection: Id,
-    /// The caller's address.
-    pub source: SocketAddr,
+    /// Where the caller's bytes come from.
+    pub source: Remote,
     /// The caller's SPIFFE ID.
     pub peer: Option<Arc<str>>,
     share: ShareKey,
@@ -96,10 +96,10 @@ pub struct Caller {
 
 impl Caller {
     /// A caller, counted by its identity, or by its address where it has none.
-    pub fn new(connection: Id, source: SocketAddr, peer: Option<Arc<str>>) -> Rc<Self> {
+    pub fn new(connection: Id, source: Remote, peer: Option<Arc<str>>) -> Rc<Self> {
         let share = match &peer {
             Some(peer) => ShareKey::of(peer),
-            None => ShareKey::of(&source.ip().to_string()),
+            None => ShareKey::of(&source.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string())),
         };
         Rc::new(Self { connection, source, peer, share })
     }
@@ -164,7 +164,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The log cannot write, so that nothing can be served on the connection either.
-    pub fn open_connection(&self, source: SocketAddr) -> Result<ConnectionDraft, Unavailable> {
+    pub fn open_connection(&self, source: Remote) -> Result<ConnectionDraft, Unavailable> {
         self.0.shared.admits()?;
         let Moment { id, mono_ns, .. } = self.0.begin();
         Ok(ConnectionDraft { worker: self.0.clone(), id, source, opened_ns: mono_ns, settled: false })
@@ -276,7 +276,7 @@ impl Drop for Draft {
 pub struct ConnectionDraft {
     worker: Rc<Worker>,
     id: Id,
-    source: SocketAddr,
+    source: Remote,
     opened_ns: u64,
     settled: bool,
 }
@@ -297,7 +297,7 @@ impl ConnectionDraft {
     }
 
     /// Whose it is by the word of a load balancer.
-    pub fn comes_from(&mut self, source: SocketAddr) {
+    pub fn comes_from(&mut self, source: Remote) {
         self.source = source;
     }
 

@@ -46,7 +46,7 @@ pub struct Head<'a> {
     /// The headers that go on.
     pub headers: &'a HeaderMap,
     /// Where the connection was going.
-    pub destination: SocketAddr,
+    pub destination: Option<SocketAddr>,
 }
 
 /// What the routes of a listener may take of a connection, by where it was going.
@@ -233,7 +233,7 @@ impl Routing {
     }
 
     /// What the routes of the listener may take of a connection that was going there.
-    pub fn choices(&self, listener: &str, destination: SocketAddr) -> Choices {
+    pub fn choices(&self, listener: &str, destination: Option<SocketAddr>) -> Choices {
         let listener = self.listeners.iter().find(|(name, _)| name == listener);
         let routes = listener.into_iter().flat_map(|(_, routes)| routes);
         let routes = routes.filter(|route| route.takes_destination(destination));
@@ -249,7 +249,7 @@ impl Routing {
         &self,
         listener: &str,
         server_name: Option<&str>,
-        destination: SocketAddr,
+        destination: Option<SocketAddr>,
     ) -> Option<&Arc<Route>> {
         let (_, routes) = self.listeners.iter().find(|(name, _)| name == listener)?;
         let names = |route: &Route| match server_name {
@@ -378,8 +378,9 @@ impl Route {
             && self.takes_destination(destination)
     }
 
-    fn takes_destination(&self, destination: SocketAddr) -> bool {
-        self.destinations.is_empty() || self.destinations.iter().any(|range| range.contains(destination))
+    fn takes_destination(&self, destination: Option<SocketAddr>) -> bool {
+        self.destinations.is_empty()
+            || destination.is_some_and(|to| self.destinations.iter().any(|range| range.contains(to)))
     }
 
     /// Whether it is for raw streams: what its upstream speaks says so.

@@ -1,7 +1,7 @@
 //! Raw streams: a service that says everything back, and words that must come back.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 
 /// Starts a service that says everything back.
 ///
@@ -25,7 +25,7 @@ pub fn echo() -> SocketAddr {
 ///
 /// # Panics
 /// When it does not.
-pub fn say(stream: &mut TcpStream, word: &[u8]) {
+pub fn say(stream: &mut (impl Read + Write), word: &[u8]) {
     stream.write_all(word).expect("the stream takes it");
     let mut heard = vec![0; word.len()];
     stream.read_exact(&mut heard).expect("the stream says it back");

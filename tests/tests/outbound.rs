@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -235,4 +236,50 @@ fn bytes_of_any_protocol_are_carried_between_two_applications_and_decided_on_bot
     let permitted = ("spiffe://example.org/client".to_owned(), "connect".to_owned(), "allow".to_owned());
     assert_eq!(decisions(&service).first(), Some(&permitted));
     assert!(decisions(&client).contains(&permitted));
+}
+
+/// What this user is told who asks by the socket, as a status; 0 where it is told nothing.
+fn asked_by(uid: u32, socket: &Path, curl: &Path) -> String {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
+    command.arg(curl).args(["--silent", "--max-time", "60", "--output", "/dev/null"]);
+    command.args(["--write-out", "%{http_code}", "--unix-socket"]).arg(socket);
+    let output = command.arg("http://orders.test/things/42").output().expect("setpriv and curl run");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_unix_socket_lends_the_identity_to_the_users_that_are_named_and_nobody_else() {
+    let Some(curl) = peer::peer("POSTERN_CURL") else { return };
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED a_unix_socket_lends_the_identity: only root can call as another user");
+        return;
+    }
+    let service = Scene::new();
+    let mut client = asking(&service, "h2");
+    let socket = client.path("egress.sock");
+    client.config["listeners"]["egress"]["outbound"] =
+        json!({ "socket": socket, "mode": "0666", "uids": [4711] });
+    fs::set_permissions(client.folder.path(), fs::Permissions::from_mode(0o755)).expect("others may enter");
+    let (serving, calling) = (service.start(), client.start());
+    assert_eq!(asked_by(4711, &socket, &curl), "200");
+    assert_eq!(asked_by(4712, &socket, &curl), "000");
+    assert_eq!(asked_by(0, &socket, &curl), "000", "root is not named");
+    let refused = "postern_connections_refused_total{listener=\"egress\",reason=\"conn.uid\"";
+    assert!((calling.metric(refused) - 2.0).abs() < 0.5);
+    assert_eq!(service.upstream.count(), 1);
+    serving.stop();
+    calling.stop();
+    assert!(!socket.exists(), "the socket's file goes with the sidecar");
+    assert_log_is_whole(&client.audit());
+    let text = records(&client.audit());
+    let decisions: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|record| record["kind"] == "decision")
+        .collect();
+    let [decision] = decisions.as_slice() else { panic!("{decisions:?}") };
+    assert_eq!(decision["peer"], "spiffe://example.org/client");
+    let source = decision["src"].as_str().expect("a source");
+    assert!(source.starts_with("unix:uid=4711,pid=") && !source.ends_with("=0"), "{source}");
 }

@@ -2,7 +2,10 @@
 //! and connections, and a file that cannot be put in force as a whole changes nothing.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use postern_tests::load::Pressure;
@@ -40,7 +43,7 @@ fn another(scene: &Scene, address: SocketAddr) -> Value {
 
 /// Writes the configuration and asks for a reload; gives the answer.
 fn reload(scene: &Scene, config: &Value) -> String {
-    use std::io::{Read, Write};
+    use std::io::Write;
     let waiting = scene.path("postern.next");
     fs::write(&waiting, config.to_string()).expect("the configuration");
     fs::rename(&waiting, scene.path("postern.yaml")).expect("the configuration");
@@ -113,6 +116,52 @@ fn a_listener_that_cannot_be_bound_refuses_the_whole_reload() {
     assert!(sidecar.check("config").1.contains("cannot listen on"));
     drop(stream);
     sidecar.stop();
+}
+
+#[test]
+fn a_unix_socket_comes_changes_and_goes_and_the_place_of_somebody_elses_is_not_taken() {
+    let (scene, raw) = scene();
+    let sidecar = scene.start();
+    let path = scene.path("egress.sock");
+    let with = |mode: &str, uids: &[u32]| {
+        let mut config = scene.config.clone();
+        config["listeners"]["local"] = json!({
+            "outbound": { "socket": path, "mode": mode, "uids": uids },
+            "protocol": "tcp",
+            "routes": [{ "match": {}, "upstream": "echo" }],
+        });
+        config
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let mode = || fs::metadata(&path).expect("its file").permissions().mode() & 0o777;
+    assert!(is_taken(&reload(&scene, &with("0660", &[uid]))));
+    assert_eq!(mode(), 0o660);
+    let mut stream = UnixStream::connect(&path).expect("the sidecar takes it");
+    say(&mut stream, b"before");
+
+    // Others are served now: the file is another one, and what is open goes on within its grace.
+    assert!(is_taken(&reload(&scene, &with("0600", &[uid + 1]))));
+    assert_eq!(mode(), 0o600);
+    let mut shut_out = UnixStream::connect(&path).expect("the mode lets it in");
+    assert_eq!(shut_out.read(&mut [0]).unwrap_or(0), 0, "it is closed out");
+    say(&mut stream, b"after it changed");
+    assert!(is_taken(&reload(&scene, &with("0600", &[uid]))));
+    say(&mut UnixStream::connect(&path).expect("the sidecar takes it"), b"anew");
+
+    assert!(is_taken(&reload(&scene, &scene.config)));
+    assert!(!path.exists() && !scene.path("egress.sock~").exists(), "its file goes with it");
+    let somebody = UnixListener::bind(&path).expect("the path is free");
+    let refused = reload(&scene, &with("0600", &[uid]));
+    assert!(
+        refused.starts_with("HTTP/1.1 409 ") && refused.contains("another process already serves"),
+        "{refused}"
+    );
+    say(&mut TcpStream::connect(raw).expect("the sidecar takes it"), b"as it was");
+    drop(stream);
+    sidecar.stop();
+    assert!(path.exists(), "somebody's file stays");
+    drop(somebody);
+    assert_log_is_whole(&scene.audit());
 }
 
 /// Descriptors and resident memory in kilobytes.

@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postern_tests::load::Pressure;
@@ -123,6 +126,62 @@ fn what_is_in_progress_is_finished_by_the_process_that_began_it() {
     wait_until_relieved(&mut old);
     new.signal(Signal::TERM);
     wait_until_relieved(&mut new);
+    assert_log_is_whole(&scene.audit());
+}
+
+/// Calls by a Unix socket again and again until it is told to stop; gives how many were answered.
+fn keep_calling(
+    path: std::path::PathBuf,
+) -> (Arc<AtomicBool>, Arc<AtomicUsize>, std::thread::JoinHandle<()>) {
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&answered));
+    let calls = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            say(&mut UnixStream::connect(&path).expect("somebody takes it"), b"anew");
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (stop, answered, calls)
+}
+
+#[test]
+fn a_unix_socket_is_served_by_one_process_or_the_other_at_every_moment() {
+    let mut scene = scene();
+    let path = scene.path("egress.sock");
+    scene.write_policy(ANYTHING);
+    scene.config["upstreams"]["echo"] = json!({ "endpoints": [echo().to_string()], "protocol": "tcp" });
+    scene.config["listeners"]["local"] = json!({
+        "outbound": { "socket": path },
+        "protocol": "tcp",
+        "routes": [{ "match": {}, "upstream": "echo" }],
+    });
+    let mut running = start(&scene, 0, &[]);
+    process::wait("readiness", LIMIT, || ready(&scene));
+    let mut stream = UnixStream::connect(&path).expect("the sidecar takes it");
+    let calling = [path.clone(), path.clone()].map(keep_calling);
+    for number in 1..=3 {
+        say(&mut stream, b"before");
+        let next = start(&scene, number, &["--take-over"]);
+        running.wait_for("the drain", LIMIT, |output| output.contains("draining").then_some(()));
+        say(&mut stream, b"during");
+        stream = UnixStream::connect(&path).expect("the new process takes it");
+        wait_until_relieved(&mut running);
+        assert!(path.exists() && !scene.path("egress.sock~").exists(), "the file of the successor stays");
+        for (_, answered, _) in &calling {
+            let before = answered.load(Ordering::Relaxed);
+            let more = || (answered.load(Ordering::Relaxed) > before + 5).then_some(());
+            process::wait("answers of the new process", LIMIT, more);
+        }
+        running = next;
+    }
+    for (stop, _, calls) in calling {
+        stop.store(true, Ordering::Relaxed);
+        calls.join().expect("no call is lost");
+    }
+    drop(stream);
+    running.signal(Signal::TERM);
+    wait_until_relieved(&mut running);
+    assert!(!path.exists(), "the last one takes its file along");
     assert_log_is_whole(&scene.audit());
 }
 

@@ -1,7 +1,6 @@
 //! A connection that deserves a record: its handshake was refused, or its protocol was broken beneath the
 //! pipeline, where no exchange exists to record it.
-use super::Stamp;
-use std::net::SocketAddr;
+use super::{Remote, Stamp};
 
 /// No connection record is longer than this, in bytes without the line feed.
 pub const CONNECTION_BYTES_MAX: usize = 4096;
@@ -12,7 +11,7 @@ pub struct ConnectionEnd<'a> {
     /// The listener's name.
     pub listener: &'a str,
     /// The caller's address.
-    pub source: SocketAddr,
+    pub source: Remote,
     /// The caller's SPIFFE ID, when the handshake got that far; empty otherwise.
     pub peer: &'a str,
     /// The server name the caller asked for; not verified.

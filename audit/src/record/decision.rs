@@ -1,5 +1,5 @@
 //! What was asked, by whom, and what was decided.
-use super::{Stamp, Texts};
+use super::{Remote, Stamp, Texts};
 use crate::{hash::Hash, id::Id};
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ pub struct Decision<'a> {
     /// The listener's name.
     pub listener: &'a str,
     /// The caller's address.
-    pub source: Option<SocketAddr>,
+    pub source: Option<Remote>,
     /// Where the caller was going, where its connection was led here on its way.
     pub destination: Option<SocketAddr>,
     /// The caller as its certificate names it.

@@ -7,6 +7,7 @@ mod decision;
 mod head;
 mod outcome;
 mod own;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, 
 pub use head::RecordHead;
 pub use outcome::{End, Outcome, Tried, TriedResult};
 pub use own::{GAP_BYTES_MAX, Own};
+pub use remote::{Remote, RemoteError};
 
 use crate::{id::Id, json::Object};
 use std::fmt::Debug;

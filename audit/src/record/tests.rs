@@ -17,7 +17,11 @@ fn worst_stamp() -> Stamp {
     Stamp { id: ID.parse().unwrap(), unix_ns: u64::MAX, mono_ns: u64::MAX, lane: u16::MAX, seq: u64::MAX }
 }
 
-fn worst_source() -> SocketAddr {
+fn worst_source() -> Remote {
+    worst_address().into()
+}
+
+fn worst_address() -> SocketAddr {
     "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().unwrap()
 }
 
@@ -169,7 +173,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             connection: Some(ID.parse().unwrap()),
             listener: &text,
             source: Some(worst_source()),
-            destination: Some(worst_source()),
+            destination: Some(worst_address()),
             peer: Some(PeerFacts { spiffe_id: &text, serial: &text, fingerprint_sha256: Some(&sha256) }),
             token: Some(TokenFacts {
                 issuer: &text,
@@ -238,7 +242,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
 fn no_record_of_fixed_fields_exceeds_its_limit() {
     const REASON: &str = "a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one";
     let result = TriedResult::Reason(REASON);
-    let tried = Tried { endpoint: worst_source(), result, duration_ns: u64::MAX };
+    let tried = Tried { endpoint: worst_address(), result, duration_ns: u64::MAX };
     let mut out = Vec::new();
     for attempts in 0..5 {
         let outcome = Outcome {
@@ -247,7 +251,7 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
             response_bytes: u64::MAX,
             attempts: u32::MAX,
             tried: vec![tried; attempts],
-            endpoint: Some(worst_source()),
+            endpoint: Some(worst_address()),
             duration_ns: u64::MAX,
             end: Some(End::UpstreamError),
             reason: Some(REASON),

@@ -11,11 +11,11 @@ use std::net::SocketAddr;
 pub struct Asked {
     pub(super) now_ns: u64,
     pub(super) action: String,
-    pub(super) source: SocketAddr,
+    pub(super) source: Option<SocketAddr>,
     pub(super) spiffe_id: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) certificate_serial: Option<String>,
-    pub(super) destination: SocketAddr,
+    pub(super) destination: Option<SocketAddr>,
     pub(super) destination_principal: Option<String>,
     pub(super) http: Option<AskedHttp>,
     pub(super) claims: Option<Map<String, Value>>,
@@ -206,7 +206,7 @@ impl Asked {
         for (name, address, usual) in
             [("source", self.source, SOURCE), ("destination", self.destination, DESTINATION)]
         {
-            if address != usual {
+            if let Some(address) = address.filter(|address| *address != usual) {
                 put(name, address.to_string().into());
             }
         }
@@ -262,11 +262,11 @@ impl Asked {
         Ok(Self {
             now_ns: moment(input),
             action,
-            source: address(input, "source", SOURCE)?,
+            source: Some(address(input, "source", SOURCE)?),
             spiffe_id: spiffe_id.into_iter().find_map(owned),
             sni: owned("/attributes/tlsSession/sni"),
             certificate_serial: owned("/postern/certificate_serial"),
-            destination: address(input, "destination", DESTINATION)?,
+            destination: Some(address(input, "destination", DESTINATION)?),
             destination_principal: owned("/attributes/destination/principal"),
             http,
             token_issuer: issuer.map(|issuer| (issuer, owned("/postern/token_trust_domain"))),

@@ -264,11 +264,11 @@ fn asked(record: &Value, token: Token) -> Result<Asked, String> {
     Ok(Asked {
         now_ns: NOW_NS,
         action: text(record, "method").to_owned(),
-        source: text(record, "src").parse().map_err(|_| "its `src` is no address".to_owned())?,
+        source: source(text(record, "src"))?,
         spiffe_id: owned("peer"),
         sni: None,
         certificate_serial: owned("peer_serial"),
-        destination: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        destination: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
         destination_principal: None,
         http: (text(record, "method") != "connect").then_some(http),
         claims: token.claims,
@@ -278,6 +278,14 @@ fn asked(record: &Value, token: Token) -> Result<Asked, String> {
         route: text(record, "route").to_owned(),
         service: text(record, "listener").to_owned(),
     })
+}
+
+/// The address of the caller; a local process that came by a Unix socket has none.
+fn source(written: &str) -> Result<Option<SocketAddr>, String> {
+    match written.starts_with("unix:") {
+        true => Ok(None),
+        false => written.parse().map(Some).map_err(|_| "its `src` is no address".to_owned()),
+    }
 }
 
 /// What a record holds of a token.

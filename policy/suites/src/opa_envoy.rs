@@ -110,13 +110,13 @@ fn decide(pdp: &Pdp, request: &Value) -> Option<Verdict> {
         now_ns: 1,
         action: text_at(&http, "/method"),
         source: Source {
-            address: SOMEWHERE,
+            address: Some(SOMEWHERE),
             spiffe_id: Some(principal).filter(|id| !id.is_empty()),
             trust_domain: None,
             sni: None,
             certificate_serial: None,
         },
-        destination: SOMEWHERE,
+        destination: Some(SOMEWHERE),
         destination_principal: None,
         http: Some(Http {
             id: text_at(&http, "/id"),

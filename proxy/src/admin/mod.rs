@@ -17,7 +17,7 @@ use tracing::error;
 
 pub use control::{AdminCommand, AdminView, BundleStatus, IdentityStatus, Reply, Status, commands};
 pub use server::ServerLimits;
-pub use socket::{AdminError, AdminSocket, Succession};
+pub use socket::AdminSocket;
 pub use status::{Check, StatusView};
 
 /// What is open, as bound at start: either may be closed by configuration.

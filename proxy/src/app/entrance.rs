@@ -1,10 +1,11 @@
 //! How a process comes to its sockets, and the moment from which it accepts.
 use super::StartError;
 use super::listeners::Means;
-use crate::admin::{self, AdminSocket, Succession};
-use crate::config::{AdminConfig, Captured, Config, ListenerConfig, StatusConfig};
+use crate::admin::{self, AdminSocket};
+use crate::config::{AdminConfig, Bind, Captured, Config, StatusConfig};
 use crate::handover::{Inherited, Offer, Offered};
-use crate::listener::Listener;
+use crate::listener::{Bound, Listener};
+use crate::local_socket::Succession;
 use crate::log::beside::Company;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,31 +21,57 @@ pub struct Entrance {
     pub inherited: Inherited,
     /// Whether another process still runs, and writes its log.
     pub company: Company,
+    /// The process that is replaced, whose Unix sockets those of this one take the place of.
+    pub predecessor: Option<u32>,
+}
+
+impl Entrance {
+    /// Whether connections are accepted from the first moment on: nobody else is there to serve them.
+    pub fn is_open(&self) -> bool {
+        self.inherited.is_empty() && self.company == Company::Alone
+    }
 }
 
 impl Default for Entrance {
     fn default() -> Self {
-        Self { inherited: Inherited::default(), company: Company::Alone }
+        Self { inherited: Inherited::default(), company: Company::Alone, predecessor: None }
     }
 }
 
 /// Bound, and not yet listened to.
 pub(super) struct Sockets {
-    pub(super) listeners: Vec<(TcpListener, Arc<Listener>)>,
+    pub(super) listeners: Vec<(Bound, Arc<Listener>)>,
     pub(super) admin: admin::Ports,
-    /// How the admin socket takes the place of another.
-    pub(super) succession: Option<Succession>,
+    /// How Unix sockets take the place of others.
+    pub(super) successions: Vec<Succession>,
     pub(super) offer: Offer,
 }
 
 /// Takes the sockets that were given and binds the others.
 pub(super) fn bind(config: &Config, entrance: Entrance, means: &Means<'_>) -> Result<Sockets, StartError> {
-    let Entrance { mut inherited, company } = entrance;
-    let (mut listeners, mut offered) = (Vec::new(), Vec::new());
+    let Entrance { mut inherited, company, predecessor } = entrance;
+    let (mut listeners, mut offered, mut successions) = (Vec::new(), Vec::new(), Vec::new());
     for of in &config.listeners {
         let listener = means.listener(of)?;
-        let socket = socket(of, &mut inherited)?;
-        offered.push(offer(&of.name, of.address, &socket)?);
+        let socket = match &of.bind {
+            Bind::Address(address) => {
+                let socket = socket((of.captured, *address), &mut inherited)?;
+                offered.push(offer(&of.name, *address, &socket)?);
+                Bound::Tcp(socket)
+            }
+            Bind::Local(door) => {
+                let failed = |error| StartError::Local { listener: of.name.clone(), error };
+                match company {
+                    Company::Alone => Bound::local(door).map_err(failed)?,
+                    Company::Beside => {
+                        let (socket, succession) =
+                            Bound::local_successor(door, predecessor).map_err(failed)?;
+                        successions.push(succession);
+                        socket
+                    }
+                }
+            }
+        };
         listeners.push((socket, Arc::new(listener)));
     }
     let status = match &config.status {
@@ -55,16 +82,17 @@ pub(super) fn bind(config: &Config, entrance: Entrance, means: &Means<'_>) -> Re
             Some(socket)
         }
     };
-    let (admin, succession) = match (&config.admin, company) {
-        (AdminConfig::Closed, _) => (None, None),
-        (AdminConfig::Open { socket }, Company::Alone) => (Some(AdminSocket::bind(socket)?), None),
+    let admin = match (&config.admin, company) {
+        (AdminConfig::Closed, _) => None,
+        (AdminConfig::Open { socket }, Company::Alone) => Some(AdminSocket::bind(socket)?),
         (AdminConfig::Open { socket }, Company::Beside) => {
-            let (socket, succession) = AdminSocket::bind_successor(socket)?;
-            (Some(socket), Some(succession))
+            let (socket, succession) = AdminSocket::bind_successor(socket, predecessor)?;
+            successions.push(succession);
+            Some(socket)
         }
     };
     let admin = admin::Ports { status, admin };
-    Ok(Sockets { listeners, admin, succession, offer: Offer::new(offered) })
+    Ok(Sockets { listeners, admin, successions, offer: Offer::new(offered) })
 }
 
 fn offer(name: &str, address: SocketAddr, socket: &TcpListener) -> Result<Offered, StartError> {
@@ -72,10 +100,13 @@ fn offer(name: &str, address: SocketAddr, socket: &TcpListener) -> Result<Offere
 }
 
 /// The socket that was given for a listener, or one that is bound to its address.
-pub(super) fn socket(of: &ListenerConfig, inherited: &mut Inherited) -> Result<TcpListener, StartError> {
-    match of.captured {
-        Some(Captured::Transparent) => transparent(of.address, inherited),
-        Some(Captured::Redirect) | None => tcp(of.address, inherited),
+pub(super) fn socket(
+    (captured, address): (Option<Captured>, SocketAddr),
+    inherited: &mut Inherited,
+) -> Result<TcpListener, StartError> {
+    match captured {
+        Some(Captured::Transparent) => transparent(address, inherited),
+        Some(Captured::Redirect) | None => tcp(address, inherited),
     }
 }
 

@@ -3,13 +3,14 @@
 use super::entrance::{STATUS, socket};
 use super::{StartError, materials};
 use crate::clock::Clock;
-use crate::config::{Config, Direction, ListenerConfig, StatusConfig, reload};
+use crate::config::{Bind, Config, Direction, ListenerConfig, LocalDoor, StatusConfig, reload};
 use crate::handover::{Inherited, Offer, Offered};
-use crate::listener::Listener;
+use crate::listener::{Bound, Listener};
+use crate::local_socket::Succession;
 use crate::memory::Memory;
 use crate::state::Shared;
 use crate::telemetry::Metrics;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(super) const WAITING_MAX: usize = 64;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A bound socket, and whose it is.
-pub(super) type Bound = (TcpListener, Arc<Listener>);
+pub(super) type Served = (Bound, Arc<Listener>);
 
 /// The listeners of the process.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Listeners {
     pub(super) in_force: Vec<Arc<Listener>>,
     /// Those that were taken out and have connections yet.
     pub(super) leaving: Vec<Arc<Listener>>,
-    pub(super) to_acceptor: mpsc::Sender<Bound>,
+    pub(super) to_acceptor: mpsc::Sender<Served>,
     pub(super) offer: Offer,
     /// Where this sidecar listens, for those who must not call it by mistake.
     pub(super) own: watch::Sender<Arc<[SocketAddr]>>,
@@ -56,12 +57,27 @@ impl Means<'_> {
 }
 
 /// What a reload makes of the listeners; dropped, it has changed nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Prepared {
     in_force: Vec<Arc<Listener>>,
-    bound: Vec<Bound>,
+    bound: Vec<Served>,
+    /// Unix sockets that take the place of those that go.
+    successions: Vec<(String, Succession)>,
     offered: Vec<Offered>,
     own: Arc<[SocketAddr]>,
+}
+
+impl Prepared {
+    /// Gives new Unix sockets the place of those that go. Callers wait in them until the rest is in force.
+    ///
+    /// # Errors
+    /// One could not take its place.
+    pub(super) fn take_places(&mut self) -> Result<(), StartError> {
+        for (listener, succession) in self.successions.drain(..) {
+            succession.take_place().map_err(|error| StartError::Local { listener, error })?;
+        }
+        Ok(())
+    }
 }
 
 impl Listeners {
@@ -74,18 +90,28 @@ impl Listeners {
     ) -> Result<Prepared, StartError> {
         let trouble =
             |address: SocketAddr| move |error| StartError::Bind { address: address.to_string(), error };
-        let mut prepared =
-            Prepared { in_force: Vec::new(), bound: Vec::new(), offered: Vec::new(), own: own(new) };
+        let mut prepared = Prepared { own: own(new), ..Prepared::default() };
         let mut copies = Inherited::new(self.copies(new)?);
         for of in &new.listeners {
-            let socket = socket(of, &mut copies)?;
-            prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(of.address))?);
+            let port = match &of.bind {
+                Bind::Address(address) => {
+                    let socket = socket((of.captured, *address), &mut copies)?;
+                    prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
+                    Some(socket)
+                }
+                Bind::Local(_) => None,
+            };
             let goes_on = running.listeners.iter().any(|old| reload::goes_on(old, of));
             let known = self.in_force.iter().find(|known| goes_on && *known.name == *of.name);
             if let Some(known) = known {
                 prepared.in_force.push(Arc::clone(known));
                 continue;
             }
+            let socket = match (port, &of.bind) {
+                (Some(port), _) => Bound::Tcp(port),
+                (None, Bind::Local(door)) => self.local((of, door), &mut prepared)?,
+                (None, Bind::Address(_)) => continue,
+            };
             let listener = Arc::new(means.listener(of)?);
             prepared.in_force.push(Arc::clone(&listener));
             prepared.bound.push((socket, listener));
@@ -98,9 +124,25 @@ impl Listeners {
         Ok(prepared)
     }
 
+    /// A Unix socket: a new one, which takes the place of that of the running sidecar where it has one there.
+    fn local(
+        &self,
+        (of, door): (&ListenerConfig, &LocalDoor),
+        prepared: &mut Prepared,
+    ) -> Result<Bound, StartError> {
+        let failed = |error| StartError::Local { listener: of.name.clone(), error };
+        let is_there = |listener: &Arc<Listener>| matches!(&listener.bind, Bind::Local(known) if known.socket == door.socket);
+        if !self.in_force.iter().any(is_there) {
+            return Bound::local(door).map_err(failed);
+        }
+        let (socket, succession) = Bound::local_successor(door, Some(std::process::id())).map_err(failed)?;
+        prepared.successions.push((of.name.clone(), succession));
+        Ok(socket)
+    }
+
     fn copies(&self, new: &Config) -> Result<Vec<std::os::fd::OwnedFd>, StartError> {
         let failed = |error| {
-            let address = new.listeners.first().map_or_else(String::new, |first| first.address.to_string());
+            let address = new.listeners.first().map_or_else(String::new, |first| first.bind.to_string());
             StartError::Bind { address, error }
         };
         Ok(self.offer.copies().map_err(failed)?.into_iter().map(|of| of.socket).collect())
@@ -108,7 +150,7 @@ impl Listeners {
 
     /// Puts it in force; gives the names of what is no more where it was.
     pub(super) async fn exchange(&mut self, prepared: Prepared) -> Vec<String> {
-        let Prepared { in_force, bound, offered, own } = prepared;
+        let Prepared { in_force, bound, offered, own, .. } = prepared;
         self.offer.replace(offered);
         self.own.send_replace(own);
         for of in bound {
@@ -125,9 +167,8 @@ impl Listeners {
             drop(tokio::time::timeout(CLOSE_TIMEOUT, listener.closed()).await);
         }
         self.leaving.retain(|listener| listener.open.load(Ordering::Relaxed) > 0);
-        let is_there = |old: &Listener| {
-            self.in_force.iter().any(|new| new.name == old.name && new.address == old.address)
-        };
+        let is_there =
+            |old: &Listener| self.in_force.iter().any(|new| new.name == old.name && new.bind == old.bind);
         let left = gone.iter().filter(|old| !is_there(old)).map(|old| old.name.to_string()).collect();
         self.leaving.extend(gone);
         left
@@ -150,5 +191,5 @@ pub(super) fn own(config: &Config) -> Arc<[SocketAddr]> {
         StatusConfig::Closed => None,
         StatusConfig::Open { address } => Some(address),
     };
-    config.listeners.iter().map(|listener| listener.address).chain(status).collect()
+    config.listeners.iter().filter_map(|listener| listener.bind.address()).chain(status).collect()
 }

@@ -8,11 +8,12 @@ mod sources;
 mod threads;
 mod view;
 
-use crate::admin::{self, Succession};
+use crate::admin;
 use crate::clock::Clock;
 use crate::config::{BundleTrust, Config, Direction};
 use crate::control::Update;
 use crate::handover::Offer;
+use crate::local_socket::{SocketError, Succession};
 use crate::log::beside::Company;
 use crate::log::{self, Log, LogError, LogHandle};
 use crate::memory::Memory;
@@ -53,7 +54,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     memory: Arc<Memory>,
-    succession: Option<Succession>,
+    successions: Vec<Succession>,
     open: watch::Sender<bool>,
     relieved: watch::Sender<bool>,
     drain: watch::Sender<bool>,
@@ -111,7 +112,16 @@ pub enum StartError {
     Tls(#[from] postern_identity::tls::TlsError),
     /// The admin socket.
     #[error("admin: {0}")]
-    Admin(#[from] admin::AdminError),
+    Admin(#[from] SocketError),
+    /// The Unix socket of a listener.
+    #[error("listener `{listener}`: {error}")]
+    Local {
+        /// The listener.
+        listener: String,
+        /// Why.
+        #[source]
+        error: SocketError,
+    },
     /// The audit log.
     #[error("audit log: {0}")]
     Log(#[from] LogError),
@@ -170,7 +180,7 @@ impl App {
         let (shared, status) = beginnings(config, issuers, &metrics);
         let memory = Arc::new(Memory::of_process(config.memory_max));
         let (own, owning) = watch::channel(listeners::own(config));
-        let (is_open, company) = (entrance.inherited.is_empty(), entrance.company);
+        let (is_open, company) = (entrance.is_open(), entrance.company);
         let means =
             Means { shared: &shared, metrics: &metrics, clock: &clock, memory: &memory, own: &owning };
         let sockets = entrance::bind(config, entrance, &means)?;
@@ -202,7 +212,7 @@ impl App {
         let control = threads.control(&parts, terms, (updates.clone(), updated))?;
         let judged = threads.judge(&parts, control.trust)?;
         let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
-        let entrance::Sockets { listeners: bound, admin: ports, succession, offer } = sockets;
+        let entrance::Sockets { listeners: bound, admin: ports, successions, offer } = sockets;
         let in_force = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
         let (to_acceptor, further) = mpsc::channel(listeners::WAITING_MAX);
         threads.acceptor(&parts, (bound, further), handles)?;
@@ -220,7 +230,7 @@ impl App {
             metrics,
             clock,
             memory,
-            succession,
+            successions,
             open,
             relieved,
             drain,
@@ -230,13 +240,14 @@ impl App {
         })
     }
 
-    /// Accepts connections from now on, where that had to wait; the admin socket takes the place of another.
+    /// Accepts connections from now on, where that had to wait; Unix sockets take the place of others.
     ///
     /// # Errors
-    /// It could not take that place. Connections are accepted even so.
-    pub fn open(&mut self) -> std::io::Result<()> {
+    /// One could not take that place. The others do, and connections are accepted even so.
+    pub fn open(&mut self) -> Result<(), SocketError> {
         self.open.send_replace(true);
-        self.succession.take().map_or(Ok(()), Succession::take_place)
+        let taken: Vec<_> = self.successions.drain(..).map(Succession::take_place).collect();
+        taken.into_iter().collect()
     }
 
     /// What this process listens on, for the one after it.
@@ -278,7 +289,8 @@ impl App {
             memory: &self.memory,
             own: &self.listeners.own.subscribe(),
         };
-        let prepared = self.listeners.prepare((running, new), &means)?;
+        let mut prepared = self.listeners.prepare((running, new), &means)?;
+        prepared.take_places()?;
         let (done, in_force) = oneshot::channel();
         let update = Update::Reload { config: Box::new(new.clone()), done };
         self.updates.send(update).await.map_err(|_| ReloadError::Stopping)?;

@@ -1,5 +1,5 @@
 //! Every thread of the process is made here.
-use super::listeners::Bound;
+use super::listeners::Served;
 use super::{Parts, StartError, materials};
 use crate::admin::{self, Asked};
 use crate::clock::Clock;
@@ -180,16 +180,16 @@ impl Threads {
     pub(super) fn acceptor(
         &mut self,
         parts: &Parts<'_>,
-        (bound, mut further): (Vec<Bound>, mpsc::Receiver<Bound>),
+        (bound, mut further): (Vec<Served>, mpsc::Receiver<Served>),
         workers: Vec<WorkerHandle>,
     ) -> Result<(), StartError> {
         let (mut draining, opened) = (parts.draining.clone(), parts.opened.clone());
         let run = move |runtime: &Runtime| {
             let local = LocalSet::new();
-            let accept = |(socket, listener): Bound| {
+            let accept = |(socket, listener): Served| {
                 let (workers, opened, drain) = (workers.clone(), opened.clone(), listener.draining());
                 local.spawn_local(async move {
-                    match tokio::net::TcpListener::from_std(socket) {
+                    match socket.serve() {
                         Ok(socket) => {
                             accept_loop((socket, opened), Arc::clone(&listener), workers, drain).await;
                         }

@@ -77,7 +77,7 @@ impl Opening {
     fn open(&mut self, app: &mut App) {
         self.is_held = false;
         if let Err(error) = app.open() {
-            tracing::error!(%error, "the admin socket could not take the place of the one before it");
+            tracing::error!(%error, "a socket could not take the place of the one before it");
         }
     }
 }

@@ -52,10 +52,10 @@ fn enter(args: &Args, config: Config) -> Result<(), Box<dyn std::error::Error>> 
             return Err("`--take-over` asks at `admin.socket`, and there is none in the configuration".into());
         };
         let (inherited, of) = handover::take_over(socket)?;
-        entrance = Entrance { inherited, company: Company::Beside };
+        entrance = Entrance { inherited, company: Company::Beside, predecessor: of.pid() };
         predecessor = Some(of);
     }
-    let opening = Opening::new(predecessor, manager, !entrance.inherited.is_empty());
+    let opening = Opening::new(predecessor, manager, !entrance.is_open());
     let app = App::enter(&config, Arc::new(SystemClock::new()), entrance)?;
     serve(app, config, (Some(&args.config), opening))
 }

@@ -14,6 +14,7 @@ mod identity;
 mod identity_headers;
 mod mirror;
 mod operations;
+mod outbound;
 mod policy;
 mod rate_limits;
 mod retry;

@@ -35,9 +35,10 @@ pub use self::rate_limits::{
 };
 pub use self::rewrite::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::traffic::{
-    Captured, Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits, ListenerProtocol,
-    ListenerTls, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn, RouteConfig, RouteMatch, TokenRule,
-    Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity,
+    Bind, Captured, Direction, DpopNonce, Enforcement, Explain, ListenerConfig, ListenerLimits,
+    ListenerProtocol, ListenerTls, LocalDoor, OnInvalid, RetryBudgetConfig, RetryConfig, RetryOn,
+    RouteConfig, RouteMatch, TokenRule, Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol,
+    UpstreamTls, Validity,
 };
 
 /// Everything one sidecar process was told to be.

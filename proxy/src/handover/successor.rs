@@ -48,6 +48,11 @@ pub enum TakeOverError {
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
+    /// Its number, as far as this process may know it.
+    pub fn pid(&self) -> Option<u32> {
+        crate::local_socket::peer(&self.0)
+    }
+
     /// Tells it that this process accepts: from now on it accepts no more, and drains.
     ///
     /// # Errors

@@ -1,16 +1,17 @@
 //! One acceptor hands each connection to the worker that has the fewest: a few callers with long HTTP/2
 //! connections must not all sit on one worker, as they may where the kernel spreads them.
+use super::socket::{Arrived, Socket};
 use super::{Callers, Handshake, Listener, Place};
 use crate::descriptors;
 use crate::pipeline::Refusal;
-use crate::presence;
 use crate::upstream::BoxIo;
+use postern_audit::Remote;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -20,9 +21,9 @@ pub struct Accepted {
     /// The byte stream.
     pub io: AcceptedIo,
     /// Who called.
-    pub source: SocketAddr,
-    /// Where they called.
-    pub local: SocketAddr,
+    pub source: Remote,
+    /// Where they called; `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
     /// Where the connection was going when it was led here, as far as that is known; looked for on the listeners that are for
     /// such connections alone.
     pub original: Option<SocketAddr>,
@@ -38,14 +39,27 @@ pub struct Accepted {
 pub enum AcceptedIo {
     /// From the kernel.
     Tcp(std::net::TcpStream),
+    /// From the kernel, by a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
     /// From a test.
     Stream(BoxIo),
+}
+
+impl AcceptedIo {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for AcceptedIo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
+            Self::Unix(_) => "Unix",
             Self::Stream(_) => "Stream",
         })
     }
@@ -95,7 +109,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts from when it is opened until told to stop. No error of a caller or of the machine ends the loop.
 pub(crate) async fn accept_loop(
-    (socket, mut opened): (TcpListener, watch::Receiver<bool>),
+    (socket, mut opened): (Socket, watch::Receiver<bool>),
     listener: Arc<Listener>,
     workers: Vec<WorkerHandle>,
     mut stop: watch::Receiver<bool>,
@@ -108,18 +122,25 @@ pub(crate) async fn accept_loop(
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
         };
-        let handed = match accepted {
-            Ok((stream, source)) => hand_over(stream, source, &listener, &workers),
-            Err(error) => Err(NotTaken::Failed(error)),
-        };
-        if let Err(not_taken) = handed
-            && let Some(pause) = count(&not_taken, &listener)
-        {
+        if let Some(pause) = take(accepted, &listener, &workers) {
             tokio::time::sleep(pause).await;
         }
     }
+    for accepted in socket.last() {
+        take(accepted, &listener, &workers);
+    }
+}
+
+/// Hands a connection on, and says how long to rest where it could not be, if at all.
+fn take(
+    accepted: Result<Arrived, NotTaken>,
+    listener: &Arc<Listener>,
+    workers: &[WorkerHandle],
+) -> Option<Duration> {
+    let handed = accepted.and_then(|arrived| hand_over(arrived, listener, workers));
+    handed.err().and_then(|not_taken| count(&not_taken, listener))
 }
 
 /// Counts a connection that went to no worker, and says how long to rest, if at all.
@@ -142,6 +163,10 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
             tracing::warn!(listener = &*listener.name, "callers have all the open files that they may");
             None
         }
+        NotTaken::Stranger => {
+            listener.metrics.connection_refused(Refusal::ConnUid.code());
+            None
+        }
         NotTaken::Failed(error) => {
             listener.metrics.connection_refused(Refusal::ConnAcceptFailed.code());
             if is_callers_fault(error) {
@@ -155,7 +180,7 @@ fn count(not_taken: &NotTaken, listener: &Listener) -> Option<Duration> {
 
 /// Why a connection went to no worker.
 #[derive(Debug)]
-enum NotTaken {
+pub(super) enum NotTaken {
     /// The listener has no place left, or no worker has.
     Full,
     /// The address has too many handshakes in progress.
@@ -164,6 +189,8 @@ enum NotTaken {
     Descriptors,
     /// The process has too little memory left.
     Memory,
+    /// A user that the listener does not serve.
+    Stranger,
     /// The operating system failed.
     Failed(io::Error),
 }
@@ -177,29 +204,28 @@ impl From<io::Error> for NotTaken {
 /// To the worker with the fewest connections, and to the next one where that one takes no more: one whose thread has
 /// died holds none and would otherwise draw them all.
 fn hand_over(
-    stream: tokio::net::TcpStream,
-    source: SocketAddr,
+    Arrived { mut io, source, local }: Arrived,
     listener: &Arc<Listener>,
     workers: &[WorkerHandle],
 ) -> Result<(), NotTaken> {
-    if !descriptors::are_left(descriptors::Use::Caller, &stream) {
+    if io.descriptor().is_some_and(|new| !descriptors::are_left(descriptors::Use::Caller, &new)) {
         return Err(NotTaken::Descriptors);
     }
     if listener.memory.is_short() {
         return Err(NotTaken::Memory);
     }
     let mut place = Place::take(listener).ok_or(NotTaken::Full)?;
-    let mut handshake = match listener.callers {
+    let mut handshake = match (&listener.callers, source.address()) {
         // Whom a load balancer speaks for is known once it has said so.
-        Callers::Mutual(_) if listener.proxy_protocol.is_empty() => {
-            Some(Handshake::begin(listener, source).ok_or(NotTaken::Handshakes)?)
+        (Callers::Mutual(_), Some(address)) if listener.proxy_protocol.is_empty() => {
+            Some(Handshake::begin(listener, address).ok_or(NotTaken::Handshakes)?)
         }
-        Callers::Mutual(_) | Callers::Local => None,
+        (Callers::Mutual(_) | Callers::Local, _) => None,
     };
-    let local = stream.local_addr()?;
-    let original = listener.capture.as_ref().and_then(|capture| capture.original(&stream, local));
-    presence::prepare(&stream)?;
-    let mut io = AcceptedIo::Tcp(stream.into_std()?);
+    let original = match (&listener.capture, &io, local) {
+        (Some(capture), AcceptedIo::Tcp(stream), Some(local)) => capture.original(stream, local),
+        (_, _, _) => None,
+    };
     let mut by_load: Vec<_> = workers.iter().collect();
     by_load.sort_by_key(|worker| worker.load());
     for worker in by_load {
@@ -254,10 +280,10 @@ pub(super) mod tests {
         let metrics = Metrics::new(&MetricsPlan {
             version: "test",
             started_unix_s: 0,
-            reasons: &["conn.limit", "conn.handshakes", "conn.accept_failed", "limit.memory"],
+            reasons: &["conn.limit", "conn.uid", "conn.handshakes", "conn.accept_failed", "limit.memory"],
         });
         let parts = (Callers::Mutual(Box::new(tls)), metrics.listener("app"));
-        let listener = Listener::of("app", "127.0.0.1:0".parse().unwrap(), limits, parts);
+        let listener = Listener::of("app", limits, parts);
         (Arc::new(listener), metrics)
     }
 
@@ -271,11 +297,11 @@ pub(super) mod tests {
             receivers.push(is_alive.then_some(receiver));
             handles.push(handle);
         }
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let caller = tokio::net::TcpStream::connect(socket.local_addr().unwrap());
-        let (_caller, accepted) = tokio::join!(caller, socket.accept());
-        let (stream, source) = accepted.unwrap();
-        let handed = hand_over(stream, source, &listener(), &handles);
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let socket = Socket::Tcp(socket);
+        let (_caller, arrived) = tokio::join!(tokio::net::TcpStream::connect(address), socket.accept());
+        let handed = hand_over(arrived.unwrap(), &listener(), &handles);
         let taken = receivers.iter_mut().position(|r| r.as_mut().is_some_and(|r| r.try_recv().is_ok()));
         assert_eq!(taken, expected, "{workers:?}: {handed:?}");
         assert_eq!(handed.is_ok(), expected.is_some());
@@ -298,6 +324,7 @@ pub(super) mod tests {
             (NotTaken::Handshakes, "conn.handshakes", None),
             (NotTaken::Memory, "limit.memory", None),
             (NotTaken::Descriptors, "conn.accept_failed", None),
+            (NotTaken::Stranger, "conn.uid", None),
             (failed(io::ErrorKind::ConnectionAborted), "conn.accept_failed", None),
             (failed(io::ErrorKind::OutOfMemory), "conn.accept_failed", Some(PAUSE)),
         ] {

@@ -5,9 +5,8 @@ use super::Listener;
 use crate::config::Captured;
 use crate::pipeline::Refusal;
 use crate::reachable::{Unreachable, is_elsewhere, is_host};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// How connections come to a listener, and the sockets of this sidecar, which none of them may have been going to.
@@ -86,10 +85,9 @@ mod tests {
     fn check(own: &[&str], original: Option<&str>, expected: Result<&str, Refusal>) {
         let metrics = Metrics::new(&MetricsPlan { version: "test", started_unix_s: 0, reasons: &[] });
         let parts = (Callers::Local, metrics.listener("egress"));
-        let address = "127.0.0.1:15001".parse().unwrap();
         let own: Arc<[SocketAddr]> = own.iter().map(|own| own.parse().unwrap()).collect();
         let capture = Some(Capture::new(Captured::Redirect, &watch::channel(own).1));
-        let listener = Listener { capture, ..Listener::of("egress", address, RawHead::LIMITS, parts) };
+        let listener = Listener { capture, ..Listener::of("egress", RawHead::LIMITS, parts) };
         let found = destination(&listener, original.map(|original| original.parse().unwrap()));
         let found = found.map(|address| address.unwrap().to_string()).map_err(|refused| refused.reason);
         assert_eq!(found.as_deref().map_err(|refused| *refused), expected, "{original:?}");

@@ -20,7 +20,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use postern_audit::ConnectionEnd;
+use postern_audit::{ConnectionEnd, Remote};
 use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
 use slab::Slab;
@@ -41,10 +41,10 @@ use tokio::time::Instant;
 pub(crate) struct Connection {
     /// The listener that it came in by.
     pub(crate) listener: Arc<Listener>,
-    /// The caller's address.
-    pub(crate) source: SocketAddr,
-    /// Where the caller was going: our address, or the destination that it was led away from.
-    pub(crate) destination: SocketAddr,
+    /// Where the caller's bytes come from.
+    pub(crate) source: Remote,
+    /// Where the caller was going: our address, or the destination that it was led away from; `None` for a Unix socket.
+    pub(crate) destination: Option<SocketAddr>,
     /// Whether it was led away.
     is_captured: bool,
     /// The server name that the caller asked for.
@@ -100,7 +100,7 @@ impl Connection {
 
     /// Where the caller was going, where it was led away from there.
     pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
-        self.is_captured.then_some(self.destination)
+        self.destination.filter(|_| self.is_captured)
     }
 
     /// What the caller presented, leaf first.
@@ -285,7 +285,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
         }
         Ok(secured) => {
             listener.metrics.handshake_completed();
-            let source = secured.announced.unwrap_or(source);
+            let source = secured.announced.map_or(source, Remote::Address);
             entry.comes_from(source);
             serve_secured(worker, Arrival { listener, source, destination, entry, secured }, drain).await;
         }
@@ -294,9 +294,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
 
 struct Arrival {
     listener: Arc<Listener>,
-    source: SocketAddr,
+    source: Remote,
     /// Our address, and where the caller was going instead.
-    destination: (SocketAddr, Option<SocketAddr>),
+    destination: (Option<SocketAddr>, Option<SocketAddr>),
     entry: ConnectionDraft,
     secured: Secured,
 }
@@ -378,7 +378,7 @@ fn enter(
         standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
         listener,
         source,
-        destination: original.unwrap_or(local),
+        destination: original.or(local),
         is_captured: original.is_some(),
         sni: secured.sni,
         protocol: secured.protocol,
@@ -402,7 +402,7 @@ fn enter(
 
 fn ended<'a>(
     listener: &'a Listener,
-    source: SocketAddr,
+    source: Remote,
     peer: &'a str,
     reason: &'static str,
     (protocol_errors, exchanges): (&'a [(&'static str, u32)], u64),

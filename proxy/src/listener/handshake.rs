@@ -6,13 +6,14 @@ use crate::pipeline::{Begun, Refusal};
 use crate::presence::Attended;
 use crate::upstream::BoxIo;
 use crate::worker::Worker;
+use postern_audit::Remote;
 use postern_identity::tls::ServerTls;
 use postern_identity::{Peer, X509Svid};
 use rustls_pki_types::CertificateDer;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 /// A finished handshake.
@@ -43,7 +44,7 @@ pub(crate) enum Protocol {
 
 /// Learns who calls on an accepted connection, within the listener's time.
 pub(super) async fn secure(
-    (io, source, original): (AcceptedIo, SocketAddr, Option<SocketAddr>),
+    (io, source, original): (AcceptedIo, Remote, Option<SocketAddr>),
     listener: &Arc<Listener>,
     worker: &Worker,
 ) -> Result<Secured, Refusal> {
@@ -55,6 +56,8 @@ pub(super) async fn secure(
     if listener.proxy_protocol.is_empty() {
         return shake_hands(io, tls, (listener, worker)).await;
     }
+    // Load balancers are named by their addresses, and are on the network.
+    let source = source.address().ok_or(Refusal::ConnProxyProtocol)?;
     let reading = proxy_header::read(&mut io, source, &listener.proxy_protocol);
     let announced = match tokio::time::timeout(listener.limits.handshake_timeout, reading).await {
         Ok(announced) => announced?,
@@ -104,6 +107,7 @@ async fn shake_hands(
 pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
     match io {
         AcceptedIo::Tcp(stream) => Ok(Box::new(Attended::new(TcpStream::from_std(stream)?))),
+        AcceptedIo::Unix(stream) => Ok(Box::new(UnixStream::from_std(stream)?)),
         AcceptedIo::Stream(stream) => Ok(stream),
     }
 }

@@ -70,7 +70,7 @@ fn choices(listener: &Listener, worker: &Worker, original: Option<SocketAddr>) -
     let Some(original) = original.filter(|_| streams) else {
         return Choices { requests, streams, names: false };
     };
-    worker.snapshots.pin().routing.choices(&listener.name, original)
+    worker.snapshots.pin().routing.choices(&listener.name, Some(original))
 }
 
 /// Reads until it is clear what is spoken.

@@ -13,6 +13,7 @@ mod lifetime;
 mod local;
 mod open;
 mod proxy_header;
+mod socket;
 
 pub(crate) use acceptor::accept_loop;
 pub use acceptor::{Accepted, AcceptedIo, WorkerHandle};
@@ -24,10 +25,12 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 #[cfg(test)]
 pub(crate) use client_hello::tests::hello_for;
 pub use open::Connections;
+pub use socket::Bound;
 
 use self::captured::Capture;
 use crate::config::{
-    Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls, Validity,
+    Bind, Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls,
+    Validity,
 };
 use crate::memory::Memory;
 use crate::pipeline::GuardLimits;
@@ -44,8 +47,8 @@ use tokio::sync::watch;
 pub struct Listener {
     /// Its name in records, metrics and policy.
     pub name: Arc<str>,
-    /// The address it is bound to.
-    pub address: SocketAddr,
+    /// Where callers connect.
+    pub(crate) bind: Bind,
     /// How connections come to it that were going elsewhere, where they do.
     capture: Option<Capture>,
     /// What is spoken.
@@ -90,9 +93,10 @@ impl Listener {
             ListenerTls::Mutual { validity, .. } => validity,
             ListenerTls::None => Validity::default(),
         };
-        let listener = Self::of(&config.name, config.address, config.limits, (callers, metrics));
+        let listener = Self::of(&config.name, config.limits, (callers, metrics));
         let proxy_protocol = config.proxy_protocol.clone();
         Self {
+            bind: config.bind.clone(),
             capture: config.captured.map(|way| Capture::new(way, own)),
             protocol: config.protocol,
             proxy_protocol,
@@ -129,15 +133,10 @@ impl Listener {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    fn of(
-        name: &str,
-        address: SocketAddr,
-        limits: ListenerLimits,
-        (callers, metrics): (Callers, Arc<ListenerMetrics>),
-    ) -> Self {
+    fn of(name: &str, limits: ListenerLimits, (callers, metrics): (Callers, Arc<ListenerMetrics>)) -> Self {
         Self {
             name: name.into(),
-            address,
+            bind: Bind::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
             capture: None,
             protocol: ListenerProtocol::Http,
             proxy_protocol: Vec::new(),
@@ -165,7 +164,7 @@ impl Listener {
 pub enum Callers {
     /// Other workloads, by TLS on both sides.
     Mutual(Box<ServerTls>),
-    /// The workload beside this sidecar, which nobody else can be on loopback: outbound.
+    /// The workload beside this sidecar, which nobody else can be on loopback or behind a Unix socket: outbound.
     Local,
 }
 

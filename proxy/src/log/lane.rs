@@ -259,7 +259,7 @@ impl ConnectionLane {
     }
 
     /// Counts a connection into the next summary.
-    pub(crate) fn count(&self, moment: &Moment, source: IpAddr, reason: &'static str) {
+    pub(crate) fn count(&self, moment: &Moment, source: Option<IpAddr>, reason: &'static str) {
         self.filer.shared.count_refused(source, reason, moment.unix_ns);
     }
 }

@@ -21,9 +21,9 @@ pub(super) fn prefix(source: IpAddr) -> IpAddr {
     }
 }
 
-/// A token bucket for each source prefix.
+/// A token bucket for each source prefix, and one for all that come by Unix sockets.
 #[derive(Debug, Default)]
-pub(super) struct Buckets(HashMap<IpAddr, Bucket>);
+pub(super) struct Buckets(HashMap<Option<IpAddr>, Bucket>);
 
 /// A bucket as the time at which it is full again: no clock needs to tick.
 #[derive(Debug, Default)]
@@ -33,8 +33,8 @@ struct Bucket {
 
 impl Buckets {
     /// Whether the source may have one more record now.
-    pub(super) fn take(&mut self, source: IpAddr, mono_ns: u64) -> bool {
-        let prefix = prefix(source);
+    pub(super) fn take(&mut self, source: Option<IpAddr>, mono_ns: u64) -> bool {
+        let prefix = source.map(prefix);
         if self.0.len() >= PREFIXES_MAX && !self.0.contains_key(&prefix) {
             self.0.retain(|_, bucket| bucket.full_at_ns > mono_ns);
             if self.0.len() >= PREFIXES_MAX {
@@ -62,14 +62,16 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, source: IpAddr, reason: &'static str, unix_ns: u64) {
+    pub(super) fn count(&mut self, source: Option<IpAddr>, reason: &'static str, unix_ns: u64) {
         if self.count == 0 {
             self.first_unix_ns = unix_ns;
         }
         self.count += 1;
         self.last_unix_ns = unix_ns;
         bump(&mut self.reasons, reason, REASONS_MAX);
-        bump(&mut self.sources, prefix(source), SOURCES_MAX);
+        if let Some(source) = source {
+            bump(&mut self.sources, prefix(source), SOURCES_MAX);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -105,20 +107,24 @@ mod tests {
     fn a_prefix_has_its_burst_and_then_four_a_second() {
         let mut buckets = Buckets::default();
         let address = |last: u8| IpAddr::from([10, 1, 2, last]);
-        let granted = (0..100).filter(|at| buckets.take(address(*at), SECOND)).count();
+        let granted = (0..100).filter(|at| buckets.take(Some(address(*at)), SECOND)).count();
         assert_eq!(granted, 16);
-        let granted = (0..100).filter(|at| buckets.take(address(*at), 2 * SECOND)).count();
+        let granted = (0..100).filter(|at| buckets.take(Some(address(*at)), 2 * SECOND)).count();
         assert_eq!(granted, 4);
-        assert!(buckets.take(IpAddr::from([10, 1, 3, 1]), 2 * SECOND));
+        assert!(buckets.take(Some(IpAddr::from([10, 1, 3, 1])), 2 * SECOND));
     }
 
     #[test]
     fn a_flood_from_everywhere_holds_bounded_memory() {
         let mut buckets = Buckets::default();
-        let granted =
-            (0..100_000_u32).filter(|at| buckets.take(IpAddr::from((at << 8).to_be_bytes()), SECOND)).count();
+        let granted = (0..100_000_u32)
+            .filter(|at| buckets.take(Some(IpAddr::from((at << 8).to_be_bytes())), SECOND))
+            .count();
         assert_eq!(granted, PREFIXES_MAX);
-        assert!(buckets.take(IpAddr::from([200, 1, 2, 3]), 2 * SECOND), "prefixes that are quiet make room");
+        assert!(
+            buckets.take(Some(IpAddr::from([200, 1, 2, 3])), 2 * SECOND),
+            "prefixes that are quiet make room"
+        );
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Shared {
         self.urgent.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn count_refused(&self, source: std::net::IpAddr, reason: &'static str, unix_ns: u64) {
+    pub(super) fn count_refused(&self, source: Option<std::net::IpAddr>, reason: &'static str, unix_ns: u64) {
         self.counters.summarised.fetch_add(1, Ordering::Relaxed);
         let mut summary = lock(&self.summary);
         let first = summary.is_empty();

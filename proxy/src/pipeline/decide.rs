@@ -135,7 +135,7 @@ pub(super) fn destination_principal<'a>(connection: &'a Connection, route: &'a R
 pub(super) fn source(connection: &Connection) -> Source<'_> {
     let peer = &connection.peer;
     Source {
-        address: connection.source,
+        address: connection.source.address(),
         spiffe_id: Some(peer.spiffe_id.as_str()),
         trust_domain: Some(peer.spiffe_id.trust_domain().as_str()),
         sni: connection.sni.as_deref(),

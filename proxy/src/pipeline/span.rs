@@ -74,7 +74,7 @@ pub(super) fn finished(connection: &Connection, ended: Ended<'_>) -> FinishedExc
         started_unix_ns: times_unix_ns.0,
         ended_unix_ns: times_unix_ns.1,
         listener: Arc::clone(&connection.listener.name),
-        client: connection.source,
+        client: connection.source.address(),
         server: connection.destination,
         peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
         request,

@@ -32,10 +32,10 @@ pub struct FinishedExchange {
     pub ended_unix_ns: u64,
     /// Name of the listener.
     pub listener: Arc<str>,
-    /// The caller's end of the connection.
-    pub client: SocketAddr,
-    /// Our end of the connection.
-    pub server: SocketAddr,
+    /// The caller's end of the connection; `None` for a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// Our end of the connection; `None` for a Unix socket.
+    pub server: Option<SocketAddr>,
     /// The caller's SPIFFE ID.
     pub peer_spiffe_id: Option<Arc<str>>,
     /// What was asked; `None` for a TCP connection.

@@ -83,13 +83,13 @@ fn with_query(odds: Odds, ask: impl FnOnce(&Query<'_>)) {
         now_ns: 1_700_000_000_123_456_789,
         action: ["GET", "POST", "DELETE"][action],
         source: Source {
-            address: if has(1) { "10.0.0.7:4711" } else { "[2001:db8::1]:4711" }.parse().unwrap(),
+            address: if has(1) { "10.0.0.7:4711" } else { "[2001:db8::1]:4711" }.parse().ok(),
             spiffe_id: Some(caller),
             trust_domain: Some("example.org"),
             sni: has(2).then_some("a"),
             certificate_serial: has(3).then_some("0a"),
         },
-        destination: "10.0.0.8:8443".parse().unwrap(),
+        destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,
         http: Some(Http {
             id: "i",

@@ -13,8 +13,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Lasting {
     now: Option<(u64, Value)>,
-    source: Option<(SocketAddr, Value)>,
-    destination: Option<(SocketAddr, Value)>,
+    source: Option<(Option<SocketAddr>, Value)>,
+    destination: Option<(Option<SocketAddr>, Value)>,
 }
 
 /// What is kept under this key, or else what is made now.
@@ -166,7 +166,10 @@ impl Builder<'_> {
     }
 }
 
-fn endpoint(address: SocketAddr, names: &Names) -> Result<Value, NoAnswer> {
+/// A Unix socket has no address; the contract promises one, and a rule that forbids some would find nothing to object to.
+fn endpoint(address: Option<SocketAddr>, names: &Names) -> Result<Value, NoAnswer> {
+    let no_address = || NoAnswer::Engine("a policy reads addresses and a Unix socket has none".to_owned());
+    let address = address.ok_or_else(no_address)?;
     let port = Value::from(i64::from(address.port()));
     Ok(Value::record([("address", names.ip(address.ip())?), ("port", port)], None))
 }

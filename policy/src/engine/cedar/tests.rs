@@ -22,13 +22,13 @@ pub(super) fn query<'a>(
         now_ns: 1_700_000_000_123_456_789,
         action,
         source: Source {
-            address: "10.0.0.7:4711".parse().unwrap(),
+            address: "10.0.0.7:4711".parse().ok(),
             spiffe_id: Some(caller),
             trust_domain: Some("example.org"),
             sni: None,
             certificate_serial: Some("0a"),
         },
-        destination: "10.0.0.8:8443".parse().unwrap(),
+        destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,
         http: (action != "connect").then_some(Http {
             id: "01J",
@@ -95,6 +95,25 @@ fn the_contract_offers_caller_route_and_context() {
     }
     check("permit (principal, action in Action::\"read\", resource);", "policy.allowed");
     check("permit (principal, action in Action::\"write\", resource);", "policy.denied");
+}
+
+#[test]
+fn a_policy_that_reads_addresses_answers_for_no_unix_socket() {
+    for (condition, want) in [
+        (r#"context.path == "/accounts/42""#, "policy.allowed"),
+        (r#"context.source.address.isInRange(ip("10.0.0.0/8"))"#, "policy.error"),
+        (r#"!context.source.address.isInRange(ip("10.0.0.0/8"))"#, "policy.error"),
+        ("context.destination.port != 1", "policy.error"),
+    ] {
+        let policies =
+            format!("permit (principal, action == Action::\"GET\", resource) when {{ {condition} }};");
+        let headers = Vec::new();
+        let mut query = query(WEB, "GET", "/accounts/42", &headers);
+        query.source.address = None;
+        query.destination = None;
+        let verdict = decide(&load(&[("p.cedar", &policies)]).unwrap(), &query);
+        assert_eq!(verdict.code, want, "{condition}: {verdict:?}");
+    }
 }
 
 #[test]

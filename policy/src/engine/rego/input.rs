@@ -331,8 +331,17 @@ impl Builder {
     }
 }
 
-/// One end of the connection.
-fn party(keys: &Keys, address: SocketAddr, principal: Option<&str>) -> Value {
+/// One end of the connection. That of a Unix socket has no address, so that nothing is said about one.
+fn party(keys: &Keys, address: Option<SocketAddr>, principal: Option<&str>) -> Value {
+    let mut party = Members::default();
+    if let Some(address) = address {
+        party.put(&keys.address, socket_address(keys, address));
+    }
+    party.put_text(&keys.principal, principal.unwrap_or(""));
+    party.into()
+}
+
+fn socket_address(keys: &Keys, address: SocketAddr) -> Members {
     let mut socket = Members::default();
     socket.put(&keys.address, address.ip().to_string());
     if address.port() != 0 {
@@ -340,10 +349,7 @@ fn party(keys: &Keys, address: SocketAddr, principal: Option<&str>) -> Value {
     }
     let mut outer = Members::default();
     outer.put(&keys.socket_address, socket);
-    let mut party = Members::default();
-    party.put(&keys.address, outer);
-    party.put_text(&keys.principal, principal.unwrap_or(""));
-    party.into()
+    outer
 }
 
 fn strings(items: Vec<String>) -> Value {

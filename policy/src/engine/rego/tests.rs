@@ -37,13 +37,13 @@ fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body
         now_ns: NOW_NS,
         action: "GET",
         source: Source {
-            address: "10.0.0.7:4711".parse().unwrap(),
+            address: "10.0.0.7:4711".parse().ok(),
             spiffe_id: Some("spiffe://example.org/web"),
             trust_domain: Some("example.org"),
             sni: Some("bank.example.org"),
             certificate_serial: Some("0a"),
         },
-        destination: "10.0.0.8:8443".parse().unwrap(),
+        destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,
         http: Some(Http {
             id: "01J",
@@ -183,6 +183,26 @@ fn the_input_has_the_shape_of_the_opa_envoy_plugin() {
         check(&format!("allow if {rule}"), "policy.allowed");
     }
     check("import input.attributes.request.http as http\nallow if http.headers.host", "policy.undefined");
+}
+
+#[test]
+fn a_unix_socket_has_no_address_and_its_caller_a_principal() {
+    let by_socket = |rule: &str, want: &str| {
+        let headers = fields(&[]);
+        let mut query = get("/", None, &headers, Body::NotRead);
+        query.source.address = None;
+        query.destination = None;
+        assert_eq!(decide(&policy(&format!("allow if {rule}")), &query).code, want, "{rule}");
+    };
+    by_socket(r#"input.attributes.source.principal == "spiffe://example.org/web""#, "policy.allowed");
+    by_socket(
+        "{ not input.attributes.source.address; not input.attributes.destination.address }",
+        "policy.allowed",
+    );
+    by_socket(
+        r#"net.cidr_contains("0.0.0.0/0", input.attributes.source.address.socketAddress.address)"#,
+        "policy.undefined",
+    );
 }
 
 #[test]

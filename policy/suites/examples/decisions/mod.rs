@@ -73,13 +73,13 @@ pub(crate) fn query(headers: &Vec<(String, String)>) -> Result<Query<'_>, std::n
         now_ns: 1_700_000_000_123_456_789,
         action: "GET",
         source: Source {
-            address: "10.0.0.7:4711".parse()?,
+            address: Some("10.0.0.7:4711".parse()?),
             spiffe_id: Some(CALLER),
             trust_domain: Some("example.org"),
             sni: Some("orders.example.org"),
             certificate_serial: Some("0a0b0c"),
         },
-        destination: "10.0.0.8:8443".parse()?,
+        destination: Some("10.0.0.8:8443".parse()?),
         destination_principal: None,
         http: Some(Http {
             id: "01JD0000000000000000000000",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::admin::AdminError;
+use crate::local_socket::SocketError;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,7 +155,7 @@ async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     assert!(path.exists(), "the dead socket's file stays");
     let live = AdminSocket::bind(&path).unwrap();
     let error = AdminSocket::bind(&path).unwrap_err();
-    assert!(matches!(error, AdminError::InUse { .. }), "{error}");
+    assert!(matches!(error, SocketError::InUse { .. }), "{error}");
     assert!(path.exists());
     drop(live);
 }

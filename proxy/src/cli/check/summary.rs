@@ -76,7 +76,7 @@ fn policy(policy: &PolicyConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn listener(listener: &ListenerConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "listener  {} on {} ", listener.name, listener.address)?;
+    write!(f, "listener  {} on {} ", listener.name, listener.bind)?;
     match &listener.tls {
         ListenerTls::Mutual { trust_domains, .. } => {
             let names: Vec<&str> = trust_domains.iter().map(postern_identity::TrustDomain::as_str).collect();

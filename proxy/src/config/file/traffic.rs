@@ -80,8 +80,18 @@ pub struct InboundFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OutboundFile {
-    /// IP address and port to bind. It has to be a loopback address: whoever can connect speaks with the workload's identity.
-    pub address: String,
+    /// IP address and port to bind. It has to be a loopback address: whoever can connect speaks with the workload's identity. A listener has this or `socket`.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Unix socket to make: `unix:///path` or a path. The kernel says which user calls by it.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// Mode of the socket's file in octal, as in `"0660"`; `"0600"` is the default, which lets in the sidecar's own user and root. It may let everybody in only where `uids` says who is served.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Users that may connect to the socket, by number; all that its mode lets in unless written. Whoever else connects is closed out.
+    #[serde(default)]
+    pub uids: Option<Vec<u32>>,
     /// How connections come here that were going elsewhere. Each must have been then, and where to is what policy sees as the destination. Without it, connections are made to the address.
     #[serde(default)]
     pub captured: Option<CapturedFile>,

@@ -32,7 +32,7 @@ pub(super) fn capture(context: &mut Context<'_>, file: &ConfigFile) -> Result<Ca
 /// An address that cannot be read is a finding of its own.
 fn address(listener: &ListenerFile) -> Option<SocketAddr> {
     let inbound = listener.inbound.as_ref().map(|door| &door.address);
-    inbound.or(listener.outbound.as_ref().map(|door| &door.address))?.parse().ok()
+    inbound.or(listener.outbound.as_ref().and_then(|door| door.address.as_ref()))?.parse().ok()
 }
 
 /// Every port that the sidecar itself listens on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, routes, tcp};
+use super::{captured, handshakes, outbound, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -14,8 +14,8 @@ use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
-    Captured, Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits, ListenerProtocol,
-    ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
+    Bind, Captured, Config, Direction, DpopNonce, EndpointConfig, ListenerConfig, ListenerLimits,
+    ListenerProtocol, ListenerTls, OnInvalid, RouteConfig, StatusConfig, Validity, overlap,
 };
 
 pub(super) fn listeners(
@@ -52,11 +52,11 @@ fn listener(
     handshakes::check(context, &limits_key, written, &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
-    let Door { direction, address, captured, proxy_protocol, tls } = door?;
+    let Door { direction, bind, captured, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
         direction,
-        address,
+        bind,
         captured,
         protocol: protocol(written),
         proxy_protocol,
@@ -78,7 +78,7 @@ pub(super) fn protocol(file: &ListenerFile) -> ListenerProtocol {
 /// Where callers come in, and how they prove who they are.
 struct Door {
     direction: Direction,
-    address: SocketAddr,
+    bind: Bind,
     captured: Option<Captured>,
     proxy_protocol: Vec<IpRange>,
     tls: ListenerTls,
@@ -94,29 +94,19 @@ fn door(context: &mut Context<'_>, key: &str, file: &ListenerFile) -> Result<Doo
             let proxy_protocol = proxy_protocol(context, &member(&key, "proxy_protocol"), inbound);
             Ok(Door {
                 direction: Direction::Inbound,
-                address: address?,
+                bind: Bind::Address(address?),
                 captured: inbound.captured.map(captured::meant),
                 proxy_protocol: proxy_protocol?,
                 tls: tls?,
             })
         }
-        (None, Some(outbound)) => {
-            let key = member(&member(key, "outbound"), "address");
-            let address = context.address(&key, &outbound.address)?;
-            if !address.ip().is_loopback() {
-                let what = format!(
-                    "`{address}` is not loopback: whoever reaches it would speak with the workload's identity"
-                );
-                return Err(context.error(&key, what, format!("write `127.0.0.1:{}`", address.port())));
-            }
-            Ok(Door {
-                direction: Direction::Outbound,
-                address,
-                captured: outbound.captured.map(captured::meant),
-                proxy_protocol: Vec::new(),
-                tls: ListenerTls::None,
-            })
-        }
+        (None, Some(outbound)) => Ok(Door {
+            direction: Direction::Outbound,
+            bind: outbound::bind(context, &member(key, "outbound"), outbound)?,
+            captured: outbound.captured.map(captured::meant),
+            proxy_protocol: Vec::new(),
+            tls: ListenerTls::None,
+        }),
         (None, None) => Err(context.error(
             key,
             "this listener is neither `inbound` nor `outbound`",
@@ -333,12 +323,13 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     let mut bound: Vec<(String, SocketAddr)> = config
         .listeners
         .iter()
-        .map(|listener| {
+        .filter_map(|listener| {
             let door = match listener.direction {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",
             };
-            (format!("{}.{door}.address", member("listeners", &listener.name)), listener.address)
+            let key = format!("{}.{door}.address", member("listeners", &listener.name));
+            Some((key, listener.bind.address()?))
         })
         .collect();
     match config.status {
@@ -353,6 +344,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
         }
     }
     captured::check_together(context, config, &bound);
+    outbound::check_together(context, config);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! Listeners, routes and upstreams.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{DestinationRange, IpRange};
@@ -28,9 +30,9 @@ pub struct ListenerConfig {
     pub name: String,
     /// Which way traffic flows.
     pub direction: Direction,
-    /// The address to bind. The port is never 0.
-    pub address: SocketAddr,
-    /// How connections come here that were going elsewhere. `None`: they are made to the address.
+    /// Where callers connect.
+    pub bind: Bind,
+    /// How connections come here that were going elsewhere; never to a Unix socket. `None`: they are made to the address.
     pub captured: Option<Captured>,
     /// What is spoken.
     pub protocol: ListenerProtocol,
@@ -53,6 +55,45 @@ pub enum Captured {
     Redirect,
     /// By TPROXY: our side of them has the address that they were going to.
     Transparent,
+}
+
+/// Where callers connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// This address. The port is never 0.
+    Address(SocketAddr),
+    /// A Unix socket.
+    Local(LocalDoor),
+}
+
+impl Bind {
+    /// The address, where it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Local(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local(door) => write!(f, "unix://{}", door.socket.display()),
+        }
+    }
+}
+
+/// A Unix socket for local processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalDoor {
+    /// Absolute path, at most 107 bytes.
+    pub socket: PathBuf,
+    /// The file's mode: of the bits 0666, those of the owner always.
+    pub mode: u32,
+    /// Users that may connect; `None` where the mode alone says who. Never empty.
+    pub uids: Option<Vec<u32>>,
 }
 
 /// What is spoken to a listener.

@@ -189,7 +189,8 @@ impl World {
             )),
             Direction::Outbound => Callers::Local,
         };
-        let addresses: Arc<[_]> = config.listeners.iter().map(|listener| listener.address).collect();
+        let addresses: Arc<[_]> =
+            config.listeners.iter().filter_map(|listener| listener.bind.address()).collect();
         let own = watch::channel(addresses).1;
         let mut listener = Listener::new(&config.listeners[0], callers, metrics.listener("app"), &own);
         listener.memory = Arc::new(Memory::new(Some(MEMORY_BYTES)));
@@ -378,7 +379,7 @@ impl World {
         let accepted = Accepted {
             io: AcceptedIo::Stream(Box::new(theirs)),
             source: "192.0.2.7:4000".parse().unwrap(),
-            local: "192.0.2.1:8443".parse().unwrap(),
+            local: "192.0.2.1:8443".parse().ok(),
             original: *self.original.borrow(),
             place: Place::take(&self.listener).unwrap(),
             handshake: None,

@@ -24,9 +24,13 @@ pub(super) fn spans(exchange: &FinishedExchange, scope: &InstrumentationScope) -
 
 fn server_span(exchange: &FinishedExchange, scope: &InstrumentationScope) -> SpanData {
     let mut attributes = Attributes::default();
-    attributes.put("client.address", exchange.client.ip().to_string());
-    attributes.address("network.peer.address", "network.peer.port", exchange.client);
-    attributes.address("server.address", "server.port", exchange.server);
+    if let Some(client) = exchange.client {
+        attributes.put("client.address", client.ip().to_string());
+        attributes.address("network.peer.address", "network.peer.port", client);
+    }
+    if let Some(server) = exchange.server {
+        attributes.address("server.address", "server.port", server);
+    }
     if let Some(request) = &exchange.request {
         attributes.method(&request.method);
         attributes.put("url.scheme", request.scheme);
@@ -37,7 +41,7 @@ fn server_span(exchange: &FinishedExchange, scope: &InstrumentationScope) -> Spa
             attributes.put("postern.route", Arc::clone(&route.name));
         }
     } else {
-        attributes.put("network.transport", "tcp");
+        attributes.put("network.transport", if exchange.server.is_some() { "tcp" } else { "unix" });
     }
     attributes.put("postern.listener", Arc::clone(&exchange.listener));
     attributes.put("postern.decision", exchange.decision.outcome.as_str());

@@ -36,8 +36,8 @@ pub(in crate::telemetry) fn exchange() -> FinishedExchange {
         started_unix_ns: 1_000_000_000,
         ended_unix_ns: 1_000_004_000,
         listener: "app".into(),
-        client: "10.0.0.7:40000".parse().unwrap(),
-        server: "10.0.0.8:8443".parse().unwrap(),
+        client: "10.0.0.7:40000".parse().ok(),
+        server: "10.0.0.8:8443".parse().ok(),
         peer_spiffe_id: Some("spiffe://example.org/web".into()),
         request: Some(RequestFacts {
             method: http::Method::GET,

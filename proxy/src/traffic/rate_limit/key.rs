@@ -13,7 +13,7 @@ use std::net::IpAddr;
 pub(crate) struct Subject<'a> {
     /// The caller's.
     pub(crate) spiffe_id: &'a SpiffeId,
-    pub(crate) address: IpAddr,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) claims: Option<&'a Claims>,
     /// As the upstream gets them.
     pub(crate) headers: &'a HeaderMap,
@@ -27,7 +27,7 @@ pub(crate) fn value<'a>(key: &RateLimitKey, subject: &Subject<'a>) -> Option<Cow
         RateLimitKey::TrustDomain => {
             Some(Cow::Borrowed(subject.spiffe_id.trust_domain().as_str().as_bytes()))
         }
-        RateLimitKey::Address => text(subject.address.to_canonical().to_string()),
+        RateLimitKey::Address => text(subject.address?.to_canonical().to_string()),
         RateLimitKey::Claim(name) => match subject.claims?.members.get(name)? {
             Value::String(value) => Some(Cow::Borrowed(value.as_bytes())),
             Value::Number(value) => text(value.to_string()),

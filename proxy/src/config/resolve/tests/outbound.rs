@@ -1,6 +1,6 @@
 //! Listeners for the local workload.
 use super::{LEAST, check, least, read, taken};
-use crate::config::{Direction, ListenerTls, TokenRule};
+use crate::config::{Bind, Direction, ListenerTls, LocalDoor, TokenRule};
 
 const INBOUND: &str =
     "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }";
@@ -16,6 +16,62 @@ fn an_outbound_listener_is_for_the_local_workload_alone() {
         check(INBOUND, &written, "listeners.app.outbound.address", "not loopback");
     }
     taken(&least(INBOUND, "outbound: { address: \"[::1]:15001\" }"));
+}
+
+#[test]
+fn a_unix_socket_is_for_whom_it_names() {
+    let bound = |written: &str| {
+        let config =
+            taken(&least(INBOUND, &format!("outbound: {{ socket: \"unix:///run/e.sock\"{written} }}")));
+        config.listeners[0].bind.clone()
+    };
+    let door = |mode, uids: Option<&[u32]>| {
+        let uids = uids.map(<[u32]>::to_vec);
+        Bind::Local(LocalDoor { socket: "/run/e.sock".into(), mode, uids })
+    };
+    assert_eq!(bound(""), door(0o600, None));
+    assert_eq!(bound(", mode: \"0660\""), door(0o660, None));
+    assert_eq!(bound(", mode: \"0666\", uids: [1000, 1001]"), door(0o666, Some(&[1000, 1001])));
+    let key = "listeners.app.outbound";
+    for (written, at, what) in [
+        ("", "", "nowhere"),
+        ("socket: /run/e.sock, address: 127.0.0.1:15001", "", "both"),
+        ("socket: e.sock", ".socket", "is not a Unix socket"),
+        ("address: 127.0.0.1:15001, uids: [1000]", ".uids", "no kernel"),
+        ("address: 127.0.0.1:15001, mode: \"0660\"", ".mode", "no kernel"),
+        ("socket: /run/e.sock, captured: redirect", ".captured", "no packet rule"),
+        ("socket: /run/e.sock, captured: transparent", ".captured", "no packet rule"),
+        ("socket: /run/e.sock, mode: \"0666\"", ".mode", "every user"),
+        ("socket: /run/e.sock, mode: \"0770\"", ".mode", "no mode of a socket"),
+        ("socket: /run/e.sock, mode: \"0060\"", ".mode", "no mode of a socket"),
+        ("socket: /run/e.sock, mode: \"432\"", ".mode", "no mode of a socket"),
+        ("socket: /run/e.sock, mode: \"+660\"", ".mode", "no mode of a socket"),
+        ("socket: /run/e.sock, uids: []", ".uids", "no user"),
+        ("socket: /run/e.sock, uids: [1000, 1000]", ".uids[1]", "stands here twice"),
+        ("socket: /run/e.sock, uids: [65534]", ".uids[0]", "no number here"),
+    ] {
+        check(INBOUND, &format!("outbound: {{ {written} }}"), &format!("{key}{at}"), what);
+    }
+}
+
+#[test]
+fn a_path_is_bound_once() {
+    let text = least(INBOUND, "outbound: { socket: /run/e.sock }")
+        .replace("version: 1", "version: 1\nadmin: { socket: \"unix:///run/e.sock\" }");
+    let findings = read(&text).expect_err("a refusal");
+    assert!(findings.list.iter().any(|f| f.what.contains("already taken by `admin.socket`")), "{findings}");
+}
+
+#[test]
+fn users_whom_the_mode_shuts_out_are_warned_of() {
+    let warned = |written: &str| {
+        let text = least(INBOUND, &format!("outbound: {{ socket: /run/e.sock, {written} }}"));
+        let loaded = read(&text).unwrap_or_else(|findings| panic!("{findings}"));
+        loaded.warnings.list.iter().any(|finding| finding.what.contains("0600"))
+    };
+    assert!(warned("uids: [1000, 1001]"));
+    assert!(!warned("uids: [0, 1000]"));
+    assert!(!warned("uids: [1000, 1001], mode: \"0666\""));
 }
 
 /// Every sidecar of a fleet may listen on the same port.

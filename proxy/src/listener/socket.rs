@@ -1,0 +1,222 @@
+//! What callers connect to: a port, or a Unix socket whose kernel says who they are.
+use super::AcceptedIo;
+use super::acceptor::NotTaken;
+use crate::config::LocalDoor;
+use crate::local_socket::{LocalSocket, SocketError, SocketFile, Succession};
+use crate::presence;
+use postern_audit::Remote;
+use std::io;
+use std::net::SocketAddr;
+
+/// Bound, and not yet part of a runtime.
+#[derive(Debug)]
+pub enum Bound {
+    /// A port.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket, and the users that may connect; `None` where its mode alone says who.
+    Unix(LocalSocket, Option<Vec<u32>>),
+}
+
+/// Connections that may wait on a Unix socket, as many as the standard library lets wait on a port.
+const BACKLOG: i32 = 4096;
+const WAITING_MAX: usize = 4097;
+
+impl Bound {
+    /// Binds a Unix socket and listens.
+    ///
+    /// # Errors
+    /// [`SocketError`]; nothing is left behind then.
+    pub fn local(door: &LocalDoor) -> Result<Self, SocketError> {
+        Ok(Self::Unix(LocalSocket::bind(&door.socket, door.mode, BACKLOG)?, door.uids.clone()))
+    }
+
+    /// As [`Bound::local`], in place of the socket that the process `of` serves until the succession.
+    ///
+    /// # Errors
+    /// [`SocketError`]; nothing has changed then.
+    pub fn local_successor(door: &LocalDoor, of: Option<u32>) -> Result<(Self, Succession), SocketError> {
+        let (socket, succession) = LocalSocket::bind_successor((&door.socket, of), door.mode, BACKLOG)?;
+        Ok((Self::Unix(socket, door.uids.clone()), succession))
+    }
+
+    /// Ready to accept. Must be called within a runtime.
+    pub(crate) fn serve(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Self::Unix(LocalSocket { listener, file }, uids) => {
+                Socket::Unix { socket: tokio::net::UnixListener::from_std(listener)?, uids, file }
+            }
+        })
+    }
+}
+
+/// What connections are accepted from.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(tokio::net::TcpListener),
+    Unix { socket: tokio::net::UnixListener, uids: Option<Vec<u32>>, file: SocketFile },
+}
+
+/// A connection that is on no worker yet.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) io: AcceptedIo,
+    pub(super) source: Remote,
+    pub(super) local: Option<SocketAddr>,
+}
+
+impl Socket {
+    /// The next connection. What is dropped while it waits loses none.
+    pub(super) async fn accept(&self) -> Result<Arrived, NotTaken> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, source) = socket.accept().await?;
+                let local = Some(stream.local_addr()?);
+                presence::prepare(&stream)?;
+                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: source.into(), local })
+            }
+            Self::Unix { socket, uids, .. } => arrived(socket.accept().await?.0, uids.as_deref()),
+        }
+    }
+
+    /// Those who wait when nobody accepts any more. A port that another process goes on with keeps them; a Unix socket has
+    /// lost its name by now, to nobody or to a successor with a queue of its own.
+    pub(super) fn last(self) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
+        let waiting = match self {
+            Self::Tcp(_) => None,
+            Self::Unix { socket, uids, file } => {
+                drop(file);
+                socket.into_std().ok().map(|socket| (socket, uids))
+            }
+        };
+        let next = move || {
+            let (socket, uids) = waiting.as_ref()?;
+            let (stream, _) = socket.accept().ok()?;
+            let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+            Some(stream.map_err(NotTaken::from).and_then(|stream| arrived(stream, uids.as_deref())))
+        };
+        std::iter::from_fn(next).take(WAITING_MAX)
+    }
+}
+
+fn arrived(stream: tokio::net::UnixStream, uids: Option<&[u32]>) -> Result<Arrived, NotTaken> {
+    // What the caller was when it connected: it can neither forge that nor change it later.
+    let caller = stream.peer_cred()?;
+    if uids.is_some_and(|uids| !uids.contains(&caller.uid())) {
+        return Err(NotTaken::Stranger);
+    }
+    let pid = caller.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+    let source = Remote::Process { uid: caller.uid(), pid };
+    Ok(Arrived { io: AcceptedIo::Unix(stream.into_std()?), source, local: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    /// What came of a caller.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Came {
+        /// It is served, as this user.
+        Served(u32),
+        /// It connected, and was closed out.
+        ClosedOut,
+        /// The file's mode kept it from connecting.
+        KeptOut,
+    }
+
+    /// A process of this user connects to a socket with this mode that serves these users.
+    async fn check(mode: u32, uids: Option<&[u32]>, caller: u32, came: Came) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = folder.path().join("egress.sock");
+        let door = LocalDoor { socket: path.clone(), mode, uids: uids.map(<[u32]>::to_vec) };
+        let socket = Bound::local(&door).unwrap().serve().unwrap();
+        let seen = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(seen, mode, "whatever the umask");
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={caller}"), format!("--regid={caller}"), "--clear-groups".to_owned()]);
+        command.args(["curl", "--silent", "--max-time", "60", "--unix-socket"]).arg(&path).arg("http://x/");
+        // It ends once it is told no, or what it is served by is dropped.
+        let mut process = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let found = tokio::select! {
+            arrived = socket.accept() => match arrived {
+                Ok(Arrived { source: Remote::Process { uid, pid }, local: None, .. }) => {
+                    assert_ne!(pid, 0);
+                    Came::Served(uid)
+                }
+                Err(NotTaken::Stranger) => Came::ClosedOut,
+                other => panic!("{other:?}"),
+            },
+            output = &mut process => {
+                assert_eq!(output.unwrap().status.code(), Some(7), "curl: could not connect");
+                Came::KeptOut
+            }
+        };
+        assert_eq!(found, came, "{mode:o} {uids:?} {caller}");
+        drop(socket);
+        assert!(!path.exists(), "the file goes with the socket");
+    }
+
+    /// Whether this process may act as other users; otherwise the suite is told that the test is skipped.
+    #[expect(clippy::print_stdout, reason = "the suite counts skipped tests by what they print")]
+    fn is_root(test: &str) -> bool {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root {
+            println!("SKIPPED {test}: only root can act as another user");
+        }
+        is_root
+    }
+
+    #[tokio::test]
+    async fn the_kernel_says_which_user_calls() {
+        if !is_root("the_kernel_says_which_user_calls") {
+            return;
+        }
+        check(0o666, Some(&[4711]), 4711, Came::Served(4711)).await;
+        check(0o666, Some(&[4711, 4712]), 4712, Came::Served(4712)).await;
+        check(0o666, Some(&[4711]), 4712, Came::ClosedOut).await;
+        // Not even root, where it is not named.
+        check(0o666, Some(&[4711]), 0, Came::ClosedOut).await;
+        check(0o660, None, 0, Came::Served(0)).await;
+        check(0o660, None, 4711, Came::KeptOut).await;
+        check(0o600, Some(&[4711]), 4711, Came::KeptOut).await;
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_when_a_socket_goes_are_taken_and_nobody_comes_after_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("egress.sock");
+        let connect = || std::os::unix::net::UnixStream::connect(&path);
+        let uid = rustix::process::geteuid().as_raw();
+        for (uids, served) in [(None, 3), (Some(vec![uid]), 3), (Some(vec![uid + 1]), 0)] {
+            let door = LocalDoor { socket: path.clone(), mode: 0o600, uids };
+            let socket = Bound::local(&door).unwrap().serve().unwrap();
+            let waiting: Vec<_> = (0..3).map(|_| connect().unwrap()).collect();
+            let mut last = socket.last();
+            assert!(connect().is_err(), "its name is gone");
+            let taken: Vec<_> = last.by_ref().collect();
+            assert_eq!(taken.len(), waiting.len());
+            assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), served, "{:?}", door.uids);
+        }
+    }
+
+    #[test]
+    fn a_dead_socket_of_another_user_is_left_alone() {
+        if !is_root("a_dead_socket_of_another_user_is_left_alone") {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("egress.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        std::os::unix::fs::chown(&socket, Some(4711), None).unwrap();
+        let door = LocalDoor { socket: socket.clone(), mode: 0o600, uids: None };
+        let error = Bound::local(&door).unwrap_err();
+        assert!(matches!(error, SocketError::NotOurs { uid: 4711, .. }), "{error}");
+        std::os::unix::fs::chown(&socket, Some(0), None).unwrap();
+        drop(Bound::local(&door).unwrap());
+        assert!(!socket.exists());
+    }
+}
