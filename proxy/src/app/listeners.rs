@@ -56,7 +56,7 @@ impl Means<'_> {
     }
 }
 
-/// What a reload makes of the listeners; dropped, it has changed nothing.
+/// What a reload makes of the listeners; dropped before it takes places, it has changed nothing.
 #[derive(Debug, Default)]
 pub struct Prepared {
     in_force: Vec<Arc<Listener>>,
@@ -81,8 +81,8 @@ impl Prepared {
 }
 
 impl Listeners {
-    /// Makes and binds what another configuration has and this one has not. A listener that was changed is made anew on
-    /// the socket that it has.
+    /// Makes and binds what another configuration has and this one has not. A listener that was changed is made anew: on
+    /// the socket that it has, or on a Unix socket that is to take the place of its old one.
     pub(super) fn prepare(
         &self,
         (running, new): (&Config, &Config),
@@ -93,25 +93,19 @@ impl Listeners {
         let mut prepared = Prepared { own: own(new), ..Prepared::default() };
         let mut copies = Inherited::new(self.copies(new)?);
         for of in &new.listeners {
-            let port = match &of.bind {
+            let goes_on = running.listeners.iter().any(|old| reload::goes_on(old, of));
+            let known = self.in_force.iter().find(|known| goes_on && *known.name == *of.name);
+            let socket = match &of.bind {
                 Bind::Address(address) => {
                     let socket = socket((of.captured, *address), &mut copies)?;
                     prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
-                    Some(socket)
+                    Some(Bound::Tcp(socket))
                 }
+                Bind::Local(door) if known.is_none() => Some(self.local((of, door), &mut prepared)?),
                 Bind::Local(_) => None,
             };
-            let goes_on = running.listeners.iter().any(|old| reload::goes_on(old, of));
-            let known = self.in_force.iter().find(|known| goes_on && *known.name == *of.name);
-            if let Some(known) = known {
-                prepared.in_force.push(Arc::clone(known));
-                continue;
-            }
-            let socket = match (port, &of.bind) {
-                (Some(port), _) => Bound::Tcp(port),
-                (None, Bind::Local(door)) => self.local((of, door), &mut prepared)?,
-                (None, Bind::Address(_)) => continue,
-            };
+            prepared.in_force.extend(known.cloned());
+            let Some(socket) = socket.filter(|_| known.is_none()) else { continue };
             let listener = Arc::new(means.listener(of)?);
             prepared.in_force.push(Arc::clone(&listener));
             prepared.bound.push((socket, listener));

@@ -19,6 +19,7 @@ pub enum Bound {
 
 /// Connections that may wait on a Unix socket, as many as the standard library lets wait on a port.
 const BACKLOG: i32 = 4096;
+/// So many are in its queue when it is full.
 const WAITING_MAX: usize = 4097;
 
 impl Bound {
