@@ -22,6 +22,7 @@ mod retries;
 mod rewrites;
 mod secure;
 mod shared;
+mod simulation;
 mod stalls;
 mod streams;
 mod token_refusals;

@@ -119,6 +119,8 @@ pub(super) struct World {
     replays: Arc<Replays>,
     upstream: Option<Upstream>,
     endpoints: Option<Endpoints>,
+    connector: Option<Rc<dyn Connect>>,
+    random: [u64; 4],
     arrivals: RefCell<Option<(mpsc::Sender<Accepted>, WorkerHandle)>>,
     standings: crate::standing::Standings,
     judged: watch::Sender<u64>,
@@ -207,6 +209,8 @@ impl World {
             replays: Arc::default(),
             upstream: None,
             endpoints: None,
+            connector: None,
+            random: [1, 2, 3, 4],
             arrivals: RefCell::default(),
             standings: Default::default(),
             judged: watch::channel(0).0,
@@ -235,6 +239,12 @@ impl World {
     /// Has callers be led here on their way there, from now on.
     pub(super) fn lead_away_from(&self, destination: Option<&str>) {
         self.original.replace(destination.map(|destination| destination.parse().unwrap()));
+    }
+
+    /// Gives the worker another network, and its dice another seed.
+    pub(super) fn with_network(mut self, connector: Rc<dyn Connect>, random: [u64; 4]) -> Self {
+        (self.connector, self.random) = (Some(connector), random);
+        self
     }
 
     /// Gives callers SVIDs that live for another time.
@@ -331,30 +341,38 @@ impl World {
     ) -> (T, Vec<serde_json::Value>) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let seat = self.seat.take().unwrap();
-        let found = LocalSet::new().block_on(&runtime, async {
-            let (handle, accepted) = WorkerHandle::new();
-            let (drain, draining) = watch::channel(false);
-            let (incoming, arrivals) = mpsc::channel(4);
-            drop(accepted);
-            let worker = self.worker(seat.take());
-            let running = tokio::task::spawn_local(worker::run(Rc::clone(&worker), arrivals, draining));
-            self.arrivals.replace(Some((incoming, handle)));
-            let caller = self.caller().await;
-            let found = call(&self, caller).await;
-            self.listener.drain();
-            drain.send_replace(true);
-            self.arrivals.take();
-            running.await.unwrap();
-            // What was let go a moment ago may still be heard out for a second.
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            assert!(worker.in_progress.is_empty(), "an answer is still looked after");
-            assert_eq!(self.listener.held_bytes(), 0, "memory for bodies is still taken");
-            found
-        });
+        let found = LocalSet::new().block_on(&runtime, self.play(call));
         drop(runtime);
+        (found, self.finish())
+    }
+
+    /// The same on a runtime that somebody else drives; the log is still to be finished.
+    pub(super) async fn play<T>(&mut self, call: impl AsyncFnOnce(&World, Caller) -> T) -> T {
+        let seat = self.seat.take().unwrap();
+        let (handle, accepted) = WorkerHandle::new();
+        let (drain, draining) = watch::channel(false);
+        let (incoming, arrivals) = mpsc::channel(4);
+        drop(accepted);
+        let worker = self.worker(seat.take());
+        let running = tokio::task::spawn_local(worker::run(Rc::clone(&worker), arrivals, draining));
+        self.arrivals.replace(Some((incoming, handle)));
+        let caller = self.caller().await;
+        let found = call(self, caller).await;
+        self.listener.drain();
+        drain.send_replace(true);
+        self.arrivals.take();
+        running.await.unwrap();
+        // What was let go a moment ago may still be heard out for a second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(worker.in_progress.is_empty(), "an answer is still looked after");
+        assert_eq!(self.listener.held_bytes(), 0, "memory for bodies is still taken");
+        found
+    }
+
+    /// Ends the log; every record of it.
+    pub(super) fn finish(mut self) -> Vec<serde_json::Value> {
         self.log.take().unwrap().shutdown().unwrap();
-        (found, records(&self.directory))
+        records(&self.directory)
     }
 
     /// Has so much of [`MEMORY_BYTES`] in use.
@@ -392,6 +410,7 @@ impl World {
     fn worker(&self, recorder: crate::recorder::Recorder) -> Rc<Worker> {
         let (wishes, _) = mpsc::channel(1);
         let upstream = self.upstream.clone().unwrap_or_else(|| echo(&self.seen));
+        let scripted = Scripted { upstream, endpoints: self.endpoints.clone(), made: Cell::new(0) };
         Rc::new(Worker {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             snapshots: Pinned::new(&self.shared),
@@ -399,7 +418,7 @@ impl World {
             scratch: RefCell::default(),
             recorder,
             upstreams: Pool::new(
-                Rc::new(Scripted { upstream, endpoints: self.endpoints.clone(), made: Cell::new(0) }),
+                self.connector.clone().unwrap_or_else(|| Rc::new(scripted)),
                 Originator::new(
                     self.shared.clone(),
                     Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -419,7 +438,7 @@ impl World {
             metrics: Arc::clone(&self.metrics),
             spans: SpanSink::off(),
             sampler: Sampler::new(0.0).unwrap(),
-            random: RefCell::new(Random::new([1, 2, 3, 4])),
+            random: RefCell::new(Random::new(self.random)),
         })
     }
 
