@@ -34,6 +34,20 @@ pub struct Report {
     pub server_certificates: BTreeSet<Vec<u8>>,
 }
 
+impl Report {
+    /// Every request has had a whole answer of success.
+    ///
+    /// # Panics
+    /// Otherwise, with the first that had none.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        let first = self.failures.first();
+        assert!(self.failures.is_empty(), "{} lost, first {first:#?}", self.failures.len());
+        let refused = self.answers.iter().find(|answer| answer.status != 200);
+        assert!(refused.is_none(), "{refused:#?}");
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     answered: AtomicUsize,

@@ -79,6 +79,28 @@ impl Scene {
         scene
     }
 
+    /// The sidecar of `/client`, whom `service` serves: its listener `egress` takes plaintext, and its upstream `service`
+    /// is the other sidecar, by mutual TLS. Both speak `protocol`, which is one of upstreams.
+    ///
+    /// # Panics
+    /// When the temporary folder cannot be written.
+    pub fn calling(service: &Self, protocol: &str, route: &Value) -> Self {
+        let mut scene = Self::new();
+        service.authority.issue("/client").write(scene.folder.path(), "sidecar");
+        fs::write(scene.path("trust.pem"), service.authority.bundle_pem()).expect("the bundle is written");
+        scene.config["listeners"] = json!({ "egress": {
+            "outbound": { "address": scene.listener.to_string() },
+            "protocol": if protocol == "tcp" { "tcp" } else { "http" },
+            "routes": [route],
+        } });
+        scene.config["upstreams"] = json!({ "service": {
+            "endpoints": [service.listener.to_string()],
+            "protocol": protocol,
+            "tls": { "mutual": { "spiffe_ids": ["spiffe://example.org/sidecar"] } },
+        } });
+        scene
+    }
+
     /// A path inside the scene's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

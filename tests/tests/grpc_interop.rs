@@ -1,7 +1,6 @@
 //! gRPC's own interoperability cases: the official client calls the official server, both in Go and without TLS, through a
 //! pair of sidecars that speak mutual TLS and HTTP/2 with each other.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -54,18 +53,8 @@ fn server(program: &Path, scene: &Scene) -> (SocketAddr, Running) {
 
 /// The sidecar of the client: it takes calls in plaintext and sends them to that of the service.
 fn calling(service: &Scene) -> Scene {
-    let mut scene = Scene::new();
-    service.authority.issue("/client").write(scene.folder.path(), "sidecar");
-    fs::write(scene.path("trust.pem"), service.authority.bundle_pem()).expect("the bundle is written");
-    scene.config["listeners"] = json!({ "egress": {
-        "outbound": { "address": scene.listener.to_string() },
-        "routes": [{ "match": { "path_prefix": "/" }, "upstream": "service" }],
-    } });
-    scene.config["upstreams"] = json!({ "service": {
-        "endpoints": [service.listener.to_string()],
-        "protocol": "h2",
-        "tls": { "mutual": { "spiffe_ids": ["spiffe://example.org/sidecar"] } },
-    } });
+    let route = json!({ "match": { "path_prefix": "/" }, "upstream": "service" });
+    let scene = Scene::calling(service, "h2", &route);
     scene.write_policy(POLICY);
     scene
 }

@@ -30,18 +30,9 @@ decision := {"allowed": true} if {
 
 /// The side that asks, for the side that is asked.
 fn asking(service: &Scene, protocol: &str) -> Scene {
-    let mut scene = Scene::new();
-    service.authority.issue("/client").write(scene.folder.path(), "sidecar");
-    fs::write(scene.path("trust.pem"), service.authority.bundle_pem()).expect("the bundle is written");
-    scene.config["listeners"] = json!({ "egress": {
-        "outbound": { "address": scene.listener.to_string() },
-        "routes": [{ "match": { "authorities": ["orders.test"] }, "upstream": "orders", "explain": "detail" }],
-    } });
-    scene.config["upstreams"] = json!({ "orders": {
-        "endpoints": [service.listener.to_string()],
-        "protocol": protocol,
-        "tls": { "mutual": { "spiffe_ids": ["spiffe://example.org/sidecar"] } },
-    } });
+    let route =
+        json!({ "match": { "authorities": ["orders.test"] }, "upstream": "service", "explain": "detail" });
+    let scene = Scene::calling(service, protocol, &route);
     scene.write_policy(EGRESS);
     scene
 }
@@ -104,7 +95,7 @@ fn two_applications_that_speak_plain_http_have_mutual_tls_between_them() {
 fn a_service_that_is_not_there_or_somebody_else_is_named_as_such() {
     let service = Scene::new();
     let mut client = asking(&service, "http1");
-    client.config["upstreams"]["orders"]["tls"]["mutual"]["spiffe_ids"] =
+    client.config["upstreams"]["service"]["tls"]["mutual"]["spiffe_ids"] =
         json!(["spiffe://example.org/other"]);
     client.write_policy(&EGRESS.replace("/sidecar", "/other"));
     let _calling = client.start();
@@ -140,9 +131,9 @@ fn a_client_that_is_told_of_a_proxy_reaches_a_service_by_its_own_tls() {
     let mut client = asking(&service, "http1");
     let host = format!("localhost:{}", service.listener.port());
     client.config["upstreams"] =
-        json!({ "orders": { "endpoints": [service.listener.to_string()], "protocol": "tcp" } });
+        json!({ "service": { "endpoints": [service.listener.to_string()], "protocol": "tcp" } });
     let routes = &mut client.config["listeners"]["egress"]["routes"];
-    *routes = json!([{ "match": { "authorities": [host] }, "upstream": "orders", "upgrades": ["connect"] }]);
+    *routes = json!([{ "match": { "authorities": [host] }, "upstream": "service", "upgrades": ["connect"] }]);
     let connects = format!(
         "package postern.authz\ndefault decision := false\ndecision := true if {{\n\tinput.attributes.request.http.method == \"CONNECT\"\n\tinput.attributes.request.http.host == \"{host}\"\n}}\n"
     );
@@ -201,7 +192,7 @@ fn bytes_of_any_protocol_are_carried_between_two_applications_and_decided_on_bot
     service.write_policy(&connect);
     let mut client = asking(&service, "tcp");
     client.config["listeners"]["egress"]["protocol"] = json!("tcp");
-    client.config["listeners"]["egress"]["routes"] = json!([{ "match": {}, "upstream": "orders" }]);
+    client.config["listeners"]["egress"]["routes"] = json!([{ "match": {}, "upstream": "service" }]);
     client.write_policy(&connect);
     let (serving, calling) = (service.start(), client.start());
 

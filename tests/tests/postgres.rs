@@ -1,7 +1,6 @@
 //! PostgreSQL through a pair of sidecars that know nothing of its protocol: a session, a load, much data in both
 //! directions, and the end of all of it when policy permits it no more.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,19 +61,7 @@ fn server(program: &Path, folder: &Path) -> (SocketAddr, Running) {
 
 /// The sidecar of the database's client.
 fn calling(service: &Scene) -> Scene {
-    let mut scene = Scene::new();
-    service.authority.issue("/client").write(scene.folder.path(), "sidecar");
-    fs::write(scene.path("trust.pem"), service.authority.bundle_pem()).expect("the bundle is written");
-    scene.config["listeners"] = json!({ "egress": {
-        "outbound": { "address": scene.listener.to_string() },
-        "protocol": "tcp",
-        "routes": [{ "match": {}, "upstream": "database" }],
-    } });
-    scene.config["upstreams"] = json!({ "database": {
-        "endpoints": [service.listener.to_string()],
-        "protocol": "tcp",
-        "tls": { "mutual": { "spiffe_ids": ["spiffe://example.org/sidecar"] } },
-    } });
+    let scene = Scene::calling(service, "tcp", &json!({ "match": {}, "upstream": "service" }));
     scene.write_policy(POLICY);
     scene
 }

@@ -206,9 +206,7 @@ fn a_storm_of_a_thousand_reloads_loses_nothing_and_leaves_nothing() {
     for load in loads {
         load.wait_for_answers(20, LIMIT);
         let report = load.stop();
-        let first = report.failures.first();
-        assert!(report.failures.is_empty(), "{} lost, first {first:?}", report.failures.len());
-        assert!(report.answers.iter().all(|answer| answer.status == 200));
+        report.assert_nothing_lost();
     }
     process::wait("descriptors and memory as before", LIMIT, || {
         let late = held_by(&sidecar);

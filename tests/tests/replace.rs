@@ -67,13 +67,7 @@ fn a_process_is_replaced_three_times_under_load_and_nobody_notices() {
     let mut answered = 0;
     for load in loads {
         let report = load.stop();
-        assert!(
-            report.failures.is_empty(),
-            "{} lost, first {:?}",
-            report.failures.len(),
-            report.failures.first()
-        );
-        assert!(report.answers.iter().all(|answer| answer.status == 200));
+        report.assert_nothing_lost();
         answered += report.answers.len();
     }
     running.signal(Signal::TERM);
@@ -223,12 +217,7 @@ fn a_process_that_does_not_become_ready_leaves_the_old_one_as_it_was() {
     let mut new = start(&scene, 3, &["--take-over"]);
     wait_until_relieved(&mut old);
     let report = load.stop();
-    assert!(
-        report.failures.is_empty(),
-        "{} lost, first {:?}",
-        report.failures.len(),
-        report.failures.first()
-    );
+    report.assert_nothing_lost();
     new.signal(Signal::TERM);
     wait_until_relieved(&mut new);
     assert_log_is_whole(&scene.audit());

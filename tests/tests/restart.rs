@@ -100,6 +100,6 @@ fn certificate_files_are_replaced_under_load_without_a_failed_request() {
     });
     load.wait_for_answers(20, LIMIT);
     let report = load.stop();
-    assert!(report.failures.is_empty(), "{:#?}", report.failures.first());
+    report.assert_nothing_lost();
     sidecar.stop();
 }

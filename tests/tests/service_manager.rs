@@ -105,12 +105,7 @@ fn a_restart_keeps_the_sockets_and_loses_no_request() {
         load.wait_for_answers(50, LIMIT);
     }
     let report = load.stop();
-    assert!(
-        report.failures.is_empty(),
-        "{} lost, first {:?}",
-        report.failures.len(),
-        report.failures.first()
-    );
+    report.assert_nothing_lost();
     running.signal(Signal::TERM);
     assert_eq!(running.wait_for_end(LIMIT).code(), Some(0), "{}", running.output());
     assert_log_is_whole(&scene.audit());

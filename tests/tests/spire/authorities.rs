@@ -4,7 +4,7 @@ use postern_tests::spire::{Agent, Programs, Server};
 use postern_tests::{Caller, Load, process};
 use serde_json::json;
 
-use super::{LIMIT, PRESSURE, ask, assert_all_answered, scene};
+use super::{LIMIT, PRESSURE, ask, scene};
 
 /// Certificates that callers must have seen: the first one and two successors.
 const CERTIFICATES_SEEN: usize = 3;
@@ -26,7 +26,7 @@ fn the_sidecar_follows_the_rotation_of_its_svid_without_a_failed_request() {
     process::wait("two rotations seen by callers", LIMIT, || {
         (load.certificates() >= CERTIFICATES_SEEN).then_some(())
     });
-    assert_all_answered(&load.stop());
+    load.stop().assert_nothing_lost();
     sidecar.stop();
 }
 
@@ -57,13 +57,13 @@ fn an_authority_is_replaced_without_a_failed_request_and_refused_once_it_is_revo
         (server.agent_serial() != serial).then_some(())
     });
     load.wait_for_answers(20, LIMIT);
-    assert_all_answered(&load.stop());
+    load.stop().assert_nothing_lost();
 
     let load = Load::start(&of_the_new, scene.listener, "/things", PRESSURE);
     server.revoke_authority(&old);
     process::wait("callers of the old authority to be refused", LIMIT, || ask(&of_the_old, &scene).err());
     load.wait_for_answers(20, LIMIT);
-    assert_all_answered(&load.stop());
+    load.stop().assert_nothing_lost();
     assert!(ask(&of_the_old, &scene).is_err());
     sidecar.stop();
 }
