@@ -97,8 +97,8 @@ pub struct Originator {
     shared: Shared,
     clock: Arc<dyn Clock>,
     standings: Standings,
-    /// Made once for each upstream: a configuration of the TLS library is not small.
-    configs: RefCell<HashMap<usize, Made>>,
+    /// Made once for each upstream and protocol, which a reload may change: a configuration of the TLS library is not small.
+    configs: RefCell<HashMap<(usize, Protocol), Made>>,
 }
 
 /// A configuration, and the upstream that it is for: by its place, which is not given to another one meanwhile.
@@ -165,7 +165,8 @@ impl Originator {
         protocol: Protocol,
     ) -> Result<Arc<rustls::ClientConfig>, Refusal> {
         let mut configs = self.configs.borrow_mut();
-        if let Some((_, config)) = configs.get(&Arc::as_ptr(security).addr()) {
+        let place = (Arc::as_ptr(security).addr(), protocol);
+        if let Some((_, config)) = configs.get(&place) {
             return Ok(Arc::clone(config));
         }
         let time = Arc::new(TlsTime(Arc::clone(&self.clock)));
@@ -177,7 +178,7 @@ impl Originator {
             Protocol::Tcp => Vec::new(),
         };
         let config = Arc::new(config);
-        configs.insert(Arc::as_ptr(security).addr(), (Arc::downgrade(security), Arc::clone(&config)));
+        configs.insert(place, (Arc::downgrade(security), Arc::clone(&config)));
         Ok(config)
     }
 }

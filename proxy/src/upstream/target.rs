@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// The HTTP version spoken with an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,

@@ -122,6 +122,25 @@ fn an_upstream_is_asked_for_by_the_configured_name_and_for_an_address_by_none() 
     }
 }
 
+#[test]
+fn an_upstream_whose_protocol_is_changed_by_a_reload_is_spoken_to_in_the_new_one() {
+    for (before, after) in [("http1", "h2"), ("h2", "http1")] {
+        let change = |protocol: &str| {
+            let tls =
+                format!("protocol: {protocol}, tls: {{ mutual: {{ spiffe_ids: [\"{SERVICE}\"] }} }} }}");
+            format!("127.0.0.1:1], {tls}")
+        };
+        let (world, made) = world(before, SERVICE, SERVICE);
+        let (answers, _) = world.run(async |world, caller| {
+            let first = caller.ask(GET).await;
+            world.reload(&[("127.0.0.1:1, 127.0.0.1:2] }", &change(after))]);
+            [first, world.caller().await.ask(GET).await]
+        });
+        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{before}: {answers:?}");
+        assert_eq!(made.get(), 2, "from {before} to {after}");
+    }
+}
+
 #[track_caller]
 fn refused(world: World, reason: &str) {
     let (answer, records) = world.run(async |_, caller| caller.ask(GET).await);

@@ -313,6 +313,13 @@ impl World {
         self.keys_generation.send_replace(generation);
     }
 
+    /// Reloads: the usual configuration with these changes is in force from now on, but for its listeners.
+    pub(super) fn reload(&self, changes: &[(&str, &str)]) {
+        let before = Arc::clone(&self.shared.load().routing);
+        let routing = Routing::new(&configuration(changes), Some(&before), &self.metrics);
+        self.shared.publish(|next| next.routing = Arc::new(routing));
+    }
+
     /// Puts another policy in force.
     pub(super) fn change_policy(&self, rego: &str) {
         self.shared.publish(|next| next.policy = Some(Arc::new(policy(rego))));
