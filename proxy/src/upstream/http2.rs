@@ -156,6 +156,8 @@ impl SharedConnections {
             let made = making.await;
             drop(settled);
             all.made.borrow_mut().push(Connection::new(made?, &all.room));
+            // Room for as many as share a connection, whoever of those who wait has made it.
+            all.room.notify_waiters();
             Ok(())
         };
         made.boxed_local().shared()

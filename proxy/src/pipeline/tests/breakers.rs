@@ -1,5 +1,5 @@
 //! How much of an upstream may be in use at one time, and what becomes of what is too much.
-use super::peers::{h2c, played};
+use super::peers::{Caller, h2c, played};
 use super::world::World;
 use super::{ALLOW, text};
 use bytes::Bytes;
@@ -66,6 +66,44 @@ fn who_finds_every_connection_in_use_waits_for_one() {
     let changes = [("protocol: h2c", "protocol: h2c, connections_max: 1")];
     let world = World::configured(Some(ALLOW), &changes).with_upstream(slow_h2c());
     assert_eq!(crowd(world, CALL, 6), (vec![200; 6], vec![]));
+}
+
+/// One of them makes the connection, and all share it at once, however long that one takes.
+#[test]
+fn a_connection_that_is_made_has_room_for_everybody_who_waits() {
+    let upstream = h2c(async |request: http::Request<hyper::body::Incoming>| {
+        let is_long = request.uri().path().ends_with("/long");
+        tokio::time::sleep(Duration::from_secs(if is_long { 10 } else { 0 })).await;
+        Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("ok"))))
+    });
+    let changes = [("protocol: h2c", "protocol: h2c, connections_max: 1")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    let (waited, _) = world.run(async |world, first| {
+        let in_force = world.shared.load();
+        let calls = in_force.routing.upstreams().find(|upstream| &*upstream.name == "calls").unwrap();
+        // As by another worker.
+        let elsewhere = calls.breaker.connections.take().unwrap();
+        let ask = |caller: Caller, request: &'static str| {
+            tokio::task::spawn_local(async move {
+                assert_eq!(super::status(&caller.ask(request).await), 200);
+                tokio::time::Instant::now()
+            })
+        };
+        let mut asking = vec![ask(first, "GET /calls/long HTTP/1.1\nHost: a.test\n\n")];
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            asking.push(ask(world.caller().await, CALL));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(elsewhere);
+        let freed = tokio::time::Instant::now();
+        let mut waited = Vec::new();
+        for asked in asking {
+            waited.push((asked.await.unwrap() - freed).as_secs());
+        }
+        waited
+    });
+    assert_eq!(waited, [10, 0, 0, 0, 0, 0]);
 }
 
 /// The one whose connection is being made waits too.
