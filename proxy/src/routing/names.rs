@@ -255,6 +255,22 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
     }
 
     #[test]
+    fn who_was_found_ill_is_asked_again_once_nobody_is_checked_any_more() {
+        let with = |rest: &str| configuration(&format!("{TLS}{rest}"));
+        let checked = with(", health: { probe: { http: { path: / } } }");
+        let metrics = metrics();
+        let first = Routing::new(&checked, None, &metrics);
+        let config = checked.upstreams[0].health.clone().unwrap();
+        let is_down =
+            |routing: &Routing| upstream(routing).balancer.endpoints().iter().any(|it| it.health.is_down());
+        let endpoint = Arc::clone(&upstream(&first).balancer.endpoints()[0]);
+        (0..config.unhealthy_after).for_each(|_| _ = endpoint.health.note(&config, false));
+        let same = Routing::new(&checked, Some(&first), &metrics);
+        assert!(is_down(&same), "a reload that changes nothing forgot it");
+        assert!(!is_down(&Routing::new(&with(""), Some(&same), &metrics)));
+    }
+
+    #[test]
     fn what_is_known_stays_known_and_what_is_proven_stays_proven() {
         let (metrics, config) = (metrics(), configuration(TLS));
         let name = named("orders.test");

@@ -47,7 +47,10 @@ impl Upstream {
             let known = kept.and_then(|upstream| upstream.balancer.endpoint(*address));
             known.map_or_else(|| Endpoint::new(*address), Arc::clone)
         };
-        let endpoints = places.iter().map(endpoint).collect();
+        let endpoints: Vec<_> = places.iter().map(endpoint).collect();
+        if config.health.is_none() {
+            endpoints.iter().for_each(|endpoint| endpoint.health.forget());
+        }
         let is_original = config.endpoints.contains(&EndpointConfig::OriginalDestination);
         let target = |(endpoint, security): Place| Target {
             endpoint,

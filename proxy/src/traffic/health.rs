@@ -23,6 +23,12 @@ pub(crate) enum Turn {
 }
 
 impl Health {
+    /// Nothing is checked any more: what was found out speaks of a time gone by.
+    pub(crate) fn forget(&self) {
+        self.against.store(0, Ordering::Relaxed);
+        self.is_down.store(false, Ordering::Relaxed);
+    }
+
     /// Whether checks have failed.
     pub fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
