@@ -1,8 +1,9 @@
 //! Which endpoint an attempt goes to.
 //!
 //! Left out are those that active checks found ill ([`super::health`]), those that were ejected ([`super::outlier`]), and
-//! those that this exchange has tried already; one that comes back gets a growing part of its share. Where nobody is
-//! left all are asked: an answer that may fail is better than none, and a metric counts it.
+//! those that this exchange has tried already; one that comes back gets a growing part of its share, and all of it where
+//! nobody else is left. Where nobody at all is left all are asked: an answer that may fail is better than none, and a
+//! metric counts it.
 use super::endpoint::{Endpoint, Load};
 use super::outlier::Place;
 use super::ring::Ring;
@@ -117,8 +118,11 @@ impl Balancer {
     }
 
     fn candidates(&self, question: &mut Question<'_>) -> Vec<usize> {
-        let usable: Vec<usize> =
-            (0..self.endpoints.len()).filter(|at| self.is_usable(*at, question)).collect();
+        let all = || 0..self.endpoints.len();
+        let mut usable: Vec<usize> = all().filter(|at| self.is_usable(*at, question)).collect();
+        if usable.is_empty() {
+            usable = all().filter(|at| self.is_well(*at, question.now_ns)).collect();
+        }
         let untried = |all: &[usize]| -> Vec<usize> {
             all.iter().copied().filter(|at| !question.tried.contains(at)).collect()
         };
@@ -130,9 +134,16 @@ impl Balancer {
             return usable;
         }
         self.panics.fetch_add(1, Ordering::Relaxed);
-        let all: Vec<usize> = (0..self.endpoints.len()).collect();
+        let all: Vec<usize> = all().collect();
         let fresh = untried(&all);
         if fresh.is_empty() { all } else { fresh }
+    }
+
+    /// Whether nothing speaks against it, be it that it has just come back.
+    fn is_well(&self, at: usize, now_ns: u64) -> bool {
+        self.endpoints.get(at).is_some_and(|endpoint| {
+            !endpoint.health.is_down() && !matches!(endpoint.standing.place(now_ns), Place::Out)
+        })
     }
 
     fn is_usable(&self, at: usize, question: &mut Question<'_>) -> bool {

@@ -152,4 +152,8 @@ fn an_endpoint_that_comes_back_gets_a_growing_part_of_its_share() {
     let parts = [40, 42, 45, 51].map(|now_s| shares(&balancer, now_s * SECOND_NS, &[])[0]);
     assert!((20..90).contains(&parts[0]) && (90..220).contains(&parts[1]), "{parts:?}");
     assert!((220..380).contains(&parts[2]) && (430..570).contains(&parts[3]), "{parts:?}");
+    // Where nobody else is well it has all of it at once, and those that are ill have nothing.
+    set_ill(&balancer.endpoints[1]);
+    assert_eq!(shares(&balancer, 40 * SECOND_NS, &[]), [1000, 0]);
+    assert_eq!(balancer.panics(), 0);
 }
