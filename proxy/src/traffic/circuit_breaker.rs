@@ -36,6 +36,9 @@ impl CircuitBreaker {
 }
 
 /// How many places there are, and how many are taken.
+///
+/// Who waits says so and then looks for a place; who gives one back does so and then looks for somebody who waits. At
+/// least one of the two has to see the other, on every machine: these four are in one order for all.
 #[derive(Debug)]
 pub struct Gauge {
     taken: AtomicUsize,
@@ -66,7 +69,7 @@ impl Gauge {
     pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
         let places_max = self.places_max.load(Ordering::Relaxed);
         let one_more = |taken: usize| (taken < places_max).then_some(taken.saturating_add(1));
-        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         taken.is_ok().then(|| Place(Arc::clone(self)))
     }
 
@@ -81,7 +84,7 @@ impl Gauge {
 
     /// Takes a place as soon as there is one. Who gives up waiting drops the future.
     pub(crate) async fn wait(self: &Arc<Self>) -> Place {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(self);
         loop {
             // Made before the look: what is freed between the two is not missed.
@@ -106,7 +109,7 @@ impl Gauge {
 
     /// Whether somebody waits for a place.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) struct Place(Arc<Gauge>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.taken.fetch_sub(1, Ordering::SeqCst);
         if self.0.is_wanted() {
             self.0.freed.notify_one();
         }
