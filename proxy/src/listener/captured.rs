@@ -2,6 +2,7 @@
 //!
 //! Linux alone knows such rules: elsewhere nothing is captured, and the listener refuses all that comes.
 use super::Listener;
+use super::socket::canonical;
 use crate::config::Captured;
 use crate::pipeline::Refusal;
 use crate::reachable::{Unreachable, is_elsewhere, is_host};
@@ -67,11 +68,6 @@ fn redirected(stream: &TcpStream, local: SocketAddr) -> Option<SocketAddr> {
 #[cfg(not(target_os = "linux"))]
 fn redirected(_: &TcpStream, _: SocketAddr) -> Option<SocketAddr> {
     None
-}
-
-/// The address as policies and records have it.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -72,9 +72,10 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let (stream, source) = socket.accept().await?;
-                let local = Some(stream.local_addr()?);
+                let local = Some(canonical(stream.local_addr()?));
                 presence::prepare(&stream)?;
-                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: source.into(), local })
+                let source = canonical(source).into();
+                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source, local })
             }
             Self::Unix { socket, uids, .. } => arrived(socket.accept().await?.0, uids.as_deref()),
         }
@@ -98,6 +99,11 @@ impl Socket {
         };
         std::iter::from_fn(next).take(WAITING_MAX)
     }
+}
+
+/// The address as policies and records have it: a caller of IPv4 that comes to a socket of IPv6 is one of IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn arrived(stream: tokio::net::UnixStream, uids: Option<&[u32]>) -> Result<Arrived, NotTaken> {
@@ -201,6 +207,21 @@ mod tests {
             let taken: Vec<_> = last.by_ref().collect();
             assert_eq!(taken.len(), waiting.len());
             assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), served, "{:?}", door.uids);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_of_ipv4_is_one_wherever_the_socket_listens() {
+        for (listens, calls) in [("[::]:0", "127.0.0.1"), ("[::]:0", "::1"), ("127.0.0.1:0", "127.0.0.1")] {
+            let socket = std::net::TcpListener::bind(listens).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let ip: std::net::IpAddr = calls.parse().unwrap();
+            let address = SocketAddr::new(ip, socket.local_addr().unwrap().port());
+            let socket = Bound::Tcp(socket).serve().unwrap();
+            let caller = tokio::net::TcpStream::connect(address).await.unwrap();
+            let arrived = socket.accept().await.unwrap();
+            assert_eq!(arrived.source, Remote::Address(caller.local_addr().unwrap()), "{listens}");
+            assert_eq!(arrived.local, Some(address), "{listens}");
         }
     }
 
