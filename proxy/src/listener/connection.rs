@@ -1,7 +1,7 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
 use super::caller_io::CallerIo;
 use super::captured;
-use super::handshake::{Protocol, Secured, secure};
+use super::handshake::{NotSecured, Protocol, Secured, secure};
 use super::http1_guard::{self, RawHeads};
 use super::hyper_limits::{http1, http2};
 use super::lifetime::{End, Graceful, Lifetime, drive};
@@ -279,8 +279,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
     let secured = Box::pin(securing).await;
     drop(accepted.handshake);
     match secured {
-        Err(refusal) => {
+        Err(NotSecured { refusal, announced }) => {
             listener.metrics.connection_refused(refusal.code());
+            let source = announced.map_or(source, Remote::Address);
+            entry.comes_from(source);
             entry.file(&ended(&listener, source, "", refusal.code(), (&[], 0)));
         }
         Ok(secured) => {

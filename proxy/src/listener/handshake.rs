@@ -31,6 +31,20 @@ pub(super) struct Secured {
     pub(super) announced: Option<SocketAddr>,
 }
 
+/// Nobody is proven.
+#[derive(Debug)]
+pub(super) struct NotSecured {
+    pub(super) refusal: Refusal,
+    /// Who the connection is from, by the word of a load balancer, where it has said so by then.
+    pub(super) announced: Option<SocketAddr>,
+}
+
+impl From<Refusal> for NotSecured {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, announced: None }
+    }
+}
+
 /// What the caller speaks inside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -47,26 +61,29 @@ pub(super) async fn secure(
     (io, source, original): (AcceptedIo, Remote, Option<SocketAddr>),
     listener: &Arc<Listener>,
     worker: &Worker,
-) -> Result<Secured, Refusal> {
+) -> Result<Secured, NotSecured> {
     let tls = match &listener.callers {
-        Callers::Local => return local::take((io, original), listener, worker).await,
+        Callers::Local => return Ok(local::take((io, original), listener, worker).await?),
         Callers::Mutual(tls) => tls,
     };
     let mut io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
     if listener.proxy_protocol.is_empty() {
-        return shake_hands(io, tls, (listener, worker)).await;
+        return Ok(shake_hands(io, tls, (listener, worker)).await?);
     }
     // Load balancers are named by their addresses, and are on the network.
     let source = source.address().ok_or(Refusal::ConnProxyProtocol)?;
     let reading = proxy_header::read(&mut io, source, &listener.proxy_protocol);
     let announced = match tokio::time::timeout(listener.limits.handshake_timeout, reading).await {
         Ok(announced) => announced?,
-        Err(_) => return Err(Refusal::ConnHandshakeTimeout),
+        Err(_) => return Err(Refusal::ConnHandshakeTimeout.into()),
     };
-    let _handshake = Handshake::begin(listener, announced.source).ok_or(Refusal::ConnHandshakes)?;
+    let source = Some(announced.source);
+    let failed = |refusal| NotSecured { refusal, announced: source };
+    let handshake = Handshake::begin(listener, announced.source);
+    let _handshake = handshake.ok_or_else(|| failed(Refusal::ConnHandshakes))?;
     let io: BoxIo = Box::new(Begun::new(announced.seen, io));
-    let secured = shake_hands(io, tls, (listener, worker)).await?;
-    Ok(Secured { announced: Some(announced.source), ..secured })
+    let secured = shake_hands(io, tls, (listener, worker)).await.map_err(failed)?;
+    Ok(Secured { announced: source, ..secured })
 }
 
 async fn shake_hands(

@@ -46,6 +46,18 @@ fn a_balancer_that_says_nothing_is_not_waited_for_longer_than_for_a_handshake() 
     assert_eq!(text(only(&records, "conn"), "reason"), "conn.handshake_timeout");
 }
 
+/// Whoever tries SVIDs behind a balancer is known by name.
+#[test]
+fn a_handshake_that_fails_is_recorded_as_that_of_whom_the_balancer_names() {
+    let (_, records) = world("192.0.2.0/24").run(async |_, mut caller| {
+        let header = b"PROXY TCP4 203.0.113.5 192.0.2.1 4711 443\r\n";
+        caller.io.write_all(&[&header[..], b"no TLS at all\r\n\r\n"].concat()).await.unwrap();
+        drop(tokio::io::AsyncReadExt::read_to_end(&mut caller.io, &mut Vec::new()).await);
+    });
+    let end = only(&records, "conn");
+    assert_eq!((text(end, "src"), text(end, "reason")), ("203.0.113.5:4711", "tls.not_tls"));
+}
+
 #[test]
 fn an_address_that_a_balancer_names_has_so_many_handshakes_and_a_balancer_has_none() {
     let changes = [
