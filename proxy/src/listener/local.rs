@@ -14,10 +14,14 @@ use bytes::BytesMut;
 use postern_identity::{Role, verify_chain};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4). No HTTP/1.1 request that is served begins like it.
 pub(super) const HTTP2_BEGINNING: &[u8] = b"PRI * HTTP/2.0";
+
+/// How long a connection that was quiet when the listener began to drain may still begin a request.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// Takes the local workload's connection, once it says something.
 pub(super) async fn take(
@@ -31,7 +35,12 @@ pub(super) async fn take(
         (true, false) => {
             // A connection that a pool keeps ready may be quiet for as long as any idle one.
             let first = tokio::time::timeout(listener.limits.idle_timeout, begin(&mut io));
-            let Ok(Ok((seen, protocol))) = first.await else { return Err(Refusal::ConnAbandoned) };
+            let first = tokio::select! {
+                first = first => first,
+                // It has asked for nothing, and nobody waits for it.
+                () = long_drained(listener) => return Err(Refusal::ConnAbandoned),
+            };
+            let Ok(Ok((seen, protocol))) = first else { return Err(Refusal::ConnAbandoned) };
             (seen, Shown { protocol, server_name: None })
         }
         // The other side may be the one that speaks first.
@@ -58,6 +67,13 @@ pub(super) async fn take(
         protocol: shown.protocol,
         announced: None,
     })
+}
+
+/// Returns when the listener has drained for so long that what was on its way by then has come.
+async fn long_drained(listener: &Listener) {
+    // A dropped sender means that the process goes away, which is a drain too.
+    drop(listener.draining().wait_for(|drain| *drain).await);
+    tokio::time::sleep(ON_ITS_WAY.min(listener.limits.drain_grace)).await;
 }
 
 /// What a connection may be: what the listener is for, and where that was captured, what its routes take.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SERVICE: &str = "spiffe://example.org/service";
@@ -118,4 +119,21 @@ fn without_an_identity_nothing_is_asked() {
     });
     assert_eq!(answer, "");
     assert_eq!(text(only(&records, "conn"), "reason"), "tls.own_identity");
+}
+
+/// A connection that a pool keeps ready holds up no end.
+#[test]
+fn a_connection_that_has_said_nothing_is_closed_soon_after_the_drain_begins() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let ((), records) = world(SERVICE).run(async |_, mut caller| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let begun = tokio::time::Instant::now();
+        // The worker drains as soon as this has returned.
+        tokio::task::spawn_local(async move {
+            drop(caller.io.read(&mut [0; 1]).await);
+            told.send(begun.elapsed()).unwrap();
+        });
+    });
+    assert_eq!(heard.recv().unwrap().as_secs(), 1);
+    assert_eq!(text(only(&records, "conn"), "reason"), "conn.abandoned");
 }
