@@ -149,6 +149,15 @@ pub struct Succession {
 }
 
 impl Succession {
+    /// Whether it is still there.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn is_possible(&self) -> Result<(), SocketError> {
+        let failed = |cause| SocketError::Io { path: self.waiting.clone(), cause };
+        fs::symlink_metadata(&self.waiting).map(drop).map_err(failed)
+    }
+
     /// Takes the place, in one step: there is no moment in which nobody answers.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! written is whole.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -16,7 +17,7 @@ use postern_tests::raw::{echo, say};
 use postern_tests::sidecar::{assert_log_is_whole, records};
 use postern_tests::{Held, Load, Scene, Version};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -138,8 +139,8 @@ fn keep_calling(
     (stop, answered, calls)
 }
 
-#[test]
-fn a_unix_socket_is_served_by_one_process_or_the_other_at_every_moment() {
+/// Takes the sidecar's place three times; `is_alone` where it listens on nothing but its Unix sockets.
+fn replace_behind_a_unix_socket(is_alone: bool) {
     let mut scene = scene();
     let path = scene.path("egress.sock");
     scene.write_policy(ANYTHING);
@@ -149,8 +150,12 @@ fn a_unix_socket_is_served_by_one_process_or_the_other_at_every_moment() {
         "protocol": "tcp",
         "routes": [{ "match": {}, "upstream": "echo" }],
     });
+    if is_alone {
+        scene.config["listeners"].as_object_mut().expect("listeners").remove("app");
+        scene.config.as_object_mut().expect("a configuration").remove("status");
+    }
     let mut running = start(&scene, 0, &[]);
-    process::wait("readiness", LIMIT, || ready(&scene));
+    process::wait("readiness", LIMIT, || is_ready_by_admin_socket(&scene));
     let mut stream = UnixStream::connect(&path).expect("the sidecar takes it");
     let calling = [path.clone(), path.clone()].map(keep_calling);
     for number in 1..=3 {
@@ -177,6 +182,25 @@ fn a_unix_socket_is_served_by_one_process_or_the_other_at_every_moment() {
     wait_until_relieved(&mut running);
     assert!(!path.exists(), "the last one takes its file along");
     assert_log_is_whole(&scene.audit());
+}
+
+#[test]
+fn a_unix_socket_is_served_by_one_process_or_the_other_at_every_moment() {
+    replace_behind_a_unix_socket(false);
+}
+
+#[test]
+fn a_sidecar_that_listens_on_unix_sockets_alone_is_replaced_as_any_other() {
+    replace_behind_a_unix_socket(true);
+}
+
+fn is_ready_by_admin_socket(scene: &Scene) -> Option<()> {
+    let mut socket = UnixStream::connect(scene.path("admin.sock")).ok()?;
+    socket.write_all(b"GET /status HTTP/1.1\r\nhost: postern\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    (status["started"] == true).then_some(())
 }
 
 fn ready(scene: &Scene) -> Option<()> {
@@ -221,6 +245,41 @@ fn a_process_that_does_not_become_ready_leaves_the_old_one_as_it_was() {
     new.signal(Signal::TERM);
     wait_until_relieved(&mut new);
     assert_log_is_whole(&scene.audit());
+}
+
+/// Somebody clears away what looks like left over while the successor waits for its policy.
+#[test]
+fn a_process_that_cannot_take_the_place_of_a_unix_socket_leaves_the_old_one_as_it_was() {
+    let mut scene = scene();
+    let path = scene.path("egress.sock");
+    scene.write_policy(ANYTHING);
+    scene.config["upstreams"]["echo"] = json!({ "endpoints": [echo().to_string()], "protocol": "tcp" });
+    scene.config["listeners"]["local"] = json!({
+        "outbound": { "socket": path },
+        "protocol": "tcp",
+        "routes": [{ "match": {}, "upstream": "echo" }],
+    });
+    let mut old = start(&scene, 0, &[]);
+    process::wait("readiness", LIMIT, || ready(&scene));
+    let source = &mut scene.config["policy"]["bundles"]["authz"]["source"]["directory"]["path"];
+    let policy = scene.folder.path().join("policy");
+    let late = scene.folder.path().join("late");
+    *source = json!(late);
+    fs::create_dir(&late).expect("a folder");
+    scene.config["policy"]["last_good_directory"] = json!(scene.path("no-last-good"));
+    let mut next = start(&scene, 1, &["--take-over"]);
+    let waiting = scene.path("egress.sock~");
+    process::wait("the second process", LIMIT, || scene.path("admin.sock~").exists().then_some(()));
+    process::wait("its socket", LIMIT, || fs::remove_file(&waiting).ok());
+    for name in [".manifest", "authz.rego"] {
+        fs::copy(policy.join(name), late.join(name)).expect("a file");
+    }
+    assert_eq!(next.wait_for_end(LIMIT).code(), Some(1), "{}", next.output());
+    assert!(next.output().contains("could not take the place"), "{}", next.output());
+    say(&mut UnixStream::connect(&path).expect("the old one takes it"), b"still");
+    assert!(ready(&scene).is_some() && is_ready_by_admin_socket(&scene).is_some());
+    old.signal(Signal::TERM);
+    wait_until_relieved(&mut old);
 }
 
 #[test]

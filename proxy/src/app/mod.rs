@@ -243,11 +243,13 @@ impl App {
     /// Accepts connections from now on, where that had to wait; Unix sockets take the place of others.
     ///
     /// # Errors
-    /// One could not take that place. The others do, and connections are accepted even so.
+    /// One could not take that place, and nothing is accepted. Where it shows before the first has, which is all but
+    /// always, whoever serves them still does.
     pub fn open(&mut self) -> Result<(), SocketError> {
+        self.successions.iter().try_for_each(Succession::is_possible)?;
+        self.successions.drain(..).try_for_each(Succession::take_place)?;
         self.open.send_replace(true);
-        let taken: Vec<_> = self.successions.drain(..).map(Succession::take_place).collect();
-        taken.into_iter().collect()
+        Ok(())
     }
 
     /// What this process listens on, for the one after it.

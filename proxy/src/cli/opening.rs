@@ -58,7 +58,9 @@ impl Opening {
         let waited = ticks.since.elapsed();
         if app.is_ready() {
             self.is_ready = true;
-            self.open(app);
+            if !self.open(app) {
+                return Wanted::GiveUp;
+            }
             self.manager.ready(app.offer());
             if let Some(predecessor) = self.predecessor.take()
                 && let Err(error) = predecessor.relieve()
@@ -74,11 +76,14 @@ impl Opening {
         Wanted::GoOn
     }
 
-    fn open(&mut self, app: &mut App) {
+    /// Whether callers are let in.
+    fn open(&mut self, app: &mut App) -> bool {
         self.is_held = false;
-        if let Err(error) = app.open() {
+        let opened = app.open();
+        if let Err(error) = &opened {
             tracing::error!(%error, "a socket could not take the place of the one before it");
         }
+        opened.is_ok()
     }
 }
 

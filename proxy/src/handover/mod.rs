@@ -71,30 +71,32 @@ impl Offered {
 /// What this process listens on, for whoever comes after it. Withdrawn where it drains: a descriptor that is left open
 /// would keep callers waiting whom nobody accepts.
 #[derive(Clone, Debug, Default)]
-pub struct Offer(Arc<Mutex<Vec<Offered>>>);
+pub struct Offer(Arc<Mutex<Option<Vec<Offered>>>>);
 
 impl Offer {
     /// Offers these.
     pub fn new(offered: Vec<Offered>) -> Self {
-        Self(Arc::new(Mutex::new(offered)))
+        Self(Arc::new(Mutex::new(Some(offered))))
     }
 
     /// Offers these in place of what was offered.
     pub fn replace(&self, offered: Vec<Offered>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = offered;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
     }
 
     /// Takes the offer back.
     pub fn withdraw(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Second descriptors of all that is offered, with their names.
+    /// Second descriptors of all that is offered, with their names; there may be none, where all listeners are Unix
+    /// sockets.
     ///
     /// # Errors
-    /// There are no descriptors left.
+    /// The offer was withdrawn, or there are no descriptors left.
     pub fn copies(&self) -> std::io::Result<Vec<Offered>> {
         let offered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let offered = offered.as_ref().ok_or_else(|| std::io::Error::other("this process drains"))?;
         let copy = |of: &Offered| {
             Ok(Offered { name: of.name.clone(), socket: of.socket.as_fd().try_clone_to_owned()? })
         };

@@ -20,7 +20,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// It went away, or took too long, before it accepted: this process goes on as if it had never asked.
 pub(crate) async fn serve(mut successor: UnixStream, offer: &Offer) -> io::Result<()> {
     let offered = offer.copies()?;
-    if offered.is_empty() || offered.len() > SOCKETS_MAX {
+    if offered.len() > SOCKETS_MAX {
         return Err(io::Error::other(format!("{} sockets cannot be handed over", offered.len())));
     }
     timeout(SEND_TIMEOUT, send(&successor, &offered)).await??;
