@@ -142,7 +142,7 @@ impl AdminView for View {
 
     fn config(&self) -> serde_json::Value {
         let lines = format!("{:#?}", *self.config.lock().unwrap_or_else(PoisonError::into_inner));
-        serde_json::json!({ "effective_at_start": lines.lines().collect::<Vec<_>>() })
+        serde_json::json!({ "effective": lines.lines().collect::<Vec<_>>() })
     }
 }
 
@@ -194,7 +194,6 @@ fn federation(count: usize, overruled: &[String], troubles: &[(String, String)])
     text
 }
 
-/// What the configuration leaves open on purpose: nobody should have to find that out from traffic.
 /// Whose keys there are, and for how long where they cannot be fetched.
 fn keys(missing: &[String], failing: &[KeysFailing], now_s: u64) -> String {
     let mut remarks = Vec::new();
@@ -229,6 +228,7 @@ fn names(troubles: &[(Named, NameTrouble)], was_ready: bool) -> Result<String, S
     if waits && !was_ready { Err(remarks) } else { Ok(remarks) }
 }
 
+/// What the configuration leaves open on purpose: nobody should have to find that out from traffic.
 fn exceptions(unsigned: &[String], observing: usize) -> String {
     let mut named = Vec::new();
     if !unsigned.is_empty() {
