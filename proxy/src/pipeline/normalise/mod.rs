@@ -98,6 +98,9 @@ pub(crate) fn normalise(
     limits: &GuardLimits,
 ) -> Result<Normalised, GuardError> {
     let seen = wire_view(&parts, raw)?;
+    if seen.is_none() {
+        check_scheme(&parts.uri)?;
+    }
     let is_extended = connect::take_extended(&mut parts)?;
     check_method(&parts.method)?;
     if parts.method == Method::CONNECT {
@@ -298,16 +301,23 @@ fn check_method(method: &Method) -> Result<(), GuardError> {
     }
 }
 
+/// A request in origin form has no scheme, and one over HTTP/2 has none where it is a CONNECT. Some applications make it a part of
+/// addresses, whatever it says.
+fn check_scheme(uri: &Uri) -> Result<(), GuardError> {
+    match uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(GuardError::TargetForm),
+    }
+}
+
 fn check_target(head: &Head, uri: &Uri) -> Result<(), GuardError> {
     if head.has_fragment() {
         return Err(GuardError::Fragment);
     }
     match head.form() {
         TargetForm::Asterisk | TargetForm::Authority => return Err(GuardError::TargetForm),
-        TargetForm::Absolute if !matches!(uri.scheme_str(), Some("http" | "https")) => {
-            return Err(GuardError::TargetForm);
-        }
-        TargetForm::Absolute | TargetForm::Origin => {}
+        TargetForm::Absolute => check_scheme(uri)?,
+        TargetForm::Origin => {}
     }
     if head.is_of(uri) { Ok(()) } else { Err(GuardError::Head(HeadFault::Untracked)) }
 }

@@ -412,6 +412,23 @@ fn websocket_is_refused_and_other_upgrades_are_ignored() {
 }
 
 #[test]
+fn a_scheme_is_one_of_http() {
+    let check = |scheme: &str, is: Result<(), GuardError>| {
+        let mut parts = parts(Version::HTTP_2, "GET", "https://a.test/", &[]);
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(scheme.parse().unwrap());
+        parts.uri = http::Uri::from_parts(uri).unwrap();
+        assert_eq!(normalise(parts, None, &(&LIMITS).into()).map(drop), is, "{scheme:?}");
+    };
+    check("https", Ok(()));
+    check("http", Ok(()));
+    check("HTTPS", Ok(()));
+    // The library takes it from the wire.
+    check("", Err(GuardError::TargetForm));
+    check("ftp", Err(GuardError::TargetForm));
+}
+
+#[test]
 fn a_grpc_call_names_a_service_and_a_method() {
     let kind = ("content-type", "application/grpc+proto");
     assert!(http2("POST", "https://a.test/pkg.Svc/Method", &[kind]).is_ok());
