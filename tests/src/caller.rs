@@ -33,6 +33,16 @@ pub enum Version {
     Http2,
 }
 
+impl Version {
+    /// Its name in ALPN.
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
 /// A connection whose reads and writes block.
 pub type BlockingStream = StreamOwned<ClientConnection, std::net::TcpStream>;
 
@@ -164,8 +174,7 @@ impl Caller {
         let mut tls = ClientConfig::clone(&self.tls);
         tls.alpn_protocols = match version {
             None => Vec::new(),
-            Some(Version::Http1) => vec![b"http/1.1".to_vec()],
-            Some(Version::Http2) => vec![b"h2".to_vec()],
+            Some(version) => vec![version.alpn().to_vec()],
         };
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         let connected = TlsConnector::from(Arc::new(tls)).connect(name, socket).await;
@@ -239,11 +248,11 @@ impl Caller {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(&self, address: SocketAddr) -> Result<BlockingStream, Failure> {
+    pub fn open(&self, address: SocketAddr, version: Version) -> Result<BlockingStream, Failure> {
         let socket = std::net::TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
         socket.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
         let mut tls = ClientConfig::clone(&self.tls);
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        tls.alpn_protocols = vec![version.alpn().to_vec()];
         let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         let connection = ClientConnection::new(Arc::new(tls), name).map_err(|error| error.to_string())?;
         let mut stream = StreamOwned::new(connection, socket);

@@ -2,6 +2,9 @@
 //! Postern sends on must be what at least one of the others would have sent on too, and what it wrote down as decided.
 
 mod cases;
+mod frame_cases;
+mod frames;
+mod frames_mutated;
 mod llhttp;
 mod message;
 mod mutated;
@@ -16,6 +19,8 @@ use postern_tests::sidecar::{assert_log_is_whole, records};
 use postern_tests::{Scene, Sidecar};
 use serde_json::{Value, json};
 
+use frames::Frames;
+use frames_mutated::FrameMutations;
 use message::Message;
 use mutated::Mutations;
 use recorder::{Event, Recorder};
@@ -27,10 +32,55 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The same, where a proxy's answer decides whether the test fails.
 const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What Postern may send on although no other proxy does so, each with the reason. The text is a part of the case.
-const ALONE: &[(&str, &str)] = &[];
-
 const POLICY: &str = "package postern.authz\ndefault decision := true\n";
+
+/// What is sent to every side.
+trait Case: Clone + Sync {
+    fn read(&self, side: &Side, number: usize, is_patient: bool) -> Reading;
+    fn shown(&self) -> String;
+
+    /// Whether Postern may send it on although no other proxy does so.
+    fn is_excused(&self) -> bool {
+        false
+    }
+
+    /// What a proxy may read apart, so that what is wrong with one part ends that part alone.
+    fn parts(&self) -> Vec<Self> {
+        vec![self.clone()]
+    }
+}
+
+/// Bytes over HTTP/1.1.
+impl Case for Vec<u8> {
+    fn read(&self, side: &Side, number: usize, is_patient: bool) -> Reading {
+        side.read(number, self, if is_patient { LONG_PATIENCE } else { PATIENCE })
+    }
+
+    fn shown(&self) -> String {
+        format!("{:?}", String::from_utf8_lossy(self))
+    }
+}
+
+impl Case for Frames {
+    fn read(&self, side: &Side, number: usize, is_patient: bool) -> Reading {
+        side.read_frames(number, self, (if is_patient { LONG_PATIENCE } else { PATIENCE }, is_patient))
+    }
+
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// Fields behind a body that have no place there are dropped, where the others refuse the request. What the caller
+    /// meant by them reaches nobody either way.
+    fn is_excused(&self) -> bool {
+        self.has_trailers()
+    }
+
+    /// Where a request is malformed, a server may end its stream or the connection (RFC 9113 §8.1.1).
+    fn parts(&self) -> Vec<Self> {
+        self.streams_apart()
+    }
+}
 
 /// Postern and the others, all running.
 struct Field {
@@ -59,9 +109,9 @@ impl Field {
     }
 
     /// Every side's reading of every case, Postern's first.
-    fn readings(&self, cases: &[Vec<u8>]) -> Vec<Vec<Reading>> {
+    fn readings(&self, cases: &[impl Case]) -> Vec<Vec<Reading>> {
         let read = |side: &Side| -> Vec<Reading> {
-            cases.iter().enumerate().map(|(number, case)| side.read(number, case, PATIENCE)).collect()
+            cases.iter().enumerate().map(|(number, case)| case.read(side, number, false)).collect()
         };
         thread::scope(|scope| {
             let all: Vec<_> = self.sides().map(|side| scope.spawn(move || read(side))).collect();
@@ -70,23 +120,27 @@ impl Field {
     }
 
     /// Whether nobody else reads a case as Postern does, asked again with more patience.
-    fn is_alone(&self, number: usize, case: &[u8]) -> bool {
-        let ours = self.postern.read(number, case, LONG_PATIENCE);
-        !self.others.iter().any(|side| is_within(&ours, &side.read(number, case, LONG_PATIENCE)))
+    fn is_alone(&self, number: usize, case: &impl Case) -> bool {
+        let ours = case.read(&self.postern, number, true);
+        let parts = case.parts();
+        let apart = |side| parts.iter().flat_map(|part| part.read(side, number, true)).collect::<Vec<_>>();
+        !self
+            .others
+            .iter()
+            .any(|side| is_within(&ours, &case.read(side, number, true)) || is_among(&ours, apart(side)))
     }
 
-    fn compare(&self, what: &str, cases: &[Vec<u8>]) {
+    fn compare(&self, what: &str, cases: &[impl Case]) {
         let readings = self.readings(cases);
         print!("{}", table(what, self.sides().map(|side| side.name), &readings));
         let (ours, others) = readings.split_first().expect("four sides");
         let mut wrong = Vec::new();
         for (number, case) in cases.iter().enumerate() {
             let is_shared = others.iter().any(|side| is_within(&ours[number], &side[number]));
-            let text = String::from_utf8_lossy(case);
-            if !is_shared && !ALONE.iter().any(|(part, _)| text.contains(part)) && self.is_alone(number, case)
-            {
+            let text = case.shown();
+            if !is_shared && !case.is_excused() && self.is_alone(number, case) {
                 let theirs: Vec<_> = others.iter().map(|side| &side[number]).collect();
-                wrong.push(format!("{text:?}\n  postern: {:?}\n  others: {theirs:?}", ours[number]));
+                wrong.push(format!("{text}\n  postern: {:?}\n  others: {theirs:?}", ours[number]));
             }
         }
         assert!(
@@ -172,6 +226,14 @@ fn is_within(ours: &[Message], theirs: &[Message]) -> bool {
     ours.iter().all(|ours| theirs.any(|theirs| ours.method == theirs.method && ours.body == theirs.body))
 }
 
+/// The same, in whatever order.
+fn is_among(ours: &[Message], mut theirs: Vec<Message>) -> bool {
+    ours.iter().all(|ours| {
+        let same = |theirs: &Message| ours.method == theirs.method && ours.body == theirs.body;
+        theirs.iter().position(same).map(|at| theirs.swap_remove(at)).is_some()
+    })
+}
+
 /// How often each side sent something on, and how often it agreed with Postern.
 fn table<'a>(what: &str, names: impl Iterator<Item = &'a str>, readings: &[Vec<Reading>]) -> String {
     let ours = &readings[0];
@@ -205,6 +267,8 @@ fn what_postern_sends_on_other_proxies_send_on_too() {
         field.compare("llhttp", &suite);
     }
     field.compare("damaged requests", &Mutations::new(1).take(2_000).collect::<Vec<_>>());
+    field.compare("frames", &frame_cases::cases());
+    field.compare("damaged frames", &FrameMutations::new(1).take(400).collect::<Vec<_>>());
     field.finish();
 }
 
@@ -213,5 +277,6 @@ fn what_postern_sends_on_other_proxies_send_on_too() {
 fn what_postern_sends_on_of_many_damaged_requests_other_proxies_send_on_too() {
     let Some(field) = Field::new() else { return };
     field.compare("damaged requests", &Mutations::new(2).take(100_000).collect::<Vec<_>>());
+    field.compare("damaged frames", &FrameMutations::new(2).take(20_000).collect::<Vec<_>>());
     field.finish();
 }

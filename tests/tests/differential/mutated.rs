@@ -15,7 +15,7 @@ const SOUND: &[&str] = &[
 ];
 
 /// What readers of HTTP have stumbled over.
-const STRANGE: &[&str] = &[
+pub const STRANGE: &[&str] = &[
     "\r",
     "\n",
     "\r\n",
@@ -83,17 +83,17 @@ const LINES: &[&str] = &[
     ": no name",
 ];
 
-/// Cases, one after the other.
+/// The same numbers from the same seed: SplitMix64.
 #[derive(Debug)]
-pub struct Mutations(u64);
+pub struct Dice(u64);
 
-impl Mutations {
+impl Dice {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// SplitMix64.
-    fn below(&mut self, end: usize) -> usize {
+    /// A number below `end`, or 0.
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -101,30 +101,40 @@ impl Mutations {
         usize::try_from((bits ^ (bits >> 31)) % u64::try_from(end.max(1)).expect("small")).expect("small")
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
+    }
+}
+
+/// Cases, one after the other.
+#[derive(Debug)]
+pub struct Mutations(Dice);
+
+impl Mutations {
+    pub fn new(seed: u64) -> Self {
+        Self(Dice::new(seed))
     }
 
     fn damage(&mut self, case: &mut Vec<u8>) {
-        let at = self.below(case.len());
-        match self.below(8) {
+        let at = self.0.below(case.len());
+        match self.0.below(8) {
             0 => drop(case.remove(at)),
-            1 => drop(case.splice(at..at, self.one(STRANGE).bytes())),
-            2 => drop(case.splice(at..=at, self.one(STRANGE).bytes())),
+            1 => drop(case.splice(at..at, self.0.one(STRANGE).bytes())),
+            2 => drop(case.splice(at..=at, self.0.one(STRANGE).bytes())),
             3 => case[at] ^= 0x20,
-            4 => case[at] = u8::try_from(self.below(256)).expect("a byte"),
+            4 => case[at] = u8::try_from(self.0.below(256)).expect("a byte"),
             5 => {
                 // Digits say how long things are.
                 let digits: Vec<usize> = (0..case.len()).filter(|at| case[*at].is_ascii_digit()).collect();
-                if let Some(at) = digits.get(self.below(digits.len())) {
-                    case[*at] = b'0' + u8::try_from(self.below(10)).expect("a digit");
+                if let Some(at) = digits.get(self.0.below(digits.len())) {
+                    case[*at] = b'0' + u8::try_from(self.0.below(10)).expect("a digit");
                 }
             }
             _ => {
                 let ends: Vec<usize> =
                     case.windows(2).enumerate().filter(|(_, two)| two == b"\r\n").map(|(at, _)| at).collect();
-                if let Some(at) = ends.get(self.below(ends.len())) {
-                    let line = format!("\r\n{}", self.one(LINES));
+                if let Some(at) = ends.get(self.0.below(ends.len())) {
+                    let line = format!("\r\n{}", self.0.one(LINES));
                     drop(case.splice(*at..*at, line.bytes()));
                 }
             }
@@ -136,8 +146,8 @@ impl Iterator for Mutations {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let mut case = self.one(SOUND).as_bytes().to_vec();
-        for _ in 0..=self.below(3) {
+        let mut case = self.0.one(SOUND).as_bytes().to_vec();
+        for _ in 0..=self.0.below(3) {
             self.damage(&mut case);
         }
         Some(case)

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use postern_tests::caller::BlockingStream;
 use postern_tests::envoy::{Envoy, address, cluster};
-use postern_tests::{Caller, Running, peer, port};
+use postern_tests::{Caller, Running, Version, peer, port};
 
+use crate::frames::{Frames, NUMBER};
 use crate::message::Message;
 use crate::recorder::{Event, Recorder};
 
@@ -22,6 +23,8 @@ const START_LIMIT: Duration = Duration::from_secs(75);
 pub struct Side {
     pub name: &'static str,
     pub at: SocketAddr,
+    /// Where it takes HTTP/2.
+    pub at_http2: SocketAddr,
     pub upstream: Recorder,
     /// Who calls it, where it wants to know.
     pub caller: Option<Caller>,
@@ -34,7 +37,7 @@ pub type Reading = Vec<Message>;
 impl Side {
     /// Postern, which its scene runs.
     pub fn postern(at: SocketAddr, upstream: Recorder, caller: Caller) -> Self {
-        Self { name: "postern", at, upstream, caller: Some(caller), _running: None }
+        Self { name: "postern", at, at_http2: at, upstream, caller: Some(caller), _running: None }
     }
 
     /// The others; `None` when one of them is missing, and then this test is counted as skipped.
@@ -56,8 +59,9 @@ impl Side {
                 exchange(stream, &socket, &bytes, patience, |_| ());
             }
             Some(caller) => {
-                let stream =
-                    caller.open(self.at).unwrap_or_else(|failure| panic!("case {number}: {failure}"));
+                let stream = caller
+                    .open(self.at, Version::Http1)
+                    .unwrap_or_else(|failure| panic!("case {number}: {failure}"));
                 let socket = stream.sock.try_clone().expect("a second handle");
                 exchange(stream, &socket, &bytes, patience, |stream: &mut BlockingStream| {
                     stream.conn.send_close_notify();
@@ -67,6 +71,38 @@ impl Side {
         }
         let whole = self.upstream.since(mark).into_iter().filter_map(|event| match event {
             Event::Whole(message) if message.target != end => Some(message),
+            _ => None,
+        });
+        whole.collect()
+    }
+
+    /// Sends the frames of a case, and takes what comes until every stream has ended; with `listens_on`, until nothing
+    /// has come for so long as `patience` says.
+    pub fn read_frames(
+        &self,
+        number: usize,
+        case: &Frames,
+        (patience, listens_on): (Duration, bool),
+    ) -> Reading {
+        let mark = self.upstream.mark();
+        match &self.caller {
+            None => {
+                let stream = TcpStream::connect(self.at_http2).expect("it listens");
+                let socket = stream.try_clone().expect("a second handle");
+                case.exchange((stream, &socket), number, (patience, listens_on));
+            }
+            Some(caller) => {
+                let stream = caller
+                    .open(self.at_http2, Version::Http2)
+                    .unwrap_or_else(|failure| panic!("case {number}: {failure}"));
+                let socket = stream.sock.try_clone().expect("a second handle");
+                case.exchange((stream, &socket), number, (patience, listens_on));
+            }
+        }
+        // A server may end a stream before what it sent on has arrived: then it comes within the next case.
+        let is_ours = |message: &Message| message.all(NUMBER).any(|value| value == number.to_string());
+        let whole = self.upstream.since(mark).into_iter().filter_map(|event| match event {
+            Event::Whole(message) if is_ours(&message) => Some(message),
             _ => None,
         });
         whole.collect()
@@ -104,12 +140,12 @@ fn envoy(folder: &Path) -> Option<Side> {
     let (at, upstream) = (port::free(), Recorder::start());
     let onward = cluster("onward", &address(upstream.address), false, None);
     let running = Envoy { at, secured: None, onward, more: vec![], filters: vec![] }.start(folder)?;
-    Some(Side { name: "envoy", at, upstream, caller: None, _running: Some(running) })
+    Some(Side { name: "envoy", at, at_http2: at, upstream, caller: None, _running: Some(running) })
 }
 
 fn nginx(folder: &Path) -> Option<Side> {
     let program = peer("POSTERN_NGINX")?;
-    let (at, upstream) = (port::free(), Recorder::start());
+    let (at, at_http2, upstream) = (port::free(), port::free(), Recorder::start());
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String =
         kinds.iter().map(|kind| format!("{kind}_temp_path {}/nginx-{kind};\n", folder.display())).collect();
@@ -118,7 +154,7 @@ fn nginx(folder: &Path) -> Option<Side> {
          events {{ worker_connections 256; }}\n\
          http {{ access_log off;\n{temporary}\
          upstream app {{ server {upstream}; keepalive 4; }}\n\
-         server {{ listen {at}; location / {{ proxy_pass http://app; proxy_http_version 1.1;\n\
+         server {{ listen {at}; listen {at_http2} http2; location / {{ proxy_pass http://app; proxy_http_version 1.1;\n\
          proxy_set_header Host $http_host; proxy_set_header Connection \"\"; }} }} }}\n",
         folder = folder.display(),
         upstream = upstream.address,
@@ -127,7 +163,7 @@ fn nginx(folder: &Path) -> Option<Side> {
     fs::write(&path, text).expect("nginx's configuration");
     let mut command = Command::new(program);
     command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(path);
-    Some(started("nginx", command, folder, at, upstream))
+    Some(started("nginx", (command, folder), (at, at_http2), upstream))
 }
 
 fn haproxy(folder: &Path) -> Option<Side> {
@@ -143,11 +179,17 @@ fn haproxy(folder: &Path) -> Option<Side> {
     fs::write(&path, text).expect("HAProxy's configuration");
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(path);
-    Some(started("haproxy", command, folder, at, upstream))
+    Some(started("haproxy", (command, folder), (at, at), upstream))
 }
 
-fn started(name: &'static str, command: Command, folder: &Path, at: SocketAddr, upstream: Recorder) -> Side {
+fn started(
+    name: &'static str,
+    (command, folder): (Command, &Path),
+    (at, at_http2): (SocketAddr, SocketAddr),
+    upstream: Recorder,
+) -> Side {
     let mut running = Running::start(name, command, folder);
     running.wait_for_port(at, START_LIMIT);
-    Side { name, at, upstream, caller: None, _running: Some(running) }
+    running.wait_for_port(at_http2, START_LIMIT);
+    Side { name, at, at_http2, upstream, caller: None, _running: Some(running) }
 }
