@@ -185,3 +185,28 @@ fn an_end_of_either_side_ends_the_websocket() {
     });
     assert_eq!(end(&records).0, "done");
 }
+
+#[test]
+fn a_switch_of_which_its_caller_never_hears_is_recorded_and_let_go() {
+    let slow = played(|_, mut stream: DuplexStream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(stream.write_all(SWITCHED.as_bytes()).await);
+        std::future::pending::<()>().await;
+    });
+    let one_at_a_time = ("127.0.0.1:2] }", "127.0.0.1:2], requests_max: 1 }");
+    let world = World::configured(Some(ALLOW), &[ROUTE, one_at_a_time]).with_upstream(slow);
+    let (next, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        // With a byte behind the head, the end of the connection is not seen before something is written.
+        conversation.say(&format!("{}x", SWITCH.replace('\n', "\r\n"))).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(conversation);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.caller().await.ask(SWITCH).await
+    });
+    assert_eq!(status(&next), 101, "its place is free: {next}");
+    let outcomes = records.iter().filter(|record| record["kind"] == "outcome");
+    let ends: Vec<_> = outcomes.map(|outcome| text(outcome, "end")).collect();
+    assert_eq!(ends, ["client_gone", "client_gone"]);
+}
