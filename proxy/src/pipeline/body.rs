@@ -129,7 +129,7 @@ impl BodyWatch {
         self.ended_at.get()
     }
 
-    /// Waits until it is whole.
+    /// Waits for the moment in which it becomes whole. Who asks looks first whether it is.
     pub(crate) async fn ended(&self) {
         self.ended.notified().await;
     }
@@ -137,7 +137,8 @@ impl BodyWatch {
     fn note_end(&self) {
         if self.ended_at.get().is_none() {
             self.ended_at.set(Some(Instant::now()));
-            self.ended.notify_one();
+            // The exchange waits for it, and so does each of its attempts.
+            self.ended.notify_waiters();
         }
     }
 
