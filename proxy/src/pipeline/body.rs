@@ -144,17 +144,23 @@ impl BodyWatch {
 
     /// The exchange has ended: what is left of the body reaches no upstream any more.
     pub(super) fn let_go(&self, end: Option<End>) {
-        if self.ended_at.get().is_some() {
-            return;
+        if self.ended_at.get().is_none() {
+            let is_answered = matches!(end, Some(End::Done | End::Refused));
+            self.wanted.set(if is_answered { Wanted::Discarded } else { Wanted::No });
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
-        let is_answered = matches!(end, Some(End::Done | End::Refused));
-        self.wanted.set(if is_answered { Wanted::Discarded } else { Wanted::No });
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-        // Who waits for room at the upstream does not read.
+        // Who waits for room at the upstream does not read, and may have the last part in hand.
         if let Some(cut) = self.cut.take() {
             cut.make();
+        }
+    }
+
+    /// Another stream carries it: nobody waits for the one before.
+    fn carried_by(&self, cut: Rc<Cut>) {
+        if let Some(before) = self.cut.replace(Some(cut)) {
+            before.make();
         }
     }
 
@@ -327,7 +333,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         if let Some(streams) = self.sent_by.take() {
-            self.watch.cut.replace(Some(streams.begin()));
+            self.watch.carried_by(streams.begin());
         }
         if self.watch.wanted.get() != Wanted::Whole {
             return Poll::Ready(Some(Err(BodyCut::Unwanted)));

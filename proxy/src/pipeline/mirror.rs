@@ -46,6 +46,7 @@ async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place
     };
     let began_ns = worker.clock.monotonic_ns();
     let timed = upstream.adaptive.as_deref().map(|adaptive| Timed::begin(&worker, adaptive, began_ns));
+    let body = copy.request().body().watch();
     let snapshot = worker.snapshots.pin();
     let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
     let sending = worker.upstreams.send(target, copy, &in_force);
@@ -73,4 +74,6 @@ async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place
     if let Some(Ok((response, lease))) = sent {
         lease.give_back_after(response.into_body());
     }
+    // An upstream that has answered without it may never take the last of it.
+    body.let_go(None);
 }
