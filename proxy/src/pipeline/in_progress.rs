@@ -220,7 +220,10 @@ impl Progress {
 
     /// Why its upstream is not whom it has to be, where that is so and the grace for it is over.
     fn is_invalid(&self, answer: &Answering, now: Instant, in_force: &InForce<'_>) -> Option<Refusal> {
-        let invalid = answer.proof.as_ref()?.check(in_force.snapshot, in_force.now).err()?;
+        let Err(invalid) = answer.proof.as_ref()?.check(in_force.snapshot, in_force.now) else {
+            self.invalid_since.set(None);
+            return None;
+        };
         let validity = &self.terms.validity;
         let (on_invalid, refusal) = match invalid {
             Invalid::Expired => (validity.on_peer_expiry, Refusal::UpstreamIdentity),

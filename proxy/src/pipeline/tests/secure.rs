@@ -154,10 +154,8 @@ enum Event {
     ListExpires,
 }
 
-/// An answer is on its way from a service of a federated trust domain when something happens to that one: how it ends,
-/// and what becomes of the next request.
-#[track_caller]
-fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): (u64, &str)) {
+/// A world whose upstream is a service of a federated trust domain, under these terms of validity.
+fn federated((protocol, terms): (&str, &str), event: Event) -> World {
     let changes = [
         ("trust_domains: [example.org]", &*format!("trust_domains: [example.org]{terms}")),
         (
@@ -173,7 +171,14 @@ fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): 
         world.list_revoked("other.org");
     }
     let (upstream, _) = secured(&world, "spiffe://other.org/service");
-    let ((took, next), records) = world.with_upstream(upstream).run(async |world, caller| {
+    world.with_upstream(upstream)
+}
+
+/// An answer is on its way from a service of a federated trust domain when something happens to that one: how it ends,
+/// and what becomes of the next request.
+#[track_caller]
+fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): (u64, &str)) {
+    let ((took, next), records) = federated((protocol, terms), event).run(async |world, caller| {
         let mut caller = caller.speak_http2().await;
         let answer = caller.send_request(get("/api/endless")).await.unwrap();
         let reading = tokio::task::spawn_local(answer.into_body().collect());
@@ -209,6 +214,23 @@ fn an_answer_of_an_upstream_that_is_believed_no_more_is_broken_off() {
         broken_off(event, ("h2", ""), (0, reason));
         broken_off(event, ("h2", drained), (9, reason));
     }
+}
+
+#[test]
+fn trust_that_lapses_again_after_it_came_back_leaves_the_whole_grace() {
+    let world = federated(("h2", ", on_trust_change: drain, grace: 9s"), Event::BundleGoes);
+    let (took, _) = world.run(async |world, caller| {
+        let mut caller = caller.speak_http2().await;
+        let answer = caller.send_request(get("/api/endless")).await.unwrap();
+        let reading = tokio::task::spawn_local(answer.into_body().collect());
+        world.lapse_of_trust("other.org", Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        world.remove_trust_domain("other.org");
+        let began = tokio::time::Instant::now();
+        assert!(reading.await.unwrap().is_err(), "the answer is broken off");
+        began.elapsed().as_secs()
+    });
+    assert!((8..12).contains(&took), "{took} s");
 }
 
 #[test]

@@ -210,3 +210,21 @@ fn a_switch_of_which_its_caller_never_hears_is_recorded_and_let_go() {
     let ends: Vec<_> = outcomes.map(|outcome| text(outcome, "end")).collect();
     assert_eq!(ends, ["client_gone", "client_gone"]);
 }
+
+#[test]
+fn a_websocket_that_has_a_grace_left_ends_when_policy_no_longer_permits_it() {
+    let world = world(ALLOW, SWITCHED).with_caller_ttl(Duration::from_secs(20));
+    let (took, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        conversation.say(&SWITCH.replace('\n', "\r\n")).await;
+        hear(&mut conversation, "hello").await;
+        world.clock.advance(Duration::from_secs(21));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.change_policy(NOBODY);
+        let began = Instant::now();
+        conversation.read_to_end().await;
+        began.elapsed()
+    });
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(end(&records), ("revoked".to_owned(), "policy.denied".to_owned()));
+}
