@@ -3,6 +3,7 @@ use super::enforce::{Again, Attempt};
 use super::exchange::Exchange;
 use super::refusal::Refusal;
 use super::timed::Timed;
+use super::under_way::UnderWay;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
 use crate::traffic::endpoint::Load;
@@ -11,7 +12,7 @@ use crate::traffic::outlier::{Moment, Outcome};
 use crate::traffic::retry::{self, Asked, Failure};
 use crate::traffic::retry_budget::Paid;
 use crate::traffic::{ring, timeout};
-use crate::upstream::{InForce, Lease, SendError, Target};
+use crate::upstream::{Lease, SendError, Target};
 use http::{Method, Response};
 use hyper::body::Incoming;
 use postern_audit::{Tried, TriedResult};
@@ -74,6 +75,7 @@ pub(super) async fn send(
             Next::Try { attempt: next, wait, _paid: paid } => {
                 (attempt, _paid) = (next, Some(paid));
                 route.upstream.metrics.retried();
+                exchange.rests_on(None);
                 tried.push(chosen.index);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
@@ -97,12 +99,11 @@ async fn one(
     }
     let worker = &exchange.worker;
     let began = worker.clock.monotonic_ns();
-    let snapshot = worker.snapshots.pin();
-    let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
     let body = attempt.request().body().watch();
     let adaptive = route.upstream.adaptive.as_deref();
     let timed = adaptive.map(|adaptive| Timed::begin(worker, adaptive, began));
-    let sending = worker.upstreams.send(target, attempt, &in_force);
+    let under_way = UnderWay::begin(exchange);
+    let sending = worker.upstreams.send(target, attempt, &under_way);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
     let took_ns = worker.clock.monotonic_ns().saturating_sub(began);
     if let Some(timed) = timed {

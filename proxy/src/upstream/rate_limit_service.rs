@@ -73,7 +73,7 @@ impl Pool {
         &self,
         target: &Target,
         question: &RateLimitRequest,
-        in_force: &InForce<'_>,
+        may: &dyn Fn(Option<&Proof>) -> bool,
     ) -> Result<RateLimitResponse, NoAnswer> {
         let connection = self.service(target);
         connection.used.set(Instant::now());
@@ -81,7 +81,7 @@ impl Pool {
         // The service may close a connection that was kept; only a new one shows that it is not there.
         let mut is_again = false;
         loop {
-            let (made, is_new) = match connection.usable(in_force) {
+            let (made, is_new) = match connection.usable(may) {
                 Some(made) => (made, false),
                 None => (connection.make(self.maker(), target).await?, true),
             };
@@ -112,9 +112,9 @@ impl ServiceConnection {
         }
     }
 
-    fn usable(&self, in_force: &InForce<'_>) -> Option<Rc<Made>> {
+    fn usable(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Rc<Made>> {
         let made = self.made.borrow().clone()?;
-        (!made.sender.is_closed() && in_force.may_use(made.proof.as_deref())).then_some(made)
+        (!made.sender.is_closed() && may(made.proof.as_deref())).then_some(made)
     }
 
     /// Makes the connection, or waits for it with those who came first. It is finished also when none of them waits for
@@ -147,7 +147,8 @@ impl ServiceConnection {
     /// Whether there is nothing that is worth keeping.
     pub(super) fn is_idle(&self, in_force: &InForce<'_>) -> bool {
         let is_used = self.used.get().elapsed() < self.idle_timeout;
-        self.making.borrow().is_none() && (!is_used || self.usable(in_force).is_none())
+        let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        self.making.borrow().is_none() && (!is_used || self.usable(&may).is_none())
     }
 }
 
