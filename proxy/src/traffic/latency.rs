@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct PeakEwma {
     /// The bits of nanoseconds as `f64`.
     estimate: AtomicU64,
+    /// [`NEVER`] until somebody asks.
     sampled_ns: AtomicU64,
 }
 
@@ -14,10 +15,12 @@ pub(super) struct PeakEwma {
 const INITIAL_NS: f64 = 30_000_000.0;
 /// In this time what was before fades to 1/e.
 const DECAY_NS: f64 = 10_000_000_000.0;
+/// The clock has run before there was an endpoint: what is believed of it begins to fade when it is asked for first.
+const NEVER: u64 = u64::MAX;
 
 impl Default for PeakEwma {
     fn default() -> Self {
-        Self { estimate: AtomicU64::new(INITIAL_NS.to_bits()), sampled_ns: AtomicU64::new(0) }
+        Self { estimate: AtomicU64::new(INITIAL_NS.to_bits()), sampled_ns: AtomicU64::new(NEVER) }
     }
 }
 
@@ -39,7 +42,12 @@ impl PeakEwma {
 
     fn parts(&self, now_ns: u64) -> (f64, f64) {
         let before = f64::from_bits(self.estimate.load(Ordering::Relaxed));
-        let since_ns = now_ns.saturating_sub(self.sampled_ns.load(Ordering::Relaxed));
+        let mut sampled_ns = self.sampled_ns.load(Ordering::Relaxed);
+        if sampled_ns == NEVER {
+            sampled_ns = now_ns;
+            self.sampled_ns.store(now_ns, Ordering::Relaxed);
+        }
+        let since_ns = now_ns.saturating_sub(sampled_ns);
         (before, (-float(since_ns) / DECAY_NS).exp())
     }
 }
@@ -67,6 +75,13 @@ mod tests {
         latency.sample(1_000_000, 31 * SECOND_NS);
         let faded = latency.estimate_ns(31 * SECOND_NS);
         assert!((1e6..0.06e9).contains(&faded), "{faded}");
+    }
+
+    #[test]
+    fn what_nothing_is_known_of_takes_the_usual_time_however_long_the_process_has_run() {
+        let latency = PeakEwma::default();
+        assert!((latency.estimate_ns(300 * SECOND_NS) - INITIAL_NS).abs() < 1.0);
+        assert!(latency.estimate_ns(307 * SECOND_NS) < 0.5 * INITIAL_NS, "it fades from then on");
     }
 
     #[test]
