@@ -92,6 +92,7 @@ pub(crate) struct BodyWatch {
     waits_for_caller: Cell<bool>,
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
+    is_late: Cell<bool>,
     wanted: Cell<Wanted>,
     reader: RefCell<Option<Waker>>,
     cut: RefCell<Option<Rc<Cut>>>,
@@ -116,6 +117,7 @@ impl BodyWatch {
             waits_for_caller: Cell::new(false),
             ended_at: Cell::new(None),
             ended: Notify::new(),
+            is_late: Cell::new(false),
             wanted: Cell::new(Wanted::Whole),
             reader: RefCell::default(),
             cut: RefCell::default(),
@@ -148,6 +150,16 @@ impl BodyWatch {
             // The exchange waits for it, and so does each of its attempts.
             self.ended.notify_waiters();
         }
+    }
+
+    /// The upstream has let the time of its route pass.
+    pub(crate) fn note_late(&self) {
+        self.is_late.set(true);
+    }
+
+    /// Whether the exchange is given up because the upstream has let the time of its route pass.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.get()
     }
 
     /// The exchange has ended: what is left of the body reaches no upstream any more.

@@ -34,6 +34,16 @@ impl PeakEwma {
         self.sampled_ns.store(now_ns, Ordering::Relaxed);
     }
 
+    /// Takes into account that an attempt has taken so long and had no answer: it may make the estimate longer, never
+    /// shorter.
+    pub(super) fn sample_at_least(&self, waited_ns: u64, now_ns: u64) {
+        let waited = float(waited_ns);
+        if waited > self.estimate_ns(now_ns) {
+            self.estimate.store(waited.to_bits(), Ordering::Relaxed);
+            self.sampled_ns.store(now_ns, Ordering::Relaxed);
+        }
+    }
+
     /// What is to be expected. It fades while nobody asks, so that a slow endpoint is tried again one day.
     pub(super) fn estimate_ns(&self, now_ns: u64) -> f64 {
         let (before, kept) = self.parts(now_ns);
@@ -75,6 +85,18 @@ mod tests {
         latency.sample(1_000_000, 31 * SECOND_NS);
         let faded = latency.estimate_ns(31 * SECOND_NS);
         assert!((1e6..0.06e9).contains(&faded), "{faded}");
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_may_make_the_estimate_longer_and_never_shorter() {
+        let latency = PeakEwma::default();
+        latency.sample_at_least(1_000_000, SECOND_NS);
+        assert!((latency.estimate_ns(SECOND_NS) - INITIAL_NS).abs() < 1.0);
+        latency.sample_at_least(SECOND_NS, SECOND_NS);
+        assert!((latency.estimate_ns(SECOND_NS) - 1e9).abs() < 1.0);
+        // What has faded below it rises to it again.
+        latency.sample_at_least(SECOND_NS / 2, 11 * SECOND_NS);
+        assert!((latency.estimate_ns(11 * SECOND_NS) - 0.5e9).abs() < 1.0);
     }
 
     #[test]
