@@ -42,7 +42,12 @@ impl<'a> UnderWay<'a> {
     /// What came of it; nothing where it had its time.
     pub(super) fn end(mut self, sent: Option<&Result<Answered, SendError>>) {
         self.is_over = true;
-        if let Some(timed) = self.timed.take() {
+        let timed = self.timed.take();
+        if !matches!(sent, Some(Ok(_))) && self.body.broken().is_some() {
+            // It is the caller that ended it: nobody else is to pay for that.
+            return timed.map_or((), Timed::forget);
+        }
+        if let Some(timed) = timed {
             timed.end(sent);
         }
         let took_ns = self.took_ns();
@@ -125,8 +130,12 @@ impl Choosing for UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.abandon();
+        if self.is_over {
+            return;
+        }
+        match self.body.broken() {
+            Some(_) => self.timed.take().map_or((), Timed::forget),
+            None => self.abandon(),
         }
     }
 }

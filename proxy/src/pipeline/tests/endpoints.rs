@@ -137,6 +137,9 @@ fn what_is_the_callers_doing_says_nothing_of_an_endpoint() {
     check_kept(true, GET, Duration::from_millis(100));
     let call = "POST /api/x HTTP/1.1\nHost: a.test\nContent-Type: application/grpc\nGrpc-Timeout: 100m\nContent-Length: 0\n\n";
     check_kept(true, call, forever);
+    let head = "POST /api/x HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n";
+    check_kept(false, &format!("{head}zz\n"), forever);
+    check_kept(false, &format!("{head}11000\n{}\n0\n\n", "x".repeat(0x11000)), forever);
 }
 
 #[test]
