@@ -10,6 +10,7 @@ pub(crate) use messages::{
 };
 
 use super::executor::LocalExecutor;
+use super::http2::SILENCE_MAX;
 use super::pool::{InForce, Maker, Pool};
 use super::probe::{framed, unframed, uri};
 use super::secure::Proof;
@@ -61,8 +62,6 @@ impl std::fmt::Debug for Made {
     }
 }
 
-/// An endpoint that lets questions pass for so long may be gone without a word: another connection is tried.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const AGENT: &str = "postern-rate-limit";
