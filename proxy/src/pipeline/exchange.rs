@@ -180,7 +180,6 @@ impl Exchange {
         self.route = Some(Arc::clone(route));
     }
 
-    /// Refuses where the principal has caused too many refusals.
     /// Whether there is memory for another exchange.
     pub(super) fn within_memory(&self) -> Result<(), Refusal> {
         match self.connection.listener.memory.is_short() {
@@ -189,6 +188,7 @@ impl Exchange {
         }
     }
 
+    /// Refuses where the principal has caused too many refusals.
     pub(super) fn within_budget(&self) -> Result<(), Refusal> {
         match self.connection.is_over_budget(self.began_ns) {
             true => Err(Refusal::GuardRate),
