@@ -15,7 +15,7 @@ use crate::telemetry::{Metrics, Sampler, SpanSink};
 use crate::traffic::balance::{Chosen, Question};
 use crate::traffic::decision_guard::Budgets;
 use crate::traffic::rate_limit;
-use crate::upstream::{InForce, Pool, Target};
+use crate::upstream::{InForce, Pool, Proof, Target};
 use postern_policy::Scratch;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -107,6 +107,13 @@ impl Worker {
         }
         let (target, chosen) = self.choose(upstream, key, tried)?;
         Some((Cow::Borrowed(target), chosen))
+    }
+
+    /// Whether a connection to an upstream may be used, by what is in force at this moment.
+    pub(crate) fn may_use(&self, proof: Option<&Proof>) -> bool {
+        let Some(proof) = proof else { return true };
+        let snapshot = self.snapshots.pin();
+        InForce { snapshot: &snapshot, now: self.clock.unix_time() }.may_use(Some(proof))
     }
 
     /// Looks at what nobody else looks at.

@@ -160,9 +160,12 @@ impl Connection {
         self.ending.get().filter(|ending| ending.is_close).map(|ending| ending.reason)
     }
 
-    /// Ends every exchange that has a stream of its own.
-    fn cut_streams(&self) {
+    /// Ends what is left of its exchanges: those that have a stream of their own, and the one that was to be switched to
+    /// something else. That one holds the connection by which it is held, and would outlive it for ever.
+    fn end_exchanges(&self) {
         self.streams.borrow().iter().for_each(|(_, cut)| cut.make());
+        let tunnel = self.tunnel.take();
+        drop(tunnel);
     }
 
     /// The time that it was given is over: from now on it is as one that is closed at once.
@@ -346,7 +349,7 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
             return entry.served();
         }
     };
-    connection.cut_streams();
+    connection.end_exchanges();
     let broken = broken(&end, floods.as_ref());
     let Some(reason) = connection.ending().map(|ending| ending.reason).or(broken.map(|broken| broken.reason))
     else {

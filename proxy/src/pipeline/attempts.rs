@@ -2,16 +2,14 @@
 use super::enforce::{Again, Attempt};
 use super::exchange::Exchange;
 use super::refusal::Refusal;
-use super::timed::Timed;
-use crate::routing::{Route, Upstream};
-use crate::telemetry::metrics::UpstreamResult;
+use super::under_way::UnderWay;
+use crate::routing::Route;
 use crate::traffic::endpoint::Load;
 use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
-use crate::traffic::outlier::{Moment, Outcome};
 use crate::traffic::retry::{self, Asked, Failure};
 use crate::traffic::retry_budget::Paid;
 use crate::traffic::{ring, timeout};
-use crate::upstream::{InForce, Lease, SendError, Target};
+use crate::upstream::{Lease, SendError, Target};
 use http::{Method, Response};
 use hyper::body::Incoming;
 use postern_audit::{Tried, TriedResult};
@@ -20,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-type Answered = (Response<Incoming>, Lease);
+pub(super) type Answered = (Response<Incoming>, Lease);
 
 /// What came of an attempt that brought nothing to deliver.
 struct Failed {
@@ -74,6 +72,7 @@ pub(super) async fn send(
             Next::Try { attempt: next, wait, _paid: paid } => {
                 (attempt, _paid) = (next, Some(paid));
                 route.upstream.metrics.retried();
+                exchange.rests_on(None);
                 tried.push(chosen.index);
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
@@ -95,21 +94,11 @@ async fn one(
         let left = deadline.saturating_duration_since(Instant::now());
         attempt.set_grpc_timeout(grpc_deadline::spell(left));
     }
-    let worker = &exchange.worker;
-    let began = worker.clock.monotonic_ns();
-    let snapshot = worker.snapshots.pin();
-    let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
     let body = attempt.request().body().watch();
-    let adaptive = route.upstream.adaptive.as_deref();
-    let timed = adaptive.map(|adaptive| Timed::begin(worker, adaptive, began));
-    let sending = worker.upstreams.send(target, attempt, &in_force);
+    let under_way = UnderWay::begin(exchange, &route.upstream, (&body, &mut load));
+    let sending = exchange.worker.upstreams.send(target, attempt, &under_way);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
-    let took_ns = worker.clock.monotonic_ns().saturating_sub(began);
-    if let Some(timed) = timed {
-        timed.end(sent.as_ref());
-    }
-    count(&route.upstream, sent.as_ref(), took_ns);
-    judge(exchange, &route.upstream, &mut load, (sent.as_ref(), took_ns));
+    under_way.end(sent.as_ref());
     let failed = |failure, refusal, unsent| Err(Failed { failure, refusal, unsent });
     match sent {
         Some(Ok(answered)) => Ok((answered, load)),
@@ -118,38 +107,6 @@ async fn one(
         Some(Err(SendError::Sent(refusal))) => failed(Failure::Reset, refusal, None),
         None => failed(Failure::Timeout, Refusal::UpstreamTimeout, None),
     }
-}
-
-fn count(upstream: &Upstream, sent: Option<&Result<Answered, SendError>>, duration_ns: u64) {
-    let result = match sent {
-        Some(Ok((response, _))) => UpstreamResult::of_status(response.status().as_u16()),
-        Some(Err(_)) | None => UpstreamResult::NoResponse,
-    };
-    upstream.metrics.attempt(result, duration_ns);
-    if let Some(Err(SendError::Unsent(..))) = sent {
-        upstream.metrics.connect_failed();
-    }
-}
-
-/// What an attempt says of its endpoint.
-fn judge(
-    exchange: &Exchange,
-    upstream: &Upstream,
-    load: &mut Load,
-    (sent, took_ns): (Option<&Result<Answered, SendError>>, u64),
-) {
-    // With one endpoint there is nothing to choose, and what is full says nothing of any.
-    let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
-    if upstream.targets.len() < 2 || is_full {
-        return;
-    }
-    let outcome = match sent {
-        Some(Ok((response, _))) => Outcome::of(response.status()),
-        Some(Err(_)) | None => Outcome::Failure,
-    };
-    let worker = &exchange.worker;
-    let now_ns = worker.clock.monotonic_ns();
-    upstream.note(load, (outcome, took_ns), Moment { now_ns, random: &mut worker.random.borrow_mut() });
 }
 
 /// By what it is judged whether another attempt is made.

@@ -1,5 +1,6 @@
 //! Step 7, and the bodies that travel: the request's on its way up, the response's on its way down.
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -72,7 +73,14 @@ impl BodySeen {
 #[derive(Debug)]
 enum Source {
     Stream(Incoming),
-    Whole(Option<Bytes>),
+    /// What was read of it, and the trailers that came behind.
+    Whole(Option<Bytes>, Option<Box<HeaderMap>>),
+}
+
+impl Source {
+    fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes), None)
+    }
 }
 
 /// What became of a request body, readable while hyper owns the body itself.
@@ -84,6 +92,7 @@ pub(crate) struct BodyWatch {
     waits_for_caller: Cell<bool>,
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
+    is_late: Cell<bool>,
     wanted: Cell<Wanted>,
     reader: RefCell<Option<Waker>>,
     cut: RefCell<Option<Rc<Cut>>>,
@@ -108,6 +117,7 @@ impl BodyWatch {
             waits_for_caller: Cell::new(false),
             ended_at: Cell::new(None),
             ended: Notify::new(),
+            is_late: Cell::new(false),
             wanted: Cell::new(Wanted::Whole),
             reader: RefCell::default(),
             cut: RefCell::default(),
@@ -129,7 +139,7 @@ impl BodyWatch {
         self.ended_at.get()
     }
 
-    /// Waits until it is whole.
+    /// Waits for the moment in which it becomes whole. Who asks looks first whether it is.
     pub(crate) async fn ended(&self) {
         self.ended.notified().await;
     }
@@ -137,23 +147,40 @@ impl BodyWatch {
     fn note_end(&self) {
         if self.ended_at.get().is_none() {
             self.ended_at.set(Some(Instant::now()));
-            self.ended.notify_one();
+            // The exchange waits for it, and so does each of its attempts.
+            self.ended.notify_waiters();
         }
+    }
+
+    /// The upstream has let the time of its route pass.
+    pub(crate) fn note_late(&self) {
+        self.is_late.set(true);
+    }
+
+    /// Whether the exchange is given up because the upstream has let the time of its route pass.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.get()
     }
 
     /// The exchange has ended: what is left of the body reaches no upstream any more.
     pub(super) fn let_go(&self, end: Option<End>) {
-        if self.ended_at.get().is_some() {
-            return;
+        if self.ended_at.get().is_none() {
+            let is_answered = matches!(end, Some(End::Done | End::Refused));
+            self.wanted.set(if is_answered { Wanted::Discarded } else { Wanted::No });
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
-        let is_answered = matches!(end, Some(End::Done | End::Refused));
-        self.wanted.set(if is_answered { Wanted::Discarded } else { Wanted::No });
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-        // Who waits for room at the upstream does not read.
+        // Who waits for room at the upstream does not read, and may have the last part in hand.
         if let Some(cut) = self.cut.take() {
             cut.make();
+        }
+    }
+
+    /// Another stream carries it: nobody waits for the one before.
+    fn carried_by(&self, cut: Rc<Cut>) {
+        if let Some(before) = self.cut.replace(Some(cut)) {
+            before.make();
         }
     }
 
@@ -200,7 +227,7 @@ impl RequestBody {
 
     /// No body at all.
     pub(super) fn empty() -> Self {
-        Self::new(Source::Whole(Some(Bytes::new())), u64::MAX, None)
+        Self::new(Source::whole(Bytes::new()), u64::MAX, None)
     }
 
     fn new(source: Source, bytes_max: u64, held: Option<Held>) -> Self {
@@ -237,12 +264,12 @@ impl RequestBody {
 
     /// A body that was kept whole, for another message.
     pub(super) fn copied(kept: &Kept) -> Option<Self> {
-        Some(Self::new(Source::Whole(Some(kept.whole()?)), u64::MAX, None))
+        Some(Self::new(Source::whole(kept.whole()?), u64::MAX, None))
     }
 
     /// A body that was kept whole, on its way once more.
     pub(super) fn again(kept: &Kept, watch: &Rc<BodyWatch>) -> Option<Self> {
-        let source = Source::Whole(Some(kept.whole()?));
+        let source = Source::whole(kept.whole()?);
         let (watch, passage) = (Rc::clone(watch), Passage::Again);
         Some(Self {
             source,
@@ -259,16 +286,16 @@ impl RequestBody {
     /// Whether none of it has been handed to the upstream's connection.
     pub(crate) fn is_untouched(&self) -> bool {
         match (&self.source, self.passage) {
-            (_, Passage::Nothing) | (Source::Whole(Some(_)), Passage::Again) => true,
-            (_, Passage::Some) | (Source::Whole(None) | Source::Stream(_), Passage::Again) => false,
+            (_, Passage::Nothing) | (Source::Whole(Some(_), _), Passage::Again) => true,
+            (_, Passage::Some) | (Source::Whole(None, _) | Source::Stream(_), Passage::Again) => false,
         }
     }
 
     /// The stream, if it was to be forwarded as it arrives.
     pub(super) fn into_unread(mut self) -> Option<Incoming> {
-        match std::mem::replace(&mut self.source, Source::Whole(None)) {
+        match std::mem::replace(&mut self.source, Source::Whole(None, None)) {
             Source::Stream(body) => Some(body),
-            Source::Whole(_) => None,
+            Source::Whole(..) => None,
         }
     }
 
@@ -284,16 +311,11 @@ impl RequestBody {
 
     /// What policy sees of it, which it does not have to be asked for again.
     pub(super) fn seen(&self) -> BodySeen {
-        let bytes = match &self.source {
-            Source::Whole(bytes) => bytes.clone(),
-            Source::Stream(_) => None,
+        let (bytes, size) = match &self.source {
+            Source::Whole(bytes, _) => (bytes.clone(), bytes.as_ref().map(|bytes| bytes.len() as u64)),
+            Source::Stream(body) => (None, body.size_hint().exact()),
         };
-        BodySeen {
-            bytes,
-            is_empty: self.is_end_stream(),
-            size: self.size_hint().exact(),
-            _held: self.held.clone(),
-        }
+        BodySeen { bytes, is_empty: self.is_end_stream(), size, _held: self.held.clone() }
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyCut> {
@@ -326,14 +348,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         if let Some(streams) = self.sent_by.take() {
-            self.watch.cut.replace(Some(streams.begin()));
+            self.watch.carried_by(streams.begin());
         }
         if self.watch.wanted.get() != Wanted::Whole {
             return Poll::Ready(Some(Err(BodyCut::Unwanted)));
         }
         let frame = match &mut self.source {
-            Source::Whole(bytes) => {
-                bytes.take().filter(|bytes| !bytes.is_empty()).map(|data| Ok(Frame::data(data)))
+            Source::Whole(bytes, trailers) => {
+                let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
+                data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers))).map(Ok)
             }
             Source::Stream(body) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
@@ -365,15 +388,24 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Whole(bytes, trailers) => {
+                bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none()
+            }
             Source::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            Source::Whole(bytes, trailers) => {
+                let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                let mut hint = SizeHint::with_exact(length);
+                if trailers.is_some() {
+                    // Behind a body whose length is announced HTTP/1.1 has no place for trailers.
+                    hint = SizeHint::new();
+                    hint.set_lower(length);
+                }
+                hint
             }
             Source::Stream(body) => body.size_hint(),
         }
@@ -386,7 +418,7 @@ impl Drop for RequestBody {
         if self.watch.ended_at.get().is_some() || self.watch.wanted.get() == Wanted::No {
             return;
         }
-        if let Source::Stream(body) = std::mem::replace(&mut self.source, Source::Whole(None)) {
+        if let Source::Stream(body) = std::mem::replace(&mut self.source, Source::Whole(None, None)) {
             drop(tokio::task::spawn_local(discard(body)));
         }
     }
@@ -430,6 +462,10 @@ pub(super) async fn read(body: &mut Incoming, listener: &Arc<Listener>) -> Resul
         Err(_) => Err(Refusal::BodyTimeout),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::BodyTooLarge),
         Ok(Err(_)) => Err(Refusal::BodyIncomplete),
-        Ok(Ok(whole)) => Ok(RequestBody::new(Source::Whole(Some(whole.to_bytes())), u64::MAX, Some(held))),
+        Ok(Ok(whole)) => {
+            let trailers = whole.trailers().cloned().map(Box::new);
+            let source = Source::Whole(Some(whole.to_bytes()), trailers);
+            Ok(RequestBody::new(source, u64::MAX, Some(held)))
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Carried {
 
 /// Who asks policy again, when that has changed.
 pub(super) trait Judge {
-    /// Whether it still permits what is carried, and what decided.
+    /// Whether it still permits what is carried, and what decided. Whether the caller is still believed is not looked at.
     fn judge(&mut self, snapshot: &Snapshot) -> Result<Arc<Policy>, Refusal>;
 
     /// What else may have ended.
@@ -106,16 +106,20 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<(), Refusal> {
         let snapshot = self.worker.snapshots.pin();
         self.judge.check(&snapshot)?;
-        if let Some((refusal, on_invalid)) = self.invalid(&snapshot) {
-            let since = *self.invalid_since.get_or_insert_with(Instant::now);
-            return match on_invalid {
-                OnInvalid::Close => Err(refusal),
-                OnInvalid::Drain if since.elapsed() >= self.connection.listener.validity.grace => {
-                    Err(refusal)
+        match self.invalid(&snapshot) {
+            None => self.invalid_since = None,
+            Some((refusal, on_invalid)) => {
+                let since = *self.invalid_since.get_or_insert_with(Instant::now);
+                let is_over = match on_invalid {
+                    OnInvalid::Close => true,
+                    OnInvalid::Drain => since.elapsed() >= self.connection.listener.validity.grace,
+                };
+                if is_over {
+                    return Err(refusal);
                 }
-                OnInvalid::Drain => Ok(()),
-            };
+            }
         }
+        // Also what has a grace left lasts no longer than policy permits it.
         let current = snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?;
         if !Arc::ptr_eq(current, &self.terms.policy) {
             self.terms.policy = self.judge.judge(&snapshot)?;

@@ -64,7 +64,6 @@ impl Exchange {
             self.connection.protocol == Protocol::Http2 && normalise::is_grpc(response.headers());
         let entered = self.look_after(Answering {
             idle_timeout: stream_idle_timeout,
-            proof: lease.proof(),
             request_body: self.request_body(),
             ends_by_trailers,
         });

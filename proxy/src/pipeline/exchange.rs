@@ -25,6 +25,7 @@ use crate::telemetry::trace_context::{TRACESTATE, TraceState};
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::endpoint::Load;
 use crate::traffic::outlier::Moment;
+use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -179,7 +180,6 @@ impl Exchange {
         self.route = Some(Arc::clone(route));
     }
 
-    /// Refuses where the principal has caused too many refusals.
     /// Whether there is memory for another exchange.
     pub(super) fn within_memory(&self) -> Result<(), Refusal> {
         match self.connection.listener.memory.is_short() {
@@ -188,6 +188,7 @@ impl Exchange {
         }
     }
 
+    /// Refuses where the principal has caused too many refusals.
     pub(super) fn within_budget(&self) -> Result<(), Refusal> {
         match self.connection.is_over_budget(self.began_ns) {
             true => Err(Refusal::GuardRate),
@@ -277,6 +278,13 @@ impl Exchange {
     /// Whether the request asks to switch protocols, and may.
     pub(super) fn may_switch(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.request.wants_websocket())
+    }
+
+    /// It goes to the upstream by a connection with this proof, or by none yet.
+    pub(super) fn rests_on(&self, proof: Option<Rc<Proof>>) {
+        if let Some(progress) = &self.progress {
+            progress.rests_on(proof);
+        }
     }
 
     /// It is looked at by somebody else from now on.

@@ -37,6 +37,8 @@ struct All {
 pub(super) struct Progress {
     terms: Terms,
     permit: RefCell<Option<Permit>>,
+    /// What shows that its upstream is whom it has to be, from the moment when its connection is chosen.
+    proof: RefCell<Option<Rc<Proof>>>,
     /// What is known of the answer, once it has begun.
     answer: RefCell<Option<Answering>>,
     /// Since when its upstream is not whom it has to be.
@@ -73,8 +75,6 @@ pub(super) struct Permit {
 pub(super) struct Answering {
     /// How long it may stand still.
     pub(super) idle_timeout: Duration,
-    /// What shows that its upstream is whom it has to be.
-    pub(super) proof: Option<Rc<Proof>>,
     /// A request body that still comes keeps an answer alive that has nothing to say yet.
     pub(super) request_body: Option<Rc<BodyWatch>>,
     /// Whether it can say why it ends: a gRPC answer over HTTP/2.
@@ -133,6 +133,7 @@ impl InProgress {
         let progress = Rc::new(Progress {
             terms,
             permit: RefCell::new(permit),
+            proof: RefCell::default(),
             answer: RefCell::default(),
             invalid_since: Cell::new(None),
             moved_at: Cell::new(Instant::now()),
@@ -167,6 +168,12 @@ impl Progress {
         self.cause.get()
     }
 
+    /// It goes to the upstream by another connection than before, or by none.
+    pub(super) fn rests_on(&self, proof: Option<Rc<Proof>>) {
+        self.proof.replace(proof);
+        self.invalid_since.set(None);
+    }
+
     fn look(&self, now: Instant, in_force: &InForce<'_>) {
         if self.cause.get().is_some() {
             // It was to say so itself, and had a second for it.
@@ -175,12 +182,13 @@ impl Progress {
         if let Err(refusal) = self.terms.credentials.check(in_force.snapshot, in_force.now) {
             return self.end(End::Revoked, refusal);
         }
+        if let Some(refusal) = self.is_invalid(now, in_force) {
+            return self.end(End::Revoked, refusal);
+        }
         let answer = self.answer.borrow();
         // Until it is answered, its route's timeout is over it.
         let Some(answer) = &*answer else { return };
-        if let Some(refusal) = self.is_invalid(answer, now, in_force) {
-            self.end(End::Revoked, refusal);
-        } else if self.terms.deadline.is_some_and(|deadline| deadline <= now) {
+        if self.terms.deadline.is_some_and(|deadline| deadline <= now) {
             self.end(End::Timeout, Refusal::UpstreamTimeout);
         } else if now.saturating_duration_since(self.moved_at(answer)) >= answer.idle_timeout {
             let refusal = match self.waits_for.get() {
@@ -219,8 +227,12 @@ impl Progress {
     }
 
     /// Why its upstream is not whom it has to be, where that is so and the grace for it is over.
-    fn is_invalid(&self, answer: &Answering, now: Instant, in_force: &InForce<'_>) -> Option<Refusal> {
-        let invalid = answer.proof.as_ref()?.check(in_force.snapshot, in_force.now).err()?;
+    fn is_invalid(&self, now: Instant, in_force: &InForce<'_>) -> Option<Refusal> {
+        let proof = self.proof.borrow();
+        let Err(invalid) = proof.as_ref()?.check(in_force.snapshot, in_force.now) else {
+            self.invalid_since.set(None);
+            return None;
+        };
         let validity = &self.terms.validity;
         let (on_invalid, refusal) = match invalid {
             Invalid::Expired => (validity.on_peer_expiry, Refusal::UpstreamIdentity),

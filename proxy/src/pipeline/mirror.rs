@@ -8,7 +8,7 @@ use crate::telemetry::metrics::{MirrorResult, UpstreamResult};
 use crate::traffic::circuit_breaker::Place;
 use crate::traffic::mirror::Mirror;
 use crate::traffic::outlier::{Moment, Outcome};
-use crate::upstream::InForce;
+use crate::upstream::{Choosing, Proof};
 use crate::worker::Worker;
 use std::rc::Rc;
 
@@ -39,6 +39,17 @@ impl Exchange {
     }
 }
 
+/// A copy, which nobody looks at once a second: it has no more than the mirror's time.
+struct Unlooked<'w>(&'w Worker);
+
+impl Choosing for Unlooked<'_> {
+    fn may_use(&self, proof: Option<&Proof>) -> bool {
+        self.0.may_use(proof)
+    }
+
+    fn chose(&self, _: Option<Rc<Proof>>) {}
+}
+
 async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place, Place)) {
     let upstream = &mirror.upstream;
     let Some((target, mut chosen)) = worker.choose(upstream, None, &[]) else {
@@ -46,9 +57,9 @@ async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place
     };
     let began_ns = worker.clock.monotonic_ns();
     let timed = upstream.adaptive.as_deref().map(|adaptive| Timed::begin(&worker, adaptive, began_ns));
-    let snapshot = worker.snapshots.pin();
-    let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
-    let sending = worker.upstreams.send(target, copy, &in_force);
+    let body = copy.request().body().watch();
+    let unlooked = Unlooked(&worker);
+    let sending = worker.upstreams.send(target, copy, &unlooked);
     let sent = tokio::time::timeout(mirror.timeout, sending).await.ok();
     if let Some(timed) = timed {
         timed.end(sent.as_ref());
@@ -73,4 +84,6 @@ async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place
     if let Some(Ok((response, lease))) = sent {
         lease.give_back_after(response.into_body());
     }
+    // An upstream that has answered without it may never take the last of it.
+    body.let_go(None);
 }

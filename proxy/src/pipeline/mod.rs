@@ -30,6 +30,7 @@ mod timed;
 mod trailers;
 mod transaction;
 mod tunnel;
+mod under_way;
 mod way;
 mod workload;
 

@@ -9,7 +9,7 @@ use crate::traffic::endpoint::Load;
 use crate::traffic::global_rate_limit::{GlobalRateLimit, Otherwise, Said, said};
 use crate::traffic::outlier::{self, Outcome};
 use crate::traffic::rate_limit::{Admitted, Moment, Over, RateLimits, Subject};
-use crate::upstream::{InForce, NoAnswer, RateLimitResponse};
+use crate::upstream::{NoAnswer, Proof, RateLimitResponse};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -78,10 +78,9 @@ impl Exchange {
             service.breaker.requests.take_or_refuse().ok_or("it has as many questions in hand as it may")?;
         let began_ns = worker.clock.monotonic_ns();
         let (target, mut chosen) = worker.choose(service, None, &[]).ok_or("it has no endpoint")?;
-        let snapshot = worker.snapshots.pin();
-        let in_force = InForce { snapshot: &snapshot, now: worker.clock.unix_time() };
         let question = global.question(subject);
-        let asking = worker.upstreams.should_rate_limit(target, &question, &in_force);
+        let may = |proof: Option<&Proof>| worker.may_use(proof);
+        let asking = worker.upstreams.should_rate_limit(target, &question, &may);
         let answer = match tokio::time::timeout(global.timeout, asking).await {
             Ok(answer) => answer,
             Err(_) => Err("no answer in time".to_owned()),

@@ -113,13 +113,14 @@ impl Stream {
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));
         }
+        self.connection.judge(&self.worker, &snapshot).map_err(refused)?;
         let (verdict, policy, eval_ns) = self.decide(&snapshot, route).map_err(refused)?;
         Ok(Judged { route: Arc::clone(route), verdict, policy, eval_ns })
     }
 
+    /// Asks policy. Whether the caller is still believed is not looked at.
     fn decide(&self, snapshot: &Snapshot, route: &Route) -> Result<(Verdict, Arc<Policy>, u64), Refusal> {
         let (worker, connection) = (&self.worker, &self.connection);
-        connection.judge(worker, snapshot)?;
         let policy = Arc::clone(snapshot.policy.as_ref().ok_or(Refusal::PolicyNotReady)?);
         let query = Query {
             now_ns: worker.clock.unix_ns(),

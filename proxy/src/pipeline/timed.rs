@@ -31,6 +31,11 @@ impl<'a> Timed<'a> {
         }
     }
 
+    /// It ended by what is nothing to the upstream.
+    pub(super) fn forget(mut self) {
+        self.is_over = true;
+    }
+
     fn note(&self, say: fn(&AdaptiveConcurrency, u64, &mut Moment<'_>)) {
         let now_ns = self.worker.clock.monotonic_ns();
         let took_ns = now_ns.saturating_sub(self.began_ns);

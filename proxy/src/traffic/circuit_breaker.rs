@@ -102,6 +102,11 @@ impl Gauge {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether no place is left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken() >= self.places_max.load(Ordering::Relaxed)
+    }
+
     /// How often there was no place.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)

@@ -73,6 +73,11 @@ impl Endpoint {
         };
         self.latency.sample(latency_ns, now_ns);
     }
+
+    /// Takes an attempt into account whose caller has stopped waiting.
+    pub(super) fn note_unanswered(&self, waited_ns: u64, now_ns: u64) {
+        self.latency.sample_at_least(waited_ns, now_ns);
+    }
 }
 
 /// An attempt that counts among those of its endpoint until this is dropped.
@@ -98,6 +103,11 @@ impl Load {
     /// The head of an answer came, or none will.
     pub(crate) fn note(&self, outcome: Outcome, latency_ns: u64, now_ns: u64) {
         self.endpoint.note(outcome, latency_ns, now_ns);
+    }
+
+    /// Nothing has come for so long, and nobody waits for it any more.
+    pub(crate) fn note_unanswered(&self, waited_ns: u64, now_ns: u64) {
+        self.endpoint.note_unanswered(waited_ns, now_ns);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct PeakEwma {
     /// The bits of nanoseconds as `f64`.
     estimate: AtomicU64,
+    /// [`NEVER`] until somebody asks.
     sampled_ns: AtomicU64,
 }
 
@@ -14,10 +15,12 @@ pub(super) struct PeakEwma {
 const INITIAL_NS: f64 = 30_000_000.0;
 /// In this time what was before fades to 1/e.
 const DECAY_NS: f64 = 10_000_000_000.0;
+/// The clock has run before there was an endpoint: what is believed of it begins to fade when it is asked for first.
+const NEVER: u64 = u64::MAX;
 
 impl Default for PeakEwma {
     fn default() -> Self {
-        Self { estimate: AtomicU64::new(INITIAL_NS.to_bits()), sampled_ns: AtomicU64::new(0) }
+        Self { estimate: AtomicU64::new(INITIAL_NS.to_bits()), sampled_ns: AtomicU64::new(NEVER) }
     }
 }
 
@@ -31,6 +34,16 @@ impl PeakEwma {
         self.sampled_ns.store(now_ns, Ordering::Relaxed);
     }
 
+    /// Takes into account that an attempt has taken so long and had no answer: it may make the estimate longer, never
+    /// shorter.
+    pub(super) fn sample_at_least(&self, waited_ns: u64, now_ns: u64) {
+        let waited = float(waited_ns);
+        if waited > self.estimate_ns(now_ns) {
+            self.estimate.store(waited.to_bits(), Ordering::Relaxed);
+            self.sampled_ns.store(now_ns, Ordering::Relaxed);
+        }
+    }
+
     /// What is to be expected. It fades while nobody asks, so that a slow endpoint is tried again one day.
     pub(super) fn estimate_ns(&self, now_ns: u64) -> f64 {
         let (before, kept) = self.parts(now_ns);
@@ -39,7 +52,12 @@ impl PeakEwma {
 
     fn parts(&self, now_ns: u64) -> (f64, f64) {
         let before = f64::from_bits(self.estimate.load(Ordering::Relaxed));
-        let since_ns = now_ns.saturating_sub(self.sampled_ns.load(Ordering::Relaxed));
+        let mut sampled_ns = self.sampled_ns.load(Ordering::Relaxed);
+        if sampled_ns == NEVER {
+            sampled_ns = now_ns;
+            self.sampled_ns.store(now_ns, Ordering::Relaxed);
+        }
+        let since_ns = now_ns.saturating_sub(sampled_ns);
         (before, (-float(since_ns) / DECAY_NS).exp())
     }
 }
@@ -67,6 +85,25 @@ mod tests {
         latency.sample(1_000_000, 31 * SECOND_NS);
         let faded = latency.estimate_ns(31 * SECOND_NS);
         assert!((1e6..0.06e9).contains(&faded), "{faded}");
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_may_make_the_estimate_longer_and_never_shorter() {
+        let latency = PeakEwma::default();
+        latency.sample_at_least(1_000_000, SECOND_NS);
+        assert!((latency.estimate_ns(SECOND_NS) - INITIAL_NS).abs() < 1.0);
+        latency.sample_at_least(SECOND_NS, SECOND_NS);
+        assert!((latency.estimate_ns(SECOND_NS) - 1e9).abs() < 1.0);
+        // What has faded below it rises to it again.
+        latency.sample_at_least(SECOND_NS / 2, 11 * SECOND_NS);
+        assert!((latency.estimate_ns(11 * SECOND_NS) - 0.5e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_nothing_is_known_of_takes_the_usual_time_however_long_the_process_has_run() {
+        let latency = PeakEwma::default();
+        assert!((latency.estimate_ns(300 * SECOND_NS) - INITIAL_NS).abs() < 1.0);
+        assert!(latency.estimate_ns(307 * SECOND_NS) < 0.5 * INITIAL_NS, "it fades from then on");
     }
 
     #[test]

@@ -62,11 +62,14 @@ async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
             None if body.waits_for_caller() => (body.moved_at() + times.caller, Refusal::BodyTimeout),
             None => (body.moved_at() + times.response, Refusal::UpstreamTimeout),
         };
-        let (due, refusal) = match times.deadline {
-            Some(deadline) if deadline < due => (deadline, Refusal::UpstreamTimeout),
-            Some(_) | None => (due, refusal),
+        let (due, refusal, is_upstreams) = match times.deadline {
+            Some(deadline) if deadline < due => (deadline, Refusal::UpstreamTimeout, false),
+            Some(_) | None => (due, refusal, refusal == Refusal::UpstreamTimeout),
         };
         if due <= Instant::now() {
+            if is_upstreams {
+                body.note_late();
+            }
             return refusal;
         }
         // Whose turn it is may change meanwhile; it is looked at again at least as often as either has time.

@@ -21,6 +21,9 @@ pub(super) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// Room for what all streams together may be sent ahead: answers that nobody reads stall none of the others.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 
+/// An endpoint that lets requests pass for so long without a word may be gone: another connection is tried.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(1);
+
 /// A connection that is being made.
 pub(super) type Making = LocalBoxFuture<'static, Result<Opened, Refusal>>;
 
@@ -57,6 +60,10 @@ struct Connection {
     streams: Cell<u32>,
     used: Cell<Instant>,
     has_answered: Cell<bool>,
+    /// How many requests wait for their answers.
+    unanswered: Cell<u32>,
+    /// Since when requests have had no answer. One that is taken back does not change it: what was swallowed stays so.
+    silent_since: Cell<Option<Instant>>,
     standing: Cell<Standing>,
     room: Rc<Notify>,
 }
@@ -65,8 +72,8 @@ struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Good,
-    /// An exchange gave up on it. The endpoint may be slow, or the network may swallow everything; as long as no other
-    /// answer comes, nobody else is made to wait for it.
+    /// An exchange gave up on it, and nothing has been heard for long. The endpoint may be slow, or the network may
+    /// swallow everything; as long as no other answer comes, nobody else is made to wait for it.
     Doubtful,
     /// Something went wrong with the whole connection.
     Broken,
@@ -200,6 +207,8 @@ impl Connection {
             streams: Cell::new(0),
             used: Cell::new(Instant::now()),
             has_answered: Cell::new(false),
+            unanswered: Cell::new(0),
+            silent_since: Cell::new(None),
             standing: Cell::new(Standing::Good),
             room: Rc::clone(room),
         })
@@ -207,6 +216,28 @@ impl Connection {
 
     fn proof(&self) -> Option<&Proof> {
         self.opened.proof.as_deref()
+    }
+
+    fn ask(&self) {
+        self.unanswered.set(self.unanswered.get().saturating_add(1));
+        self.silent_since.set(Some(self.silent_since.get().unwrap_or_else(Instant::now)));
+    }
+
+    /// One request less waits for its answer.
+    fn settle(&self) {
+        self.unanswered.set(self.unanswered.get().saturating_sub(1));
+    }
+
+    /// The upstream has said something about a request; others may still wait.
+    fn heard(&self) {
+        self.settle();
+        self.silent_since.set((self.unanswered.get() > 0).then(Instant::now));
+    }
+
+    /// Whether requests have been let pass for long. One that its caller takes back at once shows nothing: whoever does so
+    /// again and again would have a connection made each time.
+    fn is_silent(&self) -> bool {
+        self.silent_since.get().is_some_and(|since| since.elapsed() >= SILENCE_MAX)
     }
 
     fn has_room(&self) -> bool {
@@ -236,6 +267,7 @@ impl Stream {
 
     /// A request is on its way: whoever drops the result before an answer has come has given up on it.
     pub(super) fn ask(&self) -> Asked<'_> {
+        self.0.ask();
         Asked(Some(&self.0))
     }
 
@@ -259,6 +291,7 @@ impl Asked<'_> {
     pub(super) fn answered(mut self) {
         if let Some(connection) = self.0.take() {
             connection.has_answered.set(true);
+            connection.heard();
             if connection.standing.get() == Standing::Doubtful {
                 connection.standing.set(Standing::Good);
             }
@@ -267,15 +300,17 @@ impl Asked<'_> {
 
     /// It failed by itself.
     pub(super) fn failed(mut self) {
-        self.0 = None;
+        if let Some(connection) = self.0.take() {
+            connection.heard();
+        }
     }
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.0
-            && connection.standing.get() == Standing::Good
-        {
+        let Some(connection) = self.0 else { return };
+        connection.settle();
+        if connection.standing.get() == Standing::Good && connection.is_silent() {
             connection.standing.set(Standing::Doubtful);
         }
     }

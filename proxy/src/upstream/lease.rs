@@ -68,10 +68,15 @@ impl IdleList {
             return None;
         }
         let mut senders = self.senders.borrow_mut();
-        senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof()));
+        senders.retain(|idle| !idle.sender.requests.is_closed());
         // One that has not yet noticed the end of its last exchange stays for the next caller.
-        let ready = senders.iter().rposition(|idle| idle.sender.requests.is_ready())?;
-        Some(senders.remove(ready).sender)
+        while let Some(ready) = senders.iter().rposition(|idle| idle.sender.requests.is_ready()) {
+            let sender = senders.remove(ready).sender;
+            if may(sender.proof.as_deref()) {
+                return Some(sender);
+            }
+        }
+        None
     }
 
     /// Waits for a connection, or for room for another one, whichever comes first.
@@ -86,6 +91,7 @@ impl IdleList {
             // One that has not yet noticed the end of its last exchange soon will.
             if let Some(mut sender) = self.take_last(may)
                 && sender.requests.ready().await.is_ok()
+                && may(sender.proof.as_deref())
             {
                 return Found::Used(sender);
             }
@@ -99,7 +105,7 @@ impl IdleList {
 
     fn take_last(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Sender> {
         let mut senders = self.senders.borrow_mut();
-        senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof()));
+        senders.retain(|idle| !idle.sender.requests.is_closed() && may(idle.sender.proof.as_deref()));
         senders.pop().map(|idle| idle.sender)
     }
 
@@ -107,7 +113,7 @@ impl IdleList {
     pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
         let is_needed = self.is_needed_elsewhere();
         let is_fresh = |idle: &Idle| !is_needed && now.duration_since(idle.since) < self.idle_timeout;
-        self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof()));
+        self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof.as_deref()));
     }
 
     /// Whether no connection is idle.
@@ -176,8 +182,9 @@ impl Sender {
         Self { requests, driver, proof, switch, allowance }
     }
 
-    fn proof(&self) -> Option<&Proof> {
-        self.proof.as_deref()
+    /// What shows that the connection leads to whom it should, where it has to.
+    pub(super) fn proof(&self) -> Option<Rc<Proof>> {
+        self.proof.clone()
     }
 
     /// Has the connection left here, should the upstream switch protocols.
@@ -218,7 +225,7 @@ impl Lease {
     /// What shows that the connection leads to whom it should, where it has to.
     pub(crate) fn proof(&self) -> Option<Rc<Proof>> {
         match self {
-            Self::Http1 { sender, .. } => sender.proof.clone(),
+            Self::Http1 { sender, .. } => sender.proof(),
             Self::Http2 { stream } => stream.proof(),
         }
     }

@@ -15,7 +15,7 @@ pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
 pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::{Lease, Switched};
 pub use pool::Pool;
-pub(crate) use pool::{InForce, SendError};
+pub(crate) use pool::{Choosing, InForce, SendError};
 #[cfg(test)]
 pub(crate) use rate_limit_service::HeaderToAdd;
 pub(crate) use rate_limit_service::{

@@ -81,9 +81,18 @@ pub(crate) struct InForce<'s> {
 }
 
 impl InForce<'_> {
-    pub(super) fn may_use(&self, proof: Option<&Proof>) -> bool {
+    pub(crate) fn may_use(&self, proof: Option<&Proof>) -> bool {
         proof.is_none_or(|proof| proof.check(self.snapshot, self.now).is_ok())
     }
+}
+
+/// Who is about to use a connection. It may have to wait for one, and what was in force before that counts no more.
+pub(crate) trait Choosing {
+    /// Whether a connection may be used, by what is in force at this moment.
+    fn may_use(&self, proof: Option<&Proof>) -> bool;
+
+    /// One was chosen: from now on what is sent rests on this.
+    fn chose(&self, proof: Option<Rc<Proof>>);
 }
 
 /// A request that got no response.
@@ -117,11 +126,11 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
-        in_force: &InForce<'_>,
+        choosing: &dyn Choosing,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         match target.protocol {
-            Protocol::Http1 => self.send_http1(target, attempt, in_force).await,
-            Protocol::H2 | Protocol::H2c => self.send_http2(target, attempt, in_force).await,
+            Protocol::Http1 => self.send_http1(target, attempt, choosing).await,
+            Protocol::H2 | Protocol::H2c => self.send_http2(target, attempt, choosing).await,
             // No configuration leads here.
             Protocol::Tcp => Err(SendError::Unsent(Box::new(attempt), Refusal::UpstreamProtocol)),
         }
@@ -131,7 +140,7 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
-        in_force: &InForce<'_>,
+        choosing: &dyn Choosing,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let idle = self.idle_list(target);
         let (mut request, voucher) = attempt.into_request();
@@ -139,10 +148,11 @@ impl Pool {
         announce_body(&mut request);
         loop {
             // A pooled connection may turn out to be closed; only a new one proves the endpoint dead.
-            let (mut sender, is_new) = match self.http1_sender(&idle, target, in_force).await {
+            let (mut sender, is_new) = match self.http1_sender(&idle, target, choosing).await {
                 Ok(found) => found,
                 Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
+            choosing.chose(sender.proof());
             let switched = request.headers().contains_key(header::UPGRADE).then(|| sender.expect_switch());
             match sender.send(request).await {
                 Ok(response) => return Ok((response, Lease::Http1 { idle, sender, switched })),
@@ -163,9 +173,9 @@ impl Pool {
         &self,
         idle: &IdleList,
         target: &Target,
-        in_force: &InForce<'_>,
+        choosing: &dyn Choosing,
     ) -> Result<(Sender, bool), Refusal> {
-        let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        let may = |proof: Option<&Proof>| choosing.may_use(proof);
         if let Some(sender) = idle.take(&may) {
             return Ok((sender, false));
         }
@@ -184,7 +194,7 @@ impl Pool {
         &self,
         target: &Target,
         attempt: Attempt,
-        in_force: &InForce<'_>,
+        choosing: &dyn Choosing,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let shared = self.shared_connections(target);
         let (mut request, voucher) = attempt.into_request();
@@ -193,10 +203,11 @@ impl Pool {
                 let (maker, target) = (Rc::clone(&self.maker), target.clone());
                 async move { maker.http2(&target, place).await }.boxed_local()
             };
-            let stream = match shared.join(&|proof| in_force.may_use(proof), make).await {
+            let stream = match shared.join(&|proof| choosing.may_use(proof), make).await {
                 Ok(stream) => stream,
                 Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
+            choosing.chose(stream.proof());
             request.body_mut().sent_by(stream.streams());
             let mut sender = stream.sender();
             let asked = stream.ask();

@@ -10,6 +10,7 @@ pub(crate) use messages::{
 };
 
 use super::executor::LocalExecutor;
+use super::http2::SILENCE_MAX;
 use super::pool::{InForce, Maker, Pool};
 use super::probe::{framed, unframed, uri};
 use super::secure::Proof;
@@ -61,8 +62,6 @@ impl std::fmt::Debug for Made {
     }
 }
 
-/// An endpoint that lets questions pass for so long may be gone without a word: another connection is tried.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const AGENT: &str = "postern-rate-limit";
@@ -73,7 +72,7 @@ impl Pool {
         &self,
         target: &Target,
         question: &RateLimitRequest,
-        in_force: &InForce<'_>,
+        may: &dyn Fn(Option<&Proof>) -> bool,
     ) -> Result<RateLimitResponse, NoAnswer> {
         let connection = self.service(target);
         connection.used.set(Instant::now());
@@ -81,7 +80,7 @@ impl Pool {
         // The service may close a connection that was kept; only a new one shows that it is not there.
         let mut is_again = false;
         loop {
-            let (made, is_new) = match connection.usable(in_force) {
+            let (made, is_new) = match connection.usable(may) {
                 Some(made) => (made, false),
                 None => (connection.make(self.maker(), target).await?, true),
             };
@@ -112,9 +111,9 @@ impl ServiceConnection {
         }
     }
 
-    fn usable(&self, in_force: &InForce<'_>) -> Option<Rc<Made>> {
+    fn usable(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Rc<Made>> {
         let made = self.made.borrow().clone()?;
-        (!made.sender.is_closed() && in_force.may_use(made.proof.as_deref())).then_some(made)
+        (!made.sender.is_closed() && may(made.proof.as_deref())).then_some(made)
     }
 
     /// Makes the connection, or waits for it with those who came first. It is finished also when none of them waits for
@@ -147,7 +146,8 @@ impl ServiceConnection {
     /// Whether there is nothing that is worth keeping.
     pub(super) fn is_idle(&self, in_force: &InForce<'_>) -> bool {
         let is_used = self.used.get().elapsed() < self.idle_timeout;
-        self.making.borrow().is_none() && (!is_used || self.usable(in_force).is_none())
+        let may = |proof: Option<&Proof>| in_force.may_use(proof);
+        self.making.borrow().is_none() && (!is_used || self.usable(&may).is_none())
     }
 }
 

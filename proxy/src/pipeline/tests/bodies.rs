@@ -362,3 +362,48 @@ fn an_upload_that_stands_still_ends_when_its_time_is_over_and_not_when_that_of_t
     });
     assert!((2..=4).contains(&took.as_secs()), "{took:?}: {records:#?}");
 }
+
+/// Trailers of a body that policy has read, as the upstream behind this path got them.
+fn trailers_behind(path: &str) -> String {
+    let heard: Rc<std::cell::RefCell<String>> = Rc::default();
+    let (by_http1, by_h2c) = (Rc::clone(&heard), Rc::clone(&heard));
+    let http1 = played(move |_, mut stream| {
+        let heard = Rc::clone(&by_http1);
+        async move {
+            let mut all = Vec::new();
+            while !all.ends_with(b"\r\n\r\n") || !all.windows(3).any(|part| part == b"99}") {
+                if stream.read_buf(&mut all).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let text = String::from_utf8(all).unwrap().to_lowercase();
+            let trailers = text.split_once("99}\r\n0\r\n").map_or("", |(_, trailers)| trailers);
+            heard.replace(trailers.trim_end().to_owned());
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await);
+        }
+    });
+    let h2c = h2c(move |request: Request<hyper::body::Incoming>| {
+        let heard = Rc::clone(&by_h2c);
+        async move {
+            let body = request.into_body().collect().await.map_err(std::io::Error::other)?;
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            let lines = trailers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+            heard.replace(lines.collect::<Vec<_>>().join("\r\n"));
+            Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::new())))
+        }
+    });
+    let world = World::new(Some(READS_BODY))
+        .with_endpoints(move |endpoint| if endpoint.port() == 3 { h2c(0) } else { http1(0) });
+    let request = format!(
+        "POST {path} HTTP/1.1\nHost: a.test\nContent-Type: application/json\nTransfer-Encoding: chunked\nTrailer: x-sum\n\nd\n{{\"amount\":99}}\n0\nX-Sum: 7\nCookie: a=b\n\n"
+    );
+    let (answer, _) = world.run(async |_, caller| caller.ask(&request).await);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    heard.take()
+}
+
+#[test]
+fn trailers_travel_behind_a_body_that_policy_has_read() {
+    assert_eq!(trailers_behind("/calls/x"), "x-sum: 7");
+    assert_eq!(trailers_behind("/api/x"), "x-sum: 7");
+}

@@ -1,6 +1,6 @@
 //! Which endpoints of an upstream are asked, and which are left out.
 use super::ALLOW;
-use super::peers::{echo, h2c, played};
+use super::peers::{echo, h2c, played, silent};
 use super::world::{Upstream, World};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -67,6 +67,99 @@ fn an_endpoint_that_fails_again_and_again_is_left_out_and_comes_back_after_one_t
     assert_eq!(on_trial, BTreeMap::from([(200, 29), (503, 1)]));
     assert_eq!(back, BTreeMap::from([(200, 10)]));
     assert_eq!(again, BTreeMap::from([(200, 20), (204, 10)]));
+}
+
+/// Of so many requests, one after the other, this many at most reach an endpoint that takes connections and never answers.
+fn check_silent(balance: &str, (requests, unanswered_max): (usize, usize)) {
+    let (bad, good) = (silent(), answering(Rc::new(Cell::new(200))));
+    let changes = [(TWO, &*format!("{THREE}, balance: {balance}")), (NO_RETRY.0, ", timeout: 1s }")];
+    let world = World::configured(Some(ALLOW), &changes)
+        .with_endpoints(move |endpoint: SocketAddr| if endpoint.port() == 1 { bad(0) } else { good(0) });
+    let (found, _) = world.run(async |world, _| statuses(world, requests).await);
+    let unanswered = found.get(&504).copied().unwrap_or_default();
+    assert!(unanswered <= unanswered_max, "{balance}: {found:?}");
+    assert_eq!(found.get(&200), Some(&(requests - unanswered)), "{balance}: {found:?}");
+}
+
+#[test]
+fn an_endpoint_that_takes_connections_and_never_answers_is_left_out() {
+    check_silent("round_robin", (40, 5));
+    // It is expected to cost more than the others from the first time on.
+    check_silent("p2c_ewma", (40, 1));
+}
+
+/// Endpoints that say by their status which they are, once the whole request is there; the first may be made to say
+/// nothing. Of the answer to `/held` the last byte never comes.
+fn named(endpoint: SocketAddr, is_silent: &Rc<Cell<bool>>) -> std::io::Result<crate::upstream::BoxIo> {
+    let is_silent = Rc::clone(is_silent);
+    let serve = move |_, mut stream: DuplexStream| {
+        let is_silent = Rc::clone(&is_silent);
+        async move {
+            let mut heard = Vec::new();
+            while stream.read_buf(&mut heard).await.unwrap_or(0) > 0 {
+                let text = String::from_utf8_lossy(&heard).into_owned();
+                let end = if text.contains("chunked") { "\r\n0\r\n\r\n" } else { "\r\n\r\n" };
+                let is_whole = text.ends_with(end);
+                if is_whole && !(is_silent.get() && endpoint.port() == 1) {
+                    heard.clear();
+                    let (status, length) =
+                        (200 + endpoint.port(), u8::from(text.starts_with("GET /api/held ")));
+                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        }
+    };
+    played(serve)(0)
+}
+
+/// However often callers ask like this, with a silent endpoint or without one, all endpoints keep their share.
+#[track_caller]
+fn check_kept(is_silent: bool, request: &str, patience: Duration) {
+    let silence = Rc::new(Cell::new(is_silent));
+    let asked = Rc::clone(&silence);
+    let changes = [(TWO, &*format!("{THREE}, balance: round_robin")), NO_RETRY];
+    let world = World::configured(Some(ALLOW), &changes)
+        .with_endpoints(move |endpoint: SocketAddr| named(endpoint, &asked));
+    let (found, _) = world.run(async |world, _| {
+        for _ in 0..30 {
+            drop(tokio::time::timeout(patience, world.caller().await.ask(request)).await);
+        }
+        silence.set(false);
+        statuses(world, 12).await
+    });
+    assert_eq!(found, BTreeMap::from([(201, 4), (202, 4), (203, 4)]), "{request}");
+}
+
+#[test]
+fn what_is_the_callers_doing_says_nothing_of_an_endpoint() {
+    let forever = Duration::from_secs(60);
+    check_kept(true, GET, Duration::from_millis(100));
+    let call = "POST /api/x HTTP/1.1\nHost: a.test\nContent-Type: application/grpc\nGrpc-Timeout: 100m\nContent-Length: 0\n\n";
+    check_kept(true, call, forever);
+    let head = "POST /api/x HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n";
+    check_kept(false, &format!("{head}zz\n"), forever);
+    check_kept(false, &format!("{head}11000\n{}\n0\n\n", "x".repeat(0x11000)), forever);
+}
+
+#[test]
+fn who_waits_for_a_place_until_its_time_is_over_says_nothing_of_an_endpoint() {
+    let changes = [
+        (TWO, &*format!("{THREE}, balance: round_robin, connections_max: 1")),
+        (NO_RETRY.0, ", timeout: 3s }"),
+    ];
+    let world = World::configured(Some(ALLOW), &changes)
+        .with_endpoints(|endpoint: SocketAddr| named(endpoint, &Rc::default()));
+    let (found, _) = world.run(async |world, caller| {
+        let mut holder = caller.shake_hands().await;
+        holder.say(&GET.replace("/api/x", "/api/held").replace('\n', "\r\n")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let waiting = statuses(world, 30).await;
+        drop(holder);
+        (waiting, statuses(world, 12).await)
+    });
+    assert_eq!(found.0, BTreeMap::from([(504, 30)]));
+    assert_eq!(found.1, BTreeMap::from([(201, 4), (202, 4), (203, 4)]));
 }
 
 #[test]

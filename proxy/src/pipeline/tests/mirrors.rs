@@ -1,10 +1,10 @@
 //! Copies of requests: who gets them, what they hold, and that nobody notices.
-use super::peers::{echo, played, silent};
+use super::peers::{echo, hasty, played, silent};
 use super::world::{Upstream, World};
 use super::{ALLOW, DENY, only, status, text};
 use bytes::Bytes;
 use http::Request;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,6 +109,27 @@ fn what_becomes_of_a_copy_is_counted_and_the_caller_hears_nothing_of_it() {
 fn a_body_that_is_too_long_to_be_kept_is_not_copied() {
     check((", body_bytes_max: 8B", &post(8)), None, (200, "answered"));
     check((", body_bytes_max: 8B", &post(9)), None, (200, "body"));
+}
+
+#[test]
+fn what_is_left_of_a_copy_is_let_go_when_it_has_been_answered() {
+    let open: Rc<Cell<usize>> = Rc::default();
+    let api = format!("{API} mirror: {{ upstream: shadow }},");
+    let calls = format!("{CALLS}\n  shadow: {{ endpoints: [127.0.0.1:9], protocol: h2c }}");
+    let (main, shadow) = (echo(&Seen::default()), hasty(200, &open));
+    let world = World::configured(Some(ALLOW), &[(API, &*api), (CALLS, &*calls)]);
+    let world = world.with_endpoints(move |endpoint| match endpoint.port() {
+        9 => shadow(0),
+        _ => main(0),
+    });
+    let (counts, _) = world.run(async |world, caller| {
+        caller.ask(&post(4)).await;
+        let counts = counted(world, 1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        counts
+    });
+    assert_eq!(counts, [("answered".to_owned(), 1)]);
+    assert_eq!(open.get(), 0, "streams open at the mirror");
 }
 
 #[test]

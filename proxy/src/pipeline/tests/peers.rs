@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,6 +68,31 @@ where
         let builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
         async move { drop(serving.await) }
+    })
+}
+
+/// An upstream over HTTP/2 without TLS that answers whole with this status, opens no window and resets nothing; `open`
+/// counts the streams that it has in hand.
+pub(super) fn hasty(status: u16, open: &Rc<Cell<usize>>) -> Upstream {
+    let open = Rc::clone(open);
+    played(move |_, stream| {
+        let open = Rc::clone(&open);
+        async move {
+            let mut builder = h2::server::Builder::new();
+            builder.initial_window_size(0);
+            let mut connection = builder.handshake::<DuplexStream, Bytes>(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let open = Rc::clone(&open);
+                drop(tokio::task::spawn_local(async move {
+                    let _unread = request;
+                    open.set(open.get() + 1);
+                    let answer = Response::builder().status(status).body(()).unwrap();
+                    let mut answer = respond.send_response(answer, true).unwrap();
+                    drop(std::future::poll_fn(|cx| answer.poll_reset(cx)).await);
+                    open.set(open.get() - 1);
+                }));
+            }
+        }
     })
 }
 

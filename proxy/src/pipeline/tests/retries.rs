@@ -327,3 +327,30 @@ fn a_grpc_call_that_ended_with_unavailable_alone_is_made_again_where_the_route_s
     assert!(answer.contains("grpc-status: 0"), "{answer}");
     assert_eq!(asked.get(), 2);
 }
+
+#[test]
+fn every_attempt_has_its_own_time_also_where_the_body_was_not_yet_sent_before_it() {
+    let upstream: Upstream = Rc::new(|number| {
+        let part = match number {
+            0 => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+            1 => "-",
+            _ => OK,
+        };
+        parts_of(&[part], &Rc::default())(0)
+    });
+    let rule =
+        "timeout: 10s, retry: { attempts_max: 3, on: [connect_failure, timeout], per_try_timeout: 1s }";
+    let changes = [ONE, ("retry: { attempts_max: 2, on: [connect_failure] }", rule)];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    let ((answer, took), records) = world.run(async |_, caller| {
+        let mut conversation = caller.shake_hands().await;
+        let (head, body) = PUT.split_at(PUT.len() - "body".len());
+        conversation.say(&head.replace('\n', "\r\n")).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        (conversation.ask(body).await, began.elapsed())
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(only(&records, "outcome")["attempts"], 3);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

@@ -31,8 +31,8 @@ fn world_of(protocol: &str, mutual: &str, actual: &str) -> (World, Rc<Cell<usize
     (world.with_upstream(upstream), made)
 }
 
-/// An upstream with this identity. `/endless` has an answer without end, `/name` says for which name
-/// the caller asked; to others it says who called.
+/// An upstream with this identity. `/endless` has an answer without end, `/late` one after five seconds, `/upload` one
+/// when the whole request is there, `/name` says for which name the caller asked; to others it says who called.
 pub(super) fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
     let made = Rc::new(Cell::new(0));
     let (counter, tls) = (Rc::clone(&made), world.service_tls(id));
@@ -52,15 +52,20 @@ pub(super) fn secured(world: &World, id: &str) -> (Upstream, Rc<Cell<usize>>) {
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let path = request.uri().path();
                 let is_endless = path.ends_with("/endless");
+                let is_upload = path.ends_with("/upload");
+                let wait = Duration::from_secs(if path.ends_with("/late") { 5 } else { 0 });
                 let caller = if path.ends_with("/name") { name.clone() } else { caller.clone() };
                 async move {
+                    if is_upload {
+                        drop(request.into_body().collect().await);
+                    }
                     let parts = futures_util::stream::unfold(0_u64, move |said| {
                         let caller = caller.clone();
                         async move {
                             if said > 0 && !is_endless {
                                 return None;
                             }
-                            tokio::time::sleep(Duration::from_secs(said.min(1))).await;
+                            tokio::time::sleep(Duration::from_secs(said.min(1)) + wait).await;
                             Some((Ok::<_, Infallible>(Frame::data(Bytes::from(caller))), said + 1))
                         }
                     });
@@ -173,16 +178,14 @@ enum Event {
     ListExpires,
 }
 
-/// An answer is on its way from a service of a federated trust domain when something happens to that one: how it ends,
-/// and what becomes of the next request.
-#[track_caller]
-fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): (u64, &str)) {
+/// A world whose upstream is a service of a federated trust domain, under these terms of validity.
+fn federated((protocol, terms): (&str, &str), event: Event) -> World {
     let changes = [
         ("trust_domains: [example.org]", &*format!("trust_domains: [example.org]{terms}")),
         (
             "127.0.0.1:1, 127.0.0.1:2] }",
             &*format!(
-                "127.0.0.1:1], protocol: {protocol}, tls: {{ mutual: {{ trust_domains: [other.org] }} }} }}"
+                "127.0.0.1:1], connections_max: 1, protocol: {protocol}, tls: {{ mutual: {{ trust_domains: [other.org] }} }} }}"
             ),
         ),
     ];
@@ -192,7 +195,14 @@ fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): 
         world.list_revoked("other.org");
     }
     let (upstream, _) = secured(&world, "spiffe://other.org/service");
-    let ((took, next), records) = world.with_upstream(upstream).run(async |world, caller| {
+    world.with_upstream(upstream)
+}
+
+/// An answer is on its way from a service of a federated trust domain when something happens to that one: how it ends,
+/// and what becomes of the next request.
+#[track_caller]
+fn broken_off(event: Event, (protocol, terms): (&str, &str), (seconds, reason): (u64, &str)) {
+    let ((took, next), records) = federated((protocol, terms), event).run(async |world, caller| {
         let mut caller = caller.speak_http2().await;
         let answer = caller.send_request(get("/api/endless")).await.unwrap();
         let reading = tokio::task::spawn_local(answer.into_body().collect());
@@ -228,6 +238,65 @@ fn an_answer_of_an_upstream_that_is_believed_no_more_is_broken_off() {
         broken_off(event, ("h2", ""), (0, reason));
         broken_off(event, ("h2", drained), (9, reason));
     }
+}
+
+#[test]
+fn an_upload_to_an_upstream_that_is_believed_no_more_ends_before_it_is_answered() {
+    for (protocol, terms, seconds) in
+        [("http1", "", 0), ("h2", "", 0), ("h2", ", on_trust_change: drain, grace: 9s", 9)]
+    {
+        let (took, records) = federated((protocol, terms), Event::BundleGoes).run(async |world, caller| {
+            let mut caller = caller.speak_http2().await;
+            let (parts, body) = tokio::sync::mpsc::channel(1);
+            let request =
+                Request::post("https://a.test/api/upload").body(super::bodies::spoken(body)).unwrap();
+            let uploading = tokio::task::spawn_local(caller.send_request(request));
+            parts.send(Bytes::from("some")).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            world.remove_trust_domain("other.org");
+            let began = tokio::time::Instant::now();
+            let ended = tokio::time::timeout(Duration::from_secs(100), uploading).await;
+            assert!(ended.is_ok_and(|ended| ended.unwrap().is_err()), "the upload is broken off");
+            began.elapsed().as_secs()
+        });
+        assert!((seconds..seconds + 3).contains(&took), "{protocol}{terms}: {took} s instead of {seconds}");
+        let outcome = only(&records, "outcome");
+        assert_eq!((text(outcome, "end"), text(outcome, "reason")), ("revoked", "upstream.identity"));
+    }
+}
+
+#[test]
+fn who_waits_for_a_connection_takes_none_whose_upstream_is_believed_no_more_by_then() {
+    let world = federated(("http1", ", on_trust_change: drain, grace: 1m"), Event::BundleGoes);
+    let ((first, second), records) = world.run(async |world, caller| {
+        let mut caller = caller.speak_http2().await;
+        let first = caller.send_request(get("/api/late")).await.unwrap();
+        let first = tokio::task::spawn_local(first.into_body().collect());
+        let second = tokio::task::spawn_local(caller.send_request(get("/api/x")));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.remove_trust_domain("other.org");
+        let first = first.await.unwrap().unwrap().to_bytes();
+        (first, second.await.unwrap().unwrap().status().as_u16())
+    });
+    assert_eq!((first, second), (Bytes::from("spiffe://example.org/app"), 503));
+    assert!(records.iter().any(|record| text(record, "reason") == "upstream.identity"), "{records:#?}");
+}
+
+#[test]
+fn trust_that_lapses_again_after_it_came_back_leaves_the_whole_grace() {
+    let world = federated(("h2", ", on_trust_change: drain, grace: 9s"), Event::BundleGoes);
+    let (took, _) = world.run(async |world, caller| {
+        let mut caller = caller.speak_http2().await;
+        let answer = caller.send_request(get("/api/endless")).await.unwrap();
+        let reading = tokio::task::spawn_local(answer.into_body().collect());
+        world.lapse_of_trust("other.org", Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        world.remove_trust_domain("other.org");
+        let began = tokio::time::Instant::now();
+        assert!(reading.await.unwrap().is_err(), "the answer is broken off");
+        began.elapsed().as_secs()
+    });
+    assert!((8..12).contains(&took), "{took} s");
 }
 
 #[test]

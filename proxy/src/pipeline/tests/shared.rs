@@ -187,3 +187,22 @@ fn an_upstream_that_sends_frames_without_end_is_left() {
     assert_eq!(status, 502);
     assert!(took <= 1, "{took} s: it is left long before its time is over");
 }
+
+#[test]
+fn callers_that_go_away_at_once_leave_the_connection_to_the_next() {
+    let (upstream, made) = counted(&h2c(answer));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let (status, _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        // An answer that goes on for long is under way too, and shows no silence.
+        let _endless = caller.send_request(call("/large")).await.unwrap();
+        caller.send_request(call("/small")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for _ in 0..20 {
+            let held = caller.send_request(call("/held"));
+            drop(tokio::time::timeout(Duration::from_millis(20), held).await);
+        }
+        caller.send_request(call("/small")).await.unwrap().status().as_u16()
+    });
+    assert_eq!((status, made.get()), (200, 1));
+}

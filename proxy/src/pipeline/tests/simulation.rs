@@ -196,10 +196,12 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// The checks that a story under these rules does not pass.
+/// The checks that some story under these rules does not pass: not in each comes what a rule is for.
 fn broken(rules: [(&str, &str); 2]) -> Vec<&'static str> {
-    let history = play(0, rules);
-    CHECKS.iter().filter(|(_, holds)| holds(&history).is_err()).map(|(named, _)| *named).collect()
+    let stories: Vec<_> = (0..4).map(|seed| play(seed, rules)).collect();
+    let is_broken =
+        |holds: &dyn Fn(&History) -> Result<(), String>| stories.iter().any(|it| holds(it).is_err());
+    CHECKS.iter().filter(|(_, holds)| is_broken(holds)).map(|(named, _)| *named).collect()
 }
 
 /// The seed that the environment asks for, or these.

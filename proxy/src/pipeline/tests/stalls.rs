@@ -1,6 +1,6 @@
 //! What waits for room at one end must not be held at the other: blocked uploads, windows that stay shut, ends that
 //! nobody sees.
-use super::peers::{CallerBody, echo, h2c, played, silent};
+use super::peers::{CallerBody, echo, h2c, hasty, played, silent};
 use super::world::{Upstream, World};
 use super::{ALLOW, DENY, GET, only, text};
 use bytes::Bytes;
@@ -429,4 +429,28 @@ fn a_caller_that_is_answered_early_is_heard_out_for_a_while() {
     assert_eq!(after(ALLOW, "/nowhere"), not_reset(404));
     assert_eq!(after(super::READS_BODY, "/calls/x"), not_reset(413));
     assert_eq!(after(ALLOW, "/calls/x"), not_reset(200));
+}
+
+/// A request with a short body, to an upstream that answers whole with this status, opens no window and resets nothing:
+/// when the exchange has ended none of its streams is open.
+#[track_caller]
+fn check_unsent(status: u16, attempts: u64) {
+    let open = Rc::default();
+    let upstream = hasty(status, &open);
+    let retry = "upstream: calls, retry: { attempts_max: 2, on: [gateway_error], methods: [POST] } }";
+    let world = World::configured(Some(ALLOW), &[("upstream: calls }", retry)]).with_upstream(upstream);
+    let ((), records) = world.run(async |_, caller| {
+        let request = "POST /calls/x HTTP/1.1\nHost: a.test\nContent-Length: 4\n\nbody";
+        let answer = caller.ask(request).await;
+        assert_eq!(super::status(&answer), status, "{answer}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(open.get(), 0, "streams open at the upstream after {attempts} attempts");
+    });
+    assert_eq!(only(&records, "outcome")["attempts"], attempts);
+}
+
+#[test]
+fn what_is_left_of_a_short_body_is_let_go_with_its_exchange() {
+    check_unsent(200, 1);
+    check_unsent(503, 2);
 }

@@ -189,3 +189,40 @@ fn an_upstream_has_so_many_streams() {
     assert_eq!(heard, (0, "hello\n".to_owned()));
     assert!(records.iter().any(|record| text(record, "reason") == "upstream.overflow"), "{records:#?}");
 }
+
+#[test]
+fn an_open_stream_that_has_a_grace_left_is_judged_again_when_policy_changes() {
+    for (policy, seconds, reason) in [(NOBODY, 0, "policy.denied"), (POLICY, 27, "peer.expired")] {
+        let world = world(Some(POLICY), greeting(), &[]).with_caller_ttl(Duration::from_secs(20));
+        let (took, records) = world.run(async |world, caller| {
+            let mut conversation = caller.shake_hands().await;
+            hear(&mut conversation, 6).await;
+            world.clock.advance(Duration::from_secs(21));
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            world.change_policy(policy);
+            let began = Instant::now();
+            conversation.read_to_end().await;
+            began.elapsed().as_secs()
+        });
+        assert!((seconds..seconds + 3).contains(&took), "{took} s instead of {seconds}");
+        assert_eq!(end(&records), ended("revoked", reason));
+    }
+}
+
+#[test]
+fn an_open_stream_has_the_whole_grace_whenever_trust_lapses() {
+    let terms =
+        [("trust_domains: [example.org]", "trust_domains: [example.org], on_trust_change: drain, grace: 9s")];
+    let (took, records) = world(Some(POLICY), greeting(), &terms).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        hear(&mut conversation, 6).await;
+        world.lapse_of_trust("example.org", Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        world.remove_trust_domain("example.org");
+        let began = Instant::now();
+        conversation.read_to_end().await;
+        began.elapsed().as_secs()
+    });
+    assert!((8..12).contains(&took), "{took} s");
+    assert_eq!(end(&records), ended("revoked", "peer.untrusted"));
+}

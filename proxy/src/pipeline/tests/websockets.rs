@@ -185,3 +185,46 @@ fn an_end_of_either_side_ends_the_websocket() {
     });
     assert_eq!(end(&records).0, "done");
 }
+
+#[test]
+fn a_switch_of_which_its_caller_never_hears_is_recorded_and_let_go() {
+    let slow = played(|_, mut stream: DuplexStream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(stream.write_all(SWITCHED.as_bytes()).await);
+        std::future::pending::<()>().await;
+    });
+    let one_at_a_time = ("127.0.0.1:2] }", "127.0.0.1:2], requests_max: 1 }");
+    let world = World::configured(Some(ALLOW), &[ROUTE, one_at_a_time]).with_upstream(slow);
+    let (next, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        // With a byte behind the head, the end of the connection is not seen before something is written.
+        conversation.say(&format!("{}x", SWITCH.replace('\n', "\r\n"))).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(conversation);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.caller().await.ask(SWITCH).await
+    });
+    assert_eq!(status(&next), 101, "its place is free: {next}");
+    let outcomes = records.iter().filter(|record| record["kind"] == "outcome");
+    let ends: Vec<_> = outcomes.map(|outcome| text(outcome, "end")).collect();
+    assert_eq!(ends, ["client_gone", "client_gone"]);
+}
+
+#[test]
+fn a_websocket_that_has_a_grace_left_ends_when_policy_no_longer_permits_it() {
+    let world = world(ALLOW, SWITCHED).with_caller_ttl(Duration::from_secs(20));
+    let (took, records) = world.run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        conversation.say(&SWITCH.replace('\n', "\r\n")).await;
+        hear(&mut conversation, "hello").await;
+        world.clock.advance(Duration::from_secs(21));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.change_policy(NOBODY);
+        let began = Instant::now();
+        conversation.read_to_end().await;
+        began.elapsed()
+    });
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(end(&records), ("revoked".to_owned(), "policy.denied".to_owned()));
+}

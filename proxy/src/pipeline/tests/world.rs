@@ -278,6 +278,14 @@ impl World {
         });
     }
 
+    /// Has a trust domain lose its bundle for a while.
+    pub(super) async fn lapse_of_trust(&self, name: &str, lasts: Duration) {
+        let before = Arc::clone(&self.shared.load().trust.bundles);
+        self.remove_trust_domain(name);
+        tokio::time::sleep(lasts).await;
+        self.shared.publish(|next| next.trust = Arc::new(next.trust.followed_by(before)));
+    }
+
     /// Federates with one more trust domain.
     pub(super) fn add_trust_domain(&self, name: &str) {
         self.others.borrow_mut().push(Ca::new(name.parse().unwrap(), self.clock.unix_time()).unwrap());
