@@ -17,7 +17,7 @@ use crate::cut::Cut;
 use crate::listener::{Active, Connection};
 use crate::log::Filed;
 use crate::recorder::Draft;
-use crate::routing::Route;
+use crate::routing::{Route, Upstream};
 use crate::state::Policy;
 use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
@@ -241,8 +241,7 @@ impl Exchange {
     }
 
     /// Refuses where the upstream has as many requests in hand as it may.
-    pub(super) fn take_request_place(&mut self, route: &Route) -> Result<(), Refusal> {
-        let upstream = &route.upstream;
+    pub(super) fn take_request_place(&mut self, upstream: &Upstream) -> Result<(), Refusal> {
         self.request_place = upstream.breaker.requests.take_or_refuse();
         if self.request_place.is_some() {
             return Ok(());

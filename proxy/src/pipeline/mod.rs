@@ -120,11 +120,11 @@ async fn walk(
     // 10. To the upstream, under the traffic rules.
     match switch {
         Switch::Connect => {
-            let (way, headers) = tunnel::connect(exchange, &route, permitted).await?;
+            let (way, headers) = tunnel::connect(exchange, (&route, &route.upstream), permitted).await?;
             Ok(Far::Connected(way, headers))
         }
         Switch::Nothing | Switch::WebSocket | Switch::ExtendedConnect => {
-            Ok(Far::Answer(forward(exchange, &route, permitted).await?))
+            Ok(Far::Answer(forward(exchange, (&route, &route.upstream), permitted).await?))
         }
     }
 }

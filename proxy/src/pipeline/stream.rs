@@ -93,9 +93,10 @@ impl Stream {
         let worker = Rc::clone(&self.worker);
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
-        let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let opening =
-            way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
+        let upstream = &route.upstream;
+        let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
+        let onward = (&*route, &**upstream, key);
+        let opening = way::open(&worker, onward, self.connection.original_destination(), &mut self.draft);
         let opening = tokio::time::timeout(route.timeout, opening);
         let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
@@ -240,8 +241,9 @@ impl Stream {
             request: None,
             decided: (self.decided, self.reason),
             policy: self.policy.as_deref(),
-            upstream: call
-                .map(|(began, route)| span::upstream(route, self.draft.outcome(), (began, ended_unix_ns))),
+            upstream: call.map(|(began, route)| {
+                span::upstream(&route.upstream, self.draft.outcome(), (began, ended_unix_ns))
+            }),
         }
     }
 
