@@ -6,6 +6,7 @@
 //! knows where it is.
 
 mod adaptive_concurrency;
+mod answers;
 mod capture;
 mod captured;
 mod endpoints;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::adaptive_concurrency::AdaptiveConcurrencyFile;
+pub use self::answers::{RedirectFile, RespondFile, SchemeFile};
 pub use self::capture::{
     CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
     CaptureOwnFile, CapturePortsFile,

@@ -370,6 +370,15 @@ impl Exchange {
         outcome.reason = Some(refusal.code());
     }
 
+    /// An answer of our own went down whole, unless that was said already.
+    pub(super) fn handed_over(&mut self, bytes: usize) {
+        let outcome = self.draft.outcome_mut();
+        if outcome.end.is_none() {
+            outcome.end = Some(End::Done);
+            outcome.response_bytes = bytes as u64;
+        }
+    }
+
     /// The answer has ended.
     pub(super) fn end(mut self, end: End, reason: Option<Refusal>) {
         let outcome = self.draft.outcome_mut();

@@ -92,7 +92,7 @@ fn guard(
 }
 
 /// Beside what the upstream said, as where policy adds a cookie. What is no list has one value, and then it is policy's.
-fn add(response: &mut HeaderMap, ours: HeaderMap) {
+pub(super) fn add(response: &mut HeaderMap, ours: HeaderMap) {
     for name in ours.keys().filter(|name| SINGLE.contains(name)) {
         response.remove(name);
     }

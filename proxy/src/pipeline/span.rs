@@ -94,7 +94,7 @@ fn upstream_facts(exchange: &Exchange, ended_unix_ns: u64) -> Option<UpstreamFac
     let times_unix_ns = (exchange.upstream_began_unix_ns?, ended_unix_ns);
     let route = exchange.route.as_ref()?;
     let status = exchange.upstream_status.map(|status| status.as_u16());
-    let called = &route.upstream;
+    let called = route.upstream()?;
     Some(UpstreamFacts { status, ..upstream(called, exchange.draft.outcome(), times_unix_ns) })
 }
 

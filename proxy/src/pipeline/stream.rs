@@ -93,7 +93,8 @@ impl Stream {
         let worker = Rc::clone(&self.worker);
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
-        let upstream = &route.upstream;
+        // A route that takes streams has one.
+        let upstream = route.upstream().ok_or(Refusal::RouteNone)?;
         let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
         let onward = (&*route, &**upstream, key);
         let opening = way::open(&worker, onward, self.connection.original_destination(), &mut self.draft);
@@ -205,7 +206,7 @@ impl Stream {
             method: CONNECT,
             host: connection.sni.as_deref().unwrap_or_default(),
             route: route.map_or("", |route| &route.name),
-            upstream: route.map_or("", |route| &route.upstream.name),
+            upstream: route.map_or("", Route::upstream_name),
             ..*decision
         })
     }
@@ -241,8 +242,8 @@ impl Stream {
             request: None,
             decided: (self.decided, self.reason),
             policy: self.policy.as_deref(),
-            upstream: call.map(|(began, route)| {
-                span::upstream(&route.upstream, self.draft.outcome(), (began, ended_unix_ns))
+            upstream: call.and_then(|(began, route)| {
+                Some(span::upstream(route.upstream()?, self.draft.outcome(), (began, ended_unix_ns)))
             }),
         }
     }

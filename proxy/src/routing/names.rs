@@ -1,5 +1,5 @@
 //! Endpoints that are names: what they led to last, and how routing changes when they lead elsewhere.
-use super::{Route, Routing, Upstream};
+use super::{Leads, Route, Routing, Upstream};
 use crate::config::{Config, EndpointConfig, NamedEndpoint};
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
@@ -76,27 +76,34 @@ impl Routing {
         let mut resolved = self.resolved.clone();
         resolved.0.insert(named.clone(), addresses.into());
         let after = Upstream::new(Arc::clone(&before.config), Some(before), &resolved, metrics);
-        let route = |route: &Arc<Route>| {
-            let asks = route.rates.global.as_ref().is_some_and(|global| Arc::ptr_eq(&global.service, before));
-            let mirrors = route.mirror.as_ref().is_some_and(|mirror| Arc::ptr_eq(&mirror.upstream, before));
-            if !asks && !mirrors && !Arc::ptr_eq(&route.upstream, before) {
-                return Arc::clone(route);
-            }
-            let mut next = Route::clone(route);
-            if Arc::ptr_eq(&next.upstream, before) {
-                next.upstream = Arc::clone(&after);
-            }
-            if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
-                global.service = Arc::clone(&after);
-            }
-            if let Some(mirror) = next.mirror.as_mut().filter(|_| mirrors) {
-                mirror.upstream = Arc::clone(&after);
-            }
-            Arc::new(next)
-        };
+        let route = |route: &Arc<Route>| route.following(before, &after);
         let listeners = self.listeners.iter();
         let listeners = listeners.map(|(name, routes)| (name.clone(), routes.iter().map(route).collect()));
         Some(Self { listeners: listeners.collect(), resolved })
+    }
+}
+
+impl Route {
+    /// The same with another set of endpoints in the place of the one that it was.
+    fn following(self: &Arc<Self>, before: &Arc<Upstream>, after: &Arc<Upstream>) -> Arc<Self> {
+        let is = |upstream: &Arc<Upstream>| Arc::ptr_eq(upstream, before);
+        let leads = self.upstream().is_some_and(is);
+        let asks = self.rates.global.as_ref().is_some_and(|global| is(&global.service));
+        let mirrors = self.mirror.as_ref().is_some_and(|mirror| is(&mirror.upstream));
+        if !leads && !asks && !mirrors {
+            return Arc::clone(self);
+        }
+        let mut next = Self::clone(self);
+        if leads {
+            next.leads = Leads::Upstream(Arc::clone(after));
+        }
+        if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
+            global.service = Arc::clone(after);
+        }
+        if let Some(mirror) = next.mirror.as_mut().filter(|_| mirrors) {
+            mirror.upstream = Arc::clone(after);
+        }
+        Arc::new(next)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
     HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile,
-    RewriteFile,
+    RedirectFile, RespondFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -200,8 +200,15 @@ pub struct RouteFile {
     /// Which requests it takes.
     #[serde(rename = "match")]
     pub matches: MatchFile,
-    /// The upstream they go to.
-    pub upstream: String,
+    /// The upstream they go to. A route has this, `redirect` or `respond`.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// Where else to ask, instead of an upstream.
+    #[serde(default)]
+    pub redirect: Option<RedirectFile>,
+    /// The answer, instead of one of an upstream.
+    #[serde(default)]
+    pub respond: Option<RespondFile>,
     /// Whether a deny stops the request; `enforce` is the default.
     #[serde(default)]
     pub enforcement: Option<EnforcementFile>,
