@@ -18,6 +18,7 @@ mod operations;
 mod policy;
 mod rate_limits;
 mod rewrite;
+mod split;
 mod traffic;
 mod workload_tokens;
 
@@ -57,6 +58,7 @@ pub use self::rate_limits::{
     RateLimitFile, RateLimitKeyFile,
 };
 pub use self::rewrite::{HeaderMatchFile, HeaderRewriteFile, RewriteFile};
+pub use self::split::SplitFile;
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile,
     MatchFile, MutualFile, OnInvalidFile, OutboundFile, ProxyProtocolFile, RetryBudgetFile, RetryFile,

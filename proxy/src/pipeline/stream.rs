@@ -111,6 +111,8 @@ impl Stream {
         let destination = self.connection.destination;
         let route =
             snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
+        let caller = self.connection.peer.spiffe_id.as_str();
+        let route = route.chosen((caller, &HeaderMap::new()), &self.worker.random);
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::RouteFile;
-
 /// The caller is told to ask elsewhere, once policy has permitted its request. What is not written stays as it was asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -56,11 +54,4 @@ pub struct RespondFile {
     /// Headers of the answer besides.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-}
-
-impl RouteFile {
-    /// The upstreams that it leads to; none where it is answered here.
-    pub(in crate::config) fn upstreams(&self) -> impl Iterator<Item = &str> {
-        self.upstream.as_deref().into_iter()
-    }
 }

@@ -44,6 +44,7 @@ pub(super) fn routes(
     let takes_streams = |route: &RouteFile| match protocol(listener) {
         ListenerProtocol::Http => false,
         ListenerProtocol::Tcp => true,
+        // Those of a split are alike.
         ListenerProtocol::Detect => {
             route.upstreams().next().is_some_and(|name| tcp::speaks(name, file)) && !by_connect(route)
         }

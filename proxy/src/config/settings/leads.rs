@@ -6,13 +6,26 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::HashKey;
+
 /// Where a route leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leads {
     /// To one of [`Config::upstreams`](super::Config::upstreams).
     Upstream(String),
+    /// To one of several.
+    Split(SplitConfig),
     /// Nowhere: it is answered here.
     Answer(AnswerConfig),
+}
+
+/// Several upstreams, each with its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitConfig {
+    /// At least two of [`Config::upstreams`](super::Config::upstreams), each once, with their weights: 0 to 1,000,000, not all 0.
+    pub sides: Vec<(String, u64)>,
+    /// By what the same caller comes to the same one. `None`: it is by lot each time.
+    pub key: Option<HashKey>,
 }
 
 /// An answer of this sidecar's own.
@@ -68,13 +81,15 @@ pub struct RespondConfig {
 }
 
 impl Leads {
-    /// The upstreams; none where it is answered here.
+    /// The upstreams, in the order written; none where it is answered here.
     pub fn upstreams(&self) -> impl Iterator<Item = &str> {
-        let one = match self {
-            Self::Upstream(name) => Some(name),
-            Self::Answer(_) => None,
+        let (one, split) = match self {
+            Self::Upstream(name) => (Some(name), None),
+            Self::Split(split) => (None, Some(split)),
+            Self::Answer(_) => (None, None),
         };
-        one.into_iter().map(String::as_str)
+        let sides = split.into_iter().flat_map(|split| &split.sides).map(|(name, _)| name);
+        one.into_iter().chain(sides).map(String::as_str)
     }
 }
 
@@ -82,6 +97,12 @@ impl fmt::Display for Leads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upstream(name) => f.write_str(name),
+            Self::Split(split) => {
+                for (index, (name, weight)) in split.sides.iter().enumerate() {
+                    write!(f, "{}{name} ({weight})", if index == 0 { "" } else { " | " })?;
+                }
+                Ok(())
+            }
             Self::Answer(AnswerConfig::Redirect(redirect)) => {
                 write!(f, "redirect {}", redirect.status.as_u16())
             }

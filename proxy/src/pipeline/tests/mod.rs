@@ -24,6 +24,7 @@ mod rewrites;
 mod secure;
 mod shared;
 mod simulation;
+mod splits;
 mod stalls;
 mod streams;
 mod token_refusals;

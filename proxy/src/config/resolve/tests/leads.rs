@@ -1,6 +1,6 @@
 //! What becomes of what a route takes.
-use super::{LEAST, ROUTE, check, least, read};
-use crate::config::{AnswerConfig, Leads, Level, RedirectPath};
+use super::{LEAST, ROUTE, check, check_warning, least, read, taken};
+use crate::config::{AnswerConfig, HashKey, Leads, Level, RedirectPath};
 
 const KEY: &str = "listeners.app.routes[0]";
 const UPSTREAM: &str = "  app: { endpoints: [\"127.0.0.1:8080\"] }\n";
@@ -27,13 +27,80 @@ fn leads(route: &str) -> Leads {
 
 #[test]
 fn a_route_leads_to_one_thing() {
+    let split = "split: [{ upstream: app, weight: 1 }, { upstream: next, weight: 1 }]";
     check_route("explain: code", "", "nothing is said");
+    check_route(&format!("upstream: app, {split}"), ".split", "beside `upstream`");
     check_route("upstream: app, redirect: { host: b.test }", ".redirect", "beside `upstream`");
     check_route("upstream: app, respond: { status: 404 }", ".respond", "beside `upstream`");
+    check_route(&format!("{split}, respond: {{ status: 404 }}"), ".respond", "beside `split`");
     check_route("redirect: { host: b.test }, respond: { status: 404 }", ".respond", "beside `redirect`");
     assert_eq!(leads("upstream: app").to_string(), "app");
+    assert_eq!(leads(split).to_string(), "app (1) | next (1)");
     assert_eq!(leads("redirect: { host: b.test }").to_string(), "redirect 308");
     assert_eq!(leads("respond: { status: 404 }").to_string(), "answer 404");
+}
+
+#[test]
+fn the_weights_of_a_split_are_a_choice() {
+    let of = |sides: &str| format!("split: [{sides}]");
+    let app = "{ upstream: app, weight: 1 }";
+    check_route(&of(""), ".split", "from 0 upstreams");
+    check_route(&of(app), ".split", "write `upstream` instead");
+    check_route(&of(&format!("{app}, {app}")), ".split[1].upstream", "twice");
+    check_route(
+        &of(&format!("{app}, {{ upstream: nxet, weight: 1 }}")),
+        ".split[1].upstream",
+        "did you mean `next`",
+    );
+    check_route(
+        &of(&format!("{app}, {{ upstream: next, weight: 1000001 }}")),
+        ".split[1].weight",
+        "0 to 1000000",
+    );
+    let zero = "{ upstream: app, weight: 0 }, { upstream: next, weight: 0 }";
+    check_route(&of(zero), ".split", "all weights are 0");
+    let Leads::Split(split) = leads(&of(&format!("{app}, {{ upstream: next, weight: 0 }}"))) else {
+        panic!()
+    };
+    assert_eq!(split.sides, [("app".to_owned(), 1), ("next".to_owned(), 0)]);
+    assert_eq!(split.key, None);
+}
+
+const SPLIT: &str = "split: [{ upstream: app, weight: 1 }, { upstream: next, weight: 1 }]";
+
+#[test]
+fn a_split_goes_by_what_a_request_has() {
+    let Leads::Split(split) = leads(&format!("{SPLIT}, split_key: {{ cookie: session }}")) else { panic!() };
+    assert_eq!(split.key, Some(HashKey::Cookie("session".to_owned())));
+    check_route("upstream: app, split_key: spiffe_id", ".split_key", "no `split`");
+    check_route(&format!("{SPLIT}, split_key: {{ header: \"x y\" }}"), ".split_key.header", "not the name");
+    check_route(&format!("{SPLIT}, split_key: {{ header: X-Spiffe-Id }}"), ".split_key.header", "taken off");
+    let inbound = "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }";
+    let keyed = with(&format!("{SPLIT}, split_key: spiffe_id"), NEXT);
+    let outbound = keyed.replace(inbound, "outbound: { address: 127.0.0.1:15001 }");
+    check_warning(LEAST, &outbound, &format!("{KEY}.split_key"), "goes the same way");
+}
+
+#[test]
+fn all_upstreams_of_a_split_are_of_the_routes_kind() {
+    let tcp = format!("{NEXT}, protocol: tcp");
+    check(
+        LEAST,
+        &with(SPLIT, &tcp).replace("/next }, upstream: next", "/next }, upstream: app"),
+        &format!("{KEY}.split[1].upstream"),
+        "raw streams",
+    );
+    let h2c = format!("{NEXT}, protocol: h2c");
+    check(
+        LEAST,
+        &with(&format!("{SPLIT}, upgrades: [websocket]"), &h2c),
+        &format!("{KEY}.upgrades"),
+        "`next`",
+    );
+    check_route(&format!("{SPLIT}, mirror: {{ upstream: next }}"), ".mirror.upstream", "each request twice");
+    let original = "endpoints: [original_destination], plaintext: any_address";
+    let text = with(SPLIT, original).replace("/next }, upstream: next", "/next }, upstream: app");
+    check(LEAST, &text, &format!("{KEY}.split[1].upstream"), "none was going elsewhere");
 }
 
 /// A configuration of raw streams whose one route has this.
@@ -50,9 +117,29 @@ fn check_stream(route: &str, at: &str, what: &str) {
 }
 
 #[test]
-fn raw_streams_have_no_answers() {
+fn raw_streams_are_split_by_who_opens_them_and_have_no_answers() {
+    assert_eq!(taken(&stream(&format!("{SPLIT}, split_key: spiffe_id"))).listeners[0].routes.len(), 1);
+    check_stream(
+        &format!("{SPLIT}, split_key: {{ header: x-a }}"),
+        ".split_key",
+        "neither headers nor cookies",
+    );
+    check_stream(
+        &format!("{SPLIT}, split_key: {{ cookie: a }}"),
+        ".split_key",
+        "neither headers nor cookies",
+    );
     check_stream("respond: { status: 404 }", ".respond", "`tcp` listener sees none");
     check_stream("redirect: { host: b.test }", ".redirect", "`tcp` listener sees none");
+}
+
+#[test]
+fn what_is_detected_is_split_among_its_like() {
+    let inbound = "inbound: { address: 127.0.0.1:8443, tls: { mutual: { trust_domains: [example.org] } } }";
+    let outbound = "outbound: { address: 127.0.0.1:15001, captured: redirect }\n    protocol: detect";
+    let tcp = with(SPLIT, &format!("{NEXT}, protocol: tcp")).replace(inbound, outbound);
+    let tcp = tcp.replace("match: { path_prefix: /next }", "match: {}");
+    check(LEAST, &tcp, &format!("{KEY}.split[1].upstream"), "requests, or raw streams");
 }
 
 #[test]
@@ -155,4 +242,10 @@ fn faults_are_for_what_is_forwarded() {
     let errors = findings.list.iter().filter(|finding| finding.level == Level::Error);
     let keys: Vec<&str> = errors.map(|finding| finding.key.as_str()).collect();
     assert_eq!(keys, [format!("{KEY}.faults")], "{findings}");
+}
+
+#[test]
+fn upstreams_of_a_split_are_used() {
+    let text = with(SPLIT, NEXT).replace("      - { match: { path_prefix: /next }, upstream: next }\n", "");
+    assert!(read(&text).unwrap().warnings.list.is_empty());
 }
