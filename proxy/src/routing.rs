@@ -4,10 +4,11 @@ mod upstream;
 
 pub use self::names::Named;
 use self::names::Resolved;
+use crate::config;
 use crate::config::{
-    AbortConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch,
-    HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,
-    Upgrade, UpstreamConfig, UpstreamProtocol,
+    AbortConfig, AnswerConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey,
+    HeaderMatch, HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig,
+    TokenRule, Upgrade, UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -20,8 +21,11 @@ use crate::traffic::mirror::Mirror;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
 use crate::traffic::rate_limit::RateLimits;
 use crate::traffic::retry_budget::RetryBudget;
+use crate::traffic::split::Split;
 use crate::upstream::{Security, Target};
+use crate::worker::Random;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +80,10 @@ pub struct Route {
     pub rewrite: RewriteConfig,
     /// What a request may switch its connection to.
     pub upgrade: Upgrade,
-    /// Where it leads.
-    pub upstream: Arc<Upstream>,
+    /// Where it leads. Where it leads to several upstreams, to the first of them, until one is chosen.
+    pub leads: Leads,
+    /// The route with each of several upstreams; a route of these has none.
+    split: Option<Split<Arc<Route>>>,
     /// Whether a deny stops the request.
     pub enforcement: Enforcement,
     /// From the permit to the head of the response.
@@ -100,6 +106,15 @@ pub struct Route {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub enum Leads {
+    /// To an upstream.
+    Upstream(Arc<Upstream>),
+    /// Nowhere: it is answered here.
+    Answer(Arc<AnswerConfig>),
 }
 
 /// How often a route may be asked. A clone counts together with what it is one of.
@@ -211,7 +226,9 @@ impl Routing {
                     Some(config) => Some(Mirror::new(config, kept_mirror, find(&config.upstream)?)),
                     None => None,
                 };
-                Some(Arc::new(Route { mirror, ..Route::new(route, find(&route.upstream)?, rates) }))
+                let with =
+                    |leads| Route { mirror: mirror.clone(), ..Route::new(route, leads, rates.clone()) };
+                led(&route.leads, find, with).map(Arc::new)
             };
             listener.routes.iter().filter_map(route).collect()
         };
@@ -289,8 +306,27 @@ impl Routing {
         self.routes().flat_map(|route| {
             let asked = route.rates.global.as_ref().map(|global| &global.service);
             let mirrored = route.mirror.as_ref().map(|mirror| &mirror.upstream);
-            [&route.upstream].into_iter().chain(asked).chain(mirrored)
+            let sides = route.split.iter().flat_map(Split::sides).filter_map(|side| side.upstream());
+            route.upstream().into_iter().chain(sides).chain(asked).chain(mirrored)
         })
+    }
+}
+
+/// The route with what it leads to; `None` where that is not there.
+fn led(
+    leads: &config::Leads,
+    find: impl Fn(&str) -> Option<Arc<Upstream>>,
+    with: impl Fn(Leads) -> Route,
+) -> Option<Route> {
+    match leads {
+        config::Leads::Upstream(name) => Some(with(Leads::Upstream(find(name)?))),
+        config::Leads::Answer(answer) => Some(with(Leads::Answer(Arc::new(answer.clone())))),
+        config::Leads::Split(split) => {
+            let side = |(name, _): &(String, u64)| Some(Arc::new(with(Leads::Upstream(find(name)?))));
+            let sides: Vec<_> = split.sides.iter().map(side).collect::<Option<_>>()?;
+            let first = Route::clone(sides.first()?);
+            Some(Route { split: Some(Split::new(split, sides)), ..first })
+        }
     }
 }
 
@@ -334,7 +370,7 @@ impl Upstream {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, upstream: Arc<Upstream>, rates: Rates) -> Self {
+    fn new(config: &RouteConfig, leads: Leads, rates: Rates) -> Self {
         Self {
             name: config.name.as_str().into(),
             authorities: config
@@ -350,7 +386,8 @@ impl Route {
             headers: config.matches.headers.clone(),
             rewrite: config.rewrite.clone(),
             upgrade: config.upgrade,
-            upstream,
+            leads,
+            split: None,
             enforcement: config.enforcement,
             timeout: config.timeout,
             stream_idle_timeout: config.stream_idle_timeout,
@@ -386,7 +423,32 @@ impl Route {
     /// Whether it is for raw streams: what its upstream speaks says so.
     fn takes_streams(&self) -> bool {
         // By CONNECT comes a request, whatever goes on.
-        self.upstream.takes_streams() && self.upgrade != Upgrade::Connect
+        self.upstream().is_some_and(|upstream| upstream.takes_streams()) && self.upgrade != Upgrade::Connect
+    }
+
+    /// The route with the one upstream that a request or stream of this caller goes to.
+    pub(crate) fn chosen<'a>(
+        self: &'a Arc<Self>,
+        by: (&str, &HeaderMap),
+        random: &RefCell<Random>,
+    ) -> &'a Arc<Self> {
+        match &self.split {
+            None => self,
+            Some(split) => split.choose(by, random.borrow_mut().next_u64()).unwrap_or(self),
+        }
+    }
+
+    /// Where it leads, unless it is answered here.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.leads {
+            Leads::Upstream(upstream) => Some(upstream),
+            Leads::Answer(_) => None,
+        }
+    }
+
+    /// The name of that, or none.
+    pub(crate) fn upstream_name(&self) -> &str {
+        self.upstream().map_or("", |upstream| &upstream.name)
     }
 }
 

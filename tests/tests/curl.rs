@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::{Output, Scene, Sidecar, peer, run, sidecar};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The protocols, as `curl` names them in its option and in `%{http_version}`.
 const VERSIONS: [(&str, &str); 2] = [("--http1.1", "1.1"), ("--http2", "2")];
@@ -83,6 +83,32 @@ fn a_denied_upload_gets_its_answer_although_nobody_reads_it() {
     }
     assert_eq!(scene.upstream.count(), 0);
     sidecar.stop();
+}
+
+#[test]
+fn what_has_moved_is_asked_for_again_and_decided_on_again() {
+    let Some(program) = peer("POSTERN_CURL") else { return };
+    let mut scene = Scene::new();
+    let moved = json!({ "match": { "path_prefix": "/things" }, "redirect": { "path_prefix": "/moved" } });
+    let routes = scene.config["listeners"]["app"]["routes"].as_array_mut().expect("routes");
+    routes.insert(0, moved);
+    let sidecar = scene.start();
+    for (option, version) in VERSIONS {
+        let output = curl(&program, &scene, Some("/client"), &[option, "--location"]).expect_code(0);
+        let (body, end) = body_and_end(&output);
+        assert_eq!(end, format!("{version} 200 application/json"));
+        assert_eq!(body["path"], "/moved/42?full=yes");
+        // Who may not ask is not told where else to ask.
+        let arguments = [option, "--location", "--data", "amount=1"];
+        let output = curl(&program, &scene, Some("/client"), &arguments).expect_code(0);
+        assert_eq!(body_and_end(&output).1, format!("{version} 403 application/problem+json"));
+    }
+    assert_eq!(scene.upstream.count(), VERSIONS.len());
+    sidecar.stop();
+    let records = sidecar::records(&scene.audit());
+    assert_eq!(records.matches("\"decision\":\"allow\"").count(), 2 * VERSIONS.len());
+    assert_eq!(records.matches("\"status\":308").count(), VERSIONS.len(), "{records}");
+    sidecar::assert_log_is_whole(&scene.audit());
 }
 
 #[test]

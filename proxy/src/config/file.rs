@@ -6,6 +6,7 @@
 //! knows where it is.
 
 mod adaptive_concurrency;
+mod answers;
 mod capture;
 mod captured;
 mod endpoints;
@@ -17,6 +18,7 @@ mod operations;
 mod policy;
 mod rate_limits;
 mod rewrite;
+mod split;
 mod traffic;
 mod workload_tokens;
 
@@ -25,6 +27,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::adaptive_concurrency::AdaptiveConcurrencyFile;
+pub use self::answers::{RedirectFile, RespondFile, SchemeFile};
 pub use self::capture::{
     CaptureExcludeFile, CaptureFile, CaptureFromFile, CaptureInboundFile, CaptureOutboundFile,
     CaptureOwnFile, CapturePortsFile,
@@ -55,6 +58,7 @@ pub use self::rate_limits::{
     RateLimitFile, RateLimitKeyFile,
 };
 pub use self::rewrite::{HeaderMatchFile, HeaderRewriteFile, RewriteFile};
+pub use self::split::SplitFile;
 pub use self::traffic::{
     DpopNonceFile, EnforcementFile, ExplainFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile,
     MatchFile, MutualFile, OnInvalidFile, OutboundFile, ProxyProtocolFile, RetryBudgetFile, RetryFile,

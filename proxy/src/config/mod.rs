@@ -38,6 +38,7 @@ pub use self::settings::{
     TrustRoots, Upgrade, UpstreamConfig, UpstreamLimits, UpstreamProtocol, UpstreamTls, Validity, Workers,
     WorkloadTokens, XfccDetail, XfccMode,
 };
+pub use self::settings::{AnswerConfig, Leads, RedirectConfig, RedirectPath, RespondConfig, SplitConfig};
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{Bind, LocalDoor};
 pub use self::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};

@@ -98,6 +98,7 @@ fn rules() -> impl Iterator<Item = (String, Map<String, Value>)> {
             "listeners.<name>.routes[].retry.attempts_max",
             "listeners.<name>.routes[].rate_limits[].requests",
             "listeners.<name>.routes[].rate_limits[].burst",
+            "listeners.<name>.routes[].split[].weight",
         ];
         if !unwritten.contains(&rule.key) {
             members.insert("default".to_owned(), json!(rule.default));

@@ -73,7 +73,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Bind;
+    use crate::config::{Bind, Leads};
 
     fn example() -> Config {
         let text = include_str!("../../../examples/config/files-and-directory.yaml");
@@ -108,7 +108,7 @@ mod tests {
         takes(|new| new.listeners[0].routes.truncate(1));
         takes(|new| new.upstreams[0].endpoints.truncate(1));
         takes(|new| {
-            new.listeners[0].routes[0].upstream = "other".to_owned();
+            new.listeners[0].routes[0].leads = Leads::Upstream("other".to_owned());
             new.upstreams[0].name = "other".to_owned();
         });
     }

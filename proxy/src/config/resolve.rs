@@ -2,6 +2,7 @@
 //! a person mends a file once.
 
 mod adaptive_concurrency;
+mod answers;
 mod capture;
 mod captured;
 mod context;
@@ -12,6 +13,7 @@ mod files;
 mod handshakes;
 mod identity;
 mod identity_headers;
+mod leads;
 mod mirror;
 mod operations;
 mod outbound;

@@ -120,6 +120,7 @@ rules! { COUNTS: u64 {
     RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);
     MIRROR_PERCENT = number("listeners.<name>.routes[].mirror.percent", 100, 1, 100);
     MIRROR_REQUESTS_MAX = number("listeners.<name>.routes[].mirror.requests_max", 64, 1, 10_000);
+    SPLIT_WEIGHT = number("listeners.<name>.routes[].split[].weight", 1, 0, 1_000_000);
     UPSTREAM_CONNECTIONS_MAX = number("upstreams.<name>.connections_max", 1_024, 1, 1_000_000);
     UPSTREAM_PENDING_MAX = number("upstreams.<name>.pending_max", 1_024, 0, 1_000_000);
     UPSTREAM_REQUESTS_MAX = number("upstreams.<name>.requests_max", 1_024, 1, 1_000_000);

@@ -6,6 +6,7 @@ mod endpoints;
 mod faults;
 mod identity;
 mod identity_headers;
+mod leads;
 mod mirror;
 mod names;
 mod rate_limits;
@@ -28,6 +29,7 @@ pub use self::identity::{
     RevocationRule, SvidSelection,
 };
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
+pub use self::leads::{AnswerConfig, Leads, RedirectConfig, RedirectPath, RespondConfig, SplitConfig};
 pub use self::mirror::MirrorConfig;
 pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::rate_limits::{

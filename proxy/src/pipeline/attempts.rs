@@ -3,7 +3,7 @@ use super::enforce::{Again, Attempt};
 use super::exchange::Exchange;
 use super::refusal::Refusal;
 use super::under_way::UnderWay;
-use crate::routing::Route;
+use crate::routing::{Route, Upstream};
 use crate::traffic::endpoint::Load;
 use crate::traffic::grpc_deadline::{self, GRPC_TIMEOUT};
 use crate::traffic::retry::{self, Asked, Failure};
@@ -38,13 +38,12 @@ enum Next {
 /// Sends a permitted request.
 pub(super) async fn send(
     exchange: &mut Exchange,
-    route: &Route,
+    (route, upstream): (&Route, &Upstream),
     mut attempt: Attempt,
 ) -> Result<Answered, Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let method = attempt.request().method().clone();
     let again = retry::keeps(&route.retry, &method).map(|bytes_max| attempt.keep(bytes_max));
-    let upstream = &route.upstream;
     let key = upstream.hash_key.as_ref().and_then(|key| {
         ring::place(key, exchange.connection.peer.spiffe_id.as_str(), attempt.request().headers())
     });
@@ -56,11 +55,11 @@ pub(super) async fn send(
         let (target, chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint);
         let began_ns = worker.clock.monotonic_ns();
-        let outcome = one(exchange, route, (&target, chosen.load), attempt).await;
+        let outcome = one(exchange, (route, upstream), (&target, chosen.load), attempt).await;
         let made = Made { endpoint: target.endpoint, began_ns };
         number += 1;
         let again = again.as_ref();
-        match (Retrying { exchange, route, method: &method, again, number, made }).next(outcome) {
+        match (Retrying { exchange, route, upstream, method: &method, again, number, made }).next(outcome) {
             Next::Deliver((answered, load)) => {
                 exchange.hold(load);
                 return Ok(answered);
@@ -71,7 +70,7 @@ pub(super) async fn send(
             }
             Next::Try { attempt: next, wait, _paid: paid } => {
                 (attempt, _paid) = (next, Some(paid));
-                route.upstream.metrics.retried();
+                upstream.metrics.retried();
                 exchange.rests_on(None);
                 tried.push(chosen.index);
                 if !wait.is_zero() {
@@ -84,7 +83,7 @@ pub(super) async fn send(
 
 async fn one(
     exchange: &Exchange,
-    route: &Route,
+    (route, upstream): (&Route, &Upstream),
     (target, mut load): (&Target, Load),
     mut attempt: Attempt,
 ) -> Result<(Answered, Load), Failed> {
@@ -95,7 +94,7 @@ async fn one(
         attempt.set_grpc_timeout(grpc_deadline::spell(left));
     }
     let body = attempt.request().body().watch();
-    let under_way = UnderWay::begin(exchange, &route.upstream, (&body, &mut load));
+    let under_way = UnderWay::begin(exchange, upstream, (&body, &mut load));
     let sending = exchange.worker.upstreams.send(target, attempt, &under_way);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
     under_way.end(sent.as_ref());
@@ -113,6 +112,7 @@ async fn one(
 struct Retrying<'a> {
     exchange: &'a mut Exchange,
     route: &'a Route,
+    upstream: &'a Upstream,
     method: &'a Method,
     again: Option<&'a Again>,
     /// How many attempts were made.
@@ -175,7 +175,7 @@ impl Retrying<'_> {
         let Some(paid) = self.pay(TriedResult::Reason(refusal.code())) else {
             return Next::Refuse(refusal, Some(attempt));
         };
-        let has_another = self.route.upstream.targets.len() > 1;
+        let has_another = self.upstream.targets.len() > 1;
         let wait = match failure {
             Failure::Unsent if has_another => Duration::ZERO,
             Failure::Unsent | Failure::Refused | Failure::Reset | Failure::Timeout => self.backoff(),
@@ -193,7 +193,7 @@ impl Retrying<'_> {
 
     /// What another attempt takes: a part of the upstream's budget, and a place in the log for what came of this one.
     fn pay(&mut self, result: TriedResult) -> Option<Paid> {
-        let upstream = &self.route.upstream;
+        let upstream = self.upstream;
         let now_ns = self.exchange.worker.clock.monotonic_ns();
         let paid = upstream.retry_budget.pay(&upstream.breaker.requests, now_ns)?;
         let Made { endpoint, began_ns } = self.made;

@@ -128,7 +128,7 @@ pub(super) fn ask(
 pub(super) fn destination_principal<'a>(connection: &'a Connection, route: &'a Route) -> Option<&'a str> {
     match connection.listener.callers.direction() {
         Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
-        Direction::Outbound => route.upstream.principal.as_deref(),
+        Direction::Outbound => route.upstream()?.principal.as_deref(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Step 11: the answer on its way down. The outcome is filed when the body has ended, however it ends.
+use super::answer::OwnAnswer;
 use super::body::discard;
 use super::exchange::Exchange;
 use super::forward::Answer;
@@ -29,7 +30,7 @@ pub(crate) struct ResponseBody {
 #[derive(Debug)]
 enum Kind {
     /// Our own words. The exchange ends when they have been sent.
-    Own { bytes: Option<Bytes>, _exchange: Option<Box<Exchange>> },
+    Own { bytes: Option<Bytes>, exchange: Option<Box<Exchange>> },
     /// The upstream's.
     Upstream(Box<Passing>),
 }
@@ -83,11 +84,34 @@ impl Exchange {
         }
     }
 
-    /// Answers by ourselves.
-    pub(super) fn refuse(mut self, refused: Refused) -> Response<ResponseBody> {
+    /// Answers a permitted request by ourselves.
+    pub(super) fn answer(mut self, answer: OwnAnswer) -> Response<ResponseBody> {
+        self.discard_unread();
+        let OwnAnswer { status, mut response } = answer;
+        self.identify_answer(response.headers_mut());
+        let response = fitting(response, self.is_head());
+        self.draft.outcome_mut().status = status.as_u16();
+        if response.body().is_empty() {
+            // Nobody asks for what is not there.
+            self.handed_over(0);
+        }
+        let idle_timeout = self.connection.listener.limits.idle_timeout;
+        let entered = self.look_after(Answering { idle_timeout, ..Answering::default() });
+        response.map(|bytes| {
+            let kind = Kind::Own { bytes: Some(bytes), exchange: Some(Box::new(self)) };
+            ResponseBody { kind, entered }
+        })
+    }
+
+    fn discard_unread(&mut self) {
         if let Some(unread) = self.take_unread().filter(|body| !body.is_end_stream()) {
             drop(tokio::task::spawn_local(discard(unread)));
         }
+    }
+
+    /// Refuses by ourselves.
+    pub(super) fn refuse(mut self, refused: Refused) -> Response<ResponseBody> {
+        self.discard_unread();
         let status = refused.status();
         let refusal = refused.refusal;
         let mut response = refusal::answer(refused, self.id(), self.dialect(), self.explain());
@@ -98,7 +122,7 @@ impl Exchange {
         self.refused(status, refusal, response.body().len());
         let entered = self.look_after_own();
         response.map(|bytes| {
-            let kind = Kind::Own { bytes: Some(bytes), _exchange: Some(Box::new(self)) };
+            let kind = Kind::Own { bytes: Some(bytes), exchange: Some(Box::new(self)) };
             ResponseBody { kind, entered }
         })
     }
@@ -107,7 +131,7 @@ impl Exchange {
 impl ResponseBody {
     /// No body, and nobody who waits for its end.
     pub(super) fn nothing() -> Self {
-        Self { kind: Kind::Own { bytes: None, _exchange: None }, entered: None }
+        Self { kind: Kind::Own { bytes: None, exchange: None }, entered: None }
     }
 }
 
@@ -118,8 +142,7 @@ pub(super) fn unrecorded(refusal: Refusal, request: Request<Incoming>) -> Respon
     if !request.body().is_end_stream() {
         drop(tokio::task::spawn_local(discard(request.into_body())));
     }
-    answer
-        .map(|bytes| ResponseBody { kind: Kind::Own { bytes: Some(bytes), _exchange: None }, entered: None })
+    answer.map(|bytes| ResponseBody { kind: Kind::Own { bytes: Some(bytes), exchange: None }, entered: None })
 }
 
 /// Takes the body off where none may be (RFC 9110 §9.3.2 and §15.4.5): hyper does so on HTTP/1.1 alone.
@@ -207,8 +230,11 @@ impl Body for ResponseBody {
                 Some(cause) => Poll::Ready(Some(Ok(passing.revoke(cause)))),
                 None => passing.poll(cx),
             },
-            Kind::Own { bytes, .. } => {
+            Kind::Own { bytes, exchange } => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty());
+                if let (Some(exchange), Some(data)) = (exchange, &data) {
+                    exchange.handed_over(data.len());
+                }
                 Poll::Ready(data.map(|data| Ok(Frame::data(data))))
             }
         };

@@ -17,7 +17,7 @@ use crate::telemetry::trace_context::{TRACEPARENT, TRACESTATE, TraceState};
 use crate::traffic::grpc_deadline::GRPC_TIMEOUT;
 use crate::traffic::rewrite;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use hyper::body::Incoming;
 use postern_policy::{Decision, Verdict};
 use std::rc::Rc;
@@ -60,6 +60,17 @@ impl Permitted {
     /// The body of a request that is not forwarded after all.
     pub(super) fn into_unread(self) -> Option<Incoming> {
         self.request.into_body().into_unread()
+    }
+
+    /// The headers that an upstream would get.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// What an answer of our own is made of: the target, the body that is not forwarded, and what policy wants said besides.
+    pub(super) fn answered_here(self) -> (Uri, Option<Incoming>, HeaderMap) {
+        let uri = self.request.uri().clone();
+        (uri, self.request.into_body().into_unread(), self.response_headers)
     }
 
     /// The first attempt, and what to do with the response.

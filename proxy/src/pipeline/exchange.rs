@@ -17,7 +17,7 @@ use crate::cut::Cut;
 use crate::listener::{Active, Connection};
 use crate::log::Filed;
 use crate::recorder::Draft;
-use crate::routing::Route;
+use crate::routing::{Route, Upstream};
 use crate::state::Policy;
 use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{Decided, RequestFacts, Text};
@@ -242,8 +242,7 @@ impl Exchange {
     }
 
     /// Refuses where the upstream has as many requests in hand as it may.
-    pub(super) fn take_request_place(&mut self, route: &Route) -> Result<(), Refusal> {
-        let upstream = &route.upstream;
+    pub(super) fn take_request_place(&mut self, upstream: &Upstream) -> Result<(), Refusal> {
         self.request_place = upstream.breaker.requests.take_or_refuse();
         if self.request_place.is_some() {
             return Ok(());
@@ -377,6 +376,15 @@ impl Exchange {
         outcome.response_bytes = bytes as u64;
         outcome.end = Some(End::Refused);
         outcome.reason = Some(refusal.code());
+    }
+
+    /// An answer of our own went down whole, unless that was said already.
+    pub(super) fn handed_over(&mut self, bytes: usize) {
+        let outcome = self.draft.outcome_mut();
+        if outcome.end.is_none() {
+            outcome.end = Some(End::Done);
+            outcome.response_bytes = bytes as u64;
+        }
     }
 
     /// The answer has ended.

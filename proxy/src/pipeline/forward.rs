@@ -7,7 +7,7 @@ use super::exchange::Exchange;
 use super::normalise;
 use super::refusal::{Denial, Refusal, Refused};
 use super::tunnel;
-use crate::routing::Route;
+use crate::routing::{Route, Upstream};
 use crate::traffic::faults;
 use crate::traffic::rewrite;
 use crate::traffic::timeout::{self, Times};
@@ -26,7 +26,7 @@ pub(super) struct Answer {
 
 pub(super) async fn forward(
     exchange: &mut Exchange,
-    route: &Route,
+    (route, upstream): (&Route, &Upstream),
     permitted: Permitted,
 ) -> Result<Answer, Refused> {
     let (mut attempt, response_headers) = permitted.attempt();
@@ -35,14 +35,14 @@ pub(super) async fn forward(
     exchange.follow(&request_body);
     let admitted = exchange.within_rates(&route.rates, attempt.request().headers()).await;
     let admitted = admitted.and_then(|()| spared(exchange, route));
-    if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(route)?)) {
+    if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(upstream)?)) {
         exchange.keep_unread(attempt.into_unread());
         return Err(refused);
     }
     let copied = exchange.copy(route, &mut attempt);
     let times =
         Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
-    let sending = timeout::within(times, &request_body, attempts::send(exchange, route, attempt));
+    let sending = timeout::within(times, &request_body, attempts::send(exchange, (route, upstream), attempt));
     let sent = sending.await;
     exchange.mirror(route, copied);
     let (response, lease) = sent.map_err(|refusal| blame(&request_body, refusal))?;
@@ -92,7 +92,7 @@ fn guard(
 }
 
 /// Beside what the upstream said, as where policy adds a cookie. What is no list has one value, and then it is policy's.
-fn add(response: &mut HeaderMap, ours: HeaderMap) {
+pub(super) fn add(response: &mut HeaderMap, ours: HeaderMap) {
     for name in ours.keys().filter(|name| SINGLE.contains(name)) {
         response.remove(name);
     }

@@ -2,6 +2,7 @@
 //!
 //! Each step's result is the next step's ticket. [`Normalised`] is made by `normalise` alone, `Permitted` by
 //! `enforce` alone, and an [`Attempt`] comes of a permit: a step that is skipped does not compile.
+mod answer;
 mod asked;
 mod attempts;
 mod body;
@@ -48,8 +49,9 @@ pub(crate) use tunnel::Tunnel;
 use crate::config::Upgrade;
 use crate::cut::Cut;
 use crate::listener::{Connection, RawHead};
-use crate::routing::Route;
+use crate::routing::{Leads, Route};
 use crate::worker::Worker;
+use answer::{OwnAnswer, answer};
 use enforce::enforce;
 use exchange::Exchange;
 use forward::forward;
@@ -86,6 +88,7 @@ pub(crate) async fn serve(
     };
     match walk(&mut exchange, request, head).await {
         Ok(Far::Answer(answer)) => exchange.deliver(answer),
+        Ok(Far::Own(answer)) => exchange.answer(answer),
         Ok(Far::Connected(way, headers)) => exchange.connected((way, headers)),
         Err(refused) => exchange.refuse(refused),
     }
@@ -118,21 +121,26 @@ async fn walk(
     }
     // What permitted it may change while it is in progress: then policy is asked again.
     exchange.begin(asked);
-    // 10. To the upstream, under the traffic rules.
+    // 10. To the upstream, under the traffic rules, or an answer of our own where the route says so.
+    let upstream = match &route.leads {
+        Leads::Upstream(upstream) => upstream,
+        Leads::Answer(own) => return Ok(Far::Own(answer(exchange, (&route, own), permitted).await?)),
+    };
     match switch {
         Switch::Connect => {
-            let (way, headers) = tunnel::connect(exchange, &route, permitted).await?;
+            let (way, headers) = tunnel::connect(exchange, (&route, upstream), permitted).await?;
             Ok(Far::Connected(way, headers))
         }
         Switch::Nothing | Switch::WebSocket | Switch::ExtendedConnect => {
-            Ok(Far::Answer(forward(exchange, &route, permitted).await?))
+            Ok(Far::Answer(forward(exchange, (&route, upstream), permitted).await?))
         }
     }
 }
 
-/// What the upstream gives.
+/// What the upstream gives, or we do.
 enum Far {
     Answer(forward::Answer),
+    Own(OwnAnswer),
     /// A byte stream, and what policy wants said to the caller.
     Connected(Way, HeaderMap),
 }

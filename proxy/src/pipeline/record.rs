@@ -153,7 +153,7 @@ impl Exchange {
             path_raw_sha256: path_raw_sha256.as_ref(),
             query_sha256: head.query_sha256.as_ref(),
             route: route.as_ref().map_or("", |route| &route.name),
-            upstream: route.as_ref().map_or("", |route| &route.upstream.name),
+            upstream: route.as_ref().map_or("", |route| route.upstream_name()),
             trace_id: Some(&trace_id),
             span_id: Some(&span_id),
             effect: grounds.effect,

@@ -13,7 +13,7 @@ include!(concat!(env!("OUT_DIR"), "/refusal.rs"));
 /// The header that carries the decision id, on refusals and on forwarded responses alike.
 pub const DECISION_ID: HeaderName = HeaderName::from_static("x-decision-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
@@ -156,7 +156,7 @@ fn grpc(refused: &Refused, decision_id: &str, explain: Explain) -> Response<Byte
         Explain::Code => (refused.refusal.code(), refused.refusal.code()),
         Explain::Detail => (refused.refusal.code(), detail(refused)),
     };
-    insert(headers, GRPC_MESSAGE, &percent_encode(message));
+    say_grpc_message(headers, message);
     let details = error_info(code, message, reason, decision_id);
     insert(headers, GRPC_DETAILS, &base64::Engine::encode(&base64::prelude::BASE64_STANDARD_NO_PAD, details));
     response
@@ -231,6 +231,11 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
+}
+
+/// Says it to people.
+pub(super) fn say_grpc_message(headers: &mut HeaderMap, message: &str) {
+    insert(headers, GRPC_MESSAGE, &percent_encode(message));
 }
 
 /// `grpc-message` is percent-encoded UTF-8 (gRPC over HTTP/2, "Responses").

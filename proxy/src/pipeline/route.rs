@@ -25,6 +25,8 @@ pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<
             return Err(Refusal::RequestPathParams);
         }
     }
+    let caller = exchange.connection.peer.spiffe_id.as_str();
+    let route = route.chosen((caller, headers), &exchange.worker.random);
     exchange.note_route(route);
     Ok(Arc::clone(route))
 }

@@ -3,7 +3,7 @@ use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::listener::{Connection, Protocol};
 use crate::recorder::Draft;
-use crate::routing::Route;
+use crate::routing::Upstream;
 use crate::state::Policy;
 use crate::telemetry::TraceContext;
 use crate::telemetry::spans::{
@@ -94,14 +94,15 @@ fn upstream_facts(exchange: &Exchange, ended_unix_ns: u64) -> Option<UpstreamFac
     let times_unix_ns = (exchange.upstream_began_unix_ns?, ended_unix_ns);
     let route = exchange.route.as_ref()?;
     let status = exchange.upstream_status.map(|status| status.as_u16());
-    Some(UpstreamFacts { status, ..upstream(route, exchange.draft.outcome(), times_unix_ns) })
+    let called = route.upstream()?;
+    Some(UpstreamFacts { status, ..upstream(called, exchange.draft.outcome(), times_unix_ns) })
 }
 
-/// The call to a route's upstream, but for its answer.
-pub(super) fn upstream(route: &Route, outcome: &Outcome, times_unix_ns: (u64, u64)) -> UpstreamFacts {
-    let target = route.upstream.targets.first().or(route.upstream.original.as_ref());
+/// The call to an upstream, but for its answer.
+pub(super) fn upstream(called: &Upstream, outcome: &Outcome, times_unix_ns: (u64, u64)) -> UpstreamFacts {
+    let target = called.targets.first().or(called.original.as_ref());
     UpstreamFacts {
-        name: Arc::clone(&route.upstream.name),
+        name: Arc::clone(&called.name),
         scheme: if target.is_some_and(|target| target.security.is_some()) { "https" } else { "http" },
         endpoint: outcome.endpoint,
         started_unix_ns: times_unix_ns.0,

@@ -93,9 +93,11 @@ impl Stream {
         let worker = Rc::clone(&self.worker);
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
-        let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let opening =
-            way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
+        // A route that takes streams has one.
+        let upstream = route.upstream().ok_or(Refusal::RouteNone)?;
+        let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
+        let onward = (&*route, &**upstream, key);
+        let opening = way::open(&worker, onward, self.connection.original_destination(), &mut self.draft);
         let opening = tokio::time::timeout(route.timeout, opening);
         let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
@@ -109,6 +111,8 @@ impl Stream {
         let destination = self.connection.destination;
         let route =
             snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
+        let caller = self.connection.peer.spiffe_id.as_str();
+        let route = route.chosen((caller, &HeaderMap::new()), &self.worker.random);
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
             return Err(refused(Refusal::GuardRate));
@@ -205,7 +209,7 @@ impl Stream {
             method: CONNECT,
             host: connection.sni.as_deref().unwrap_or_default(),
             route: route.map_or("", |route| &route.name),
-            upstream: route.map_or("", |route| &route.upstream.name),
+            upstream: route.map_or("", Route::upstream_name),
             ..*decision
         })
     }
@@ -241,8 +245,9 @@ impl Stream {
             request: None,
             decided: (self.decided, self.reason),
             policy: self.policy.as_deref(),
-            upstream: call
-                .map(|(began, route)| span::upstream(route, self.draft.outcome(), (began, ended_unix_ns))),
+            upstream: call.and_then(|(began, route)| {
+                Some(span::upstream(route.upstream()?, self.draft.outcome(), (began, ended_unix_ns)))
+            }),
         }
     }
 

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::refusal::{Refusal, Refused};
 use super::splice::Begun;
 use super::way::{self, Way};
-use crate::routing::Route;
+use crate::routing::{Route, Upstream};
 use crate::state::{Policy, Snapshot};
 use crate::traffic::ring;
 use crate::upstream::{Lease, Proof, Switched};
@@ -98,7 +98,7 @@ pub(super) fn is_agreed(headers: &HeaderMap) -> bool {
 /// Step 10 of a CONNECT: under the route's traffic rules the permit is spent on a connection.
 pub(super) async fn connect(
     exchange: &mut Exchange,
-    route: &Route,
+    (route, upstream): (&Route, &Upstream),
     permitted: Permitted,
 ) -> Result<(Way, HeaderMap), Refused> {
     let (attempt, response_headers) = permitted.attempt();
@@ -106,9 +106,9 @@ pub(super) async fn connect(
     let worker = Rc::clone(&exchange.worker);
     let peer = exchange.connection.peer.spiffe_id.as_str();
     let headers = attempt.request().headers();
-    let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, headers));
-    let opening =
-        way::open(&worker, (route, key), exchange.connection.original_destination(), &mut exchange.draft);
+    let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, headers));
+    let onward = (route, upstream, key);
+    let opening = way::open(&worker, onward, exchange.connection.original_destination(), &mut exchange.draft);
     let way = tokio::time::timeout(route.timeout, opening).await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
     Ok((way, response_headers))
 }

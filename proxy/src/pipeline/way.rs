@@ -38,11 +38,10 @@ impl std::fmt::Debug for Way {
 /// looked into by.
 pub(super) async fn open(
     worker: &Worker,
-    (route, key): (&Route, Option<u64>),
+    (route, upstream, key): (&Route, &Upstream, Option<u64>),
     original_destination: Option<SocketAddr>,
     draft: &mut Draft,
 ) -> Result<Way, Refusal> {
-    let upstream = &route.upstream;
     let breaker = &upstream.breaker;
     let in_hand = breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;

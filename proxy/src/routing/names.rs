@@ -1,7 +1,8 @@
 //! Endpoints that are names: what they led to last, and how routing changes when they lead elsewhere.
-use super::{Route, Routing, Upstream};
+use super::{Leads, Route, Routing, Upstream};
 use crate::config::{Config, EndpointConfig, NamedEndpoint};
 use crate::telemetry::Metrics;
+use crate::traffic::split::Split;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,27 +77,36 @@ impl Routing {
         let mut resolved = self.resolved.clone();
         resolved.0.insert(named.clone(), addresses.into());
         let after = Upstream::new(Arc::clone(&before.config), Some(before), &resolved, metrics);
-        let route = |route: &Arc<Route>| {
-            let asks = route.rates.global.as_ref().is_some_and(|global| Arc::ptr_eq(&global.service, before));
-            let mirrors = route.mirror.as_ref().is_some_and(|mirror| Arc::ptr_eq(&mirror.upstream, before));
-            if !asks && !mirrors && !Arc::ptr_eq(&route.upstream, before) {
-                return Arc::clone(route);
-            }
-            let mut next = Route::clone(route);
-            if Arc::ptr_eq(&next.upstream, before) {
-                next.upstream = Arc::clone(&after);
-            }
-            if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
-                global.service = Arc::clone(&after);
-            }
-            if let Some(mirror) = next.mirror.as_mut().filter(|_| mirrors) {
-                mirror.upstream = Arc::clone(&after);
-            }
-            Arc::new(next)
-        };
+        let route = |route: &Arc<Route>| route.following(before, &after);
         let listeners = self.listeners.iter();
         let listeners = listeners.map(|(name, routes)| (name.clone(), routes.iter().map(route).collect()));
         Some(Self { listeners: listeners.collect(), resolved })
+    }
+}
+
+impl Route {
+    /// The same with another set of endpoints in the place of the one that it was.
+    fn following(self: &Arc<Self>, before: &Arc<Upstream>, after: &Arc<Upstream>) -> Arc<Self> {
+        let is = |upstream: &Arc<Upstream>| Arc::ptr_eq(upstream, before);
+        let leads = self.upstream().is_some_and(is);
+        let chooses = self.split.iter().flat_map(Split::sides).any(|side| side.upstream().is_some_and(is));
+        let asks = self.rates.global.as_ref().is_some_and(|global| is(&global.service));
+        let mirrors = self.mirror.as_ref().is_some_and(|mirror| is(&mirror.upstream));
+        if !leads && !chooses && !asks && !mirrors {
+            return Arc::clone(self);
+        }
+        let mut next = Self::clone(self);
+        if leads {
+            next.leads = Leads::Upstream(Arc::clone(after));
+        }
+        next.split = self.split.as_ref().map(|split| split.map(|side| side.following(before, after)));
+        if let Some(global) = next.rates.global.as_mut().filter(|_| asks) {
+            global.service = Arc::clone(after);
+        }
+        if let Some(mirror) = next.mirror.as_mut().filter(|_| mirrors) {
+            mirror.upstream = Arc::clone(after);
+        }
+        Arc::new(next)
     }
 }
 
@@ -228,6 +238,41 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let after = before.with_addresses(&name, &addresses([7]), &metrics).unwrap();
         let places: Vec<_> = mirror(&after).upstream.targets.iter().map(|target| target.endpoint).collect();
         assert_eq!(places, addresses([7]));
+    }
+
+    #[test]
+    fn each_upstream_of_a_split_that_is_a_name_is_followed() {
+        let split = "split: [{ upstream: app, weight: 1 }, { upstream: next, weight: 1 }]";
+        let text = TEXT.replace("match: {}, upstream: app", &format!("match: {{}}, {split}"));
+        let next = "upstreams:\n  next: { endpoints: ['next.test:1'], plaintext: any_address }";
+        let text = text.replace("upstreams:", next).replace(", TLS }", ", plaintext: any_address }");
+        let config = config::load_text(&text, Path::new("/test/postern.yaml"));
+        let config = config.map_err(|findings| findings.to_string()).unwrap().config;
+        let metrics = metrics();
+        let before = Routing::new(&config, None, &metrics);
+        let named = |upstream: &str, host: &str| {
+            let endpoint = NamedEndpoint { host: host.to_owned(), port: 1, loopback_only: false };
+            Named { upstream: upstream.into(), endpoint }
+        };
+        assert!(before.names().contains(&named("next", "next.test")));
+        // What a request may come to, by its lot.
+        let led = |routing: &Routing| {
+            let route = routing.routes().next().unwrap();
+            let random = std::cell::RefCell::new(Random::new([1; 4]));
+            let places = (0..100).map(|_| {
+                let chosen = route.chosen(("", &http::HeaderMap::new()), &random);
+                let targets = &chosen.upstream().unwrap().targets;
+                targets.iter().map(|target| target.endpoint).collect::<Vec<_>>()
+            });
+            places.collect::<std::collections::BTreeSet<_>>()
+        };
+        let app = addresses([1]);
+        assert_eq!(led(&before), [vec![], app.clone()].into());
+        let after = before.with_addresses(&named("next", "next.test"), &addresses([7]), &metrics).unwrap();
+        assert_eq!(led(&after), [app, addresses([7])].into());
+        let after = after.with_addresses(&named("app", "orders.test"), &addresses([8]), &metrics).unwrap();
+        assert_eq!(led(&after), [addresses([1, 8]), addresses([7])].into());
+        assert_eq!(led(&Routing::new(&config, Some(&after), &metrics)), led(&after));
     }
 
     #[test]

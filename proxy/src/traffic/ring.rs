@@ -1,7 +1,7 @@
 //! A ring of hashes: the same key leads to the same endpoint, also on another sidecar, and where an endpoint goes or
 //! comes only its own share of the keys moves.
 use crate::config::HashKey;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use postern_audit::hash::sha256;
 use std::net::SocketAddr;
 
@@ -31,12 +31,16 @@ impl Ring {
 
 /// The place of a request's key, if it has one.
 pub(crate) fn place(key: &HashKey, caller: &str, headers: &HeaderMap) -> Option<u64> {
-    let text = match key {
-        HashKey::SpiffeId => caller.as_bytes(),
-        HashKey::Header(name) => headers.get(name)?.as_bytes(),
-        HashKey::Cookie(name) => cookie(name, headers)?.as_bytes(),
-    };
-    Some(hash(text))
+    text(key, caller, headers).map(hash)
+}
+
+/// A request's key, if it has one.
+pub(super) fn text<'a>(key: &HashKey, caller: &'a str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+    match key {
+        HashKey::SpiffeId => Some(caller.as_bytes()),
+        HashKey::Header(name) => headers.get(name).map(HeaderValue::as_bytes),
+        HashKey::Cookie(name) => cookie(name, headers).map(str::as_bytes),
+    }
 }
 
 fn cookie<'h>(name: &str, headers: &'h HeaderMap) -> Option<&'h str> {

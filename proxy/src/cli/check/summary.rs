@@ -95,7 +95,7 @@ fn route(route: &RouteConfig, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "  route   {}: {methods} {authorities}{}{below} → {}",
-        route.name, route.matches.path_prefix, route.upstream
+        route.name, route.matches.path_prefix, route.leads
     )?;
     match route.enforcement {
         Enforcement::Enforce => {}

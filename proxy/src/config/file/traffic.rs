@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
-    HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile,
-    RewriteFile,
+    HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile,
+    RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -200,8 +200,21 @@ pub struct RouteFile {
     /// Which requests it takes.
     #[serde(rename = "match")]
     pub matches: MatchFile,
-    /// The upstream they go to.
-    pub upstream: String,
+    /// The upstream they go to. A route has this, `split`, `redirect` or `respond`.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// Several upstreams, one of which each request or stream goes to, by lot or by `split_key`. It is chosen before policy is asked, and attempts stay with it.
+    #[serde(default)]
+    pub split: Option<Vec<SplitFile>>,
+    /// By what the same caller comes to the same upstream of `split`, for as long as the weights stay. A request without it is sent by lot.
+    #[serde(default)]
+    pub split_key: Option<HashKeyFile>,
+    /// Where else to ask, instead of an upstream.
+    #[serde(default)]
+    pub redirect: Option<RedirectFile>,
+    /// The answer, instead of one of an upstream.
+    #[serde(default)]
+    pub respond: Option<RespondFile>,
     /// Whether a deny stops the request; `enforce` is the default.
     #[serde(default)]
     pub enforcement: Option<EnforcementFile>,

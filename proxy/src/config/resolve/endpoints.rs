@@ -24,7 +24,12 @@ pub(super) fn balance(
     })
 }
 
-fn hash_key(context: &mut Context<'_>, key: &str, file: &HashKeyFile) -> Result<HashKey, Reported> {
+/// What a caller is known by again.
+pub(super) fn hash_key(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &HashKeyFile,
+) -> Result<HashKey, Reported> {
     match file {
         HashKeyFile::SpiffeId => Ok(HashKey::SpiffeId),
         HashKeyFile::Header(name) => match name.parse() {

@@ -45,7 +45,7 @@ fn target(
     config: &ConfigFile,
 ) -> Result<String, Reported> {
     let found = upstream(context, key, name, config)?;
-    if found == route.upstream {
+    if route.upstreams().any(|name| name == found) {
         let what = format!("`{name}` is where the route leads: it would get each request twice");
         return Err(context.error(key, what, "name another upstream"));
     }

@@ -53,19 +53,9 @@ fn headers(
     key: &str,
     file: &HeaderRewriteFile,
 ) -> Result<HeaderRewrite, Reported> {
-    let (set_key, remove_key) = (member(key, "set"), member(key, "remove"));
-    context.few(&set_key, file.set.len(), "header")?;
+    let remove_key = member(key, "remove");
+    let set = set(context, &member(key, "set"), &file.set)?;
     context.few(&remove_key, file.remove.len(), "header")?;
-    let mut set = Vec::with_capacity(file.set.len());
-    for (name, value) in &file.set {
-        let key = member(&set_key, name);
-        let value = HeaderValue::from_str(value).ok().filter(|value| value.to_str().is_ok());
-        let Some(value) = value else {
-            let what = format!("the value of `{name}` cannot stand in a header");
-            return Err(context.error(&key, what, "use printable ASCII"));
-        };
-        set.push((header(context, &key, name)?, value));
-    }
     let remove = context.each(&remove_key, &file.remove, |context, key, name| header(context, key, name))?;
     for (index, name) in remove.iter().enumerate() {
         if remove.iter().take(index).any(|earlier| earlier == name) || set.iter().any(|(set, _)| set == name)
@@ -75,6 +65,26 @@ fn headers(
         }
     }
     Ok(HeaderRewrite { set, remove })
+}
+
+/// Headers with their values.
+pub(super) fn set(
+    context: &mut Context<'_>,
+    key: &str,
+    file: &BTreeMap<String, String>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Reported> {
+    context.few(key, file.len(), "header")?;
+    let mut set = Vec::with_capacity(file.len());
+    for (name, value) in file {
+        let key = member(key, name);
+        let value = HeaderValue::from_str(value).ok().filter(|value| value.to_str().is_ok());
+        let Some(value) = value else {
+            let what = format!("the value of `{name}` cannot stand in a header");
+            return Err(context.error(&key, what, "use printable ASCII"));
+        };
+        set.push((header(context, &key, name)?, value));
+    }
+    Ok(set)
 }
 
 fn header(context: &mut Context<'_>, key: &str, name: &str) -> Result<HeaderName, Reported> {

@@ -4,6 +4,7 @@ use super::captured;
 use super::context::{Context, Reported};
 use super::faults::abort;
 use super::identity_headers::identity_headers;
+use super::leads::leads;
 use super::mirror::mirror;
 use super::operations::mode;
 use super::rate_limits::{self, global_rate_limit, rate_limits};
@@ -43,7 +44,10 @@ pub(super) fn routes(
     let takes_streams = |route: &RouteFile| match protocol(listener) {
         ListenerProtocol::Http => false,
         ListenerProtocol::Tcp => true,
-        ListenerProtocol::Detect => tcp::speaks(&route.upstream, file) && !by_connect(route),
+        // Those of a split are alike.
+        ListenerProtocol::Detect => {
+            route.upstreams().next().is_some_and(|name| tcp::speaks(name, file)) && !by_connect(route)
+        }
     };
     let is_captured = captured::way(listener).is_some();
     let is_detecting = protocol(listener) == ListenerProtocol::Detect;
@@ -89,18 +93,18 @@ pub(super) fn routes(
     Ok(routes)
 }
 
-fn by_connect(route: &RouteFile) -> bool {
+pub(super) fn by_connect(route: &RouteFile) -> bool {
     route.upgrades.contains(&UpgradeFile::Connect)
 }
 
 /// Where a route stands.
-struct Within<'a> {
+pub(super) struct Within<'a> {
     default_name: &'a str,
-    is_outbound: bool,
-    is_tcp: bool,
-    is_captured: bool,
-    is_detecting: bool,
-    config: &'a ConfigFile,
+    pub(super) is_outbound: bool,
+    pub(super) is_tcp: bool,
+    pub(super) is_captured: bool,
+    pub(super) is_detecting: bool,
+    pub(super) config: &'a ConfigFile,
 }
 
 fn route(
@@ -109,22 +113,13 @@ fn route(
     file: &RouteFile,
     within: &Within<'_>,
 ) -> Result<RouteConfig, Reported> {
-    let Within { default_name, is_outbound, is_tcp, is_captured, is_detecting, config } = *within;
+    let Within { default_name, is_outbound, is_tcp, is_captured, config, .. } = *within;
     if is_tcp {
         tcp::route(context, key, file);
     }
     let name = context.name(&member(key, "name"), file.name.as_deref().unwrap_or(default_name));
     let matches = route_match(context, &member(key, "match"), (&file.matches, is_captured));
-    let upstream_key = member(key, "upstream");
-    let upstream = upstream(context, &upstream_key, &file.upstream, config);
-    let upstream = upstream.and_then(|name| {
-        // What comes by CONNECT goes on as a raw stream.
-        if !is_detecting || by_connect(file) {
-            tcp::fits(context, &upstream_key, (&name, is_tcp || by_connect(file)), config)?;
-        }
-        captured::fits(context, &upstream_key, (&name, is_captured), config)?;
-        Ok(name)
-    });
+    let leads = leads(context, key, file, within);
     let timeout = context.duration(&member(key, "timeout"), file.timeout.as_ref(), &rules::ROUTE_TIMEOUT);
     let stream_idle_timeout = context.duration(
         &member(key, "stream_idle_timeout"),
@@ -164,7 +159,7 @@ fn route(
     Ok(RouteConfig {
         name: name?,
         matches: matches?,
-        upstream: upstream?,
+        leads: leads?,
         enforcement,
         timeout,
         stream_idle_timeout,

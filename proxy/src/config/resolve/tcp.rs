@@ -64,6 +64,8 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("global_rate_limit", file.global_rate_limit.is_some()),
         ("mirror", file.mirror.is_some()),
         ("faults", file.faults.is_some()),
+        ("redirect", file.redirect.is_some()),
+        ("respond", file.respond.is_some()),
     ];
     refuse(context, key, &of_route);
     let Some(RetryFile {

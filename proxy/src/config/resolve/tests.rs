@@ -4,6 +4,7 @@ mod captured;
 mod endpoints;
 mod faults;
 mod identity;
+mod leads;
 mod mirrors;
 mod names;
 mod outbound;
@@ -24,8 +25,8 @@ use super::*;
 use crate::config::findings::Level;
 use crate::config::settings::{
     AdminConfig, AuditMode, BundleSource, BundleTrust, Captured, Direction, DpopNonce, EndpointConfig,
-    EndpointOrigin, Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerProtocol, Plaintext,
-    RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule, Upgrade,
+    EndpointOrigin, Enforcement, IdentitySource, KeyFreshness, KeySource, ListenerConfig, ListenerProtocol,
+    Plaintext, RetryOn, RevocationRule, StatusConfig, SvidSelection, TokenProfile, TokenRule, Upgrade,
 };
 use crate::config::workload_endpoint::WorkloadEndpoint;
 
@@ -105,7 +106,7 @@ fn the_least_configuration_opens_nothing_and_limits_everything() {
     assert_eq!(listener.limits.header_bytes_max, 32 * 1024);
     assert_eq!(listener.limits.header_timeout, Duration::from_secs(10));
     let route = &listener.routes[0];
-    assert_eq!((route.name.as_str(), route.upstream.as_str()), ("app-0", "app"));
+    assert_eq!((route.name.as_str(), route.leads.to_string()), ("app-0", "app".to_owned()));
     assert_eq!(route.enforcement, Enforcement::Enforce);
     assert_eq!(route.tokens, TokenRule::Ignored);
     assert_eq!((route.retry.attempts_max, route.retry.on.len()), (1, 0));
@@ -169,7 +170,12 @@ fn the_example_for_both_ways_means_what_it_says() {
     assert_eq!((database.direction, database.protocol), (Direction::Outbound, ListenerProtocol::Tcp));
     assert_eq!((egress.direction, egress.protocol), (Direction::Outbound, ListenerProtocol::Http));
     assert_eq!((orders.direction, orders.routes[0].upgrade), (Direction::Inbound, Upgrade::WebSocket));
-    assert_eq!(orders.routes[1].rate_limits.len(), 1);
+    assert_eq!(orders.routes[3].rate_limits.len(), 1);
+    let leads = |listener: &ListenerConfig| -> Vec<String> {
+        listener.routes.iter().map(|route| route.leads.to_string()).collect()
+    };
+    assert_eq!(leads(orders), ["orders", "redirect 308", "answer 404", "orders"]);
+    assert_eq!(leads(egress), ["stock (9) | stock-next (1)"]);
 }
 
 #[test]

@@ -363,7 +363,8 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
             route.global_rate_limit.as_ref().is_some_and(|limit| limit.service == upstream.name)
                 || route.mirror.as_ref().is_some_and(|mirror| mirror.upstream == upstream.name)
         };
-        if !routes.any(|route| route.upstream == upstream.name || is_asked(route)) {
+        let leads_to = |route: &RouteConfig| route.leads.upstreams().any(|name| name == upstream.name);
+        if !routes.any(|route| leads_to(route) || is_asked(route)) {
             context.warn(
                 &key,
                 format!("no route leads to the upstream `{}`", upstream.name),

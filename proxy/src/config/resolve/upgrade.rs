@@ -12,15 +12,20 @@ pub(super) fn upgrade(
     config: &ConfigFile,
 ) -> Result<Upgrade, Reported> {
     let key = member(route_key, "upgrades");
-    let protocol = config.upstreams.get(&file.upstream).and_then(|upstream| upstream.protocol);
+    let is_other = |name: &&str| {
+        let protocol = config.upstreams.get(*name).and_then(|upstream| upstream.protocol);
+        match protocol {
+            None | Some(UpstreamProtocolFile::Http1) => false,
+            Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) => true,
+        }
+    };
     match file.upgrades.as_slice() {
         [] => Ok(Upgrade::None),
-        [UpgradeFile::Websocket] => match protocol {
-            None | Some(UpstreamProtocolFile::Http1) => Ok(Upgrade::WebSocket),
-            Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) => {
+        [UpgradeFile::Websocket] => match file.upstreams().find(is_other) {
+            None => Ok(Upgrade::WebSocket),
+            Some(name) => {
                 let what = format!(
-                    "the upstream `{}` is not spoken to in HTTP/1.1, which alone can be switched",
-                    file.upstream
+                    "the upstream `{name}` is not spoken to in HTTP/1.1, which alone can be switched"
                 );
                 let mend = "write `protocol: http1` in the upstream, or leave `upgrades` out";
                 Err(context.error(&key, what, mend))

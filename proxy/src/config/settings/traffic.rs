@@ -11,7 +11,8 @@ use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
     AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
-    HeaderMatch, HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
+    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, RateLimitConfig,
+    RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -210,8 +211,8 @@ pub struct RouteConfig {
     pub name: String,
     /// Which requests it takes.
     pub matches: RouteMatch,
-    /// Names one of [`Config::upstreams`](super::Config::upstreams).
-    pub upstream: String,
+    /// What becomes of them.
+    pub leads: Leads,
     /// Whether a deny stops the request.
     pub enforcement: Enforcement,
     /// From the permit to the headers of the response.

@@ -1,4 +1,5 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
+mod answers;
 mod balancers;
 mod bodies;
 mod breakers;
@@ -23,6 +24,7 @@ mod rewrites;
 mod secure;
 mod shared;
 mod simulation;
+mod splits;
 mod stalls;
 mod streams;
 mod token_refusals;
