@@ -16,6 +16,7 @@ use crate::traffic::balance::{Chosen, Question};
 use crate::traffic::decision_guard::Budgets;
 use crate::traffic::rate_limit;
 use crate::upstream::{InForce, Pool, Target};
+use postern_audit::EndpointAddress;
 use postern_policy::Scratch;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -102,7 +103,8 @@ impl Worker {
     ) -> Option<(Cow<'u, Target>, Chosen)> {
         if let Some(target) = &upstream.original {
             let endpoint = original?;
-            let target = Target { endpoint, ..target.clone() };
+            let endpoint = EndpointAddress::Ip(endpoint);
+            let target = Target { endpoint: endpoint.clone(), ..target.clone() };
             return Some((Cow::Owned(target), Chosen::alone(endpoint, self.clock.monotonic_ns())));
         }
         let (target, chosen) = self.choose(upstream, key, tried)?;

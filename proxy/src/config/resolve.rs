@@ -12,6 +12,7 @@ mod files;
 mod handshakes;
 mod identity;
 mod identity_headers;
+mod local_endpoint;
 mod mirror;
 mod operations;
 mod outbound;

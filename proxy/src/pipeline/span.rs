@@ -103,7 +103,7 @@ pub(super) fn upstream(route: &Route, outcome: &Outcome, times_unix_ns: (u64, u6
     UpstreamFacts {
         name: Arc::clone(&route.upstream.name),
         scheme: if target.is_some_and(|target| target.security.is_some()) { "https" } else { "http" },
-        endpoint: outcome.endpoint,
+        endpoint: outcome.endpoint.clone(),
         started_unix_ns: times_unix_ns.0,
         ended_unix_ns: times_unix_ns.1,
         attempts: outcome.attempts.max(1),

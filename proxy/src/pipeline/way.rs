@@ -52,7 +52,7 @@ pub(super) async fn open(
         let (target, mut chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         let outcome = draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);
-        outcome.endpoint = Some(target.endpoint);
+        outcome.endpoint = Some(target.endpoint.clone());
         let began_ns = worker.clock.monotonic_ns();
         let place = breaker.connections.wait().await;
         let refusal = match attempt(worker, (upstream, &target), &mut chosen.load).await {
@@ -68,7 +68,7 @@ pub(super) async fn open(
             && u32::try_from(tried.len()).is_ok_and(|tried| tried < route.retry.attempts_max);
         let now_ns = worker.clock.monotonic_ns();
         paid = if may_try { upstream.retry_budget.pay(&breaker.requests, now_ns) } else { None };
-        let (endpoint, duration_ns) = (target.endpoint, now_ns.saturating_sub(began_ns));
+        let (endpoint, duration_ns) = (target.endpoint.clone(), now_ns.saturating_sub(began_ns));
         let failed = Tried { endpoint, result: TriedResult::Reason(refusal.code()), duration_ns };
         if paid.is_none() || draft.note_tried(failed).is_err() {
             return Err(refusal);

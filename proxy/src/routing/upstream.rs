@@ -10,13 +10,14 @@ use crate::traffic::endpoint::Endpoint;
 use crate::traffic::outlier::Outliers;
 use crate::traffic::retry_budget::RetryBudget;
 use crate::upstream::{Protocol, Security, Target};
+use postern_audit::EndpointAddress;
 use postern_identity::tls::ExpectedPeers;
 use rustls_pki_types::ServerName;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 /// An address, and what has to be proven there.
-type Place = (SocketAddr, Option<Arc<Security>>);
+type Place = (EndpointAddress, Option<Arc<Security>>);
 
 impl Upstream {
     /// An upstream with its endpoints, and the choice among just those: one value, which is never changed. What is known
@@ -44,13 +45,15 @@ impl Upstream {
         let (places, securities) = places(&config, kept, resolved);
         // What is known of an endpoint stays known.
         let endpoint = |(address, _): &Place| {
-            let known = kept.and_then(|upstream| upstream.balancer.endpoint(*address));
-            known.map_or_else(|| Endpoint::new(*address), Arc::clone)
+            let known = kept.and_then(|upstream| upstream.balancer.endpoint(address));
+            known.map_or_else(|| Endpoint::new(address.clone()), Arc::clone)
         };
         let endpoints = places.iter().map(endpoint).collect();
         let is_original = config.endpoints.contains(&EndpointConfig::OriginalDestination);
+        let uids: Option<Arc<[u32]>> = config.uids.as_deref().map(Arc::from);
         let target = |(endpoint, security): Place| Target {
             endpoint,
+            uids: uids.clone(),
             protocol,
             security,
             connect_timeout: config.connect_timeout,
@@ -58,7 +61,7 @@ impl Upstream {
             is_original,
             breaker: Arc::clone(&breaker),
         };
-        let unknown = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let unknown = EndpointAddress::from((Ipv6Addr::UNSPECIFIED, 0));
         let original = is_original.then(|| target((unknown, securities.first().cloned())));
         let targets = places.into_iter().map(&target).collect();
         let mut balancer = Balancer::new(&config.balance, endpoints);
@@ -123,11 +126,15 @@ fn places(
 ) -> (Vec<Place>, Vec<Arc<Security>>) {
     let (mut places, mut securities): (Vec<Place>, Vec<Arc<Security>>) = (Vec::new(), Vec::new());
     for endpoint in &config.endpoints {
-        let (addresses, name): (&[SocketAddr], _) = match endpoint {
-            EndpointConfig::Address(address) => (std::slice::from_ref(address), None),
+        let (addresses, name): (Vec<EndpointAddress>, _) = match endpoint {
+            EndpointConfig::Address(address) => (vec![(*address).into()], None),
+            EndpointConfig::Unix(path) => (vec![EndpointAddress::Unix(path.clone())], None),
             // Which address it is shows with each connection.
-            EndpointConfig::OriginalDestination => (&[], None),
-            EndpointConfig::Name(name) => (resolved.of(&config.name, name), Some(name.server_name())),
+            EndpointConfig::OriginalDestination => (Vec::new(), None),
+            EndpointConfig::Name(name) => {
+                let addresses = resolved.of(&config.name, name).iter().copied().map(EndpointAddress::Ip);
+                (addresses.collect(), Some(name.server_name()))
+            }
         };
         let security = security(&config.tls, name).map(|security| {
             // Connections outlive what changes nothing of what has to be proven.
@@ -140,8 +147,8 @@ fn places(
             securities.push(Arc::clone(security));
         }
         for address in addresses {
-            if places.iter().all(|(known, _)| known != address) {
-                places.push((*address, security.clone()));
+            if places.iter().all(|(known, _)| *known != address) {
+                places.push((address, security.clone()));
             }
         }
     }

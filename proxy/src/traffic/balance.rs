@@ -8,7 +8,7 @@ use super::outlier::Place;
 use super::ring::Ring;
 use crate::config::BalanceConfig;
 use crate::worker::Random;
-use std::net::SocketAddr;
+use postern_audit::EndpointAddress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -54,7 +54,7 @@ pub(crate) struct Chosen {
 
 impl Chosen {
     /// The one endpoint that there was to choose, of which nothing is known.
-    pub(crate) fn alone(address: SocketAddr, now_ns: u64) -> Self {
+    pub(crate) fn alone(address: EndpointAddress, now_ns: u64) -> Self {
         Self { index: 0, load: Load::on(&Endpoint::new(address), now_ns) }
     }
 }
@@ -73,7 +73,7 @@ impl Balancer {
             BalanceConfig::RoundRobin => Rule::RoundRobin(AtomicUsize::new(0)),
             BalanceConfig::Random => Rule::Random,
             BalanceConfig::RingHash(_) => {
-                Rule::RingHash(Ring::new(endpoints.iter().map(|endpoint| endpoint.address)))
+                Rule::RingHash(Ring::new(endpoints.iter().map(|endpoint| &endpoint.address)))
             }
         };
         Self { rule, endpoints, panics: AtomicU64::new(0) }
@@ -93,8 +93,8 @@ impl Balancer {
     }
 
     /// The endpoint of this address, if it is one of them.
-    pub fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|endpoint| endpoint.address == address)
+    pub fn endpoint(&self, address: &EndpointAddress) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| endpoint.address == *address)
     }
 
     /// How often nobody was left to choose, so that all were.

@@ -3,7 +3,7 @@
 use crate::config::HashKey;
 use http::{HeaderMap, header};
 use postern_audit::hash::sha256;
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 /// Where each endpoint stands on the ring.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Ring(Vec<(u64, usize)>);
 const POINTS: u32 = 128;
 
 impl Ring {
-    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>) -> Self {
+    pub(super) fn new(addresses: impl Iterator<Item = impl Display>) -> Self {
         let mut points = Vec::new();
         for (index, address) in addresses.enumerate() {
             points.extend((0..POINTS).map(|number| (hash(format!("{address} {number}").as_bytes()), index)));
@@ -57,7 +57,7 @@ mod tests {
 
     fn homes(ports: std::ops::RangeInclusive<u16>) -> Vec<u16> {
         let ports: Vec<u16> = ports.collect();
-        let ring = Ring::new(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()));
+        let ring = Ring::new(ports.iter().map(|port| format!("127.0.0.1:{port}")));
         (0..10_000).map(|key: u32| ports[ring.from(hash(&key.to_be_bytes())).next().unwrap()]).collect()
     }
 

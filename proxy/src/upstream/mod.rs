@@ -10,7 +10,7 @@ mod rate_limit_service;
 mod secure;
 mod target;
 
-pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
+pub use connect::{BoxIo, Connect, Connecting, ConnectingLocal, Io, Tcp};
 #[cfg(test)]
 pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::{Lease, Switched};

@@ -21,6 +21,7 @@ use http::{Method, Request, Response, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use postern_audit::EndpointAddress;
 use postern_identity::UnixTime;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -357,12 +358,11 @@ impl Maker {
     /// connection may take.
     pub(super) async fn stream(&self, target: &Target) -> Result<(BoxIo, Option<Rc<Proof>>), Refusal> {
         let connecting = async {
-            let io =
-                self.connector.connect(target.endpoint).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
+            let io = self.reach(target).await?;
             match &target.security {
                 None => Ok((io, None)),
                 Some(security) => {
-                    let what = (target.endpoint, target.protocol);
+                    let what = (&target.endpoint, target.protocol);
                     let (io, proof) = self.originator.secure(io, security, what).await?;
                     Ok((io, Some(Rc::new(proof))))
                 }
@@ -371,6 +371,23 @@ impl Maker {
         match tokio::time::timeout(target.connect_timeout, connecting).await {
             Ok(made) => made,
             Err(_) => Err(Refusal::UpstreamConnectFailed),
+        }
+    }
+
+    async fn reach(&self, target: &Target) -> Result<BoxIo, Refusal> {
+        let failed = |_| Refusal::UpstreamConnectFailed;
+        match &target.endpoint {
+            EndpointAddress::Ip(address) => self.connector.connect(*address).await.map_err(failed),
+            EndpointAddress::Unix(path) => {
+                let (io, uid) = self.connector.connect_local(path).await.map_err(failed)?;
+                match &target.uids {
+                    Some(uids) if !uids.contains(&uid) => {
+                        tracing::warn!(endpoint = %target.endpoint, uid, "the process at a Unix socket runs as nobody whom `uids` names");
+                        Err(Refusal::UpstreamIdentity)
+                    }
+                    Some(_) | None => Ok(io),
+                }
+            }
         }
     }
 }

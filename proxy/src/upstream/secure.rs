@@ -5,13 +5,13 @@ use crate::clock::{Clock, TlsTime};
 use crate::pipeline::Refusal;
 use crate::standing::{Standing, Standings};
 use crate::state::{Shared, Snapshot};
+use postern_audit::EndpointAddress;
 use postern_identity::tls::{self, ExpectedPeers};
 use postern_identity::{Role, UnixTime, VerifyError, verify_chain};
 use rustls_pki_types::ServerName;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use tokio_rustls::TlsConnector;
 
@@ -28,14 +28,16 @@ pub struct Security {
 /// Whose connections are in a list of the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
-    endpoint: SocketAddr,
+    endpoint: EndpointAddress,
+    uids: Option<Arc<[u32]>>,
     /// Held weakly: its place is not given to another one.
     security: Option<Weak<Security>>,
 }
 
 impl Owner {
     pub(super) fn of(target: &Target) -> Self {
-        Self { endpoint: target.endpoint, security: target.security.as_ref().map(Arc::downgrade) }
+        let security = target.security.as_ref().map(Arc::downgrade);
+        Self { endpoint: target.endpoint.clone(), uids: target.uids.clone(), security }
     }
 
     pub(super) fn place(&self) -> Option<usize> {
@@ -45,7 +47,7 @@ impl Owner {
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.place() == other.place()
+        self.endpoint == other.endpoint && self.place() == other.place() && self.uids == other.uids
     }
 }
 
@@ -121,13 +123,17 @@ impl Originator {
         &self,
         io: BoxIo,
         security: &Arc<Security>,
-        (endpoint, protocol): (SocketAddr, Protocol),
+        (endpoint, protocol): (&EndpointAddress, Protocol),
     ) -> Result<(BoxIo, Proof), Refusal> {
         let config = self.config(security, protocol)?;
         // Ours may be replaced meanwhile, but only by one that lives longer.
         let own = self.shared.load().svid.clone().ok_or(Refusal::UpstreamTls)?;
-        let name =
-            security.server_name.clone().unwrap_or_else(|| ServerName::IpAddress(endpoint.ip().into()));
+        let name = match (&security.server_name, endpoint.ip()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(address)) => ServerName::IpAddress(address.ip().into()),
+            // No configuration leads here.
+            (None, None) => return Err(Refusal::UpstreamTls),
+        };
         let stream = match TlsConnector::from(config).connect(name, io).await {
             Ok(stream) => stream,
             Err(error) => return Err(refused(endpoint, &error)),
@@ -189,7 +195,7 @@ fn unproven(error: &VerifyError) -> Refusal {
     }
 }
 
-fn refused(endpoint: SocketAddr, error: &std::io::Error) -> Refusal {
+fn refused(endpoint: &EndpointAddress, error: &std::io::Error) -> Refusal {
     let code = tls::code(error);
     match tls::verify_error(error) {
         Some(cause) => {

@@ -4,6 +4,7 @@ mod captured;
 mod endpoints;
 mod faults;
 mod identity;
+mod local_endpoints;
 mod mirrors;
 mod names;
 mod outbound;

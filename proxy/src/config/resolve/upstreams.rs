@@ -9,6 +9,7 @@ use super::captured;
 use super::context::{Context, Reported};
 use super::endpoints::{balance, health, outlier};
 use super::identity::trust_domain;
+use super::local_endpoint;
 use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
 use crate::config::rules;
@@ -59,6 +60,7 @@ fn upstream(
         context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
     }
     captured::upstream(context, key, file);
+    let uids = local_endpoint::upstream(context, key, file);
     let connect_timeout = context.duration(
         &member(key, "connect_timeout"),
         file.connect_timeout.as_ref(),
@@ -78,6 +80,7 @@ fn upstream(
     Ok(UpstreamConfig {
         name: name?,
         endpoints: endpoints?,
+        uids: uids?,
         protocol,
         tls: tls?,
         connect_timeout,
@@ -170,6 +173,9 @@ fn endpoint(
             Plaintext::AnyAddress => Ok(EndpointConfig::OriginalDestination),
             Plaintext::LoopbackOnly => Err(beyond_loopback(context, key, text)),
         };
+    }
+    if local_endpoint::is_local(text) {
+        return local_endpoint::path(context, key, text).map(EndpointConfig::Unix);
     }
     if let Some((host, port)) = name(text) {
         return named(context, key, (host, port), plaintext).map(EndpointConfig::Name);

@@ -1,13 +1,17 @@
-//! Endpoints, which are addresses or names.
+//! Endpoints, which are addresses, Unix sockets or names.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+use postern_audit::SocketPath;
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointConfig {
     /// There. Never port 0; loopback unless the configuration says `plaintext: any_address`.
     Address(SocketAddr),
+    /// A Unix socket of this machine.
+    Unix(SocketPath),
     /// Wherever a name leads.
     Name(NamedEndpoint),
     /// Where a captured connection was going. It is the only endpoint then.

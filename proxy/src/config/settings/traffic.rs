@@ -348,6 +348,9 @@ pub struct UpstreamConfig {
     pub name: String,
     /// Its endpoints. At least one, no duplicates.
     pub endpoints: Vec<EndpointConfig>,
+    /// Users of which the process behind a Unix socket has to run as one; `None` where the file alone says who answers.
+    /// Never empty; all endpoints are Unix sockets then.
+    pub uids: Option<Vec<u32>>,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// What it has to prove.

@@ -11,6 +11,7 @@ mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
 mod limits;
+mod local_endpoints;
 mod mirrors;
 mod names;
 mod outbound;
