@@ -15,6 +15,7 @@ mod identity_headers;
 mod mirror;
 mod operations;
 mod policy;
+mod proxy_version;
 mod rate_limits;
 mod rewrite;
 mod traffic;
@@ -50,6 +51,7 @@ pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
+pub use self::proxy_version::ProxyVersionFile;
 pub use self::rate_limits::{
     DescriptorEntryFile, DescriptorFile, DescriptorValueFile, GlobalRateLimitFile, OnFailureFile,
     RateLimitFile, RateLimitKeyFile,

@@ -17,6 +17,7 @@ mod mirror;
 mod operations;
 mod outbound;
 mod policy;
+mod proxy_version;
 mod rate_limits;
 mod retry;
 mod rewrite;

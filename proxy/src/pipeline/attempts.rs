@@ -53,7 +53,7 @@ pub(super) async fn send(
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let aimed = worker.aim(upstream, (key, &tried), exchange.connection.original_destination());
+        let aimed = worker.aim(upstream, (key, &tried), &exchange.connection);
         let (target, chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         exchange.note_attempt(target.endpoint.clone());
         let began_ns = worker.clock.monotonic_ns();

@@ -94,8 +94,7 @@ impl Stream {
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
         let peer = self.connection.peer.spiffe_id.as_str();
         let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
-        let opening =
-            way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
+        let opening = way::open(&worker, (&route, key), &self.connection, &mut self.draft);
         let opening = tokio::time::timeout(route.timeout, opening);
         let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;

@@ -107,8 +107,7 @@ pub(super) async fn connect(
     let peer = exchange.connection.peer.spiffe_id.as_str();
     let headers = attempt.request().headers();
     let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, headers));
-    let opening =
-        way::open(&worker, (route, key), exchange.connection.original_destination(), &mut exchange.draft);
+    let opening = way::open(&worker, (route, key), &exchange.connection, &mut exchange.draft);
     let way = tokio::time::timeout(route.timeout, opening).await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
     Ok((way, response_headers))
 }

@@ -1,6 +1,7 @@
 //! A way of its own to an upstream, for what is no exchange of messages: a raw stream, and what CONNECT asks for.
 use super::refusal::Refusal;
 use crate::config::RetryOn;
+use crate::listener::Connection;
 use crate::recorder::Draft;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
@@ -10,7 +11,6 @@ use crate::traffic::outlier::{Moment, Outcome};
 use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use postern_audit::{Tried, TriedResult};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// The way to the other side, and what it takes for as long as it is there.
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Way {
 pub(super) async fn open(
     worker: &Worker,
     (route, key): (&Route, Option<u64>),
-    original_destination: Option<SocketAddr>,
+    connection: &Connection,
     draft: &mut Draft,
 ) -> Result<Way, Refusal> {
     let upstream = &route.upstream;
@@ -48,7 +48,7 @@ pub(super) async fn open(
     let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let (mut tried, mut paid) = (Vec::new(), None);
     loop {
-        let aimed = worker.aim(upstream, (key, &tried), original_destination);
+        let aimed = worker.aim(upstream, (key, &tried), connection);
         let (target, mut chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         let outcome = draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);

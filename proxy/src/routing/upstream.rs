@@ -54,6 +54,8 @@ impl Upstream {
         let target = |(endpoint, security): Place| Target {
             endpoint,
             uids: uids.clone(),
+            proxy_protocol: config.proxy_protocol,
+            announced: None,
             protocol,
             security,
             connect_timeout: config.connect_timeout,

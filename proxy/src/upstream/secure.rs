@@ -1,7 +1,9 @@
 //! TLS to an upstream: we present our SVID, and the server proves an identity that is expected of it.
+use super::announcement::Announcement;
 use super::connect::BoxIo;
 use super::target::{Protocol, Target};
 use crate::clock::{Clock, TlsTime};
+use crate::config::ProxyVersion;
 use crate::pipeline::Refusal;
 use crate::standing::{Standing, Standings};
 use crate::state::{Shared, Snapshot};
@@ -30,14 +32,37 @@ pub struct Security {
 pub(super) struct Owner {
     endpoint: EndpointAddress,
     uids: Option<Arc<[u32]>>,
-    /// Held weakly: its place is not given to another one.
+    proxy_protocol: Option<ProxyVersion>,
+    /// Whose connection alone they serve. Held weakly: its place is not given to another one.
+    announced: Option<Weak<Announcement>>,
+    /// Held weakly too.
     security: Option<Weak<Security>>,
 }
 
 impl Owner {
     pub(super) fn of(target: &Target) -> Self {
         let security = target.security.as_ref().map(Arc::downgrade);
-        Self { endpoint: target.endpoint.clone(), uids: target.uids.clone(), security }
+        Self {
+            endpoint: target.endpoint.clone(),
+            uids: target.uids.clone(),
+            proxy_protocol: target.proxy_protocol,
+            announced: target.announced.as_ref().map(Arc::downgrade),
+            security,
+        }
+    }
+
+    /// Of which target it is, whoever calls.
+    pub(super) fn of_anybody(&self) -> Self {
+        Self { announced: None, ..self.clone() }
+    }
+
+    /// Whether the caller whom alone they serve has gone away.
+    pub(super) fn is_over(&self) -> bool {
+        self.announced.as_ref().is_some_and(|announced| announced.strong_count() == 0)
+    }
+
+    fn caller(&self) -> Option<usize> {
+        self.announced.as_ref().map(|announced| announced.as_ptr().addr())
     }
 
     pub(super) fn place(&self) -> Option<usize> {
@@ -47,7 +72,11 @@ impl Owner {
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.place() == other.place() && self.uids == other.uids
+        self.endpoint == other.endpoint
+            && self.place() == other.place()
+            && self.uids == other.uids
+            && self.proxy_protocol == other.proxy_protocol
+            && self.caller() == other.caller()
     }
 }
 
@@ -57,6 +86,7 @@ impl Hash for Owner {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.endpoint.hash(state);
         self.place().hash(state);
+        self.caller().hash(state);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the pool must know of an endpoint.
+use super::announcement::Announcement;
 use super::connect::BoxIo;
 use super::secure::Security;
+use crate::config::ProxyVersion;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Place};
 use postern_audit::EndpointAddress;
 use std::cell::Cell;
@@ -19,6 +21,10 @@ pub struct Target {
     pub endpoint: EndpointAddress,
     /// As which users the process at a Unix socket may run; `None` where that is left to the socket's folder.
     pub uids: Option<Arc<[u32]>>,
+    /// How it is told from whom a connection is, where it is.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// From whom; nobody where the sidecar asks for itself.
+    pub(crate) announced: Option<Arc<Announcement>>,
     /// What it speaks.
     pub protocol: Protocol,
     /// What it has to prove; nothing where it is spoken to in plain text.

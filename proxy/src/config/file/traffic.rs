@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
-    HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile,
-    RewriteFile,
+    HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile,
+    ProxyVersionFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -372,6 +372,9 @@ pub struct UpstreamFile {
     /// Users of which the process behind a Unix socket runs as one, as the kernel saw it when it began to listen. Without it, whoever can make the socket answers. For upstreams whose endpoints are all Unix sockets.
     #[serde(default)]
     pub uids: Option<Vec<u32>>,
+    /// It is told by the PROXY protocol from whom each connection is, before anything else, and before TLS. A connection is then used for the connection of one caller alone. Without it, it is not told.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyVersionFile>,
     /// What is spoken to it; `http1` is the default.
     #[serde(default)]
     pub protocol: Option<UpstreamProtocolFile>,

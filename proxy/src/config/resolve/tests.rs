@@ -8,6 +8,7 @@ mod local_endpoints;
 mod mirrors;
 mod names;
 mod outbound;
+mod proxy_version;
 mod rate_limits;
 mod retries;
 mod rewrites;

@@ -10,6 +10,7 @@ use super::context::{Context, Reported};
 use super::endpoints::{balance, health, outlier};
 use super::identity::trust_domain;
 use super::local_endpoint;
+use super::proxy_version::proxy_version;
 use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
 use crate::config::rules;
@@ -81,6 +82,7 @@ fn upstream(
         name: name?,
         endpoints: endpoints?,
         uids: uids?,
+        proxy_protocol: proxy_version(file.proxy_protocol),
         protocol,
         tls: tls?,
         connect_timeout,

@@ -1,4 +1,5 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
+mod announcements;
 mod balancers;
 mod bodies;
 mod breakers;
