@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 const SCHEME: &str = "unix:";
 
-/// Whether an endpoint is meant to be a Unix socket.
+/// Whether an endpoint is meant to be a Unix socket. A host may be called `unix` and have a port.
 pub(super) fn is_local(text: &str) -> bool {
-    text.starts_with(SCHEME)
+    text.strip_prefix(SCHEME).is_some_and(|rest| rest.parse::<u16>().is_err())
 }
 
 /// The path of the socket.

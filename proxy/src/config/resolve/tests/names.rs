@@ -43,6 +43,11 @@ fn an_endpoint_is_an_address_or_a_host_name_with_a_port() {
 }
 
 #[test]
+fn a_host_may_be_called_like_a_scheme() {
+    named("unix:8443", TLS, ("unix", false));
+}
+
+#[test]
 fn a_name_without_tls_is_localhost_or_accepted_by_hand() {
     named("localhost:8443", "protocol: http1", ("localhost", true));
     named("LOCALHOST.:8443", "protocol: http1", ("localhost.", true));
