@@ -66,7 +66,7 @@ impl Upstream {
         let unknown = EndpointAddress::from((Ipv6Addr::UNSPECIFIED, 0));
         let original = is_original.then(|| target((unknown, securities.first().cloned())));
         let targets = places.into_iter().map(&target).collect();
-        let mut balancer = Balancer::new(&config.balance, endpoints);
+        let mut balancer = Balancer::new(&config.balance, endpoints, Vec::new());
         if let Some(kept) = kept {
             balancer.follow(&kept.balancer);
         }

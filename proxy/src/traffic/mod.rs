@@ -21,4 +21,5 @@ pub(crate) mod retry;
 pub mod retry_budget;
 pub(crate) mod rewrite;
 pub(crate) mod ring;
+pub mod share;
 pub(crate) mod timeout;
