@@ -2,8 +2,8 @@
 mod names;
 mod upstream;
 
-pub use self::names::Named;
 use self::names::Resolved;
+pub use self::names::{Located, Named};
 use crate::config::{
     AbortConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch,
     HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,

@@ -22,6 +22,7 @@ mod rate_limits;
 mod retry;
 mod rewrite;
 mod routes;
+mod service;
 mod tcp;
 mod traffic;
 mod upgrade;

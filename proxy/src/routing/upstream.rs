@@ -9,6 +9,7 @@ use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Endpoint;
 use crate::traffic::outlier::Outliers;
 use crate::traffic::retry_budget::RetryBudget;
+use crate::traffic::share::Share;
 use crate::upstream::{Protocol, Security, Target};
 use postern_audit::EndpointAddress;
 use postern_identity::tls::ExpectedPeers;
@@ -16,8 +17,8 @@ use rustls_pki_types::ServerName;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-/// An address, and what has to be proven there.
-type Place = (EndpointAddress, Option<Arc<Security>>);
+/// An address with its share, and what has to be proven there.
+type Place = ((EndpointAddress, Share), Option<Arc<Security>>);
 
 impl Upstream {
     /// An upstream with its endpoints, and the choice among just those: one value, which is never changed. What is known
@@ -44,14 +45,14 @@ impl Upstream {
         };
         let (places, securities) = places(&config, kept, resolved);
         // What is known of an endpoint stays known.
-        let endpoint = |(address, _): &Place| {
+        let endpoint = |((address, _), _): &Place| {
             let known = kept.and_then(|upstream| upstream.balancer.endpoint(address));
             known.map_or_else(|| Endpoint::new(address.clone()), Arc::clone)
         };
         let endpoints = places.iter().map(endpoint).collect();
         let is_original = config.endpoints.contains(&EndpointConfig::OriginalDestination);
         let uids: Option<Arc<[u32]>> = config.uids.as_deref().map(Arc::from);
-        let target = |(endpoint, security): Place| Target {
+        let target = |((endpoint, _), security): Place| Target {
             endpoint,
             uids: uids.clone(),
             proxy_protocol: config.proxy_protocol,
@@ -64,9 +65,11 @@ impl Upstream {
             breaker: Arc::clone(&breaker),
         };
         let unknown = EndpointAddress::from((Ipv6Addr::UNSPECIFIED, 0));
-        let original = is_original.then(|| target((unknown, securities.first().cloned())));
+        let original =
+            is_original.then(|| target(((unknown, Share::default()), securities.first().cloned())));
+        let shares = places.iter().map(|((_, share), _)| *share).collect();
+        let mut balancer = Balancer::new(&config.balance, endpoints, shares);
         let targets = places.into_iter().map(&target).collect();
-        let mut balancer = Balancer::new(&config.balance, endpoints, Vec::new());
         if let Some(kept) = kept {
             balancer.follow(&kept.balancer);
         }
@@ -128,14 +131,16 @@ fn places(
 ) -> (Vec<Place>, Vec<Arc<Security>>) {
     let (mut places, mut securities): (Vec<Place>, Vec<Arc<Security>>) = (Vec::new(), Vec::new());
     for endpoint in &config.endpoints {
-        let (addresses, name): (Vec<EndpointAddress>, _) = match endpoint {
-            EndpointConfig::Address(address) => (vec![(*address).into()], None),
-            EndpointConfig::Unix(path) => (vec![EndpointAddress::Unix(path.clone())], None),
+        let (addresses, name): (Vec<(EndpointAddress, Share)>, _) = match endpoint {
+            EndpointConfig::Address(address) => (vec![((*address).into(), Share::default())], None),
+            EndpointConfig::Unix(path) => {
+                (vec![(EndpointAddress::Unix(path.clone()), Share::default())], None)
+            }
             // Which address it is shows with each connection.
             EndpointConfig::OriginalDestination => (Vec::new(), None),
             EndpointConfig::Name(name) => {
-                let addresses = resolved.of(&config.name, name).iter().copied().map(EndpointAddress::Ip);
-                (addresses.collect(), Some(name.server_name()))
+                let places = resolved.of(&config.name, name).iter();
+                (places.map(|of| (of.address.into(), of.share)).collect(), Some(name.server_name()))
             }
         };
         let security = security(&config.tls, name).map(|security| {
@@ -148,9 +153,9 @@ fn places(
         {
             securities.push(Arc::clone(security));
         }
-        for address in addresses {
-            if places.iter().all(|(known, _)| *known != address) {
-                places.push((address, security.clone()));
+        for place in addresses {
+            if places.iter().all(|((known, _), _)| *known != place.0) {
+                places.push((place, security.clone()));
             }
         }
     }

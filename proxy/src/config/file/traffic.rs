@@ -367,7 +367,7 @@ pub enum TokenRuleFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamFile {
-    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs, or Unix sockets, `unix:///run/…/app.sock`. Or `original_destination` alone, for the routes of `captured` listeners: where each connection was going.
+    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs, or Unix sockets, `unix:///run/…/app.sock`. Or a service of the DNS alone, `srv:_http._tcp.orders.internal`, whose records say where it is. Or `original_destination` alone, for the routes of `captured` listeners: where each connection was going.
     pub endpoints: Vec<String>,
     /// Users of which the process behind a Unix socket runs as one, as the kernel saw it when it began to listen. Without it, whoever can make the socket answers. For upstreams whose endpoints are all Unix sockets.
     #[serde(default)]
