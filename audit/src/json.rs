@@ -75,7 +75,7 @@ impl<'v> Object<'v> {
     pub(crate) fn display(&mut self, key: &str, value: &dyn std::fmt::Display) {
         use std::io::Write as _;
         let out = self.key(key);
-        // Writing to a `Vec` cannot fail, and addresses need no escaping.
+        // Writing to a `Vec` cannot fail, and what is displayed here needs no escaping.
         _ = write!(out, "\"{value}\"");
     }
 

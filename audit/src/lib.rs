@@ -24,9 +24,9 @@ pub use key::{EcdsaP256Signer, Ed25519Signer, KeyError, Signer, VerifyingKey, si
 pub use note::{Note, NoteError};
 pub use proof::{Proof, ProofError};
 pub use record::{
-    Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, Enforcement, OUTCOME_BYTES_MAX, Outcome,
-    Own, PeerFacts, RecordHead, Remote, RemoteError, Stamp, Texts, TokenFacts, Tried, TriedResult,
-    WorkloadTokenFacts,
+    Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, EndpointAddress, Enforcement,
+    OUTCOME_BYTES_MAX, Outcome, Own, PeerFacts, RecordHead, Remote, RemoteError, SocketPath, SocketPathError,
+    Stamp, Texts, TokenFacts, Tried, TriedResult, WorkloadTokenFacts,
 };
 pub use tree::Tree;
 pub use verify::{Class, Files, Finding, Report, verify};

@@ -25,7 +25,7 @@ async fn check(worker: Rc<Worker>, upstream: Arc<Upstream>, index: usize) {
     let Some(endpoint) = upstream.balancer.endpoints().get(index) else { return };
     let result = worker.upstreams.probe(target, health).await;
     upstream.metrics.health_checked(result.is_ok());
-    let (upstream, address) = (&upstream.name, endpoint.address);
+    let (upstream, address) = (&upstream.name, &endpoint.address);
     match (endpoint.health.note(health, result.is_ok()), result) {
         (Turn::None, _) => {}
         (Turn::Up, _) => tracing::info!(%upstream, endpoint = %address, "an endpoint is well again"),

@@ -2,8 +2,8 @@
 mod names;
 mod upstream;
 
-pub use self::names::Named;
 use self::names::Resolved;
+pub use self::names::{Located, Named};
 use crate::config;
 use crate::config::{
     AbortConfig, AnswerConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey,
@@ -347,17 +347,18 @@ impl Upstream {
 
     /// Takes an attempt's outcome and duration into account, and says what becomes of its endpoint.
     pub(crate) fn note(&self, load: &mut Load, (outcome, took_ns): (Outcome, u64), mut moment: Moment<'_>) {
-        let address = load.address();
         load.note(outcome, took_ns, moment.now_ns);
         let all = self.balancer.endpoints();
         let change = self.outliers.note(load, outcome, &mut moment, all);
         match change {
             Change::None => {}
             Change::Ejected => {
+                let address = load.address();
                 self.metrics.ejected(Ejection::Consecutive, 1);
                 tracing::warn!(upstream = %self.name, endpoint = %address, "an endpoint fails again and again: it is left out for a while");
             }
             Change::Returned => {
+                let address = load.address();
                 tracing::info!(upstream = %self.name, endpoint = %address, "an endpoint that was left out answers again");
             }
         }

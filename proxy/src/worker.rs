@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::health;
 use crate::keys::KeyRequests;
-use crate::listener::{self, Accepted, Connections};
+use crate::listener::{self, Accepted, Connection, Connections};
 use crate::nonce::Nonces;
 use crate::pipeline::{InProgress, TokenCache};
 use crate::recorder::Recorder;
@@ -16,6 +16,7 @@ use crate::traffic::balance::{Chosen, Question};
 use crate::traffic::decision_guard::Budgets;
 use crate::traffic::rate_limit;
 use crate::upstream::{InForce, Pool, Proof, Target};
+use postern_audit::EndpointAddress;
 use postern_policy::Scratch;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -93,8 +94,25 @@ impl Worker {
         Some((upstream.targets.get(chosen.index)?, chosen))
     }
 
-    /// The same of a connection that was going somewhere, which is where an upstream may be.
+    /// The same for a caller's connection, which was going somewhere, where an upstream may be, and which it may have to
+    /// be told of.
     pub(crate) fn aim<'u>(
+        &self,
+        upstream: &'u Upstream,
+        (key, tried): (Option<u64>, &[usize]),
+        connection: &Connection,
+    ) -> Option<(Cow<'u, Target>, Chosen)> {
+        let (mut target, chosen) =
+            self.take_aim(upstream, (key, tried), connection.original_destination())?;
+        if target.proxy_protocol.is_some()
+            && let Some(announcement) = connection.announcement()
+        {
+            target.to_mut().announced = Some(announcement);
+        }
+        Some((target, chosen))
+    }
+
+    fn take_aim<'u>(
         &self,
         upstream: &'u Upstream,
         (key, tried): (Option<u64>, &[usize]),
@@ -102,7 +120,8 @@ impl Worker {
     ) -> Option<(Cow<'u, Target>, Chosen)> {
         if let Some(target) = &upstream.original {
             let endpoint = original?;
-            let target = Target { endpoint, ..target.clone() };
+            let endpoint = EndpointAddress::Ip(endpoint);
+            let target = Target { endpoint: endpoint.clone(), ..target.clone() };
             return Some((Cow::Owned(target), Chosen::alone(endpoint, self.clock.monotonic_ns())));
         }
         let (target, chosen) = self.choose(upstream, key, tried)?;

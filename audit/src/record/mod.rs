@@ -4,6 +4,7 @@
 //! with its contiguous number there, which is what makes a lost record visible even if the writer erred.
 mod connection;
 mod decision;
+mod endpoint;
 mod head;
 mod outcome;
 mod own;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
 pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, WorkloadTokenFacts};
+pub use endpoint::{EndpointAddress, SocketPath, SocketPathError};
 pub use head::RecordHead;
 pub use outcome::{End, Outcome, Tried, TriedResult};
 pub use own::{GAP_BYTES_MAX, Own};
@@ -27,9 +29,9 @@ pub const VERSION: u64 = 1;
 /// limit, and the limits add up to less.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 /// No outcome without repeated attempts is longer than this, in bytes without the line feed.
-pub const OUTCOME_BYTES_MAX: usize = 480;
+pub const OUTCOME_BYTES_MAX: usize = 536;
 /// What each attempt adds to an outcome after which another one was made, at most.
-pub const TRIED_BYTES_MAX: usize = 224;
+pub const TRIED_BYTES_MAX: usize = 280;
 
 /// What every record carries: which exchange, connection or event it is about, when, and where it stands in
 /// its lane.

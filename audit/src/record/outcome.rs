@@ -1,7 +1,6 @@
 //! How an exchange ended.
-use super::Stamp;
+use super::{EndpointAddress, Stamp};
 use crate::json::Object;
-use std::net::SocketAddr;
 
 /// How an exchange ended. Tied to its decision by the id they share.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +17,7 @@ pub struct Outcome {
     /// [`super::TRIED_BYTES_MAX`] bytes besides that of the outcome.
     pub tried: Vec<Tried>,
     /// The endpoint that answered, or the last one tried.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<EndpointAddress>,
     /// From the opening of the exchange to its end.
     pub duration_ns: u64,
     /// Why it ended.
@@ -28,10 +27,10 @@ pub struct Outcome {
 }
 
 /// An attempt after which another one was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// Where it went.
-    pub endpoint: SocketAddr,
+    pub endpoint: EndpointAddress,
     /// What came of it.
     pub result: TriedResult,
     /// From the choice of the endpoint to the head of its answer, or to what went wrong.

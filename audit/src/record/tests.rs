@@ -101,13 +101,13 @@ fn each_kind_of_record_is_written_as_published() {
         response_bytes: 3456,
         attempts: 1,
         tried: Vec::new(),
-        endpoint: Some("127.0.0.1:8080".parse().unwrap()),
+        endpoint: Some(([127, 0, 0, 1], 8080).into()),
         duration_ns: 1_234_567,
         end: Some(End::Done),
         reason: None,
     };
     check_golden("outcome", |out| outcome.encode(&stamp(), out));
-    let tried = |result| Tried { endpoint: "127.0.0.1:8081".parse().unwrap(), result, duration_ns: 20_000 };
+    let tried = |result| Tried { endpoint: ([127, 0, 0, 1], 8081).into(), result, duration_ns: 20_000 };
     let failures = [TriedResult::Reason("upstream.connect_failed"), TriedResult::Status(503)];
     let repeated = Outcome { attempts: 3, tried: failures.map(tried).to_vec(), ..outcome };
     check_golden("outcome-tried", |out| repeated.encode(&stamp(), out));
@@ -242,16 +242,18 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
 fn no_record_of_fixed_fields_exceeds_its_limit() {
     const REASON: &str = "a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one";
     let result = TriedResult::Reason(REASON);
-    let tried = Tried { endpoint: worst_address(), result, duration_ns: u64::MAX };
     let mut out = Vec::new();
-    for attempts in 0..5 {
+    let longest = format!("/{}", "a".repeat(106));
+    let endpoints = [worst_address().into(), EndpointAddress::Unix(SocketPath::new(&longest).unwrap())];
+    for (attempts, endpoint) in (0..5).flat_map(|attempts| endpoints.each_ref().map(|of| (attempts, of))) {
+        let tried = Tried { endpoint: endpoint.clone(), result, duration_ns: u64::MAX };
         let outcome = Outcome {
             status: u16::MAX,
             request_bytes: u64::MAX,
             response_bytes: u64::MAX,
             attempts: u32::MAX,
             tried: vec![tried; attempts],
-            endpoint: Some(worst_address()),
+            endpoint: Some(endpoint.clone()),
             duration_ns: u64::MAX,
             end: Some(End::UpstreamError),
             reason: Some(REASON),

@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn a_start_waits_until_each_name_has_been_asked_for_and_no_longer() {
         let check = |troubles: &[NameTrouble], was_ready: bool, is_ready: bool, remark: &str| {
-            let endpoint = NamedEndpoint { host: "orders.test".to_owned(), port: 1, loopback_only: false };
+            let endpoint =
+                NamedEndpoint { host: "orders.test".to_owned(), port: Some(1), loopback_only: false };
             let named = Named { upstream: "app".into(), endpoint };
             let troubles: Vec<_> = troubles.iter().map(|trouble| (named.clone(), trouble.clone())).collect();
             let found = names(&troubles, was_ready);

@@ -16,6 +16,7 @@ mod identity_headers;
 mod mirror;
 mod operations;
 mod policy;
+mod proxy_version;
 mod rate_limits;
 mod rewrite;
 mod split;
@@ -53,6 +54,7 @@ pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,
 };
+pub use self::proxy_version::ProxyVersionFile;
 pub use self::rate_limits::{
     DescriptorEntryFile, DescriptorFile, DescriptorValueFile, GlobalRateLimitFile, OnFailureFile,
     RateLimitFile, RateLimitKeyFile,

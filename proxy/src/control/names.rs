@@ -17,9 +17,10 @@ pub(crate) fn refreshed(update: &NameUpdate, (shared, status, metrics): (&Shared
     };
     upstream.metrics.name_refreshed(found.is_ok());
     status.name(named, found.as_ref().err().cloned());
-    let Ok(addresses) = found else { return };
-    let Some(routing) = in_force.routing.with_addresses(named, addresses, metrics) else { return };
+    let Ok(places) = found else { return };
+    let Some(routing) = in_force.routing.with_places(named, places, metrics) else { return };
     shared.publish(|next| next.routing = Arc::new(routing));
     let (upstream, name) = (&*named.upstream, &named.endpoint);
+    let addresses: Vec<_> = places.iter().map(|place| place.address).collect();
     tracing::info!(upstream, %name, ?addresses, "a name leads elsewhere");
 }

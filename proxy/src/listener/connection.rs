@@ -15,6 +15,7 @@ use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
+use crate::upstream::Announcement;
 use crate::worker::Worker;
 use http::HeaderValue;
 use http::header::CONNECTION;
@@ -66,6 +67,8 @@ pub(crate) struct Connection {
     pub(crate) own: Arc<X509Svid>,
     /// The caller's certificate as headers have it, once it was asked for.
     pub(crate) certificate: OnceCell<CertificateTexts>,
+    /// What upstreams are told of it, once one has been.
+    announcement: OnceCell<Arc<Announcement>>,
     ending: Cell<Option<Ending>>,
     /// What its last request was switched to.
     tunnel: RefCell<Option<Tunnel>>,
@@ -101,6 +104,16 @@ impl Connection {
     /// Where the caller was going, where it was led away from there.
     pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
         self.destination.filter(|_| self.is_captured)
+    }
+
+    /// What an upstream is told of it; nothing where the caller has no address.
+    pub(crate) fn announcement(&self) -> Option<Arc<Announcement>> {
+        let (source, destination) = (self.source.address()?, self.destination?);
+        let announcement = self.announcement.get_or_init(|| {
+            let (name, caller) = (self.sni.clone(), self.peer.spiffe_id.clone());
+            Arc::new(Announcement { source, destination, name, caller })
+        });
+        Some(Arc::clone(announcement))
     }
 
     /// What the caller presented, leaf first.
@@ -395,6 +408,7 @@ fn enter(
         budget: worker.budgets.of(&peer),
         own: secured.own,
         certificate: OnceCell::new(),
+        announcement: OnceCell::new(),
         ending: Cell::new(None),
         tunnel: RefCell::default(),
         heads,

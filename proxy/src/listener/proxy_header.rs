@@ -94,6 +94,8 @@ fn address(ip: IpAddr, port: u16) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProxyVersion;
+    use crate::upstream::{Announcement, header};
     use tokio::io::AsyncWriteExt;
 
     const BALANCER: &str = "10.0.0.9:1234";
@@ -150,6 +152,31 @@ mod tests {
         check(&[&v2(7, 0x11, &[0; 12])], None).await;
         check(&[&v2(1, 0x11, &[0; 3])], None).await;
         check(&[&[&v2(1, 0x11, &[0; 12])[..13], &[0x11, 0xff, 0xff], &[0; 9000]].concat()], None).await;
+    }
+
+    /// What we say as a proxy we understand as the one behind it.
+    async fn check_said((source, destination): (&str, &str), expected: &str) {
+        // Of the greatest length that there may be.
+        let caller = format!("spiffe://example.org/{}", "a".repeat(2048 - "spiffe://example.org/".len()));
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            for name in [None, Some("a".repeat(253))] {
+                let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+                let of = Announcement { source, destination, name, caller: caller.parse().unwrap() };
+                check(&[&header(version, Some(&of)).unwrap()], Some(expected)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_to_upstreams_is_read_again() {
+        check_said(("192.0.2.7:4000", "192.0.2.1:443"), "192.0.2.7:4000").await;
+        check_said(("[2001:db8::7]:4000", "[2001:db8::1]:443"), "[2001:db8::7]:4000").await;
+        check_said(("[::ffff:192.0.2.7]:4000", "192.0.2.1:443"), "192.0.2.7:4000").await;
+        check_said(("192.0.2.7:4000", "[2001:db8::1]:443"), "192.0.2.7:4000").await;
+        check_said(("[fe80::7%2]:4000", "[fe80::1%2]:443"), "[fe80::7]:4000").await;
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            check(&[&header(version, None).unwrap()], Some(BALANCER)).await;
+        }
     }
 
     #[tokio::test]

@@ -12,8 +12,7 @@ use crate::traffic::{ring, timeout};
 use crate::upstream::{Lease, SendError, Target};
 use http::{Method, Response};
 use hyper::body::Incoming;
-use postern_audit::{Tried, TriedResult};
-use std::net::SocketAddr;
+use postern_audit::{EndpointAddress, Tried, TriedResult};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -51,12 +50,12 @@ pub(super) async fn send(
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
     loop {
-        let aimed = worker.aim(upstream, (key, &tried), exchange.connection.original_destination());
+        let aimed = worker.aim(upstream, (key, &tried), &exchange.connection);
         let (target, chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
-        exchange.note_attempt(target.endpoint);
+        exchange.note_attempt(target.endpoint.clone());
         let began_ns = worker.clock.monotonic_ns();
         let outcome = one(exchange, (route, upstream), (&target, chosen.load), attempt).await;
-        let made = Made { endpoint: target.endpoint, began_ns };
+        let made = Made { endpoint: target.endpoint.clone(), began_ns };
         number += 1;
         let again = again.as_ref();
         match (Retrying { exchange, route, upstream, method: &method, again, number, made }).next(outcome) {
@@ -122,7 +121,7 @@ struct Retrying<'a> {
 
 /// The attempt that was made last.
 struct Made {
-    endpoint: SocketAddr,
+    endpoint: EndpointAddress,
     began_ns: u64,
 }
 
@@ -196,8 +195,9 @@ impl Retrying<'_> {
         let upstream = self.upstream;
         let now_ns = self.exchange.worker.clock.monotonic_ns();
         let paid = upstream.retry_budget.pay(&upstream.breaker.requests, now_ns)?;
-        let Made { endpoint, began_ns } = self.made;
-        let tried = Tried { endpoint, result, duration_ns: now_ns.saturating_sub(began_ns) };
+        let Made { endpoint, began_ns } = &self.made;
+        let duration_ns = now_ns.saturating_sub(*began_ns);
+        let tried = Tried { endpoint: endpoint.clone(), result, duration_ns };
         self.exchange.draft.note_tried(tried).ok()?;
         Some(paid)
     }

@@ -29,11 +29,10 @@ use crate::upstream::Proof;
 use crate::worker::Worker;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
-use postern_audit::End;
+use postern_audit::{End, EndpointAddress};
 use postern_identity::Principal;
 use postern_identity::pop::workload::Workload;
 use postern_identity::token::Claims;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -310,7 +309,7 @@ impl Exchange {
         self.deadline = Instant::now().checked_add(timeout);
     }
 
-    pub(super) fn note_attempt(&mut self, endpoint: SocketAddr) {
+    pub(super) fn note_attempt(&mut self, endpoint: EndpointAddress) {
         let outcome = self.draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);
         outcome.endpoint = Some(endpoint);

@@ -104,7 +104,7 @@ pub(super) fn upstream(called: &Upstream, outcome: &Outcome, times_unix_ns: (u64
     UpstreamFacts {
         name: Arc::clone(&called.name),
         scheme: if target.is_some_and(|target| target.security.is_some()) { "https" } else { "http" },
-        endpoint: outcome.endpoint,
+        endpoint: outcome.endpoint.clone(),
         started_unix_ns: times_unix_ns.0,
         ended_unix_ns: times_unix_ns.1,
         attempts: outcome.attempts.max(1),

@@ -1,6 +1,7 @@
 //! A way of its own to an upstream, for what is no exchange of messages: a raw stream, and what CONNECT asks for.
 use super::refusal::Refusal;
 use crate::config::RetryOn;
+use crate::listener::Connection;
 use crate::recorder::Draft;
 use crate::routing::{Route, Upstream};
 use crate::telemetry::metrics::UpstreamResult;
@@ -10,7 +11,6 @@ use crate::traffic::outlier::{Moment, Outcome};
 use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use postern_audit::{Tried, TriedResult};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// The way to the other side, and what it takes for as long as it is there.
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Way {
 pub(super) async fn open(
     worker: &Worker,
     (route, upstream, key): (&Route, &Upstream, Option<u64>),
-    original_destination: Option<SocketAddr>,
+    connection: &Connection,
     draft: &mut Draft,
 ) -> Result<Way, Refusal> {
     let breaker = &upstream.breaker;
@@ -47,11 +47,11 @@ pub(super) async fn open(
     let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let (mut tried, mut paid) = (Vec::new(), None);
     loop {
-        let aimed = worker.aim(upstream, (key, &tried), original_destination);
+        let aimed = worker.aim(upstream, (key, &tried), connection);
         let (target, mut chosen) = aimed.ok_or(Refusal::UpstreamNoEndpoint)?;
         let outcome = draft.outcome_mut();
         outcome.attempts = outcome.attempts.saturating_add(1);
-        outcome.endpoint = Some(target.endpoint);
+        outcome.endpoint = Some(target.endpoint.clone());
         let began_ns = worker.clock.monotonic_ns();
         let place = breaker.connections.wait().await;
         let refusal = match attempt(worker, (upstream, &target), &mut chosen.load).await {
@@ -67,7 +67,7 @@ pub(super) async fn open(
             && u32::try_from(tried.len()).is_ok_and(|tried| tried < route.retry.attempts_max);
         let now_ns = worker.clock.monotonic_ns();
         paid = if may_try { upstream.retry_budget.pay(&breaker.requests, now_ns) } else { None };
-        let (endpoint, duration_ns) = (target.endpoint, now_ns.saturating_sub(began_ns));
+        let (endpoint, duration_ns) = (target.endpoint.clone(), now_ns.saturating_sub(began_ns));
         let failed = Tried { endpoint, result: TriedResult::Reason(refusal.code()), duration_ns };
         if paid.is_none() || draft.note_tried(failed).is_err() {
             return Err(refusal);

@@ -2,6 +2,7 @@
 use super::{Leads, Route, Routing, Upstream};
 use crate::config::{Config, EndpointConfig, NamedEndpoint};
 use crate::telemetry::Metrics;
+use crate::traffic::share::Share;
 use crate::traffic::split::Split;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,9 +17,24 @@ pub struct Named {
     pub endpoint: NamedEndpoint,
 }
 
-/// The addresses that are in force for each name; none for one that was never resolved.
+/// Where a name leads, one of several places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// There.
+    pub address: SocketAddr,
+    /// How much it is to get.
+    pub share: Share,
+}
+
+impl From<SocketAddr> for Located {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, share: Share::default() }
+    }
+}
+
+/// The places that are in force for each name; none for one that was never resolved.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Resolved(BTreeMap<Named, Arc<[SocketAddr]>>);
+pub(super) struct Resolved(BTreeMap<Named, Arc<[Located]>>);
 
 impl Resolved {
     /// What stays in force under this configuration.
@@ -36,17 +52,17 @@ impl Resolved {
         )
     }
 
-    /// The addresses of a name.
-    pub(super) fn of(&self, upstream: &str, endpoint: &NamedEndpoint) -> &[SocketAddr] {
+    /// The places of a name.
+    pub(super) fn of(&self, upstream: &str, endpoint: &NamedEndpoint) -> &[Located] {
         let named = Named { upstream: upstream.into(), endpoint: endpoint.clone() };
-        self.0.get(&named).map_or(&[], |addresses| addresses)
+        self.0.get(&named).map_or(&[], |places| places)
     }
 }
 
 fn names(endpoints: &[EndpointConfig]) -> impl Iterator<Item = &NamedEndpoint> {
     endpoints.iter().filter_map(|endpoint| match endpoint {
         EndpointConfig::Name(name) => Some(name),
-        EndpointConfig::Address(_) | EndpointConfig::OriginalDestination => None,
+        EndpointConfig::Address(_) | EndpointConfig::Unix(_) | EndpointConfig::OriginalDestination => None,
     })
 }
 
@@ -66,16 +82,16 @@ impl Routing {
         all
     }
 
-    /// The same with other addresses for a name. `None` where nothing changes: it leads there already, or nobody asks for
+    /// The same with other places for a name. `None` where nothing changes: it leads there already, or nobody asks for
     /// it any more.
-    pub fn with_addresses(&self, named: &Named, addresses: &[SocketAddr], metrics: &Metrics) -> Option<Self> {
+    pub fn with_places(&self, named: &Named, places: &[Located], metrics: &Metrics) -> Option<Self> {
         let before = self.upstream(&named.upstream)?;
         let is_wanted = names(&before.config.endpoints).any(|name| *name == named.endpoint);
-        if !is_wanted || self.resolved.of(&named.upstream, &named.endpoint) == addresses {
+        if !is_wanted || self.resolved.of(&named.upstream, &named.endpoint) == places {
             return None;
         }
         let mut resolved = self.resolved.clone();
-        resolved.0.insert(named.clone(), addresses.into());
+        resolved.0.insert(named.clone(), places.into());
         let after = Upstream::new(Arc::clone(&before.config), Some(before), &resolved, metrics);
         let route = |route: &Arc<Route>| route.following(before, &after);
         let listeners = self.listeners.iter();
@@ -149,12 +165,16 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
     }
 
     fn named(host: &str) -> Named {
-        let endpoint = NamedEndpoint { host: host.to_owned(), port: 1, loopback_only: false };
+        let endpoint = NamedEndpoint { host: host.to_owned(), port: Some(1), loopback_only: false };
         Named { upstream: "app".into(), endpoint }
     }
 
-    fn addresses(last: impl IntoIterator<Item = u8>) -> Vec<SocketAddr> {
-        last.into_iter().map(|last| ([192, 0, 2, last], 1).into()).collect()
+    fn address(last: u8) -> SocketAddr {
+        ([192, 0, 2, last], 1).into()
+    }
+
+    fn located(last: impl IntoIterator<Item = u8>) -> Vec<Located> {
+        last.into_iter().map(|last| address(last).into()).collect()
     }
 
     fn upstream(routing: &Routing) -> Arc<Upstream> {
@@ -176,16 +196,41 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let routing = Routing::new(&config, None, &metrics);
         assert_eq!(routing.names(), [named("bills.test"), named("orders.test")]);
         assert_eq!(places(&routing), ["192.0.2.1:1 "]);
-        let routing = routing.with_addresses(&named("orders.test"), &addresses([2, 3, 1]), &metrics).unwrap();
+        let routing = routing.with_places(&named("orders.test"), &located([2, 3, 1]), &metrics).unwrap();
         // The address that is written is proven as it is written.
         assert_eq!(places(&routing), ["192.0.2.1:1 ", "192.0.2.2:1 orders.test", "192.0.2.3:1 orders.test"]);
-        assert!(routing.with_addresses(&named("orders.test"), &addresses([2, 3, 1]), &metrics).is_none());
-        assert!(routing.with_addresses(&named("else.test"), &addresses([4]), &metrics).is_none());
-        let routing = routing.with_addresses(&named("bills.test"), &addresses([4]), &metrics).unwrap();
+        assert!(routing.with_places(&named("orders.test"), &located([2, 3, 1]), &metrics).is_none());
+        assert!(routing.with_places(&named("else.test"), &located([4]), &metrics).is_none());
+        let routing = routing.with_places(&named("bills.test"), &located([4]), &metrics).unwrap();
         assert_eq!(places(&routing).last().unwrap(), "192.0.2.4:1 bills.test");
         let one = TLS.replace("mutual: {", "mutual: { server_name: all.test,");
         let routing = Routing::new(&configuration(&one), Some(&routing), &metrics);
         assert!(places(&routing).iter().all(|place| place.ends_with("all.test")), "{:?}", places(&routing));
+    }
+
+    #[test]
+    fn a_service_brings_shares_and_its_domain_is_asked_for() {
+        let text = TEXT.replace("TLS", TLS);
+        let text =
+            text.replace("[192.0.2.1:1, 'Orders.test:1', 'bills.test:1']", "['srv:_http._tcp.Orders.test']");
+        let config = config::load_text(&text, Path::new("/test/postern.yaml"));
+        let config = config.map_err(|findings| findings.to_string()).unwrap().config;
+        let metrics = metrics();
+        let routing = Routing::new(&config, None, &metrics);
+        let [name] = &routing.names()[..] else { panic!("{:?}", routing.names()) };
+        assert_eq!(name.endpoint.to_string(), "srv:_http._tcp.orders.test");
+        let at = |last, priority| Located { address: address(last), share: Share { priority, weight: 1 } };
+        let routing = routing.with_places(name, &[at(2, 7), at(1, 3)], &metrics).unwrap();
+        assert_eq!(places(&routing), ["192.0.2.2:1 orders.test", "192.0.2.1:1 orders.test"]);
+        let mut random = Random::new([1; 4]);
+        let mut ask = |tried: &[usize]| {
+            let question = Question { now_ns: 0, random: &mut random, key: None, tried };
+            upstream(&routing).balancer.choose(question).unwrap().index
+        };
+        assert_eq!([ask(&[]), ask(&[1])], [1, 0]);
+        // The same place with another share is news.
+        assert!(routing.with_places(name, &[at(2, 7), at(1, 3)], &metrics).is_none());
+        assert!(routing.with_places(name, &[at(2, 7), at(1, 9)], &metrics).is_some());
     }
 
     #[test]
@@ -200,16 +245,17 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let config = config.map_err(|findings| findings.to_string()).unwrap().config;
         let metrics = metrics();
         let before = Routing::new(&config, None, &metrics);
-        let endpoint = NamedEndpoint { host: "limits.test".to_owned(), port: 1, loopback_only: false };
+        let endpoint = NamedEndpoint { host: "limits.test".to_owned(), port: Some(1), loopback_only: false };
         let name = Named { upstream: "rls".into(), endpoint };
-        let after = before.with_addresses(&name, &addresses([7]), &metrics).unwrap();
+        let after = before.with_places(&name, &located([7]), &metrics).unwrap();
         let of = |routing: &Routing| {
             let route = routing.routes().next().unwrap();
             let service = Arc::clone(&route.rates.global.as_ref().unwrap().service);
-            let places: Vec<_> = service.targets.iter().map(|target| target.endpoint).collect();
+            let places: Vec<_> = service.targets.iter().map(|target| target.endpoint.clone()).collect();
             (places, format!("{:?}", route.rates.local))
         };
-        assert_eq!((of(&before).0, of(&after).0), (vec![], addresses([7])));
+        assert!(of(&before).0.is_empty());
+        assert_eq!(of(&after).0, [address(7)]);
         // The same budget, by its place in memory of which the number tells.
         assert_eq!(of(&before).1, of(&after).1);
     }
@@ -224,20 +270,21 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let config = config.map_err(|findings| findings.to_string()).unwrap().config;
         let metrics = metrics();
         let before = Routing::new(&config, None, &metrics);
-        let endpoint = NamedEndpoint { host: "shadow.test".to_owned(), port: 1, loopback_only: false };
+        let endpoint = NamedEndpoint { host: "shadow.test".to_owned(), port: Some(1), loopback_only: false };
         let name = Named { upstream: "shadow".into(), endpoint };
         let mirror = |routing: &Routing| routing.routes().next().unwrap().mirror.clone().unwrap();
         let held = mirror(&before).under_way.take();
         for after in [
-            before.with_addresses(&name, &addresses([7]), &metrics).unwrap(),
+            before.with_places(&name, &located([7]), &metrics).unwrap(),
             Routing::new(&config, Some(&before), &metrics),
         ] {
             assert!(mirror(&after).under_way.take().is_none());
         }
         drop(held);
-        let after = before.with_addresses(&name, &addresses([7]), &metrics).unwrap();
-        let places: Vec<_> = mirror(&after).upstream.targets.iter().map(|target| target.endpoint).collect();
-        assert_eq!(places, addresses([7]));
+        let after = before.with_places(&name, &located([7]), &metrics).unwrap();
+        let places: Vec<_> =
+            mirror(&after).upstream.targets.iter().map(|target| target.endpoint.clone()).collect();
+        assert_eq!(places, [address(7)]);
     }
 
     #[test]
@@ -251,7 +298,7 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let metrics = metrics();
         let before = Routing::new(&config, None, &metrics);
         let named = |upstream: &str, host: &str| {
-            let endpoint = NamedEndpoint { host: host.to_owned(), port: 1, loopback_only: false };
+            let endpoint = NamedEndpoint { host: host.to_owned(), port: Some(1), loopback_only: false };
             Named { upstream: upstream.into(), endpoint }
         };
         assert!(before.names().contains(&named("next", "next.test")));
@@ -262,16 +309,17 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
             let places = (0..100).map(|_| {
                 let chosen = route.chosen(("", &http::HeaderMap::new()), &random);
                 let targets = &chosen.upstream().unwrap().targets;
-                targets.iter().map(|target| target.endpoint).collect::<Vec<_>>()
+                targets.iter().map(|target| target.endpoint.to_string()).collect::<Vec<_>>()
             });
             places.collect::<std::collections::BTreeSet<_>>()
         };
-        let app = addresses([1]);
+        let addresses = |last: &[u8]| last.iter().map(|last| address(*last).to_string()).collect::<Vec<_>>();
+        let app = addresses(&[1]);
         assert_eq!(led(&before), [vec![], app.clone()].into());
-        let after = before.with_addresses(&named("next", "next.test"), &addresses([7]), &metrics).unwrap();
-        assert_eq!(led(&after), [app, addresses([7])].into());
-        let after = after.with_addresses(&named("app", "orders.test"), &addresses([8]), &metrics).unwrap();
-        assert_eq!(led(&after), [addresses([1, 8]), addresses([7])].into());
+        let after = before.with_places(&named("next", "next.test"), &located([7]), &metrics).unwrap();
+        assert_eq!(led(&after), [app, addresses(&[7])].into());
+        let after = after.with_places(&named("app", "orders.test"), &located([8]), &metrics).unwrap();
+        assert_eq!(led(&after), [addresses(&[1, 8]), addresses(&[7])].into());
         assert_eq!(led(&Routing::new(&config, Some(&after), &metrics)), led(&after));
     }
 
@@ -320,14 +368,14 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
         let (metrics, config) = (metrics(), configuration(TLS));
         let name = named("orders.test");
         let first = Routing::new(&config, None, &metrics);
-        let first = first.with_addresses(&name, &addresses([2, 3]), &metrics).unwrap();
-        let second = first.with_addresses(&name, &addresses([3, 4]), &metrics).unwrap();
+        let first = first.with_places(&name, &located([2, 3]), &metrics).unwrap();
+        let second = first.with_places(&name, &located([3, 4]), &metrics).unwrap();
         let reloaded = Routing::new(&config, Some(&second), &metrics);
         let before = upstream(&first);
         for after in [&second, &reloaded] {
             let after = upstream(after);
             let of = |upstream: &Upstream, last| {
-                let found = upstream.balancer.endpoint(([192, 0, 2, last], 1).into());
+                let found = upstream.balancer.endpoint(&([192, 0, 2, last], 1).into());
                 found.map(|endpoint| Arc::as_ptr(endpoint).addr())
             };
             assert_eq!(of(&before, 3), of(&after, 3), "an endpoint is forgotten");
@@ -362,7 +410,7 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
                             let upstream = upstream(&snapshots.pin().routing);
                             let question = Question { now_ns: 1, random: &mut random, key: None, tried: &[] };
                             let chosen = upstream.balancer.choose(question).unwrap();
-                            assert_eq!(upstream.targets[chosen.index].endpoint, chosen.load.address());
+                            assert_eq!(upstream.targets[chosen.index].endpoint, *chosen.load.address());
                             sizes.insert(upstream.targets.len());
                         }
                         sizes.len()
@@ -372,8 +420,7 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
             for round in 0..3000_u32 {
                 let many = u8::try_from(round * 7 % 40).unwrap();
                 let routing = &shared.load().routing;
-                let changed =
-                    routing.with_addresses(&named("orders.test"), &addresses(2..2 + many), &metrics);
+                let changed = routing.with_places(&named("orders.test"), &located(2..2 + many), &metrics);
                 if let Some(routing) = changed {
                     shared.publish(|next| next.routing = Arc::new(routing));
                 }

@@ -9,14 +9,16 @@ use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Endpoint;
 use crate::traffic::outlier::Outliers;
 use crate::traffic::retry_budget::RetryBudget;
+use crate::traffic::share::Share;
 use crate::upstream::{Protocol, Security, Target};
+use postern_audit::EndpointAddress;
 use postern_identity::tls::ExpectedPeers;
 use rustls_pki_types::ServerName;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-/// An address, and what has to be proven there.
-type Place = (SocketAddr, Option<Arc<Security>>);
+/// An address with its share, and what has to be proven there.
+type Place = ((EndpointAddress, Share), Option<Arc<Security>>);
 
 impl Upstream {
     /// An upstream with its endpoints, and the choice among just those: one value, which is never changed. What is known
@@ -43,17 +45,21 @@ impl Upstream {
         };
         let (places, securities) = places(&config, kept, resolved);
         // What is known of an endpoint stays known.
-        let endpoint = |(address, _): &Place| {
-            let known = kept.and_then(|upstream| upstream.balancer.endpoint(*address));
-            known.map_or_else(|| Endpoint::new(*address), Arc::clone)
+        let endpoint = |((address, _), _): &Place| {
+            let known = kept.and_then(|upstream| upstream.balancer.endpoint(address));
+            known.map_or_else(|| Endpoint::new(address.clone()), Arc::clone)
         };
         let endpoints: Vec<_> = places.iter().map(endpoint).collect();
         if config.health.is_none() {
             endpoints.iter().for_each(|endpoint| endpoint.health.forget());
         }
         let is_original = config.endpoints.contains(&EndpointConfig::OriginalDestination);
-        let target = |(endpoint, security): Place| Target {
+        let uids: Option<Arc<[u32]>> = config.uids.as_deref().map(Arc::from);
+        let target = |((endpoint, _), security): Place| Target {
             endpoint,
+            uids: uids.clone(),
+            proxy_protocol: config.proxy_protocol,
+            announced: None,
             protocol,
             security,
             connect_timeout: config.connect_timeout,
@@ -61,10 +67,12 @@ impl Upstream {
             is_original,
             breaker: Arc::clone(&breaker),
         };
-        let unknown = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let original = is_original.then(|| target((unknown, securities.first().cloned())));
+        let unknown = EndpointAddress::from((Ipv6Addr::UNSPECIFIED, 0));
+        let original =
+            is_original.then(|| target(((unknown, Share::default()), securities.first().cloned())));
+        let shares = places.iter().map(|((_, share), _)| *share).collect();
+        let mut balancer = Balancer::new(&config.balance, endpoints, shares);
         let targets = places.into_iter().map(&target).collect();
-        let mut balancer = Balancer::new(&config.balance, endpoints);
         if let Some(kept) = kept {
             balancer.follow(&kept.balancer);
         }
@@ -126,11 +134,17 @@ fn places(
 ) -> (Vec<Place>, Vec<Arc<Security>>) {
     let (mut places, mut securities): (Vec<Place>, Vec<Arc<Security>>) = (Vec::new(), Vec::new());
     for endpoint in &config.endpoints {
-        let (addresses, name): (&[SocketAddr], _) = match endpoint {
-            EndpointConfig::Address(address) => (std::slice::from_ref(address), None),
+        let (addresses, name): (Vec<(EndpointAddress, Share)>, _) = match endpoint {
+            EndpointConfig::Address(address) => (vec![((*address).into(), Share::default())], None),
+            EndpointConfig::Unix(path) => {
+                (vec![(EndpointAddress::Unix(path.clone()), Share::default())], None)
+            }
             // Which address it is shows with each connection.
-            EndpointConfig::OriginalDestination => (&[], None),
-            EndpointConfig::Name(name) => (resolved.of(&config.name, name), Some(name.server_name())),
+            EndpointConfig::OriginalDestination => (Vec::new(), None),
+            EndpointConfig::Name(name) => {
+                let places = resolved.of(&config.name, name).iter();
+                (places.map(|of| (of.address.into(), of.share)).collect(), Some(name.server_name()))
+            }
         };
         let security = security(&config.tls, name).map(|security| {
             // Connections outlive what changes nothing of what has to be proven.
@@ -142,9 +156,9 @@ fn places(
         {
             securities.push(Arc::clone(security));
         }
-        for address in addresses {
-            if places.iter().all(|(known, _)| known != address) {
-                places.push((*address, security.clone()));
+        for place in addresses {
+            if places.iter().all(|((known, _), _)| *known != place.0) {
+                places.push((place, security.clone()));
             }
         }
     }

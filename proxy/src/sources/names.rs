@@ -2,6 +2,7 @@
 //!
 //! What cannot be resolved changes nothing: the addresses found last stay in force, and so they do where the answer is
 //! that there are none. An upstream whose names have never been resolved has no endpoint.
+mod services;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::services::Targets;
+pub use self::services::{ServiceRecord, Services};
 pub use self::system::System;
 use super::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::NamedEndpoint;
 use crate::reachable::{Unreachable, is_elsewhere, is_host};
-use crate::routing::Named;
+use crate::routing::{Located, Named};
 
 /// The shortest and the longest interval, whatever the records say.
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
@@ -31,6 +34,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// For one name, both families and all that is searched for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
+const LATE: &str = "no answer within 10 s";
 /// Most addresses of one name that are taken: the first in their order, so that every refresh takes the same ones.
 const ADDRESSES_MAX: usize = 256;
 /// Most addresses that the process log is told of at one time.
@@ -40,7 +44,15 @@ const LEFT_OUT_TOLD: usize = 8;
 pub trait Resolve: fmt::Debug + Send + Sync {
     /// The addresses of a host. The caller bounds the time.
     fn resolve<'r>(&'r self, host: &'r str) -> Resolving<'r>;
+
+    /// The records of a service. The caller bounds the time.
+    fn services<'r>(&'r self, _name: &'r str) -> ResolvingServices<'r> {
+        Box::pin(std::future::ready(Err(Trouble::Failed("no services are known here".to_owned()))))
+    }
 }
+
+/// The records of a service on their way.
+pub type ResolvingServices<'r> = Pin<Box<dyn Future<Output = Result<Services, Trouble>> + Send + 'r>>;
 
 /// An answer on its way.
 pub type Resolving<'r> = Pin<Box<dyn Future<Output = Answer> + Send + 'r>>;
@@ -79,8 +91,8 @@ pub enum Trouble {
 pub struct NameUpdate {
     /// Which.
     pub named: Named,
-    /// Its addresses, or why those found last stay in force.
-    pub found: Result<Vec<SocketAddr>, String>,
+    /// Its places, or why those found last stay in force.
+    pub found: Result<Vec<Located>, String>,
 }
 
 /// What names are followed with.
@@ -124,8 +136,16 @@ pub async fn run(mut wanted: watch::Receiver<Vec<Named>>, surroundings: Surround
 
 async fn follow(named: Named, surroundings: Surroundings) {
     let backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-    let mut follower =
-        Follower { last: Vec::new(), left_out: Vec::new(), told: None, backoff, named, surroundings };
+    let mut follower = Follower {
+        last: Vec::new(),
+        targets: Targets::default(),
+        has_found: false,
+        left_out: Vec::new(),
+        told: None,
+        backoff,
+        named,
+        surroundings,
+    };
     while !follower.surroundings.updates.is_closed() {
         let wait = follower.refresh().await;
         tokio::time::sleep(wait).await;
@@ -136,6 +156,10 @@ struct Follower {
     named: Named,
     /// All that was found last, also what is not used.
     last: Vec<IpAddr>,
+    /// The same of each host to which a service led last.
+    targets: Targets,
+    /// Whether it has led anywhere yet.
+    has_found: bool,
     /// What of it is not used, and why.
     left_out: Vec<(IpAddr, &'static str)>,
     /// The trouble that was told last.
@@ -147,45 +171,55 @@ struct Follower {
 impl Follower {
     /// Asks once, and gives back how long to wait before the next time.
     async fn refresh(&mut self) -> Duration {
-        let host = &self.named.endpoint.host;
-        let answer = tokio::time::timeout(TIMEOUT, self.surroundings.resolver.resolve(host)).await;
-        let late = || Err(Trouble::Failed(format!("no answer within {} s", TIMEOUT.as_secs())));
-        let answer = answer.unwrap_or_else(|_| Answer { v4: late(), v6: late() });
-        let found = combine(answer, &self.last).and_then(|found| {
-            let addresses = self.usable(&found.addresses)?;
-            Ok((found, addresses))
-        });
+        let found = match self.named.endpoint.port {
+            Some(port) => self.find_host(port).await,
+            None => self.find_service().await,
+        };
         match found {
-            Ok((found, addresses)) => {
-                self.last = found.addresses;
-                self.tell(found.trouble);
+            Ok(News { places, ttl, trouble }) => {
+                self.tell(trouble, "a name cannot be resolved in full, what can be found is in force");
+                self.has_found = true;
                 self.backoff.reset();
-                self.send(Ok(addresses)).await;
-                found.ttl.clamp(INTERVAL_MIN, INTERVAL_MAX)
+                self.send(Ok(places)).await;
+                ttl.clamp(INTERVAL_MIN, INTERVAL_MAX)
             }
             Err(trouble) => {
-                self.tell(Some(trouble.clone()));
+                let first = "a name cannot be resolved, it has no endpoint yet";
+                let later = "a name cannot be resolved, what was found last stays in force";
+                self.tell(Some(trouble.clone()), if self.has_found { later } else { first });
                 self.send(Err(trouble)).await;
                 self.backoff.wait(&*self.surroundings.clock)
             }
         }
     }
 
-    async fn send(&self, found: Result<Vec<SocketAddr>, String>) {
+    async fn find_host(&mut self, port: u16) -> Result<News, String> {
+        let answer = ask(&*self.surroundings.resolver, &self.named.endpoint.host).await;
+        let Combined { addresses, ttl, trouble } = combine(answer, &self.last)?;
+        let places = addresses.iter().map(|ip| SocketAddr::new(*ip, port).into()).collect();
+        let places = self.usable(places)?;
+        self.last = addresses;
+        Ok(News { places, ttl, trouble })
+    }
+
+    async fn find_service(&mut self) -> Result<News, String> {
+        let (resolver, name) = (&*self.surroundings.resolver, &self.named.endpoint.host);
+        let found = services::find(resolver, name, &self.targets).await?;
+        let places = self.usable(found.places)?;
+        self.targets = found.targets;
+        Ok(News { places, ttl: found.ttl, trouble: found.trouble })
+    }
+
+    async fn send(&self, found: Result<Vec<Located>, String>) {
         drop(self.surroundings.updates.send(NameUpdate { named: self.named.clone(), found }).await);
     }
 
     /// Says what is wrong when it goes wrong, and when it is well again; not with every refresh.
-    fn tell(&mut self, trouble: Option<String>) {
+    fn tell(&mut self, trouble: Option<String>, what: &str) {
         let (upstream, name) = (&*self.named.upstream, &self.named.endpoint);
         match (&self.told, &trouble) {
             (_, Some(now)) if self.told != trouble => {
-                let kept = if self.last.is_empty() {
-                    "it has no endpoint yet"
-                } else {
-                    "what was found last stays in force"
-                };
-                tracing::warn!(upstream, %name, "a name cannot be resolved, {kept}: {now}");
+                tracing::warn!(upstream, %name, "{what}: {now}");
             }
             (Some(_), None) => tracing::info!(upstream, %name, "a name can be resolved again"),
             _ => {}
@@ -193,14 +227,15 @@ impl Follower {
         self.told = trouble;
     }
 
-    /// The addresses that may be connected to; an error where there is none among them.
-    fn usable(&mut self, found: &[IpAddr]) -> Result<Vec<SocketAddr>, String> {
+    /// The places that may be connected to; an error where there is none among them.
+    fn usable(&mut self, found: Vec<Located>) -> Result<Vec<Located>, String> {
         let (mut usable, mut left_out) = (Vec::new(), Vec::new());
-        for ip in found {
-            match judge(*ip, &self.named.endpoint, &self.surroundings.own.borrow()) {
-                Ok(_) if usable.len() >= ADDRESSES_MAX => left_out.push((*ip, "is one too many")),
-                Ok(address) => usable.push(address),
-                Err(why) => left_out.push((*ip, why)),
+        for place in found {
+            let ip = place.address.ip();
+            match judge(place.address, &self.named.endpoint, &self.surroundings.own.borrow()) {
+                Ok(()) if usable.len() >= ADDRESSES_MAX => left_out.push((ip, "is one too many")),
+                Ok(()) => usable.push(place),
+                Err(why) => left_out.push((ip, why)),
             }
         }
         if left_out != self.left_out {
@@ -217,6 +252,22 @@ impl Follower {
             _ => Ok(usable),
         }
     }
+}
+
+/// The addresses of a host, or that nobody says in time.
+async fn ask(resolver: &dyn Resolve, host: &str) -> Answer {
+    let answer = tokio::time::timeout(TIMEOUT, resolver.resolve(host)).await;
+    let late = || Err(Trouble::Failed(LATE.to_owned()));
+    answer.unwrap_or_else(|_| Answer { v4: late(), v6: late() })
+}
+
+/// What a name has come to.
+struct News {
+    /// Never empty.
+    places: Vec<Located>,
+    ttl: Duration,
+    /// Why a part of it is as it was.
+    trouble: Option<String>,
 }
 
 /// What both families come to.
@@ -257,14 +308,13 @@ fn combine(answer: Answer, last: &[IpAddr]) -> Result<Combined, String> {
 }
 
 /// Whether an address that a name leads to may be connected to, or why not.
-fn judge(ip: IpAddr, endpoint: &NamedEndpoint, own: &[SocketAddr]) -> Result<SocketAddr, &'static str> {
+fn judge(address: SocketAddr, endpoint: &NamedEndpoint, own: &[SocketAddr]) -> Result<(), &'static str> {
+    let ip = address.ip();
     is_host(ip).map_err(told)?;
     if endpoint.loopback_only && !ip.is_loopback() {
         return Err("is beyond loopback, and what is spoken there has no TLS");
     }
-    let address = SocketAddr::new(ip, endpoint.port);
-    is_elsewhere(address, own).map_err(told)?;
-    Ok(address)
+    is_elsewhere(address, own).map_err(told)
 }
 
 fn told(why: Unreachable) -> &'static str {

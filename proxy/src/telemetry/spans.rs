@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use postern_audit::EndpointAddress;
 use tokio::sync::mpsc;
 
 use super::metrics::SpanMetrics;
@@ -109,7 +110,7 @@ pub struct UpstreamFacts {
     /// `http` or `https`.
     pub scheme: &'static str,
     /// The endpoint that was tried last; `None` where none could be chosen.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<EndpointAddress>,
     /// When the first attempt began, in nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
     /// When the last attempt ended.

@@ -6,18 +6,20 @@
 //! metric counts it.
 use super::endpoint::{Endpoint, Load};
 use super::outlier::Place;
-use super::ring::Ring;
+use super::ring::{POINTS, Ring};
+use super::share::{Share, Shares};
 use crate::config::BalanceConfig;
 use crate::worker::Random;
-use std::net::SocketAddr;
+use postern_audit::EndpointAddress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How one upstream's endpoints are chosen.
+/// How one upstream's endpoints are chosen: of those that are left, the ones that come first, by their weights.
 #[derive(Debug)]
 pub struct Balancer {
     rule: Rule,
     endpoints: Vec<Arc<Endpoint>>,
+    shares: Shares,
     panics: AtomicU64,
 }
 
@@ -55,7 +57,7 @@ pub(crate) struct Chosen {
 
 impl Chosen {
     /// The one endpoint that there was to choose, of which nothing is known.
-    pub(crate) fn alone(address: SocketAddr, now_ns: u64) -> Self {
+    pub(crate) fn alone(address: EndpointAddress, now_ns: u64) -> Self {
         Self { index: 0, load: Load::on(&Endpoint::new(address), now_ns) }
     }
 }
@@ -66,18 +68,23 @@ const RETURN_NS: u64 = 10_000_000_000;
 const RETURN_FROM_NS: u64 = RETURN_NS / 10;
 
 impl Balancer {
-    /// Chooses among these endpoints.
-    pub fn new(config: &BalanceConfig, endpoints: Vec<Arc<Endpoint>>) -> Self {
+    /// Chooses among these endpoints, which get as much as their shares say; all alike where there are none.
+    pub fn new(config: &BalanceConfig, endpoints: Vec<Arc<Endpoint>>, shares: Vec<Share>) -> Self {
+        let shares = Shares::new(shares);
         let rule = match config {
             BalanceConfig::P2cEwma => Rule::PeakEwma,
             BalanceConfig::LeastRequest => Rule::LeastRequest,
             BalanceConfig::RoundRobin => Rule::RoundRobin(AtomicUsize::new(0)),
             BalanceConfig::Random => Rule::Random,
             BalanceConfig::RingHash(_) => {
-                Rule::RingHash(Ring::new(endpoints.iter().map(|endpoint| endpoint.address)))
+                let points = |at| shares.part_of(POINTS, at);
+                let endpoints = endpoints.iter().enumerate();
+                Rule::RingHash(Ring::new(
+                    endpoints.map(|(at, of): (_, &Arc<Endpoint>)| (&of.address, points(at))),
+                ))
             }
         };
-        Self { rule, endpoints, panics: AtomicU64::new(0) }
+        Self { rule, endpoints, shares, panics: AtomicU64::new(0) }
     }
 
     /// Goes on where the balancer before this one stood.
@@ -94,8 +101,8 @@ impl Balancer {
     }
 
     /// The endpoint of this address, if it is one of them.
-    pub fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|endpoint| endpoint.address == address)
+    pub fn endpoint(&self, address: &EndpointAddress) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| endpoint.address == *address)
     }
 
     /// How often nobody was left to choose, so that all were.
@@ -110,7 +117,7 @@ impl Balancer {
             [] => return None,
             [_] => 0,
             _ => {
-                let candidates = self.candidates(&mut question);
+                let candidates = self.shares.first(self.candidates(&mut question));
                 self.pick(&candidates, &mut question)?
             }
         };
@@ -165,25 +172,35 @@ impl Balancer {
         match &self.rule {
             Rule::PeakEwma => self.better(among, question.random, |endpoint| endpoint.cost(now_ns)),
             Rule::LeastRequest => self.better(among, question.random, |endpoint| {
-                f64::from(u32::try_from(endpoint.outstanding()).unwrap_or(u32::MAX))
+                f64::from(u32::try_from(endpoint.outstanding()).unwrap_or(u32::MAX)) + 1.0
             }),
             Rule::RoundRobin(next) => {
-                let turn = next.fetch_add(1, Ordering::Relaxed).checked_rem(among.len())?;
-                among.get(turn).copied()
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                if self.shares.has_weights() {
+                    return self.shares.turn(among, turn);
+                }
+                among.get(turn.checked_rem(among.len())?).copied()
             }
-            Rule::Random => draw(among, question.random),
+            Rule::Random => self.lot(among, question.random),
             Rule::RingHash(ring) => {
                 let key = question.key.unwrap_or_else(|| question.random.next_u64());
                 let most = self.most_in_hand(among);
-                let is_free = |at: &usize| self.endpoints.get(*at).is_some_and(|e| e.outstanding() < most);
+                let is_free =
+                    |at: &usize| self.endpoints.get(*at).is_some_and(|e| e.outstanding() < most(*at));
                 let home = ring.from(key).find(|at| among.contains(at) && is_free(at));
-                home.or_else(|| draw(among, question.random))
+                home.or_else(|| self.lot(among, question.random))
             }
         }
     }
 
-    /// Of two by lot the one that costs less: nearly as good as the best of all, and not everybody's choice at once.
+    /// Of two by lot the one that costs less: nearly as good as the best of all, and not everybody's choice at once. Where
+    /// there are weights one by lot, since the better of two has more than its weight, or all where there are but two.
     fn better(&self, among: &[usize], random: &mut Random, cost: impl Fn(&Endpoint) -> f64) -> Option<usize> {
+        if self.shares.has_weights() {
+            return self
+                .shares
+                .draw(among, random, |at| self.endpoints.get(at).map_or(f64::MAX, |of| cost(of)));
+        }
         let first = draw(among, random)?;
         let others: Vec<usize> = among.iter().copied().filter(|at| *at != first).collect();
         let Some(second) = draw(&others, random) else { return Some(first) };
@@ -191,11 +208,18 @@ impl Balancer {
         Some(if cost(b) < cost(a) { second } else { first })
     }
 
-    /// A quarter more than each would have if all had the same, the request that comes included.
-    fn most_in_hand(&self, among: &[usize]) -> usize {
+    fn lot(&self, among: &[usize], random: &mut Random) -> Option<usize> {
+        if self.shares.has_weights() { self.shares.draw(among, random, |_| 1.0) } else { draw(among, random) }
+    }
+
+    /// A quarter more than each would have if all had their shares, the request that comes included.
+    fn most_in_hand(&self, among: &[usize]) -> impl Fn(usize) -> usize {
         let in_hand = among.iter().filter_map(|at| self.endpoints.get(*at)).map(|e| e.outstanding());
         let all = in_hand.fold(1_usize, usize::saturating_add);
-        all.saturating_mul(5).div_ceil(among.len().saturating_mul(4).max(1))
+        let weight = |at: usize| usize::try_from(self.shares.weight(at)).unwrap_or(usize::MAX);
+        let weights = among.iter().fold(0_usize, |sum, at| sum.saturating_add(weight(*at)));
+        let whole = weights.saturating_mul(4).max(1);
+        move |at| all.saturating_mul(5).saturating_mul(weight(at)).div_ceil(whole)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::health::Health;
 use super::latency::PeakEwma;
 use super::outlier::{Outcome, Standing};
-use std::net::SocketAddr;
+use postern_audit::EndpointAddress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     outstanding: AtomicUsize,
     latency: PeakEwma,
     pub(super) standing: Standing,
@@ -35,7 +35,7 @@ const FAILURE_NS: u64 = 1_000_000_000;
 
 impl Endpoint {
     /// One of which nothing is known yet.
-    pub fn new(address: SocketAddr) -> Arc<Self> {
+    pub fn new(address: EndpointAddress) -> Arc<Self> {
         Arc::new(Self {
             address,
             outstanding: AtomicUsize::new(0),
@@ -96,8 +96,8 @@ impl Load {
     }
 
     /// Where it was sent.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.endpoint.address
+    pub(crate) fn address(&self) -> &EndpointAddress {
+        &self.endpoint.address
     }
 
     /// The head of an answer came, or none will.

@@ -23,5 +23,6 @@ pub(crate) mod retry;
 pub mod retry_budget;
 pub(crate) mod rewrite;
 pub(crate) mod ring;
+pub mod share;
 pub mod split;
 pub(crate) mod timeout;

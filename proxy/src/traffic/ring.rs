@@ -3,20 +3,21 @@
 use crate::config::HashKey;
 use http::{HeaderMap, HeaderValue, header};
 use postern_audit::hash::sha256;
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 /// Where each endpoint stands on the ring.
 #[derive(Debug)]
 pub(super) struct Ring(Vec<(u64, usize)>);
 
-/// How often each endpoint stands on it: its share differs from the fair one by a tenth or so.
-const POINTS: u32 = 128;
+/// How often an endpoint stands on it that has its full share: that differs from the fair one by a tenth or so.
+pub(super) const POINTS: u32 = 128;
 
 impl Ring {
-    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>) -> Self {
+    /// Of endpoints, each so often.
+    pub(super) fn new(endpoints: impl Iterator<Item = (impl Display, u32)>) -> Self {
         let mut points = Vec::new();
-        for (index, address) in addresses.enumerate() {
-            points.extend((0..POINTS).map(|number| (hash(format!("{address} {number}").as_bytes()), index)));
+        for (index, (address, count)) in endpoints.enumerate() {
+            points.extend((0..count).map(|number| (hash(format!("{address} {number}").as_bytes()), index)));
         }
         points.sort_unstable();
         Self(points)
@@ -61,7 +62,7 @@ mod tests {
 
     fn homes(ports: std::ops::RangeInclusive<u16>) -> Vec<u16> {
         let ports: Vec<u16> = ports.collect();
-        let ring = Ring::new(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()));
+        let ring = Ring::new(ports.iter().map(|port| (format!("127.0.0.1:{port}"), POINTS)));
         (0..10_000).map(|key: u32| ports[ring.from(hash(&key.to_be_bytes())).next().unwrap()]).collect()
     }
 

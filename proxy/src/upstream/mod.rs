@@ -1,4 +1,5 @@
 //! The way to the service: connections, and the pool that keeps them.
+mod announcement;
 mod connect;
 mod destinations;
 mod executor;
@@ -10,7 +11,10 @@ mod rate_limit_service;
 mod secure;
 mod target;
 
-pub use connect::{BoxIo, Connect, Connecting, Io, Tcp};
+pub(crate) use announcement::Announcement;
+#[cfg(test)]
+pub(crate) use announcement::header;
+pub use connect::{BoxIo, Connect, Connecting, ConnectingLocal, Io, Tcp};
 #[cfg(test)]
 pub(crate) use executor::LocalExecutor;
 pub(crate) use lease::{Lease, Switched};

@@ -2,6 +2,7 @@
 //!
 //! Our own pool on hyper's connection API, because it takes a fifth fewer instructions a request than the
 //! pooled client does (`docs/performance.md`).
+use super::announcement;
 use super::connect::{BoxIo, Connect};
 use super::destinations::Destinations;
 use super::http2::{self, Opened, SharedConnections};
@@ -21,6 +22,7 @@ use http::{Method, Request, Response, Uri, header};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use postern_audit::EndpointAddress;
 use postern_identity::UnixTime;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -53,6 +55,11 @@ struct Live {
 }
 
 impl Live {
+    /// Whether a route leads there, on behalf of somebody who is still there.
+    fn leads(&self, owner: &Owner) -> bool {
+        self.owners.contains(owner) || (!owner.is_over() && self.owners.contains(&owner.of_anybody()))
+    }
+
     fn follow(&mut self, routing: &Arc<Routing>) {
         if self.routing.as_ptr() != Arc::as_ptr(routing) {
             let targets = routing.upstreams().flat_map(|upstream| &upstream.targets);
@@ -248,8 +255,9 @@ impl Pool {
         live.follow(&in_force.snapshot.routing);
         let mut destinations = self.destinations.borrow_mut();
         let leads = |owner: &Owner, is_in_use: bool| {
-            live.owners.contains(owner)
+            live.leads(owner)
                 || (is_in_use && destinations.contains(owner) && live.original.contains(&owner.place()))
+                    && !owner.is_over()
         };
         self.http1.borrow_mut().retain(|owner, idle| {
             idle.sweep(now, &may);
@@ -289,7 +297,7 @@ impl Pool {
     fn note(&self, target: &Target) {
         if target.is_original
             && let Some(oldest) = self.destinations.borrow_mut().note(Owner::of(target))
-            && !self.live.borrow().owners.contains(&oldest)
+            && !self.live.borrow().leads(&oldest)
         {
             self.http1.borrow_mut().remove(&oldest);
             self.http2.borrow_mut().remove(&oldest);
@@ -368,12 +376,16 @@ impl Maker {
     /// connection may take.
     pub(super) async fn stream(&self, target: &Target) -> Result<(BoxIo, Option<Rc<Proof>>), Refusal> {
         let connecting = async {
-            let io =
-                self.connector.connect(target.endpoint).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
+            let mut io = self.reach(target).await?;
+            if let Some(version) = target.proxy_protocol {
+                let header = announcement::header(version, target.announced.as_deref());
+                let header = header.map_err(|_| Refusal::UpstreamConnectFailed)?;
+                io.write_all(&header).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
+            }
             match &target.security {
                 None => Ok((io, None)),
                 Some(security) => {
-                    let what = (target.endpoint, target.protocol);
+                    let what = (&target.endpoint, target.protocol);
                     let (io, proof) = self.originator.secure(io, security, what).await?;
                     Ok((io, Some(Rc::new(proof))))
                 }
@@ -382,6 +394,23 @@ impl Maker {
         match tokio::time::timeout(target.connect_timeout, connecting).await {
             Ok(made) => made,
             Err(_) => Err(Refusal::UpstreamConnectFailed),
+        }
+    }
+
+    async fn reach(&self, target: &Target) -> Result<BoxIo, Refusal> {
+        let failed = |_| Refusal::UpstreamConnectFailed;
+        match &target.endpoint {
+            EndpointAddress::Ip(address) => self.connector.connect(*address).await.map_err(failed),
+            EndpointAddress::Unix(path) => {
+                let (io, uid) = self.connector.connect_local(path).await.map_err(failed)?;
+                match &target.uids {
+                    Some(uids) if !uids.contains(&uid) => {
+                        tracing::warn!(endpoint = %target.endpoint, uid, "the process at a Unix socket runs as nobody whom `uids` names");
+                        Err(Refusal::UpstreamIdentity)
+                    }
+                    Some(_) | None => Ok(io),
+                }
+            }
         }
     }
 }

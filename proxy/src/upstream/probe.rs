@@ -57,7 +57,7 @@ async fn ask(maker: &Rc<Maker>, target: &Target, probe: &HealthProbe) -> Result<
     let request = match probe {
         HealthProbe::Connect => return Ok(()),
         HealthProbe::Http { path, host } => {
-            let host = host.clone().unwrap_or_else(|| target.endpoint.to_string());
+            let host = host.clone().unwrap_or_else(|| target.host());
             let request = http_request(target, path, &host).map_err(|error| error.to_string())?;
             let status = send(io, target.protocol, request).await?.status().as_u16();
             return match status {
@@ -93,7 +93,7 @@ fn http_request(
 
 fn grpc_request(target: &Target, service: &str) -> http::Result<Request<Full<Bytes>>> {
     let body = framed(&HealthCheckRequest { service: service.to_owned() });
-    let host = target.endpoint.to_string();
+    let host = target.host();
     Request::post(uri(target, &host, "/grpc.health.v1.Health/Check"))
         .header(USER_AGENT, AGENT)
         .header(CONTENT_TYPE, "application/grpc")

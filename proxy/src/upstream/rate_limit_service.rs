@@ -165,7 +165,7 @@ async fn connect(maker: &Rc<Maker>, target: &Target) -> Result<Rc<Made>, NoAnswe
 }
 
 fn request(target: &Target, question: Bytes) -> http::Result<Request<Full<Bytes>>> {
-    Request::post(uri(target, &target.endpoint.to_string(), SHOULD_RATE_LIMIT))
+    Request::post(uri(target, &target.host(), SHOULD_RATE_LIMIT))
         .header(USER_AGENT, AGENT)
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")

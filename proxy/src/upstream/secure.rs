@@ -1,17 +1,19 @@
 //! TLS to an upstream: we present our SVID, and the server proves an identity that is expected of it.
+use super::announcement::Announcement;
 use super::connect::BoxIo;
 use super::target::{Protocol, Target};
 use crate::clock::{Clock, TlsTime};
+use crate::config::ProxyVersion;
 use crate::pipeline::Refusal;
 use crate::standing::{Standing, Standings};
 use crate::state::{Shared, Snapshot};
+use postern_audit::EndpointAddress;
 use postern_identity::tls::{self, ExpectedPeers};
 use postern_identity::{Role, UnixTime, VerifyError, verify_chain};
 use rustls_pki_types::ServerName;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use tokio_rustls::TlsConnector;
 
@@ -28,14 +30,39 @@ pub struct Security {
 /// Whose connections are in a list of the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
-    endpoint: SocketAddr,
-    /// Held weakly: its place is not given to another one.
+    endpoint: EndpointAddress,
+    uids: Option<Arc<[u32]>>,
+    proxy_protocol: Option<ProxyVersion>,
+    /// Whose connection alone they serve. Held weakly: its place is not given to another one.
+    announced: Option<Weak<Announcement>>,
+    /// Held weakly too.
     security: Option<Weak<Security>>,
 }
 
 impl Owner {
     pub(super) fn of(target: &Target) -> Self {
-        Self { endpoint: target.endpoint, security: target.security.as_ref().map(Arc::downgrade) }
+        let security = target.security.as_ref().map(Arc::downgrade);
+        Self {
+            endpoint: target.endpoint.clone(),
+            uids: target.uids.clone(),
+            proxy_protocol: target.proxy_protocol,
+            announced: target.announced.as_ref().map(Arc::downgrade),
+            security,
+        }
+    }
+
+    /// Of which target it is, whoever calls.
+    pub(super) fn of_anybody(&self) -> Self {
+        Self { announced: None, ..self.clone() }
+    }
+
+    /// Whether the caller whom alone they serve has gone away.
+    pub(super) fn is_over(&self) -> bool {
+        self.announced.as_ref().is_some_and(|announced| announced.strong_count() == 0)
+    }
+
+    fn caller(&self) -> Option<usize> {
+        self.announced.as_ref().map(|announced| announced.as_ptr().addr())
     }
 
     pub(super) fn place(&self) -> Option<usize> {
@@ -45,7 +72,11 @@ impl Owner {
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.place() == other.place()
+        self.endpoint == other.endpoint
+            && self.place() == other.place()
+            && self.uids == other.uids
+            && self.proxy_protocol == other.proxy_protocol
+            && self.caller() == other.caller()
     }
 }
 
@@ -55,6 +86,7 @@ impl Hash for Owner {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.endpoint.hash(state);
         self.place().hash(state);
+        self.caller().hash(state);
     }
 }
 
@@ -121,13 +153,17 @@ impl Originator {
         &self,
         io: BoxIo,
         security: &Arc<Security>,
-        (endpoint, protocol): (SocketAddr, Protocol),
+        (endpoint, protocol): (&EndpointAddress, Protocol),
     ) -> Result<(BoxIo, Proof), Refusal> {
         let config = self.config(security, protocol)?;
         // Ours may be replaced meanwhile, but only by one that lives longer.
         let own = self.shared.load().svid.clone().ok_or(Refusal::UpstreamTls)?;
-        let name =
-            security.server_name.clone().unwrap_or_else(|| ServerName::IpAddress(endpoint.ip().into()));
+        let name = match (&security.server_name, endpoint.ip()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(address)) => ServerName::IpAddress(address.ip().into()),
+            // No configuration leads here.
+            (None, None) => return Err(Refusal::UpstreamTls),
+        };
         let stream = match TlsConnector::from(config).connect(name, io).await {
             Ok(stream) => stream,
             Err(error) => return Err(refused(endpoint, &error)),
@@ -190,7 +226,7 @@ fn unproven(error: &VerifyError) -> Refusal {
     }
 }
 
-fn refused(endpoint: SocketAddr, error: &std::io::Error) -> Refusal {
+fn refused(endpoint: &EndpointAddress, error: &std::io::Error) -> Refusal {
     let code = tls::code(error);
     match tls::verify_error(error) {
         Some(cause) => {

@@ -1,10 +1,12 @@
 //! What the pool must know of an endpoint.
+use super::announcement::Announcement;
 use super::connect::BoxIo;
 use super::secure::Security;
+use crate::config::ProxyVersion;
 use crate::traffic::circuit_breaker::{CircuitBreaker, Place};
+use postern_audit::EndpointAddress;
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where the service listens.
-    pub endpoint: SocketAddr,
+    pub endpoint: EndpointAddress,
+    /// As which users the process at a Unix socket may run; `None` where that is left to the socket's folder.
+    pub uids: Option<Arc<[u32]>>,
+    /// How it is told from whom a connection is, where it is.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// From whom; nobody where the sidecar asks for itself.
+    pub(crate) announced: Option<Arc<Announcement>>,
     /// What it speaks.
     pub protocol: Protocol,
     /// What it has to prove; nothing where it is spoken to in plain text.
@@ -29,6 +37,13 @@ pub struct Target {
     pub is_original: bool,
     /// How much of the upstream all workers together may use, and how much they do.
     pub breaker: Arc<CircuitBreaker>,
+}
+
+impl Target {
+    /// Who is asked for what is of our own making. What has no address is this machine.
+    pub(super) fn host(&self) -> String {
+        self.endpoint.ip().map_or_else(|| "localhost".to_owned(), |address| address.to_string())
+    }
 }
 
 /// The HTTP version spoken with an upstream.

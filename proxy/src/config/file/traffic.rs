@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
     HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile,
-    RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
+    ProxyVersionFile, RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -380,8 +380,14 @@ pub enum TokenRuleFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamFile {
-    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs. Or `original_destination` alone, for the routes of `captured` listeners: where each connection was going.
+    /// IP addresses with a port, or host names with a port, which are resolved as long as the sidecar runs, or Unix sockets, `unix:///run/…/app.sock`. Or a service of the DNS alone, `srv:_http._tcp.orders.internal`, whose records say where it is. Or `original_destination` alone, for the routes of `captured` listeners: where each connection was going.
     pub endpoints: Vec<String>,
+    /// Users of which the process behind a Unix socket runs as one, as the kernel saw it when it began to listen. Without it, whoever can make the socket answers. For upstreams whose endpoints are all Unix sockets.
+    #[serde(default)]
+    pub uids: Option<Vec<u32>>,
+    /// It is told by the PROXY protocol from whom each connection is, before anything else, and before TLS. A connection is then used for the connection of one caller alone. Without it, it is not told.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyVersionFile>,
     /// What is spoken to it; `http1` is the default.
     #[serde(default)]
     pub protocol: Option<UpstreamProtocolFile>,

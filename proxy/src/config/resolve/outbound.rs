@@ -60,7 +60,7 @@ const OWNER: u32 = 0o600;
 const OTHERS: u32 = 0o006;
 /// What the kernel says in place of a user that has no number in this user namespace.
 const UID_UNKNOWN: u32 = 65_534;
-/// Users of one listener; each connection is held against all of them.
+/// Users of one listener or upstream; each connection is held against all of them.
 const UIDS_MAX: usize = 64;
 
 fn mode(context: &mut Context<'_>, key: &str, file: &OutboundFile) -> Result<u32, Reported> {
@@ -78,7 +78,12 @@ fn mode(context: &mut Context<'_>, key: &str, file: &OutboundFile) -> Result<u32
     Ok(mode)
 }
 
-fn uids(context: &mut Context<'_>, key: &str, written: Option<&[u32]>) -> Result<Option<Vec<u32>>, Reported> {
+/// The users that `key` names.
+pub(super) fn uids(
+    context: &mut Context<'_>,
+    key: &str,
+    written: Option<&[u32]>,
+) -> Result<Option<Vec<u32>>, Reported> {
     let Some(uids) = written else { return Ok(None) };
     context.some(key, uids.len(), "user")?;
     if uids.len() > UIDS_MAX {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, outbound, routes, tcp};
+use super::{captured, handshakes, local_endpoint, outbound, proxy_version, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -345,6 +345,8 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     }
     captured::check_together(context, config, &bound);
     outbound::check_together(context, config);
+    local_endpoint::check_together(context, config);
+    proxy_version::check_together(context, config);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {

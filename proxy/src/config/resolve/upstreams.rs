@@ -9,6 +9,9 @@ use super::captured;
 use super::context::{Context, Reported};
 use super::endpoints::{balance, health, outlier};
 use super::identity::trust_domain;
+use super::local_endpoint;
+use super::proxy_version::proxy_version;
+use super::service;
 use crate::config::file::{UpstreamFile, UpstreamProtocolFile, UpstreamTlsFile};
 use crate::config::places::member;
 use crate::config::rules;
@@ -59,6 +62,8 @@ fn upstream(
         context.error(&endpoints_key, what, format!("at most {ENDPOINTS_MAX} are accepted"));
     }
     captured::upstream(context, key, file);
+    service::upstream(context, key, file);
+    let uids = local_endpoint::upstream(context, key, file);
     let connect_timeout = context.duration(
         &member(key, "connect_timeout"),
         file.connect_timeout.as_ref(),
@@ -78,6 +83,8 @@ fn upstream(
     Ok(UpstreamConfig {
         name: name?,
         endpoints: endpoints?,
+        uids: uids?,
+        proxy_protocol: proxy_version(file.proxy_protocol),
         protocol,
         tls: tls?,
         connect_timeout,
@@ -171,6 +178,12 @@ fn endpoint(
             Plaintext::LoopbackOnly => Err(beyond_loopback(context, key, text)),
         };
     }
+    if local_endpoint::is_local(text) {
+        return local_endpoint::path(context, key, text).map(EndpointConfig::Unix);
+    }
+    if let Some(name) = service::name(text) {
+        return service::endpoint(context, key, name, plaintext).map(EndpointConfig::Name);
+    }
     if let Some((host, port)) = name(text) {
         return named(context, key, (host, port), plaintext).map(EndpointConfig::Name);
     }
@@ -224,10 +237,11 @@ fn named(
             return Err(beyond_loopback(context, key, &format!("{host}:{port}")));
         }
     };
-    Ok(NamedEndpoint { host, port, loopback_only })
+    Ok(NamedEndpoint { host, port: Some(port), loopback_only })
 }
 
-fn beyond_loopback(context: &mut Context<'_>, key: &str, text: &str) -> Reported {
+/// Refuses what would be sent in plain text beyond this machine.
+pub(super) fn beyond_loopback(context: &mut Context<'_>, key: &str, text: &str) -> Reported {
     context.error(
         key,
         format!("`{text}` is beyond loopback, and what is spoken to an upstream has no TLS"),

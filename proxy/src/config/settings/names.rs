@@ -1,26 +1,31 @@
-//! Endpoints, which are addresses or names.
+//! Endpoints, which are addresses, Unix sockets or names.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+use postern_audit::SocketPath;
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointConfig {
     /// There. Never port 0; loopback unless the configuration says `plaintext: any_address`.
     Address(SocketAddr),
+    /// A Unix socket of this machine.
+    Unix(SocketPath),
     /// Wherever a name leads.
     Name(NamedEndpoint),
     /// Where a captured connection was going. It is the only endpoint then.
     OriginalDestination,
 }
 
-/// An endpoint that is a name.
+/// An endpoint that is a name: that of a host, or that of a service (RFC 2782).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamedEndpoint {
-    /// A host name in lower case; one that ends with a dot is tried as it stands.
+    /// A host name in lower case, or a service's, `_http._tcp.orders.internal`; one that ends with a dot is tried as it
+    /// stands.
     pub host: String,
-    /// Never 0.
-    pub port: u16,
+    /// Never 0; `None` for a service, whose records say which.
+    pub port: Option<u16>,
     /// Whether addresses beyond loopback are refused: what is spoken there has no TLS.
     pub loopback_only: bool,
 }
@@ -28,13 +33,21 @@ pub struct NamedEndpoint {
 impl NamedEndpoint {
     /// The name as it is asked for in TLS (SNI).
     pub fn server_name(&self) -> &str {
-        self.host.strip_suffix('.').unwrap_or(&self.host)
+        let host = self.host.strip_suffix('.').unwrap_or(&self.host);
+        match self.port {
+            Some(_) => host,
+            // The domain that offers the service is what was configured; where its records lead is what a server said.
+            None => host.splitn(3, '.').nth(2).unwrap_or(host),
+        }
     }
 }
 
 impl fmt::Display for NamedEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => write!(f, "srv:{}", self.host),
+        }
     }
 }
 

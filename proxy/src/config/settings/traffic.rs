@@ -11,8 +11,8 @@ use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
     AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
-    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, RateLimitConfig,
-    RewriteConfig,
+    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, ProxyVersion,
+    RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -349,6 +349,11 @@ pub struct UpstreamConfig {
     pub name: String,
     /// Its endpoints. At least one, no duplicates.
     pub endpoints: Vec<EndpointConfig>,
+    /// Users of which the process behind a Unix socket has to run as one; `None` where the file alone says who answers.
+    /// Never empty; all endpoints are Unix sockets then.
+    pub uids: Option<Vec<u32>>,
+    /// By which version of the PROXY protocol it is told from whom a connection is; `None`: it is not.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// What it has to prove.

@@ -1,4 +1,5 @@
 //! What comes of a request: the answer, what the upstream sees of it, and what the log keeps.
+mod announcements;
 mod answers;
 mod balancers;
 mod bodies;
@@ -12,6 +13,7 @@ mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
 mod limits;
+mod local_endpoints;
 mod mirrors;
 mod names;
 mod outbound;

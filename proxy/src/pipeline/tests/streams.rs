@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 /// The web workload may open a stream, and only on the route of this listener.
-const POLICY: &str = r#"package authz
+pub(super) const POLICY: &str = r#"package authz
 import rego.v1
 default decision := {"allowed": false, "reason": "not you"}
 decision := true if {
@@ -16,7 +16,7 @@ decision := true if {
 }"#;
 const NOBODY: &str = "package authz\nimport rego.v1\ndefault decision := false";
 
-fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
+pub(super) fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
     let mut changes = vec![
         ("    inbound:", "    protocol: tcp\n    inbound:"),
         (
@@ -37,7 +37,7 @@ fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> Wor
 }
 
 /// A server that speaks first and then says everything back in capitals.
-fn greeting() -> Upstream {
+pub(super) fn greeting() -> Upstream {
     played(|_, mut stream| async move {
         stream.write_all(b"hello\n").await.unwrap();
         let mut heard = [0; 1024];

@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::{Answer, Found, Resolve, Resolving, Trouble};
+use super::{Answer, Found, Resolve, Resolving, ResolvingServices, ServiceRecord, Services, Trouble};
 use crate::sources::watched_file::Stamp;
 
 /// The files that say how names are resolved.
@@ -61,6 +61,30 @@ impl Resolve for System {
         }
         .boxed()
     }
+
+    fn services<'r>(&'r self, name: &'r str) -> ResolvingServices<'r> {
+        async move {
+            let resolver = self.resolver().map_err(|error| failed(&error))?;
+            look_up_services(&resolver, name).await
+        }
+        .boxed()
+    }
+}
+
+/// The records of a service.
+pub(super) async fn look_up_services(resolver: &TokioResolver, name: &str) -> Result<Services, Trouble> {
+    let lookup = resolver.lookup(name, RecordType::SRV).await.map_err(|error| trouble(&error))?;
+    let records = lookup.answers().iter().filter_map(|record| {
+        let RData::SRV(of) = &record.data else { return None };
+        let mut target = of.target.to_lowercase();
+        // Whatever the server's spelling, the search list has no say in it.
+        target.set_fqdn(true);
+        let (priority, weight, port) = (of.priority, of.weight, of.port);
+        Some((ServiceRecord { priority, target: target.to_ascii(), port, weight }, record.ttl))
+    });
+    let (records, ttls): (Vec<_>, Vec<_>) = records.unzip();
+    let ttl = ttls.into_iter().min().ok_or(Trouble::Nothing)?;
+    Ok(Services { records, ttl: Duration::from_secs(u64::from(ttl)) })
 }
 
 /// Both families of a host. The second one is asked for by the very name under which the first was found: going through

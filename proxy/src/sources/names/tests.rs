@@ -1,4 +1,6 @@
 //! What becomes of names, by whatever is answered.
+mod services;
+
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::traffic::share::Share;
 
 /// Answers one after the other, the last one for ever.
 #[derive(Debug)]
@@ -46,45 +49,62 @@ fn answer((v4, v6): (&str, &str)) -> Answer {
 }
 
 fn orders(loopback_only: bool) -> Named {
-    let endpoint = NamedEndpoint { host: "orders".to_owned(), port: 8443, loopback_only };
+    let endpoint = NamedEndpoint { host: "orders".to_owned(), port: Some(8443), loopback_only };
     Named { upstream: "app".into(), endpoint }
 }
 
 fn surroundings(answers: &[(&str, &str)], own: &str) -> (Surroundings, mpsc::Receiver<NameUpdate>) {
-    let (updates, found) = mpsc::channel(1);
     let answers = answers.iter().copied().map(answer).collect();
+    asking(Arc::new(Script(Mutex::new(answers))), own)
+}
+
+fn asking(resolver: Arc<dyn Resolve>, own: &str) -> (Surroundings, mpsc::Receiver<NameUpdate>) {
+    let (updates, found) = mpsc::channel(1);
     let own = watch::channel(own.split_whitespace().map(|own| own.parse().unwrap()).collect()).1;
-    let resolver = Arc::new(Script(Mutex::new(answers)));
     (Surroundings { resolver, clock: Arc::new(SystemClock::default()), own, updates }, found)
 }
 
-/// What was found, or why nothing was.
-fn text(found: &Result<Vec<SocketAddr>, String>) -> String {
+/// What was found, or why nothing was; shares as `priority/weight`, where there are any, the latter in thousands.
+fn text(found: &Result<Vec<Located>, String>) -> String {
+    let place = |Located { address, share }: &Located| match *share {
+        share if share == Share::default() => address.to_string(),
+        Share { priority, weight } => format!("{address}*{priority}/{}", weight / 1000),
+    };
     match found {
-        Ok(addresses) => addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" "),
+        Ok(places) => places.iter().map(place).collect::<Vec<_>>().join(" "),
         Err(why) => format!("! {why}"),
     }
 }
 
 /// After these answers comes this update, and then this wait.
 fn check(answers: &[(&str, &str)], (loopback_only, own): (bool, &str), expected: &str, wait_s: u64) {
+    let surroundings = surroundings(answers, own);
+    becomes(orders(loopback_only), surroundings, answers.len(), (expected, wait_s));
+}
+
+/// So many updates later it has come to this, and then comes this wait.
+fn becomes(
+    named: Named,
+    (surroundings, mut found): (Surroundings, mpsc::Receiver<NameUpdate>),
+    updates: usize,
+    (expected, wait_s): (&str, u64),
+) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let (surroundings, mut found) = surroundings(answers, own);
-        let (wanted, wanting) = watch::channel(vec![orders(loopback_only)]);
+        let (wanted, wanting) = watch::channel(vec![named]);
         let following = tokio::spawn(run(wanting, surroundings));
-        for _ in 1..answers.len() {
+        for _ in 1..updates {
             found.recv().await.unwrap();
         }
         let update = found.recv().await.unwrap();
-        assert_eq!(text(&update.found), expected, "{answers:?}");
+        assert_eq!(text(&update.found), expected);
         let told = Instant::now();
         found.recv().await.unwrap();
         // Failures are not repeated in step with everybody else.
         let wait = told.elapsed().as_secs_f64();
         let is_about = (wait - wait_s as f64).abs() <= wait_s as f64 / 10.0 + 0.01;
-        assert!(is_about, "{wait} s instead of {wait_s} s: {answers:?}");
+        assert!(is_about, "{wait} s instead of {wait_s} s after {expected}");
         drop(wanted);
         following.abort();
     });
@@ -211,11 +231,12 @@ fn answered(query: &[u8], records: &[(&str, &str, u32)]) -> Vec<u8> {
     let of_name: Vec<_> = records.iter().filter(|(known, ..)| *known == name).collect();
     let mut answers = Vec::new();
     let mut count = 0;
-    for (_, address, ttl) in &of_name {
-        let bytes = match address.parse().unwrap() {
-            IpAddr::V4(ip) if kind == 1 => ip.octets().to_vec(),
-            IpAddr::V6(ip) if kind == 28 => ip.octets().to_vec(),
-            IpAddr::V4(_) | IpAddr::V6(_) => continue,
+    for (_, data, ttl) in &of_name {
+        let bytes = match data.parse() {
+            Ok(IpAddr::V4(ip)) if kind == 1 => ip.octets().to_vec(),
+            Ok(IpAddr::V6(ip)) if kind == 28 => ip.octets().to_vec(),
+            Err(_) if kind == 33 => services::data(data),
+            Ok(IpAddr::V4(_) | IpAddr::V6(_)) | Err(_) => continue,
         };
         count += 1;
         answers.extend([0xc0, 12, 0, kind, 0, 1]);
@@ -241,21 +262,14 @@ const RECORDS: &[(&str, &str, u32)] = &[
     ("four.example.org.", "10.0.0.4", 5),
     ("six.example.org.", "2001:db8::6", 6),
     ("orders.", "10.9.9.9", 30),
+    ("_http._tcp.orders.shop.svc.", "10 5 8443 One.Shop.svc.", 30),
+    ("_http._tcp.orders.shop.svc.", "0 7 8444 two.example.org.", 20),
+    ("_http._tcp.none.example.org.", "0 0 0 .", 20),
 ];
 
 /// A host is resolved by a real server, through a search list, to this.
 async fn resolves(host: &str, v4: &str, v6: &str) {
-    let at = server(RECORDS).await;
-    let mut connection = ConnectionConfig::udp();
-    connection.port = at.port();
-    let mut server = NameServerConfig::udp(at.ip());
-    server.connections = vec![connection];
-    let search = vec![Name::from_ascii("shop.svc.").unwrap(), Name::from_ascii("svc.").unwrap()];
-    let config = ResolverConfig::from_parts(None, search, vec![server]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    builder.options_mut().cache_size = 0;
-    builder.options_mut().attempts = 1;
-    let Answer { v4: found_v4, v6: found_v6 } = system::look_up(&builder.build().unwrap(), host).await;
+    let Answer { v4: found_v4, v6: found_v6 } = system::look_up(&resolver().await, host).await;
     for (found, expected) in [(found_v4, v4), (found_v6, v6)] {
         let found = match found {
             Ok(mut found) => {
@@ -268,6 +282,21 @@ async fn resolves(host: &str, v4: &str, v6: &str) {
         };
         assert_eq!(found, expected, "{host}");
     }
+}
+
+/// It asks a server of its own, which knows the records.
+async fn resolver() -> TokioResolver {
+    let at = server(RECORDS).await;
+    let mut connection = ConnectionConfig::udp();
+    connection.port = at.port();
+    let mut server = NameServerConfig::udp(at.ip());
+    server.connections = vec![connection];
+    let search = vec![Name::from_ascii("shop.svc.").unwrap(), Name::from_ascii("svc.").unwrap()];
+    let config = ResolverConfig::from_parts(None, search, vec![server]);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().cache_size = 0;
+    builder.options_mut().attempts = 1;
+    builder.build().unwrap()
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn busy() -> Metrics {
     let breaker = Arc::new(CircuitBreaker::new(&limits));
     let budget = Arc::new(RetryBudget::new(&RetryBudgetConfig { percent: 0, per_second: 0 }));
     let endpoints = (1..=3).map(|port| Endpoint::new(([127, 0, 0, 1], port).into())).collect();
-    bank.watch(&breaker, &budget, &Arc::new(Balancer::new(&BalanceConfig::Random, endpoints)));
+    bank.watch(&breaker, &budget, &Arc::new(Balancer::new(&BalanceConfig::Random, endpoints, Vec::new())));
     let found_out = AdaptiveConcurrencyConfig {
         concurrency_min: 1,
         requests_max: 2,

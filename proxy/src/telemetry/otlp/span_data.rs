@@ -11,6 +11,7 @@ use http::Method;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use postern_audit::EndpointAddress;
 
 use crate::telemetry::spans::{FinishedExchange, Text, UpstreamFacts};
 use crate::telemetry::trace_context;
@@ -79,18 +80,28 @@ fn client_span(
     let mut attributes = Attributes::default();
     attributes.put("postern.upstream", Arc::clone(&upstream.name));
     attributes.put("postern.decision_id", text(&exchange.decision.id));
-    if let Some(endpoint) = upstream.endpoint {
-        attributes.address("server.address", "server.port", endpoint);
-        attributes.address("network.peer.address", "network.peer.port", endpoint);
+    match &upstream.endpoint {
+        Some(EndpointAddress::Ip(address)) => {
+            attributes.address("server.address", "server.port", *address);
+            attributes.address("network.peer.address", "network.peer.port", *address);
+        }
+        // A path stands where the conventions have an address, and there is no port.
+        Some(EndpointAddress::Unix(path)) => {
+            attributes.put("server.address", path.as_str().to_owned());
+            attributes.put("network.peer.address", path.as_str().to_owned());
+        }
+        None => {}
     }
+    let is_local = matches!(upstream.endpoint, Some(EndpointAddress::Unix(_)));
     if let Some(request) = &exchange.request {
         attributes.method(&request.method);
         attributes.put("network.protocol.version", upstream.protocol_version);
-        if let Some(endpoint) = upstream.endpoint {
-            attributes.put("url.full", format!("{}://{endpoint}{}", upstream.scheme, request.path.as_str()));
+        if let Some(EndpointAddress::Ip(address)) = &upstream.endpoint {
+            attributes.put("url.full", format!("{}://{address}{}", upstream.scheme, request.path.as_str()));
         }
-    } else {
-        attributes.put("network.transport", "tcp");
+    }
+    if exchange.request.is_none() || is_local {
+        attributes.put("network.transport", if is_local { "unix" } else { "tcp" });
     }
     if upstream.attempts > 1 {
         attributes.put("http.request.resend_count", i64::from(upstream.attempts) - 1);

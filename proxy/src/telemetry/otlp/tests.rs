@@ -57,7 +57,7 @@ pub(in crate::telemetry) fn exchange() -> FinishedExchange {
         upstream: Some(UpstreamFacts {
             name: "bank".into(),
             scheme: "http",
-            endpoint: Some("127.0.0.1:8080".parse().unwrap()),
+            endpoint: Some(([127, 0, 0, 1], 8080).into()),
             started_unix_ns: 1_000_001_000,
             ended_unix_ns: 1_000_003_000,
             attempts: 2,

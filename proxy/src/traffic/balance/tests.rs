@@ -9,7 +9,13 @@ use std::time::Duration;
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn balancer(config: &BalanceConfig, count: u16) -> Balancer {
-    Balancer::new(config, (1..=count).map(|port| Endpoint::new(([127, 0, 0, 1], port).into())).collect())
+    shared(config, &vec![Share::default(); usize::from(count)])
+}
+
+/// Endpoints at the ports from 1 on, with these shares.
+fn shared(config: &BalanceConfig, shares: &[Share]) -> Balancer {
+    let endpoint = |port: u16| Endpoint::new(([127, 0, 0, 1], port).into());
+    Balancer::new(config, (1..).map(endpoint).take(shares.len()).collect(), shares.to_vec())
 }
 
 fn random() -> Random {
@@ -156,4 +162,70 @@ fn an_endpoint_that_comes_back_gets_a_growing_part_of_its_share() {
     set_ill(&balancer.endpoints[1]);
     assert_eq!(shares(&balancer, 40 * SECOND_NS, &[]), [1000, 0]);
     assert_eq!(balancer.panics(), 0);
+}
+
+#[test]
+fn every_rule_gives_each_endpoint_its_weight() {
+    let weights = [1, 6, 3].map(|weight| Share { priority: 0, weight });
+    for rule in all_rules() {
+        let shares = shares(&shared(&rule, &weights), 0, &[]);
+        for (share, expected) in shares.iter().zip([100_usize, 600, 300]) {
+            assert!(share.abs_diff(expected) < 80, "{rule:?}: {shares:?}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_later_is_asked_where_nothing_is_left_of_what_comes_first() {
+    let all = [(5, 1), (1, 1), (1, 1), (9, 1)].map(|(priority, weight)| Share { priority, weight });
+    for rule in all_rules() {
+        let balancer = shared(&rule, &all);
+        let both = shares(&balancer, 0, &[]);
+        assert!(both[0] == 0 && both[1] > 300 && both[2] > 300 && both[3] == 0, "{rule:?}: {both:?}");
+        assert_eq!(shares(&balancer, 0, &[1]), [0, 0, 1000, 0], "{rule:?}");
+        set_ill(&balancer.endpoints[2]);
+        assert_eq!(shares(&balancer, 0, &[1]), [1000, 0, 0, 0], "{rule:?}");
+        assert_eq!(balancer.panics(), 0);
+    }
+}
+
+#[test]
+fn a_weight_gives_way_to_what_is_in_hand_and_to_what_is_slow() {
+    let twice = [2, 1].map(|weight| Share { priority: 0, weight });
+    for rule in [BalanceConfig::P2cEwma, BalanceConfig::LeastRequest] {
+        let balancer = shared(&rule, &twice);
+        let _held: Vec<Load> = (0..3).map(|_| Load::on(&balancer.endpoints[0], 0)).collect();
+        // Two over four of the one, one over one of the other.
+        assert!(shares(&balancer, 0, &[])[0].abs_diff(333) < 50, "{rule:?}");
+    }
+    let balancer = shared(&BalanceConfig::P2cEwma, &twice);
+    (0..2).for_each(|at| balancer.endpoints[at].note(Outcome::Success, 40_000_000, SECOND_NS));
+    assert!(shares(&balancer, SECOND_NS, &[])[0].abs_diff(667) < 50);
+    balancer.endpoints[0].note(Outcome::Success, 160_000_000, SECOND_NS);
+    assert!(shares(&balancer, SECOND_NS, &[])[0].abs_diff(333) < 50);
+}
+
+#[test]
+fn weighted_turns_are_spread_and_a_full_home_is_as_large_as_its_weight() {
+    let weights = [3, 1].map(|weight| Share { priority: 0, weight });
+    let (mut random, mut on_end, mut longest) = (random(), 0, 0);
+    let balancer = shared(&BalanceConfig::RoundRobin, &weights);
+    for _ in 0..1000 {
+        let question = Question { now_ns: 0, random: &mut random, key: None, tried: &[] };
+        on_end = if balancer.choose(question).unwrap().index == 0 { on_end + 1 } else { 0 };
+        longest = longest.max(on_end);
+    }
+    assert!(longest <= 5, "{longest} turns on end");
+    let balancer = shared(&BalanceConfig::RingHash(HashKey::SpiffeId), &weights);
+    let mut home = |key: u32| {
+        let key = Some(ring::hash(&key.to_be_bytes()));
+        balancer.choose(Question { now_ns: 0, random: &mut random, key, tried: &[] }).unwrap()
+    };
+    let key = (0..).find(|key| home(*key).index == 0).unwrap();
+    let held: Vec<Chosen> = (0..16).map(|_| home(key)).collect();
+    let at_home = held.iter().filter(|chosen| chosen.index == 0).count();
+    assert!(
+        (14..=15).contains(&at_home),
+        "of sixteen its share is twelve, and a quarter over is fifteen: {at_home}"
+    );
 }

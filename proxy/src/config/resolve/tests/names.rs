@@ -15,7 +15,7 @@ fn refused(endpoint: &str, rest: &str, what: &str) {
 #[track_caller]
 fn named(endpoint: &str, rest: &str, (host, loopback_only): (&str, bool)) {
     let written = format!("app: {{ endpoints: [\"127.0.0.1:9\", \"{endpoint}\"], {rest} }}");
-    let name = NamedEndpoint { host: host.to_owned(), port: 8443, loopback_only };
+    let name = NamedEndpoint { host: host.to_owned(), port: Some(8443), loopback_only };
     let expected = [EndpointConfig::Address(([127, 0, 0, 1], 9).into()), EndpointConfig::Name(name)];
     assert_eq!(taken(&least(APP, &written)).upstreams[0].endpoints, expected, "{endpoint}");
 }
@@ -40,6 +40,45 @@ fn an_endpoint_is_an_address_or_a_host_name_with_a_port() {
     refused("*.example.org:8443", TLS, "is not a host name");
     refused("https://orders:8443", TLS, "not an IP address");
     refused(&format!("{}:8443", "a".repeat(64)), TLS, "is not a host name");
+}
+
+#[test]
+fn a_host_may_be_called_like_a_scheme() {
+    named("srv:8443", TLS, ("srv", false));
+    named("unix:8443", TLS, ("unix", false));
+}
+
+#[test]
+fn an_endpoint_may_be_a_service_of_the_dns() {
+    let service = |endpoint: &str, rest: &str, (host, asked): (&str, &str)| {
+        let written = format!("app: {{ endpoints: [\"{endpoint}\"], {rest} }}");
+        let config = taken(&least(APP, &written));
+        let [EndpointConfig::Name(name)] = &config.upstreams[0].endpoints[..] else { panic!("{endpoint}") };
+        assert_eq!((&*name.host, name.port, name.server_name()), (host, None, asked));
+    };
+    service("srv:_http._tcp.orders.internal", TLS, ("_http._tcp.orders.internal", "orders.internal"));
+    service("srv:_HTTP._TCP.Orders.internal.", OPEN, ("_http._tcp.orders.internal.", "orders.internal"));
+    service("srv:_http._tcp.orders", TLS, ("_http._tcp.orders", "orders"));
+    refused("srv:orders.internal", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:http._tcp.orders", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:_._tcp.orders", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:_http._tcp", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:_http._udp.orders.internal", TLS, "no service over TCP");
+    refused("srv:_http._tcp.or ders", TLS, "names no domain");
+    refused("srv:_http._tcp.", TLS, "does not begin with `_service._tcp.`");
+    refused("srv:_http._tcp.orders.internal:8080", TLS, "names no domain");
+    refused(&format!("srv:_http._tcp.{}org", "a23456789.".repeat(24)), TLS, "names no domain");
+    refused("srv:_http._tcp.orders.internal", "protocol: http1", "beyond loopback");
+}
+
+#[test]
+fn a_service_has_nothing_beside_it() {
+    for other in ["127.0.0.1:9", "orders:8443", "srv:_grpc._tcp.orders.internal"] {
+        let endpoints = format!("[\"{other}\", \"srv:_http._tcp.orders.internal\"]");
+        let written = format!("app: {{ endpoints: {endpoints}, {TLS} }}");
+        check(APP, &written, "upstreams.app.endpoints", "stands beside other endpoints");
+    }
 }
 
 #[test]

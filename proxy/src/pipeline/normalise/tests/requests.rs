@@ -422,7 +422,6 @@ fn a_scheme_is_one_of_http() {
     };
     check("https", Ok(()));
     check("http", Ok(()));
-    check("HTTPS", Ok(()));
     // The library takes it from the wire.
     check("", Err(GuardError::TargetForm));
     check("ftp", Err(GuardError::TargetForm));
