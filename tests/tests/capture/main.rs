@@ -16,6 +16,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
+mod undoing;
+
 const LIMIT: Duration = Duration::from_secs(20);
 const BACKENDS: [&str; 3] = ["nft", "iptables", "iptables-legacy"];
 /// Of the sidecar, whose connections are never captured.

@@ -1,0 +1,72 @@
+//! What is written down of rules, and the process that undoes them, where the one or the other meets with difficulties.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+
+use postern_tests::process::wait;
+use serde_json::Value;
+
+use super::{BOTH_WAYS, LIMIT, Scene, timer_is_gone};
+
+#[test]
+fn what_waits_to_be_confirmed_is_confirmed_by_enabling_it_for_good() {
+    let Some(scene) = Scene::new(BOTH_WAYS) else { return };
+    for backend in scene.backends() {
+        let changed = |words: &[&str]| -> Value {
+            let enable = [&["enable", "--json", "--backend", backend], words].concat();
+            let report: Value =
+                serde_json::from_str(&scene.capture(&enable).expect_code(0).out).expect("JSON");
+            report["changed"].clone()
+        };
+        assert_eq!(changed(&["--confirm-within", "1m"]), true, "{backend}");
+        let rules = scene.rules();
+        assert_eq!(changed(&["--confirm-within", "1m"]), false, "{backend}");
+        assert_eq!(scene.state(), "unconfirmed", "{backend}");
+        assert_eq!(changed(&["--permanent"]), true, "{backend}");
+        assert_eq!((scene.state(), scene.rules()), ("on".to_owned(), rules.clone()), "{backend}");
+        wait("the timer to end", LIMIT, || timer_is_gone(&scene.path("state")).then_some(()));
+        assert_eq!(changed(&["--permanent"]), false, "{backend}");
+        assert_eq!((scene.state(), scene.rules()), ("on".to_owned(), rules), "{backend}");
+        scene.capture(&["disable"]).expect_code(0);
+    }
+}
+
+#[test]
+fn rules_that_cannot_be_written_down_are_not_left_in_force() {
+    let Some(scene) = Scene::new(BOTH_WAYS) else { return };
+    let is_clean = || !scene.ruleset().to_lowercase().contains("postern");
+    let folder = scene.path("state");
+    fs::DirBuilder::new().mode(0o700).create(&folder).expect("a folder");
+    // What is written first, and cannot be.
+    let in_the_way = folder.join("state.json.new");
+    let block = || fs::create_dir(&in_the_way).expect("a folder");
+    let unblock = || fs::remove_dir(&in_the_way).expect("it is empty");
+    for backend in scene.backends() {
+        let enable = |words: &[&str]| {
+            scene.capture(&[&["enable", "--permanent", "--backend", backend], words].concat())
+        };
+        scene.configure(BOTH_WAYS);
+        block();
+        let refused = enable(&[]).expect_code(1).err;
+        assert!(refused.contains("state.json.new") && !refused.contains("put back"), "{backend}: {refused}");
+        assert!(is_clean() && scene.state() == "off", "{backend}: {}", scene.ruleset());
+
+        unblock();
+        enable(&[]).expect_code(0);
+        let rules = scene.rules();
+        block();
+        scene.configure(&BOTH_WAYS.replace("8080", "8081"));
+        let refused = enable(&["--replace"]).expect_code(1).err;
+        assert!(refused.contains("state.json.new") && !refused.contains("put back"), "{backend}: {refused}");
+        assert_eq!(scene.rules(), rules, "{backend}");
+        assert_eq!(scene.status()["as_applied"], true, "{backend}");
+
+        fs::remove_file(folder.join("state.json")).expect("the state");
+        let refused = enable(&["--replace"]).expect_code(1).err;
+        assert!(refused.contains("nobody has written down"), "{backend}: {refused}");
+        assert!(scene.ruleset().contains("8081"), "{backend}: they protect until they are taken away");
+        unblock();
+        scene.capture(&["disable"]).expect_code(0);
+        assert!(is_clean(), "{backend}: {}", scene.ruleset());
+    }
+}
