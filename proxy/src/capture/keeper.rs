@@ -69,6 +69,9 @@ pub enum KeeperError {
         "the process that undoes the rules cannot be started ({0}), so nothing was applied: `--permanent` applies them without one"
     )]
     Timer(String),
+    /// A timer was started for a change that is not there.
+    #[error("`{0}` has no change of this id that waits to be confirmed")]
+    NotWanted(String),
     /// There is nothing to confirm.
     #[error("there is nothing to confirm: {0}")]
     Nothing(&'static str),

@@ -272,6 +272,8 @@ fn confirm_command(folder: &Path) -> String {
     if folder == Path::new(DEFAULT_FOLDER) {
         "postern capture confirm".to_owned()
     } else {
+        // Not everybody who is to type it stands here.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         format!("postern capture confirm --state-dir {}", folder.display())
     }
 }

@@ -1,9 +1,12 @@
 //! What is written down of rules, and the process that undoes them, where the one or the other meets with difficulties.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 
+use postern_tests::peer::postern;
 use postern_tests::process::wait;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 use super::{BOTH_WAYS, LIMIT, Scene, timer_is_gone};
@@ -29,6 +32,44 @@ fn what_waits_to_be_confirmed_is_confirmed_by_enabling_it_for_good() {
         assert_eq!((scene.state(), scene.rules()), ("on".to_owned(), rules), "{backend}");
         scene.capture(&["disable"]).expect_code(0);
     }
+}
+
+#[test]
+fn rules_are_undone_also_where_the_folder_was_named_from_the_one_in_which_one_stood() {
+    let Some(scene) = Scene::new(BOTH_WAYS) else { return };
+    let mut enable = scene.wire.service.command(&postern());
+    enable.args([
+        "capture",
+        "enable",
+        "-c",
+        "postern.yaml",
+        "--confirm-within",
+        "1s",
+        "--state-dir",
+        "state",
+    ]);
+    enable.current_dir(scene.wire.folder.path());
+    let enabled = postern_tests::run(enable, LIMIT).expect_code(0);
+    assert!(enabled.out.contains(scene.path("state").to_str().expect("text")), "{}", enabled.out);
+    wait("the rules to be undone", LIMIT, || (scene.state() == "off").then_some(()));
+}
+
+/// The file is a pipe for a while, which holds the timer up for as long as it is open, and then has no state in it.
+#[test]
+fn rules_are_undone_though_what_was_written_down_could_not_be_read_for_a_moment() {
+    let Some(scene) = Scene::new(BOTH_WAYS) else { return };
+    scene.capture(&["enable", "--confirm-within", "3s", "--backend", "nft"]).expect_code(0);
+    let [state, kept, pipe] = ["state.json", "kept", "pipe"].map(|name| scene.path("state").join(name));
+    fs::copy(&state, &kept).expect("a copy");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let mut end = fs::File::options().read(true).write(true).open(&pipe).expect("an end of it");
+    end.write_all(b"{").expect("room");
+    fs::rename(&pipe, &state).expect("in its place");
+    let is_read = || rustix::io::ioctl_fionread(&end).is_ok_and(|bytes| bytes == 0).then_some(());
+    wait("the timer to look", LIMIT, is_read);
+    fs::rename(&kept, &state).expect("back");
+    drop(end);
+    wait("the rules to be undone", LIMIT, || (scene.state() == "off").then_some(()));
 }
 
 #[test]
