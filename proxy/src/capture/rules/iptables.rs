@@ -139,7 +139,7 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
         let port = |(first, last): &(u16, u16)| {
             if first == last { first.to_string() } else { format!("{first}:{last}") }
         };
-        ranges.iter().map(|range| format!("-p tcp -m tcp --dport {} --syn {action}", port(range))).collect()
+        ranges.iter().map(|range| format!("-p tcp -m tcp --dport {} {action}", port(range))).collect()
     };
     let outside = ["-i lo -j RETURN", "-m addrtype ! --dst-type LOCAL -j RETURN"].map(str::to_owned);
     let lead = match inbound.way {
@@ -148,21 +148,31 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
     };
     let mut rules = outside.to_vec();
     if served {
-        rules.extend(each(&lead));
+        rules.extend(each(&format!("--syn {lead}")));
     }
-    match inbound.way {
-        Captured::Redirect => {
-            let mut guard = vec!["-i lo -j RETURN".to_owned()];
-            guard.extend(each("-j DROP"));
-            chains.push(Chain { table: "mangle", name: GUARD, hook: "INPUT", rules: guard });
-            chains.push(Chain { table: "nat", name: INBOUND, hook: "PREROUTING", rules });
-        }
+    let mut guard = vec!["-i lo -j RETURN".to_owned()];
+    let table = match inbound.way {
+        Captured::Redirect => "nat",
         Captured::Transparent => {
             // TPROXY itself drops what has no such socket.
-            rules.extend(each("-j DROP"));
-            chains.push(Chain { table: "mangle", name: INBOUND, hook: "PREROUTING", rules });
+            rules.extend(each("--syn -j DROP"));
+            if served {
+                // Where the kernel sends SYN cookies it keeps nothing of a connection until the last packet of its handshake,
+                // which has to be led as well. What has a socket stood before, and TPROXY would end it; one that listens at
+                // all addresses does not count here.
+                rules.push("-p tcp -m socket -j RETURN".to_owned());
+                rules.extend(each(&lead));
+            }
+            // What is left of a connection that has ended is transparent as well, but a first packet that meets with it goes
+            // to whoever listens at its port. One that was led has met with the listener, which is at all addresses.
+            guard.extend(each("--syn -m socket --transparent -m conntrack --ctstate DNAT -j DROP"));
+            guard.push("-p tcp -m socket --transparent --nowildcard -j RETURN".to_owned());
+            "mangle"
         }
-    }
+    };
+    guard.extend(each("--syn -j DROP"));
+    chains.push(Chain { table: "mangle", name: GUARD, hook: "INPUT", rules: guard });
+    chains.push(Chain { table, name: INBOUND, hook: "PREROUTING", rules });
 }
 
 fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
