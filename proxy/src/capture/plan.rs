@@ -95,6 +95,11 @@ impl Plan {
             }
         }
         if let Some(outbound) = &self.0.outbound {
+            list.push(
+                "captured connections to others that cannot be redirected, because other rules leave them untracked or led \
+                 them there"
+                    .to_owned(),
+            );
             for (family, port) in [("IPv4", outbound.port_ipv4), ("IPv6", outbound.port_ipv6)] {
                 if port.is_none() {
                     list.push(format!(

@@ -7,7 +7,7 @@ use std::path::Path;
 use postern_tests::netns::Wire;
 use postern_tests::{Running, peer};
 
-use super::{LIMIT, SERVICE, Scene, check};
+use super::{LIMIT, OWN, SERVICE, Scene, check};
 
 const INBOUND: &str = "  inbound: { listener: app, ports: { only: [8080] } }\n";
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -184,6 +184,79 @@ fn what_is_left_of_a_connection_that_was_led_is_no_way_to_the_service() {
         });
         assert_eq!(said, ["TimedOut"; 10], "{backend}");
         check(&scene, backend, ("outside", 0), captured, "transparent as 10.77.0.2 8080");
+        scene.capture(&["disable"]).expect_code(0);
+    }
+}
+
+/// The ports that the service itself can be made to come from are excluded, which is about where it calls.
+const EXCLUDED: &str = "\
+\x20 outbound:
+    listener: egress
+    listener_ipv6: egress6
+    own: { uid: 1337 }
+    exclude:
+      ports: [22, 31000, 31001, 31002, 31003, 31004, 31005, 31006, 31007, 31008, 31009]
+      networks: [10.78.0.0/24, \"fd78::/64\"]
+";
+/// Rules of others: some before ours are asked, some after.
+const TRANSLATED: &str = "
+table inet earlier {
+    chain output { type nat hook output priority -150;
+        tcp dport 7777 dnat ip to 10.77.0.1:80
+        tcp dport 7777 dnat ip6 to [fd77::1]:80
+        tcp dport 7778 dnat ip to 10.78.0.1:80
+        tcp dport 7778 dnat ip6 to [fd78::1]:80
+    }
+}
+table inet later {
+    chain output { type nat hook output priority -90;
+        ip daddr 10.78.0.9 tcp dport 80 dnat ip to 10.77.0.1:80
+        ip6 daddr fd78::9 tcp dport 80 dnat ip6 to [fd77::1]:80
+        tcp dport 22 dnat ip to 10.77.0.1:80
+        tcp dport 22 dnat ip6 to [fd77::1]:80
+    }
+}";
+const UNTRACKED: &str =
+    "table inet untracked { chain output { type filter hook output priority -300; tcp dport 80 notrack; }; }";
+
+#[test]
+fn what_cannot_be_redirected_does_not_leave_and_what_is_excluded_goes_where_others_lead_it() {
+    let Some(conntrack) = peer("POSTERN_CONNTRACK") else { return };
+    let Some(scene) = Scene::new(EXCLUDED) else { return };
+    scene.serve();
+    scene.nft(TRANSLATED);
+    let ports = |range| scene.wire.service.within(0, || write_sysctl("ipv4/ip_local_port_range", range));
+    let excluded: [IpAddr; 2] = ["10.78.0.9", "fd78::9"].map(|address| address.parse().expect("an address"));
+    for backend in scene.backends() {
+        scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
+        for index in [0, 1] {
+            let check = |uid, ip, port, reached: &str| {
+                check(&scene, backend, ("service", uid), SocketAddr::new(ip, port), reached);
+            };
+            let (service, outside) = (Wire::SERVICE[index], Wire::OUTSIDE[index]);
+            let led = format!("egress for {}", SocketAddr::new(outside, 80));
+            check(SERVICE, outside, 80, &led);
+            check(SERVICE, outside, 7777, "ConnectionRefused");
+            check(OWN, outside, 7777, "world");
+            check(SERVICE, outside, 7778, "network");
+            check(SERVICE, excluded[index], 80, "world");
+            check(SERVICE, outside, 22, "world");
+
+            ports("31000 31009");
+            scene.forget_tracked(&conntrack);
+            let ends = |port| format!("-s {outside} -d {service} --sport 80 --dport {port}");
+            scene.track(&conntrack, ends);
+            check(SERVICE, outside, 80, "ConnectionRefused");
+            check(OWN, outside, 80, "world");
+            ports("32768 60999");
+            scene.forget_tracked(&conntrack);
+
+            scene.nft(UNTRACKED);
+            check(SERVICE, outside, 80, "ConnectionRefused");
+            check(OWN, outside, 80, "world");
+            scene.nft("delete table inet untracked");
+            check(SERVICE, outside, 80, &led);
+        }
         scene.capture(&["disable"]).expect_code(0);
     }
 }

@@ -8,12 +8,12 @@ use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, 
 /// What the names of our chains begin with.
 pub const PREFIX: &str = "POSTERN_";
 /// The tables in which we have chains.
-pub const TABLES: [&str; 3] = ["mangle", "nat", "filter"];
+pub const TABLES: [&str; 3] = ["mangle", "filter", "nat"];
 
 const INBOUND: &str = "POSTERN_INBOUND";
 const GUARD: &str = "POSTERN_GUARD";
 const OUTBOUND: &str = "POSTERN_OUTBOUND";
-const UNSERVED: &str = "POSTERN_UNSERVED";
+const OUTBOUND_GUARD: &str = "POSTERN_OUTBOUND_GUARD";
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn chains(plan: &Plan, family: Family) -> Vec<Chain> {
         inbound(&mut chains, config, family);
     }
     if let Some(config) = &plan.config().outbound {
-        chains.push(outbound(config, family));
+        outbound(&mut chains, config, family);
     }
     chains
 }
@@ -175,7 +175,7 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
     chains.push(Chain { table, name: INBOUND, hook: "PREROUTING", rules });
 }
 
-fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
+fn outbound(chains: &mut Vec<Chain>, outbound: &CaptureOutbound, family: Family) {
     let mut rules = vec![
         format!("-m owner --uid-owner {} -j RETURN", outbound.own_uid),
         "-m addrtype --dst-type LOCAL -j RETURN".to_owned(),
@@ -185,7 +185,7 @@ fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
     rules.extend(outbound.exclude_ports.iter().map(|port| format!("-p tcp -m tcp --dport {port} -j RETURN")));
     let networks = outbound.exclude_networks.iter();
     let networks = networks.filter(|network| network.is_ipv6() == (family == Family::Ipv6));
-    rules.extend(networks.map(|network| format!("-d {network} -j RETURN")));
+    rules.extend(networks.clone().map(|network| format!("-d {network} -j RETURN")));
     let whose = match &outbound.from {
         CaptureFrom::Everyone => vec![String::new()],
         CaptureFrom::Uids(uids) => uids.iter().map(|uid| format!("-m owner --uid-owner {uid} ")).collect(),
@@ -195,10 +195,20 @@ fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
         Family::Ipv4 => outbound.port_ipv4,
         Family::Ipv6 => outbound.port_ipv6,
     };
-    let (table, name, lead) = match port {
-        Some(port) => ("nat", OUTBOUND, format!("-j REDIRECT --to-ports {port}")),
-        None => ("filter", UNSERVED, "-j REJECT --reject-with tcp-reset".to_owned()),
+    let each = |action: &str| -> Vec<String> {
+        whose.iter().map(|whose| format!("-p tcp -m tcp --syn {whose}{action}")).collect()
     };
-    rules.extend(whose.iter().map(|whose| format!("-p tcp -m tcp --syn {whose}{lead}")));
-    Chain { table, name, hook: "OUTPUT", rules }
+    let mut guard = rules.clone();
+    // What is excluded by where it was sent, and was then led on by the rules of others. Only from this end: in the other
+    // direction, what was sent first is the caller's to choose.
+    let as_sent = |what: String| format!("-m conntrack --ctdir ORIGINAL {what} -j RETURN");
+    let ports = outbound.exclude_ports.iter();
+    guard.extend(ports.map(|port| as_sent(format!("--ctproto tcp --ctorigdstport {port}"))));
+    guard.extend(networks.map(|network| as_sent(format!("--ctorigdst {network}"))));
+    guard.extend(each("-j REJECT --reject-with tcp-reset"));
+    chains.push(Chain { table: "filter", name: OUTBOUND_GUARD, hook: "OUTPUT", rules: guard });
+    if let Some(port) = port {
+        rules.extend(each(&format!("-j REDIRECT --to-ports {port}")));
+        chains.push(Chain { table: "nat", name: OUTBOUND, hook: "OUTPUT", rules });
+    }
 }

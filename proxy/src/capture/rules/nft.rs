@@ -130,14 +130,20 @@ fn outbound(text: &mut Text, outbound: &CaptureOutbound) {
     };
     lines.extend(families.into_iter().filter_map(redirect));
     text.chain("outbound", "nat hook output priority -105", &lines);
-    if let Some((served, _)) = families.into_iter().find(|(_, port)| port.is_some())
-        && families.iter().any(|(_, port)| port.is_none())
-    {
-        let mut lines = passes;
-        lines.insert(0, format!("meta nfproto {served} return"));
-        lines.push(format!("{from}{SYN} reject with tcp reset"));
-        text.chain("outbound_unserved", "filter hook output priority -5", &lines);
-    }
+    let mut guard = passes;
+    guard.extend(excluded_as_sent(outbound, &ipv4, &ipv6));
+    guard.push(format!("{from}{SYN} reject with tcp reset"));
+    text.chain("outbound_guard", "filter hook output priority -5", &guard);
+}
+
+/// What is excluded by where it was sent, and was then led on by the rules of others. Only from this end: in the other
+/// direction, what was sent first is the caller's to choose.
+fn excluded_as_sent(outbound: &CaptureOutbound, ipv4: &[IpRange], ipv6: &[IpRange]) -> Vec<String> {
+    let ports = outbound.exclude_ports.iter();
+    let ports = ports.map(|port| format!("meta l4proto tcp ct original proto-dst {port}"));
+    let networks = [("ip", ipv4), ("ip6", ipv6)].into_iter().filter(|(_, list)| !list.is_empty());
+    let networks = networks.map(|(family, list)| format!("ct original {family} daddr {{ {} }}", join(list)));
+    ports.chain(networks).map(|excluded| format!("ct direction original {excluded} return")).collect()
 }
 
 fn join<T: ToString>(list: &[T]) -> String {
