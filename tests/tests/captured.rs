@@ -111,6 +111,17 @@ fn decisions(scene: &Scene, kind: &str) -> Vec<Value> {
     all.filter(|record| record["kind"] == kind).collect()
 }
 
+/// What is said of connections that led back, in order.
+fn loops(scene: &Scene) -> Vec<String> {
+    let mut loops: Vec<_> = decisions(scene, "conn")
+        .iter()
+        .filter(|entry| entry["reason"] == "conn.loop")
+        .map(|entry| entry["detail"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    loops.sort();
+    loops
+}
+
 /// The journey, with connections that come this way by these rules.
 fn check(way: &str, rules: &str) {
     Netns::play(|netns| {
@@ -157,12 +168,7 @@ fn check(way: &str, rules: &str) {
             ["[fd00::7]:8080", "GET", "web", "allow"],
         ];
         assert_eq!(found, expected, "{way}");
-        let mut loops: Vec<_> = decisions(&scene, "conn")
-            .iter()
-            .filter(|entry| entry["reason"] == "conn.loop")
-            .map(|entry| entry["detail"].as_str().unwrap_or_default().to_owned())
-            .collect();
-        loops.sort();
+        let loops = loops(&scene);
         let ours = ["127.0.0.1:15001".to_owned(), scene.status.to_string(), "[::1]:15001".to_owned()];
         let mut expected = ours.map(|address| format!("it was going to {address}"));
         expected.sort();
@@ -194,5 +200,54 @@ fn who_comes_to_a_captured_listener_by_himself_is_refused() {
         let reasons: Vec<_> = entries.iter().filter_map(|entry| entry["reason"].as_str()).collect();
         // As the kernel follows connections in this namespace or not, it was going to us or to nobody knows where.
         assert!(matches!(reasons.as_slice(), ["conn.not_captured" | "conn.loop"]), "{entries:?}");
+    });
+}
+
+/// Another sidecar has the ports that this one has. Here any address could be bound to, be it ours or not.
+#[test]
+fn who_goes_to_the_port_of_another_sidecar_is_not_taken_for_one_who_comes_back() {
+    const ELSEWHERE: [&str; 2] = ["198.51.100.9", "fd01::9"];
+    Netns::play(|netns| {
+        for sysctl in ["ipv4/ip_nonlocal_bind", "ipv6/ip_nonlocal_bind"] {
+            std::fs::write(format!("/proc/sys/net/{sysctl}"), "1").expect("sysctl");
+        }
+        netns.ip("link add away type veth peer name there");
+        netns.ip("link set there up");
+        netns.ip("link set away up");
+        // The second of a network, for which the first may stand.
+        for own in ["192.0.2.6/24", "192.0.2.7/24", "fd00::6/64", "fd00::7/64"] {
+            netns.ip(&format!("addr add {own} dev away{}", if own.contains(':') { " nodad" } else { "" }));
+        }
+        for ((family, elsewhere), host) in ["-4", "-6"].into_iter().zip(ELSEWHERE).zip(HOSTS) {
+            netns.ip(&format!("{family} route add {elsewhere} dev away src {host}"));
+        }
+        // The others are not in this namespace, so what the sidecar says to them is led to servers that are.
+        netns.nft(
+            "table inet capture {
+                chain output { type nat hook output priority -100;
+                    meta skuid 65534 meta l4proto tcp redirect to :15001
+                    ip daddr 198.51.100.9 tcp dport 8443 dnat ip to 192.0.2.7:5432
+                    ip6 daddr fd01::9 tcp dport 8443 dnat ip6 to [fd00::7]:5432
+                }
+            }",
+        );
+        let mut scene = scene("redirect");
+        let inbound = Scene::new().config["listeners"]["app"].take();
+        scene.config["listeners"]["in"] = inbound;
+        scene.config["listeners"]["in"]["inbound"]["address"] = json!("[::]:8443");
+        scene.config["listeners"]["in"]["routes"][0]["upstream"] = json!("service");
+        scene.config["upstreams"]["service"] = json!({ "endpoints": ["127.0.0.1:9"] });
+        for egress in ["egress-4", "egress-6"] {
+            scene.config["listeners"][egress]["routes"][1]["match"]["destinations"] = json!(["*:8443"]);
+        }
+        scene.write_policy(&POLICY.replace("\"192.0.2.7\", \"fd00::7\"", "\"198.51.100.9\", \"fd01::9\""));
+        let sidecar = scene.start();
+        for (host, elsewhere) in HOSTS.into_iter().zip(ELSEWHERE) {
+            serve(SocketAddr::new(host.parse().expect("an address"), 5432));
+            assert_eq!(talk(elsewhere, 8443), "hello\nping", "{elsewhere}: {}", sidecar.running.output());
+            assert_eq!(talk(host, 8443), "", "{host} is this sidecar's own");
+        }
+        sidecar.stop();
+        assert_eq!(loops(&scene), ["it was going to 192.0.2.7:8443", "it was going to [fd00::7]:8443"]);
     });
 }

@@ -23,6 +23,8 @@ pub struct Options {
 pub enum Enabled {
     /// They are in force.
     Now,
+    /// They were before, and now they stay: nothing undoes them any more.
+    Kept,
     /// They were before: nothing has changed, and neither has the time at which they are undone.
     Already,
 }
@@ -36,16 +38,19 @@ pub enum KeeperError {
     /// A tool refuses.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// A tool refuses, and it is not as it was before either.
+    /// It failed, and it is not as it was before either.
     #[error(
         "{error}; and what was in force before could not be put back: {then}; `postern capture disable` takes away what is left"
     )]
     Half {
         /// Why it was not applied.
-        error: ToolError,
+        error: Box<KeeperError>,
         /// Why it was not put back.
         then: Box<KeeperError>,
     },
+    /// Others were in force, and they are not written down.
+    #[error("nobody has written down which rules those were")]
+    Unknown,
     /// Others are in force.
     #[error(
         "other rules of ours are in force already ({0}): `--replace` puts these in their place, `postern capture disable` takes them away"
@@ -64,6 +69,9 @@ pub enum KeeperError {
         "the process that undoes the rules cannot be started ({0}), so nothing was applied: `--permanent` applies them without one"
     )]
     Timer(String),
+    /// A timer was started for a change that is not there.
+    #[error("`{0}` has no change of this id that waits to be confirmed")]
+    NotWanted(String),
     /// There is nothing to confirm.
     #[error("there is nothing to confirm: {0}")]
     Nothing(&'static str),
@@ -104,8 +112,13 @@ pub fn enable(
     let (namespace, before) = known(&folder)?;
     let live = live()?;
     let as_applied = before.as_ref().is_some_and(|before| is_as_applied(&before.applied, &live));
-    if as_applied && before.as_ref().is_some_and(|before| before.applied.rules == *rules) {
-        return Ok(Enabled::Already);
+    if let Some(before) = before.as_ref().filter(|before| as_applied && before.applied.rules == *rules) {
+        let has_end = before.pending.is_some() || before.undo_error.is_some();
+        if options.confirm_within.is_some() || !has_end {
+            return Ok(Enabled::Already);
+        }
+        keep(&folder, before.clone())?;
+        return Ok(Enabled::Kept);
     }
     if before.as_ref().is_some_and(|before| before.pending.is_some()) {
         return Err(KeeperError::Waiting);
@@ -126,22 +139,22 @@ pub fn enable(
             return Err(error);
         }
     }
-    match apply(rules, &live).and_then(|()| rules.backend.listing()) {
+    // Rules that nobody here knows cannot be put back.
+    let known = live.is_empty() || as_applied;
+    let (error, then) = match apply(rules, &live).and_then(|()| rules.backend.listing()) {
         Ok(listing) => {
             state.applied.listing = listing;
-            folder.write(&state)?;
-            Ok(Enabled::Now)
+            let Err(error) = folder.write(&state) else { return Ok(Enabled::Now) };
+            let gone = || remember(&folder, None).and(Err(KeeperError::Unknown));
+            (error.into(), if known { put_back(&folder, &state) } else { gone() })
         }
-        Err(error) => {
-            // Rules that nobody here knows cannot be put back; most tools have left them as they were.
-            let known = live.is_empty() || as_applied;
-            let then = if known { put_back(&folder, &state) } else { remember(&folder, None) };
-            Err(match then {
-                Ok(()) => error.into(),
-                Err(then) => KeeperError::Half { error, then: Box::new(then) },
-            })
-        }
-    }
+        // Most tools have then left everything as it was.
+        Err(error) => (error.into(), if known { put_back(&folder, &state) } else { remember(&folder, None) }),
+    };
+    Err(match then {
+        Ok(()) => error,
+        Err(then) => KeeperError::Half { error: Box::new(error), then: Box::new(then) },
+    })
 }
 
 /// Keeps what is in force: nothing undoes it any more.
@@ -151,16 +164,17 @@ pub fn enable(
 pub fn confirm(path: &Path) -> Result<(), KeeperError> {
     let folder = Folder::open(path)?;
     let (_, state) = known(&folder)?;
-    let Some(mut state) = state else {
+    let Some(state) = state else {
         return Err(KeeperError::Nothing("no rules were applied, or they were undone already"));
     };
     if !is_as_applied(&state.applied, &live()?) {
         return Err(KeeperError::Nothing("the rules in force are not those that were applied"));
     }
-    state.pending = None;
-    state.undo_error = None;
-    folder.write(&state)?;
-    Ok(())
+    keep(&folder, state)
+}
+
+fn keep(folder: &Folder, state: State) -> Result<(), KeeperError> {
+    Ok(folder.write(&State { pending: None, undo_error: None, ..state })?)
 }
 
 /// Takes our rules away, whoever applied them and with which tool; gives whether there were any.
@@ -219,8 +233,13 @@ fn put_back(folder: &Folder, state: &State) -> Result<(), KeeperError> {
     };
     apply(&previous.rules, &live()?)?;
     let listing = previous.rules.backend.listing()?;
-    let applied = Applied { rules: previous.rules.clone(), listing };
-    remember(folder, Some(&State::new(state.namespace, applied)))
+    let restored = State::new(state.namespace, Applied { rules: previous.rules.clone(), listing });
+    // What stopped us may have been that nothing can be written: it need not be where it was never forgotten.
+    let written = folder.read().ok().flatten();
+    if written.is_some_and(|state| state.pending.is_none() && state.applied == restored.applied) {
+        return Ok(());
+    }
+    remember(folder, Some(&restored))
 }
 
 fn remember(folder: &Folder, state: Option<&State>) -> Result<(), KeeperError> {

@@ -40,6 +40,13 @@ impl Plan {
                     list.push(format!("connections from outside to the ports {}", join(ports)));
                 }
             }
+            if inbound.way == Captured::Transparent {
+                list.push(
+                    "connections from outside while the kernel sends SYN cookies for the service itself: those that other \
+                     rules lead to its port, and with iptables all, if it is bound to the very address that they go to"
+                        .to_owned(),
+                );
+            }
         }
         if let Some(outbound) = &self.0.outbound {
             list.push(format!("connections of user id {}, which is the sidecar's", outbound.own_uid));
@@ -74,6 +81,7 @@ impl Plan {
     pub fn refused(&self) -> Vec<String> {
         let mut list = Vec::new();
         if let Some(inbound) = &self.0.inbound {
+            list.push("connections from outside that other rules lead to a captured port".to_owned());
             for (family, served) in [("IPv4", inbound.ipv4), ("IPv6", inbound.ipv6)] {
                 if !served {
                     list.push(format!("captured connections from outside over {family}: the inbound listener does not take them"));
@@ -87,6 +95,11 @@ impl Plan {
             }
         }
         if let Some(outbound) = &self.0.outbound {
+            list.push(
+                "captured connections to others that cannot be redirected, because other rules leave them untracked or led \
+                 them there"
+                    .to_owned(),
+            );
             for (family, port) in [("IPv4", outbound.port_ipv4), ("IPv6", outbound.port_ipv6)] {
                 if port.is_none() {
                     list.push(format!(

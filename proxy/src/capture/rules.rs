@@ -1,9 +1,10 @@
 //! From a plan to the text that a tool reads. Pure: nothing is run here.
 //!
-//! Three things hold in both spellings. A captured port's first packet (SYN) from outside is either led to the listener or
-//! dropped, whatever connection tracking thinks of its connection: a guard stands behind the redirect, because who sends a
-//! lone ACK first can make the kernel take the SYN for part of a connection that is to be left alone. What belongs to a
-//! connection that stood before is left as it is. And the sidecar's own connections are let out before anything else.
+//! Three things hold in both spellings. A captured connection's first packet (SYN) is led to a listener, or it is dropped or
+//! refused: a guard stands behind what leads it there, both ways. A redirect is asked of what connection tracking takes for
+//! new alone, and who sends a lone ACK first, or does not have a connection tracked, makes it something else; and the rules
+//! of others may have led a packet where ours would not. What belongs to a connection that stood before is left as it is.
+//! And the sidecar's own connections are let out before anything else.
 
 pub mod iptables;
 pub mod nft;

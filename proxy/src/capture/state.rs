@@ -100,11 +100,13 @@ impl Folder {
     /// Makes the folder where it is not there, and waits for others who are changing something.
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
         let failed = |error| StateError::Io { path: path.to_owned(), error };
+        // The process that undoes a change has another working directory.
+        let path = &std::path::absolute(path).map_err(failed)?;
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         check_owner(path)?;
         let lock = lock_file(&path.join("lock"))?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.clone(), _lock: lock })
     }
 
     /// The same, but `None` when somebody is changing something.

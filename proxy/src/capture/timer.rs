@@ -15,6 +15,8 @@ use std::time::Duration;
 const ARMED: &str = "armed";
 /// Between two looks at whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long past its time it goes on looking at a state that cannot be read.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// How often it tries.
 const ATTEMPTS: u32 = 5;
 /// Between two tries.
@@ -38,10 +40,11 @@ pub(super) fn start(folder: &Folder, id: &str, within: Duration) -> Result<(), K
     if line.trim_end() == ARMED { Ok(()) } else { Err(KeeperError::Timer(line.trim_end().to_owned())) }
 }
 
-/// The timer itself. Ends when the change with this id is confirmed, replaced or undone.
+/// The timer itself. Ends when the change with this id is confirmed, replaced or undone. A state that cannot be read is looked
+/// at again: a machine that is short of something for a moment is no reason to leave somebody cut off for good.
 ///
 /// # Errors
-/// When it could not be armed, or could not undo: the state then says so.
+/// When it could not be armed, or could not undo: the state then says so, if it can be written.
 pub fn run(
     path: &Path,
     id: &str,
@@ -52,19 +55,35 @@ pub fn run(
     let began = clock.monotonic_ns();
     rustix::process::setsid().map_err(|error| KeeperError::Timer(error.to_string()))?;
     let _alive = hold(path)?;
-    drop(writeln!(out, "{ARMED}").and_then(|()| out.flush()));
-    let within = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
-    loop {
-        if !is_wanted(path, id)? {
-            return Ok(());
-        }
-        if clock.monotonic_ns().saturating_sub(began) >= within
-            && let Some(folder) = Folder::try_open(path)?
-        {
-            return undo(&folder, id);
-        }
-        std::thread::sleep(LOOK);
+    if !is_wanted(path, id)? {
+        return Err(KeeperError::NotWanted(path.display().to_string()));
     }
+    drop(writeln!(out, "{ARMED}").and_then(|()| out.flush()));
+    loop {
+        let waited = Duration::from_nanos(clock.monotonic_ns().saturating_sub(began));
+        match due(path, id, waited >= within) {
+            Ok(Due::Never) => return Ok(()),
+            Ok(Due::Now(folder)) => return undo(&folder, id),
+            Err(error) if waited >= within.saturating_add(PATIENCE) => return Err(error.into()),
+            Ok(Due::Later) | Err(_) => std::thread::sleep(LOOK),
+        }
+    }
+}
+
+/// When a change is to be undone.
+enum Due {
+    Never,
+    Later,
+    /// Nobody else changes anything meanwhile.
+    Now(Folder),
+}
+
+fn due(path: &Path, id: &str, is_over: bool) -> Result<Due, StateError> {
+    if !is_wanted(path, id)? {
+        return Ok(Due::Never);
+    }
+    let folder = if is_over { Folder::try_open(path)? } else { None };
+    Ok(folder.map_or(Due::Later, Due::Now))
 }
 
 /// Whether a timer runs.

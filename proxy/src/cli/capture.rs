@@ -226,12 +226,15 @@ fn enable(
         Options { confirm_within: (!args.permanent).then_some(args.confirm_within), replace: args.replace };
     let enabled = keeper::enable(&args.state_dir, &rules, options, clock)?;
     let status = keeper::status(&args.state_dir)?;
-    let already = enabled == Enabled::Already;
     let mut report = status_json(&status);
     if let Some(report) = report.as_object_mut() {
-        report.insert("changed".to_owned(), json!(!already));
+        report.insert("changed".to_owned(), json!(enabled != Enabled::Already));
     }
-    let before = if already { "nothing has changed: " } else { "" };
+    let before = match enabled {
+        Enabled::Now => "",
+        Enabled::Kept => "these rules were in force already, and stay: ",
+        Enabled::Already => "nothing has changed: ",
+    };
     let after = match &status {
         Status::On { pending: Some(_), .. } => {
             format!("; keep them with `{}`", confirm_command(&args.state_dir))
@@ -269,6 +272,8 @@ fn confirm_command(folder: &Path) -> String {
     if folder == Path::new(DEFAULT_FOLDER) {
         "postern capture confirm".to_owned()
     } else {
+        // Not everybody who is to type it stands here.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         format!("postern capture confirm --state-dir {}", folder.display())
     }
 }

@@ -8,12 +8,12 @@ use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, 
 /// What the names of our chains begin with.
 pub const PREFIX: &str = "POSTERN_";
 /// The tables in which we have chains.
-pub const TABLES: [&str; 3] = ["mangle", "nat", "filter"];
+pub const TABLES: [&str; 3] = ["mangle", "filter", "nat"];
 
 const INBOUND: &str = "POSTERN_INBOUND";
 const GUARD: &str = "POSTERN_GUARD";
 const OUTBOUND: &str = "POSTERN_OUTBOUND";
-const UNSERVED: &str = "POSTERN_UNSERVED";
+const OUTBOUND_GUARD: &str = "POSTERN_OUTBOUND_GUARD";
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn chains(plan: &Plan, family: Family) -> Vec<Chain> {
         inbound(&mut chains, config, family);
     }
     if let Some(config) = &plan.config().outbound {
-        chains.push(outbound(config, family));
+        outbound(&mut chains, config, family);
     }
     chains
 }
@@ -139,7 +139,7 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
         let port = |(first, last): &(u16, u16)| {
             if first == last { first.to_string() } else { format!("{first}:{last}") }
         };
-        ranges.iter().map(|range| format!("-p tcp -m tcp --dport {} --syn {action}", port(range))).collect()
+        ranges.iter().map(|range| format!("-p tcp -m tcp --dport {} {action}", port(range))).collect()
     };
     let outside = ["-i lo -j RETURN", "-m addrtype ! --dst-type LOCAL -j RETURN"].map(str::to_owned);
     let lead = match inbound.way {
@@ -148,24 +148,34 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
     };
     let mut rules = outside.to_vec();
     if served {
-        rules.extend(each(&lead));
+        rules.extend(each(&format!("--syn {lead}")));
     }
-    match inbound.way {
-        Captured::Redirect => {
-            let mut guard = vec!["-i lo -j RETURN".to_owned()];
-            guard.extend(each("-j DROP"));
-            chains.push(Chain { table: "mangle", name: GUARD, hook: "INPUT", rules: guard });
-            chains.push(Chain { table: "nat", name: INBOUND, hook: "PREROUTING", rules });
-        }
+    let mut guard = vec!["-i lo -j RETURN".to_owned()];
+    let table = match inbound.way {
+        Captured::Redirect => "nat",
         Captured::Transparent => {
             // TPROXY itself drops what has no such socket.
-            rules.extend(each("-j DROP"));
-            chains.push(Chain { table: "mangle", name: INBOUND, hook: "PREROUTING", rules });
+            rules.extend(each("--syn -j DROP"));
+            if served {
+                // Where the kernel sends SYN cookies it keeps nothing of a connection until the last packet of its handshake,
+                // which has to be led as well. What has a socket stood before, and TPROXY would end it; one that listens at
+                // all addresses does not count here.
+                rules.push("-p tcp -m socket -j RETURN".to_owned());
+                rules.extend(each(&lead));
+            }
+            // What is left of a connection that has ended is transparent as well, but a first packet that meets with it goes
+            // to whoever listens at its port. One that was led has met with the listener, which is at all addresses.
+            guard.extend(each("--syn -m socket --transparent -m conntrack --ctstate DNAT -j DROP"));
+            guard.push("-p tcp -m socket --transparent --nowildcard -j RETURN".to_owned());
+            "mangle"
         }
-    }
+    };
+    guard.extend(each("--syn -j DROP"));
+    chains.push(Chain { table: "mangle", name: GUARD, hook: "INPUT", rules: guard });
+    chains.push(Chain { table, name: INBOUND, hook: "PREROUTING", rules });
 }
 
-fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
+fn outbound(chains: &mut Vec<Chain>, outbound: &CaptureOutbound, family: Family) {
     let mut rules = vec![
         format!("-m owner --uid-owner {} -j RETURN", outbound.own_uid),
         "-m addrtype --dst-type LOCAL -j RETURN".to_owned(),
@@ -175,7 +185,7 @@ fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
     rules.extend(outbound.exclude_ports.iter().map(|port| format!("-p tcp -m tcp --dport {port} -j RETURN")));
     let networks = outbound.exclude_networks.iter();
     let networks = networks.filter(|network| network.is_ipv6() == (family == Family::Ipv6));
-    rules.extend(networks.map(|network| format!("-d {network} -j RETURN")));
+    rules.extend(networks.clone().map(|network| format!("-d {network} -j RETURN")));
     let whose = match &outbound.from {
         CaptureFrom::Everyone => vec![String::new()],
         CaptureFrom::Uids(uids) => uids.iter().map(|uid| format!("-m owner --uid-owner {uid} ")).collect(),
@@ -185,10 +195,20 @@ fn outbound(outbound: &CaptureOutbound, family: Family) -> Chain {
         Family::Ipv4 => outbound.port_ipv4,
         Family::Ipv6 => outbound.port_ipv6,
     };
-    let (table, name, lead) = match port {
-        Some(port) => ("nat", OUTBOUND, format!("-j REDIRECT --to-ports {port}")),
-        None => ("filter", UNSERVED, "-j REJECT --reject-with tcp-reset".to_owned()),
+    let each = |action: &str| -> Vec<String> {
+        whose.iter().map(|whose| format!("-p tcp -m tcp --syn {whose}{action}")).collect()
     };
-    rules.extend(whose.iter().map(|whose| format!("-p tcp -m tcp --syn {whose}{lead}")));
-    Chain { table, name, hook: "OUTPUT", rules }
+    let mut guard = rules.clone();
+    // What is excluded by where it was sent, and was then led on by the rules of others. Only from this end: in the other
+    // direction, what was sent first is the caller's to choose.
+    let as_sent = |what: String| format!("-m conntrack --ctdir ORIGINAL {what} -j RETURN");
+    let ports = outbound.exclude_ports.iter();
+    guard.extend(ports.map(|port| as_sent(format!("--ctproto tcp --ctorigdstport {port}"))));
+    guard.extend(networks.map(|network| as_sent(format!("--ctorigdst {network}"))));
+    guard.extend(each("-j REJECT --reject-with tcp-reset"));
+    chains.push(Chain { table: "filter", name: OUTBOUND_GUARD, hook: "OUTPUT", rules: guard });
+    if let Some(port) = port {
+        rules.extend(each(&format!("-j REDIRECT --to-ports {port}")));
+        chains.push(Chain { table: "nat", name: OUTBOUND, hook: "OUTPUT", rules });
+    }
 }

@@ -58,8 +58,8 @@ fn from_outside() -> [String; 2] {
 
 fn captured(ports: &CapturePorts) -> String {
     match ports {
-        CapturePorts::Only(ports) => format!("tcp dport {{ {} }} {SYN}", join(ports)),
-        CapturePorts::Except(ports) => format!("tcp dport != {{ {} }} {SYN}", join(ports)),
+        CapturePorts::Only(ports) => format!("tcp dport {{ {} }}", join(ports)),
+        CapturePorts::Except(ports) => format!("tcp dport != {{ {} }}", join(ports)),
     }
 }
 
@@ -74,19 +74,29 @@ fn family(inbound: &CaptureInbound) -> &'static str {
 fn redirected(text: &mut Text, inbound: &CaptureInbound) {
     let captured = captured(&inbound.ports);
     let mut lines = from_outside().to_vec();
-    lines.push(format!("{}{captured} redirect to :{}", family(inbound), inbound.port));
+    lines.push(format!("{}{captured} {SYN} redirect to :{}", family(inbound), inbound.port));
     text.chain("inbound", "nat hook prerouting priority -105", &lines);
-    let guard = ["iifname \"lo\" return".to_owned(), format!("{captured} drop")];
+    let guard = ["iifname \"lo\" return".to_owned(), format!("{captured} {SYN} drop")];
     text.chain("inbound_guard", "filter hook input priority -155", &guard);
 }
 
 fn transparent(text: &mut Text, inbound: &CaptureInbound) {
     let captured = captured(&inbound.ports);
     let mut lines = from_outside().to_vec();
+    // Not the first packet alone: where the kernel sends SYN cookies it keeps nothing of a connection until the last packet
+    // of its handshake, which has no socket yet either. What has one that is not transparent stood before, and goes on.
     lines.push(format!("{}{captured} tproxy to :{} accept", family(inbound), inbound.port));
     // Where there is no such socket, the rule above ends without a verdict.
-    lines.push(format!("{captured} drop"));
+    lines.push(format!("{captured} {SYN} drop"));
     text.chain("inbound", "filter hook prerouting priority -155", &lines);
+    let guard = [
+        "iifname \"lo\" return".to_owned(),
+        // What is left of a connection that has ended is transparent as well, but has nothing to do with all addresses or one:
+        // a first packet that meets with it goes to whoever listens at its port.
+        "socket transparent 1 socket wildcard { 0, 1 } return".to_owned(),
+        format!("{captured} {SYN} drop"),
+    ];
+    text.chain("inbound_guard", "filter hook input priority -155", &guard);
 }
 
 fn outbound(text: &mut Text, outbound: &CaptureOutbound) {
@@ -120,14 +130,20 @@ fn outbound(text: &mut Text, outbound: &CaptureOutbound) {
     };
     lines.extend(families.into_iter().filter_map(redirect));
     text.chain("outbound", "nat hook output priority -105", &lines);
-    if let Some((served, _)) = families.into_iter().find(|(_, port)| port.is_some())
-        && families.iter().any(|(_, port)| port.is_none())
-    {
-        let mut lines = passes;
-        lines.insert(0, format!("meta nfproto {served} return"));
-        lines.push(format!("{from}{SYN} reject with tcp reset"));
-        text.chain("outbound_unserved", "filter hook output priority -5", &lines);
-    }
+    let mut guard = passes;
+    guard.extend(excluded_as_sent(outbound, &ipv4, &ipv6));
+    guard.push(format!("{from}{SYN} reject with tcp reset"));
+    text.chain("outbound_guard", "filter hook output priority -5", &guard);
+}
+
+/// What is excluded by where it was sent, and was then led on by the rules of others. Only from this end: in the other
+/// direction, what was sent first is the caller's to choose.
+fn excluded_as_sent(outbound: &CaptureOutbound, ipv4: &[IpRange], ipv6: &[IpRange]) -> Vec<String> {
+    let ports = outbound.exclude_ports.iter();
+    let ports = ports.map(|port| format!("meta l4proto tcp ct original proto-dst {port}"));
+    let networks = [("ip", ipv4), ("ip6", ipv6)].into_iter().filter(|(_, list)| !list.is_empty());
+    let networks = networks.map(|(family, list)| format!("ct original {family} daddr {{ {} }}", join(list)));
+    ports.chain(networks).map(|excluded| format!("ct direction original {excluded} return")).collect()
 }
 
 fn join<T: ToString>(list: &[T]) -> String {

@@ -16,6 +16,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
+mod guards;
+mod undoing;
+
 const LIMIT: Duration = Duration::from_secs(20);
 const BACKENDS: [&str; 3] = ["nft", "iptables", "iptables-legacy"];
 /// Of the sidecar, whose connections are never captured.
@@ -297,89 +300,6 @@ fn of_a_cgroup_its_processes_are_captured_and_those_beside_it_are_not() {
     }
     let gone = ["inner/below", "inner", "beside", ""].map(|path| format!("/sys/fs/cgroup/{name}/{path}"));
     shell(format!("rmdir {}", gone.join(" "))).expect_code(0);
-}
-
-/// A transparent socket is made by a call that the test has no other way to make.
-const TRANSPARENT: &str = "
-import socket, sys
-family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
-listener = socket.socket(family)
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-listener.setsockopt(*((41, 75) if family == socket.AF_INET6 else (0, 19)), 1)
-listener.bind((sys.argv[1], 8443))
-listener.listen()
-print('listening', flush=True)
-while True:
-    stream, _ = listener.accept()
-    host, port = stream.getsockname()[:2]
-    stream.sendall(f'transparent as {host} {port}\\n'.encode())
-    stream.close()
-";
-
-#[test]
-fn transparent_capture_leaves_the_destination_and_lets_nothing_by_without_the_listener() {
-    let capture = "  inbound: { listener: app, ports: { only: [8080] } }\n";
-    let Some(scene) = Scene::new(capture) else { return };
-    let configuration = fs::read_to_string(scene.path("postern.yaml")).expect("the configuration");
-    let transparent = configuration.replace("8443\", captured: redirect", "8443\", captured: transparent");
-    fs::write(scene.path("postern.yaml"), transparent).expect("a file");
-    for (service, loopback) in
-        Wire::SERVICE.into_iter().zip([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
-    {
-        for address in [service, loopback] {
-            scene.wire.service.serve("app", SocketAddr::new(address, 8080));
-        }
-    }
-    for backend in scene.backends() {
-        scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
-        for (service, loopback) in
-            Wire::SERVICE.into_iter().zip([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
-        {
-            let address = SocketAddr::new(service, 8080);
-            check(&scene, backend, ("outside", 0), address, "TimedOut");
-            let mut command = scene.wire.service.command(Path::new("python3"));
-            let any = if service.is_ipv6() { "::" } else { "0.0.0.0" };
-            command.args(["-c", TRANSPARENT, any]);
-            let mut listener = Running::start("transparent", command, scene.wire.folder.path());
-            listener.wait_for("its socket", LIMIT, |output| output.contains("listening").then_some(()));
-            check(&scene, backend, ("outside", 0), address, &format!("transparent as {service} 8080"));
-            check(&scene, backend, ("service", SERVICE), address, "app");
-            check(&scene, backend, ("service", SERVICE), SocketAddr::new(loopback, 8080), "app");
-        }
-        scene.capture(&["disable"]).expect_code(0);
-    }
-}
-
-/// Another translation, or connection tracking that was talked into taking a SYN for part of a connection.
-#[test]
-fn what_is_not_redirected_does_not_reach_the_service_either() {
-    let Some(conntrack) = peer("POSTERN_CONNTRACK") else { return };
-    let Some(scene) = Scene::new("  inbound: { listener: app, ports: { only: [8080] } }\n") else { return };
-    scene.serve();
-    let service = Wire::SERVICE[0];
-    let earlier = "table ip earlier { chain prerouting { type nat hook prerouting priority -150; tcp dport 7777 redirect to :8080; }; }";
-    scene.wire.service.run(&scene.tools.nft, &[earlier]).expect_code(0);
-    check(&scene, "none", ("outside", 0), SocketAddr::new(service, 7777), "app for 10.77.0.2:7777");
-    for backend in scene.backends() {
-        scene.capture(&["enable", "--permanent", "--backend", backend]).expect_code(0);
-        check(&scene, backend, ("outside", 0), SocketAddr::new(service, 7777), "TimedOut");
-        // Every port that the caller can come from.
-        let range = "31000 31009";
-        scene.wire.outside.within(0, || {
-            fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).expect("sysctl");
-        });
-        scene.wire.service.run(&conntrack, &["-F"]).expect_code(0);
-        for port in 31000..=31009 {
-            let insert = format!(
-                "-I -p tcp -s 10.77.0.1 -d 10.77.0.2 --sport {port} --dport 8080 --state ESTABLISHED -u SEEN_REPLY,ASSURED -t 600"
-            );
-            scene.wire.service.run(&conntrack, &insert.split(' ').collect::<Vec<_>>()).expect_code(0);
-        }
-        check(&scene, backend, ("outside", 0), SocketAddr::new(service, 8080), "TimedOut");
-        scene.wire.service.run(&conntrack, &["-F"]).expect_code(0);
-        check(&scene, backend, ("outside", 0), SocketAddr::new(service, 8080), "listener for 10.77.0.2:8080");
-        scene.capture(&["disable"]).expect_code(0);
-    }
 }
 
 #[test]
