@@ -25,6 +25,7 @@ mod shared;
 mod simulation;
 mod stalls;
 mod streams;
+mod timeouts;
 mod token_refusals;
 mod tokens;
 mod transactions;

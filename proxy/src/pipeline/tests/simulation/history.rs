@@ -55,13 +55,10 @@ impl History {
     }
 }
 
-/// The route's time runs from the end of the request's body. An upstream that has not taken the body yet, as while the
-/// connection is made, has as long for that; so a request with a body may take twice the time. A tenth of a second is for
-/// the way of the bytes.
+/// A tenth of a second is for the way of the bytes.
 fn answered_in_time(history: &History) -> Result<(), String> {
     let is_late = |answered: &&Answered| {
-        let time = if answered.is_get { ROUTE_TIMEOUT } else { ROUTE_TIMEOUT * 2 };
-        answered.status.is_none() || answered.took > time + Duration::from_millis(100)
+        answered.status.is_none() || answered.took > ROUTE_TIMEOUT + Duration::from_millis(100)
     };
     all(&history.answers.iter().filter(is_late).collect::<Vec<_>>())
 }
