@@ -88,7 +88,9 @@ impl Source {
 pub(crate) struct BodyWatch {
     bytes: Cell<u64>,
     broken: Cell<Option<Refusal>>,
+    began_at: Instant,
     moved_at: Cell<Instant>,
+    asked_for_at: Cell<Option<Instant>>,
     waits_for_caller: Cell<bool>,
     ended_at: Cell<Option<Instant>>,
     ended: Notify,
@@ -113,7 +115,9 @@ impl BodyWatch {
         Rc::new(Self {
             bytes: Cell::new(0),
             broken: Cell::new(None),
+            began_at: Instant::now(),
             moved_at: Cell::new(Instant::now()),
+            asked_for_at: Cell::new(None),
             waits_for_caller: Cell::new(false),
             ended_at: Cell::new(None),
             ended: Notify::new(),
@@ -139,9 +143,25 @@ impl BodyWatch {
         self.ended_at.get()
     }
 
-    /// Waits for the moment in which it becomes whole. Who asks looks first whether it is.
+    /// When its request was about to be decided on, or all of it was there before that.
+    pub(crate) fn began_at(&self) -> Instant {
+        self.began_at
+    }
+
+    /// Until when `time` lasts that runs from `began` on and stands still while the body is on its way: from when an upstream
+    /// asks for it until it is whole. `None` while that is so.
+    pub(crate) fn due(&self, began: Instant, time: Duration) -> Option<Instant> {
+        let Some(asked_for_at) = self.asked_for_at.get() else { return Some(began + time) };
+        let on_its_way = self.ended_at.get()?.saturating_duration_since(asked_for_at.max(began));
+        Some(began + time + on_its_way)
+    }
+
+    /// Waits until it is whole, if it is not.
     pub(crate) async fn ended(&self) {
-        self.ended.notified().await;
+        let ended = self.ended.notified();
+        if self.ended_at.get().is_none() {
+            ended.await;
+        }
     }
 
     fn note_end(&self) {
@@ -352,6 +372,9 @@ impl Body for RequestBody {
         }
         if self.watch.wanted.get() != Wanted::Whole {
             return Poll::Ready(Some(Err(BodyCut::Unwanted)));
+        }
+        if self.watch.asked_for_at.get().is_none() {
+            self.watch.asked_for_at.set(Some(Instant::now()));
         }
         let frame = match &mut self.source {
             Source::Whole(bytes, trailers) => {

@@ -1,8 +1,9 @@
 //! How long an exchange, and each of its attempts, may wait for the head of a response.
 //!
-//! The time runs from the end of the request body: a large upload over a slow line is not the upstream's delay. Until
-//! then a body that keeps coming keeps the exchange alive; where it stands still, the caller has as long as the route's
-//! streams, and an upstream that does not take it as long as the route. A gRPC call ends at its own deadline too.
+//! The time stands still from when the upstream asks for the request's body until it has all of it: a large upload over a
+//! slow line is not the upstream's delay. What it takes to choose and to connect counts, and so does the wait for the
+//! answer. Meanwhile a body that keeps coming keeps the exchange alive; where it stops, the caller has as long as the
+//! route's streams, and an upstream that does not take it as long as the route. A gRPC call ends at its own deadline too.
 use crate::pipeline::{BodyWatch, Refusal};
 use std::future::Future;
 use std::time::Duration;
@@ -41,12 +42,14 @@ pub(crate) async fn one_try<T>(
     let Some(per_try) = per_try else { return Some(sending.await) };
     let began = Instant::now();
     let run_out = async {
-        // A body that still comes is under the time of the exchange.
-        while body.ended_at().is_none() {
-            body.ended().await;
+        loop {
+            match body.due(began, per_try) {
+                Some(due) if due <= Instant::now() => return,
+                Some(due) => sleep_until(due).await,
+                // A body that still comes is under the time of the exchange.
+                None => body.ended().await,
+            }
         }
-        let ended_at = body.ended_at().unwrap_or(began);
-        sleep_until(ended_at.max(began) + per_try).await;
     };
     tokio::select! {
         biased;
@@ -57,8 +60,8 @@ pub(crate) async fn one_try<T>(
 
 async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
     loop {
-        let (due, refusal) = match body.ended_at() {
-            Some(ended_at) => (ended_at + times.response, Refusal::UpstreamTimeout),
+        let (due, refusal) = match body.due(body.began_at(), times.response) {
+            Some(due) => (due, Refusal::UpstreamTimeout),
             None if body.waits_for_caller() => (body.moved_at() + times.caller, Refusal::BodyTimeout),
             None => (body.moved_at() + times.response, Refusal::UpstreamTimeout),
         };
@@ -76,7 +79,7 @@ async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
         let look_at = due.min(Instant::now() + times.response.min(times.caller));
         tokio::select! {
             () = sleep_until(look_at) => {}
-            () = body.ended() => {}
+            () = body.ended(), if body.ended_at().is_none() => {}
         }
     }
 }

@@ -218,7 +218,7 @@ pub struct RouteFile {
     /// Whether a deny stops the request; `enforce` is the default.
     #[serde(default)]
     pub enforcement: Option<EnforcementFile>,
-    /// From the permit to the headers of the response.
+    /// From the permit to the headers of the response; the time in which the caller's body is carried does not count.
     #[serde(default)]
     pub timeout: Option<String>,
     /// How long a body may stand still, in either direction. On a `tcp` listener: how long a stream may, 1h if it is not written.

@@ -29,6 +29,7 @@ mod simulation;
 mod splits;
 mod stalls;
 mod streams;
+mod timeouts;
 mod token_refusals;
 mod tokens;
 mod transactions;

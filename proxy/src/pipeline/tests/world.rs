@@ -471,7 +471,8 @@ impl World {
     }
 }
 
-fn configuration(changes: &[(&str, &str)]) -> Config {
+/// The usual configuration, with each first piece replaced by the second.
+pub(super) fn configuration(changes: &[(&str, &str)]) -> Config {
     let mut text = CONFIG.to_owned();
     for (from, to) in changes {
         assert!(text.contains(from), "`{from}` is not in the usual configuration");
@@ -496,6 +497,11 @@ fn policy(rego: &str) -> Policy {
     let limits = PdpLimits { timeout: Duration::from_secs(20), ..PdpLimits::default() };
     let pdp = Pdp::load(&[("authz", bundle)], &entry, &limits).unwrap();
     Policy { pdp, generation: 1, sha256: [7; 32], bundles: Vec::new() }
+}
+
+/// The same with a number of its own, by whose byte the digest of its bundles is known.
+pub(super) fn numbered_policy(rego: &str, number: u8) -> Policy {
+    Policy { generation: number.into(), sha256: [number; 32], ..policy(rego) }
 }
 
 fn open_log(
