@@ -1,5 +1,6 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
+mod broken;
 mod caller_io;
 mod captured;
 mod client_hello;
