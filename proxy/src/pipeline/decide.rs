@@ -11,7 +11,7 @@ use crate::state::{Policy, Snapshot};
 use crate::worker::Worker;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
+use postern_policy::{Headers, Http, Query, Source, Tls, TokenIssuer, Verdict, WorkloadToken};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -140,6 +140,7 @@ pub(super) fn source(connection: &Connection) -> Source<'_> {
         trust_domain: Some(peer.spiffe_id.trust_domain().as_str()),
         sni: connection.sni.as_deref(),
         certificate_serial: Some(&peer.serial),
+        tls: Tls::AsAsked,
     }
 }
 
