@@ -25,7 +25,7 @@ pub use note::{Note, NoteError};
 pub use proof::{Proof, ProofError};
 pub use record::{
     Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, Enforcement, OUTCOME_BYTES_MAX, Outcome,
-    Own, PeerFacts, RecordHead, Remote, RemoteError, Stamp, Texts, TokenFacts, Tried, TriedResult,
+    Own, PeerFacts, RecordHead, Remote, RemoteError, Stamp, Texts, Tls, TokenFacts, Tried, TriedResult,
     WorkloadTokenFacts,
 };
 pub use tree::Tree;

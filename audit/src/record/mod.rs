@@ -31,6 +31,25 @@ pub const OUTCOME_BYTES_MAX: usize = 480;
 /// What each attempt adds to an outcome after which another one was made, at most.
 pub const TRIED_BYTES_MAX: usize = 224;
 
+/// Whether a caller spoke TLS where that is asked of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It did, or nothing of the kind was asked of it, or it never came to that: not recorded.
+    #[default]
+    AsAsked,
+    /// It came in plain text, which its listener takes for a while, and has proven nothing.
+    None,
+}
+
+impl Tls {
+    fn encode(self, object: &mut Object<'_>) {
+        match self {
+            Self::AsAsked => {}
+            Self::None => object.word("tls", "none"),
+        }
+    }
+}
+
 /// What every record carries: which exchange, connection or event it is about, when, and where it stands in
 /// its lane.
 #[derive(Clone, Copy, Debug)]

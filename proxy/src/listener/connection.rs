@@ -21,7 +21,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use postern_audit::{ConnectionEnd, Remote};
+use postern_audit::{ConnectionEnd, Remote, Tls};
 use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
 use slab::Slab;
@@ -412,6 +412,7 @@ fn ended<'a>(
     ConnectionEnd {
         listener,
         source,
+        tls: Tls::AsAsked,
         peer,
         sni: "",
         reason,

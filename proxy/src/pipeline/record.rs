@@ -136,6 +136,7 @@ impl Exchange {
             listener: &connection.listener.name,
             source: Some(connection.source),
             destination: connection.original_destination(),
+            tls: audit::Tls::AsAsked,
             peer: Some(audit::PeerFacts {
                 spiffe_id: connection.peer.spiffe_id.as_str(),
                 serial: &connection.peer.serial,
