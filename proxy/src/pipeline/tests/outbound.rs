@@ -119,3 +119,13 @@ fn without_an_identity_nothing_is_asked() {
     assert_eq!(answer, "");
     assert_eq!(text(only(&records, "conn"), "reason"), "tls.own_identity");
 }
+
+#[test]
+fn an_observing_route_sends_on_what_policy_denies_and_records_that_it_did() {
+    let request = "GET /watched/x HTTP/1.1\nHost: orders.test\nConnection: close\n\n";
+    let records = check(SERVICE, request, (200, "policy.denied"));
+    let decision = only(&records, "decision");
+    assert_eq!((text(decision, "enforcement"), text(decision, "would")), ("observe", "deny"), "{decision}");
+    // Who answers has to prove who it is all the same.
+    check("spiffe://example.org/impostor", request, (503, "upstream.identity"));
+}

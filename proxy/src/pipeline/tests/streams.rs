@@ -14,6 +14,7 @@ decision := true if {
     input.postern.action == "connect"
     input.attributes.source.principal == "spiffe://example.org/web"
 }"#;
+const UNDEFINED: &str = super::UNDEFINED;
 const NOBODY: &str = "package authz\nimport rego.v1\ndefault decision := false";
 
 fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
@@ -188,4 +189,31 @@ fn an_upstream_has_so_many_streams() {
     });
     assert_eq!(heard, (0, "hello\n".to_owned()));
     assert!(records.iter().any(|record| text(record, "reason") == "upstream.overflow"), "{records:#?}");
+}
+
+#[test]
+fn an_observing_route_carries_what_policy_denies_and_records_that_it_did() {
+    let observed = [("stream_idle_timeout: 1m", "stream_idle_timeout: 1m, enforcement: observe")];
+    for (policy, reason, would) in [
+        (NOBODY, "policy.denied", "deny"),
+        (POLICY, "policy.allowed", "allow"),
+        (UNDEFINED, "policy.undefined", "deny"),
+    ] {
+        let (heard, records) = world(Some(policy), greeting(), &observed).run(async |world, caller| {
+            let mut conversation = caller.shake_hands().await;
+            let first = hear(&mut conversation, 6).await;
+            // Nor does one end that is open when policy changes.
+            world.change_policy(NOBODY);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            conversation.say("ping").await;
+            [first, hear(&mut conversation, 4).await]
+        });
+        assert_eq!(heard, ["hello\n", "PING"]);
+        let decision = only(&records, "decision");
+        assert_eq!((text(decision, "decision"), text(decision, "enforcement")), ("allow", "observe"));
+        assert_eq!((text(decision, "would"), text(decision, "reason")), (would, reason), "{decision}");
+    }
+    // What policy could not be asked about is not let through.
+    let nobody = || -> Upstream { std::rc::Rc::new(|_| panic!("nobody is to be called")) };
+    check_refused(world(None, nobody(), &observed), "policy.not_ready");
 }
