@@ -15,6 +15,7 @@ mod identity_headers;
 mod mirror;
 mod operations;
 mod outbound;
+mod permissive;
 mod policy;
 mod rate_limits;
 mod retry;

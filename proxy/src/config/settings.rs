@@ -8,6 +8,7 @@ mod identity;
 mod identity_headers;
 mod mirror;
 mod names;
+mod permissive;
 mod rate_limits;
 mod rewrite;
 mod traffic;
@@ -30,6 +31,7 @@ pub use self::identity::{
 pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, XfccDetail, XfccMode};
 pub use self::mirror::MirrorConfig;
 pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
+pub use self::permissive::{PermissiveConfig, Silence};
 pub use self::rate_limits::{
     DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,
 };

@@ -2,17 +2,16 @@
 use super::broken::broken;
 use super::caller_io::CallerIo;
 use super::captured;
-use super::handshake::{Protocol, Secured, secure};
+use super::handshake::{Protocol, Secured, Shows, secure};
 use super::http1_guard::{self, RawHeads};
 use super::hyper_limits::{http1, http2};
 use super::lifetime::{End, Graceful, Lifetime, drive};
-use super::{Accepted, Listener};
+use super::{Accepted, Listener, Proven};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
 use crate::http2_guard::{self, Other};
-use crate::pipeline::{self, CertificateTexts, Refusal, Tunnel};
+use crate::pipeline::{self, CertificateTexts, GuardLimits, Refusal, Tunnel};
 use crate::recorder::{Caller, ConnectionDraft};
-use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
@@ -52,8 +51,8 @@ pub(crate) struct Connection {
     pub(crate) sni: Option<String>,
     /// What is spoken.
     pub(crate) protocol: Protocol,
-    /// Who calls.
-    pub(crate) peer: Arc<Peer>,
+    /// Who calls, as far as that is proven.
+    proven: Proven,
     /// How the log knows the caller.
     pub(crate) caller: Rc<Caller>,
     /// Ends the connection, and everything on it.
@@ -62,8 +61,7 @@ pub(crate) struct Connection {
     /// The ways to end the exchanges on it that have a stream of their own.
     streams: RefCell<Slab<Rc<Cut>>>,
     budget: Rc<Budget>,
-    standing: Arc<Standing>,
-    /// What we presented to the caller.
+    /// What we presented to the caller, or would have.
     pub(crate) own: Arc<X509Svid>,
     /// The caller's certificate as headers have it, once it was asked for.
     pub(crate) certificate: OnceCell<CertificateTexts>,
@@ -78,22 +76,53 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Whether a request may be served on it: the SVIDs of both sides have not expired, ours has not been withdrawn, and
-    /// the bundles in force vouch for the caller's.
+    /// the bundles in force vouch for the caller's; or the time for plain text is not over.
     pub(crate) fn judge(&self, worker: &Worker, snapshot: &Snapshot) -> Result<(), Refusal> {
         let now = worker.clock.unix_time();
-        if now > self.peer.not_after {
-            return Err(Refusal::PeerExpired);
+        if now.as_secs() > self.proven.last_unix_s() {
+            return Err(self.proven.ended());
         }
         if now > self.own.not_after() || snapshot.svid.is_none() {
             return Err(Refusal::ConnOwnIdentity);
         }
-        self.standing.check(&snapshot.trust, now)
+        self.proven.check(&snapshot.trust, now)
+    }
+
+    /// The workload that calls; none where the caller has proven nothing.
+    pub(crate) fn peer(&self) -> Option<&Arc<Peer>> {
+        self.proven.peer()
+    }
+
+    /// Its SPIFFE ID.
+    pub(crate) fn spiffe_id(&self) -> Option<&str> {
+        self.peer().map(|peer| peer.spiffe_id.as_str())
+    }
+
+    /// Whether it spoke TLS, where that is asked of it.
+    pub(crate) fn tls(&self) -> Tls {
+        self.proven.tls()
+    }
+
+    /// What its requests are made by: `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.tls() {
+            Tls::AsAsked => self.listener.callers.scheme(),
+            Tls::None => "http",
+        }
+    }
+
+    /// What a request head may be.
+    pub(crate) fn guard(&self) -> GuardLimits {
+        match self.tls() {
+            Tls::AsAsked => self.listener.guard,
+            Tls::None => self.listener.guard.without_tls(),
+        }
     }
 
     /// What becomes of what is in progress on it, where it does not stand [`Self::judge`].
     pub(crate) fn on_invalid(&self, reason: Refusal) -> OnInvalid {
         let validity = self.listener.validity;
-        match matches!(reason, Refusal::PeerExpired | Refusal::ConnOwnIdentity) {
+        match matches!(reason, Refusal::PeerExpired | Refusal::PeerPlaintext | Refusal::ConnOwnIdentity) {
             true => validity.on_peer_expiry,
             false => validity.on_trust_change,
         }
@@ -106,7 +135,7 @@ impl Connection {
 
     /// What the caller presented, leaf first.
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
-        self.standing.chain()
+        self.proven.chain()
     }
 
     /// Looks whether the connection has to end, or will have to before long, and has it end. Tells when that has to be
@@ -132,10 +161,10 @@ impl Connection {
 
     /// When an SVID is about to expire, has expired, or the caller's chain has to be judged again: whichever comes next.
     fn next_moment(&self, now: UnixTime) -> Option<u64> {
-        let (peer, own) = (self.peer.not_after.as_secs(), self.own.not_after().as_secs());
+        let (peer, own) = (self.proven.last_unix_s(), self.own.not_after().as_secs());
         let soon = [peer, own].map(|until| until.saturating_sub(EXPIRY_MARGIN_S));
         let over = [peer, own].map(|until| until.saturating_add(1));
-        let moments = soon.into_iter().chain(over).chain(self.standing.until().map(|until| until.as_secs()));
+        let moments = soon.into_iter().chain(over).chain(self.proven.due_unix_s(now));
         moments.filter(|moment| *moment > now.as_secs()).min()
     }
 
@@ -143,9 +172,9 @@ impl Connection {
     /// one expires, and so where ours is about to.
     fn expires_soon(&self, now: UnixTime) -> Option<Refusal> {
         let soon = now.as_secs().saturating_add(EXPIRY_MARGIN_S);
-        let is_short = |until: UnixTime| until.as_secs() <= soon;
-        match (is_short(self.peer.not_after), is_short(self.own.not_after())) {
-            (true, _) => Some(Refusal::PeerExpired),
+        let is_short = |until_s: u64| until_s <= soon;
+        match (is_short(self.proven.last_unix_s()), is_short(self.own.not_after().as_secs())) {
+            (true, _) => Some(self.proven.ended()),
             (false, true) => Some(Refusal::ConnOwnIdentity),
             (false, false) => None,
         }
@@ -282,12 +311,19 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
     match secured {
         Err(refusal) => {
             listener.metrics.connection_refused(refusal.code());
-            entry.file(&ended(&listener, source, "", refusal.code(), (&[], 0)));
+            let tls = if refusal == Refusal::TlsPlaintextRefused { Tls::None } else { Tls::AsAsked };
+            entry.file(&ConnectionEnd { tls, ..ended(&listener, source, "", refusal.code(), (&[], 0)) });
         }
         Ok(secured) => {
-            listener.metrics.handshake_completed();
             let source = secured.announced.map_or(source, Remote::Address);
             entry.comes_from(source);
+            match &secured.shown {
+                Shows::Workload { .. } => listener.metrics.handshake_completed(),
+                Shows::Nothing => {
+                    listener.metrics.plaintext_connection();
+                    listener.permissive.note(source.ip(), worker.clock.unix_time().as_secs());
+                }
+            }
             serve_secured(worker, Arrival { listener, source, destination, entry, secured }, drain).await;
         }
     }
@@ -354,8 +390,9 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     connection.listener.metrics.connection_refused(reason.code());
     let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
     let errors: Vec<_> = broken.map(|broken| broken.what).into_iter().collect();
-    let peer = connection.peer.spiffe_id.as_str();
-    entry.file(&ended(listener, source, peer, reason.code(), (&errors, exchanges)));
+    let peer = connection.spiffe_id().unwrap_or_default();
+    let end = ended(listener, source, peer, reason.code(), (&errors, exchanges));
+    entry.file(&ConnectionEnd { tls: connection.tls(), ..end });
 }
 
 /// What is known of a connection from now on, and what is to be served on it.
@@ -365,7 +402,6 @@ fn enter(
     drain: &watch::Receiver<bool>,
 ) -> (Rc<Connection>, Either, ConnectionDraft) {
     let Arrival { listener, source, destination: (local, original), entry, secured } = arrival;
-    let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
     let (heads, stream) = match secured.protocol {
         Protocol::Http1 => {
             let (stream, heads) = http1_guard::guard(secured.stream, &listener.limits);
@@ -374,21 +410,31 @@ fn enter(
         Protocol::Http2 => (None, Either::Plain(secured.stream)),
         Protocol::Tcp => (None, Either::Stream(secured.stream)),
     };
-    let chain = (secured.chain, Role::Client);
+    let proven = match secured.shown {
+        Shows::Workload { peer, chain, trust_generation } => {
+            let standing = worker.standings.enter((chain, Role::Client), &peer, trust_generation);
+            Proven::Workload { peer, standing }
+        }
+        Shows::Nothing => Proven::Nothing(Arc::clone(&listener.permissive)),
+    };
+    let payer = proven.payer(source);
+    let caller = match &proven {
+        Proven::Workload { .. } => Caller::new(entry.id(), source, Some(Arc::clone(&payer))),
+        Proven::Nothing(_) => Caller::in_plain_text(entry.id(), source),
+    };
     let connection = Connection {
-        standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
         listener,
         source,
         destination: original.or(local),
         is_captured: original.is_some(),
         sni: secured.sni,
         protocol: secured.protocol,
-        peer: secured.peer,
-        caller: Caller::new(entry.id(), source, Some(Arc::clone(&peer))),
+        caller,
+        proven,
         cut: Rc::default(),
         exchanges: Cell::new(0),
         streams: RefCell::default(),
-        budget: worker.budgets.of(&peer),
+        budget: worker.budgets.of(&payer),
         own: secured.own,
         certificate: OnceCell::new(),
         ending: Cell::new(None),

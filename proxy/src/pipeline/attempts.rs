@@ -47,9 +47,10 @@ pub(super) async fn send(
     let method = attempt.request().method().clone();
     let again = retry::keeps(&route.retry, &method).map(|bytes_max| attempt.keep(bytes_max));
     let upstream = &route.upstream;
-    let key = upstream.hash_key.as_ref().and_then(|key| {
-        ring::place(key, exchange.connection.peer.spiffe_id.as_str(), attempt.request().headers())
-    });
+    let key = upstream
+        .hash_key
+        .as_ref()
+        .and_then(|key| ring::place(key, exchange.connection.spiffe_id(), attempt.request().headers()));
     let (mut number, mut tried) = (0, Vec::new());
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;

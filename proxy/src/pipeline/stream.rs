@@ -92,7 +92,7 @@ impl Stream {
         // 10. The other side, under the route's traffic rules.
         let worker = Rc::clone(&self.worker);
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
-        let peer = self.connection.peer.spiffe_id.as_str();
+        let peer = self.connection.spiffe_id();
         let key = route.upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
         let opening =
             way::open(&worker, (&route, key), self.connection.original_destination(), &mut self.draft);
@@ -196,11 +196,7 @@ impl Stream {
             listener: &connection.listener.name,
             source: Some(connection.source),
             destination: connection.original_destination(),
-            peer: Some(audit::PeerFacts {
-                spiffe_id: connection.peer.spiffe_id.as_str(),
-                serial: &connection.peer.serial,
-                fingerprint_sha256: Some(&connection.peer.fingerprint_sha256),
-            }),
+            peer: record::peer(&connection),
             method: CONNECT,
             host: connection.sni.as_deref().unwrap_or_default(),
             route: route.map_or("", |route| &route.name),

@@ -30,9 +30,9 @@ impl Ring {
 }
 
 /// The place of a request's key, if it has one.
-pub(crate) fn place(key: &HashKey, caller: &str, headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn place(key: &HashKey, caller: Option<&str>, headers: &HeaderMap) -> Option<u64> {
     let text = match key {
-        HashKey::SpiffeId => caller.as_bytes(),
+        HashKey::SpiffeId => caller?.as_bytes(),
         HashKey::Header(name) => headers.get(name)?.as_bytes(),
         HashKey::Cookie(name) => cookie(name, headers)?.as_bytes(),
     };
@@ -69,7 +69,7 @@ mod tests {
         ]);
         let check = |key: HashKey, text: Option<&str>| {
             assert_eq!(
-                place(&key, "spiffe://a/b", &headers),
+                place(&key, Some("spiffe://a/b"), &headers),
                 text.map(|text| hash(text.as_bytes())),
                 "{key:?}"
             );

@@ -7,6 +7,7 @@ mod identity;
 mod mirrors;
 mod names;
 mod outbound;
+mod permissive;
 mod rate_limits;
 mod retries;
 mod rewrites;

@@ -17,7 +17,7 @@ decision := true if {
 const UNDEFINED: &str = super::UNDEFINED;
 const NOBODY: &str = "package authz\nimport rego.v1\ndefault decision := false";
 
-fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
+pub(super) fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
     let mut changes = vec![
         ("    inbound:", "    protocol: tcp\n    inbound:"),
         (
@@ -38,7 +38,7 @@ fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> Wor
 }
 
 /// A server that speaks first and then says everything back in capitals.
-fn greeting() -> Upstream {
+pub(super) fn greeting() -> Upstream {
     played(|_, mut stream| async move {
         stream.write_all(b"hello\n").await.unwrap();
         let mut heard = [0; 1024];
