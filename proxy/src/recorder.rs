@@ -7,6 +7,7 @@ use crate::log::{
     ConnectionLane, Durable, ExchangeLane, Filed, Moment, Reserved, ShareKey, Surroundings, Unavailable,
     WorkerShared,
 };
+use postern_audit::record::{TRIED_BYTES_MAX, server_bytes};
 use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Remote, Tls, Tried};
 use std::{cell::RefCell, fmt, future::Future, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
@@ -246,9 +247,18 @@ impl Draft {
     /// # Errors
     /// The log has no place for it: then no other attempt may be made.
     pub fn note_tried(&mut self, tried: Tried) -> Result<(), Unavailable> {
-        self.worker.exchanges.borrow_mut().reserve_tried(&mut self.reserved)?;
+        self.worker.exchanges.borrow_mut().reserve_more(&mut self.reserved, TRIED_BYTES_MAX)?;
         self.outcome.tried.push(tried);
         Ok(())
+    }
+
+    /// Keeps who was proven to be at the endpoint. It is left out where the log has no place for it: what was decided does
+    /// not depend on it.
+    pub fn note_server(&mut self, spiffe_id: &Arc<str>) {
+        let mut exchanges = self.worker.exchanges.borrow_mut();
+        if exchanges.reserve_more(&mut self.reserved, server_bytes(spiffe_id)).is_ok() {
+            self.outcome.server = Some(Arc::clone(spiffe_id));
+        }
     }
 
     /// What is known of the outcome.

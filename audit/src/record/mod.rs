@@ -14,7 +14,7 @@ mod tests;
 pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
 pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, WorkloadTokenFacts};
 pub use head::RecordHead;
-pub use outcome::{End, Outcome, Tried, TriedResult};
+pub use outcome::{End, Outcome, Tried, TriedResult, server_bytes};
 pub use own::{GAP_BYTES_MAX, Own};
 pub use remote::{Remote, RemoteError};
 
@@ -26,7 +26,7 @@ pub const VERSION: u64 = 1;
 /// No record is longer than this, in bytes without the line feed. Held by construction: each field has a
 /// limit, and the limits add up to less.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
-/// No outcome without repeated attempts is longer than this, in bytes without the line feed.
+/// No outcome without repeated attempts and a proven server is longer than this, in bytes without the line feed.
 pub const OUTCOME_BYTES_MAX: usize = 480;
 /// What each attempt adds to an outcome after which another one was made, at most.
 pub const TRIED_BYTES_MAX: usize = 224;

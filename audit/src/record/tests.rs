@@ -113,11 +113,14 @@ fn each_end_of_an_exchange_or_a_connection_is_written_as_published() {
         attempts: 1,
         tried: Vec::new(),
         endpoint: Some("127.0.0.1:8080".parse().unwrap()),
+        server: None,
         duration_ns: 1_234_567,
         end: Some(End::Done),
         reason: None,
     };
     check_golden("outcome", |out| outcome.encode(&stamp(), out));
+    let proven = Outcome { server: Some("spiffe://example.org/db".into()), ..outcome.clone() };
+    check_golden("outcome-server", |out| proven.encode(&stamp(), out));
     let tried = |result| Tried { endpoint: "127.0.0.1:8081".parse().unwrap(), result, duration_ns: 20_000 };
     let failures = [TriedResult::Reason("upstream.connect_failed"), TriedResult::Status(503)];
     let repeated = Outcome { attempts: 3, tried: failures.map(tried).to_vec(), ..outcome };
@@ -276,7 +279,9 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
     let result = TriedResult::Reason(REASON);
     let tried = Tried { endpoint: worst_address(), result, duration_ns: u64::MAX };
     let mut out = Vec::new();
-    for attempts in 0..5 {
+    for (attempts, server) in
+        (0..5).zip(["", "spiffe://a/b", &"x".repeat(2047), &"x".repeat(2048), &"x".repeat(9000)])
+    {
         let outcome = Outcome {
             status: u16::MAX,
             request_bytes: u64::MAX,
@@ -284,12 +289,14 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
             attempts: u32::MAX,
             tried: vec![tried; attempts],
             endpoint: Some(worst_address()),
+            server: Some(server.into()),
             duration_ns: u64::MAX,
             end: Some(End::UpstreamError),
             reason: Some(REASON),
         };
         outcome.encode(&worst_stamp(), &mut out);
-        assert!(out.len() <= OUTCOME_BYTES_MAX + attempts * TRIED_BYTES_MAX, "{attempts}: {}", out.len());
+        let limit = OUTCOME_BYTES_MAX + attempts * TRIED_BYTES_MAX + server_bytes(server);
+        assert!(out.len() <= limit, "{attempts}: {}", out.len());
         out.clear();
     }
     let reason = "\u{1}".repeat(1000);

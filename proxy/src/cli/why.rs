@@ -142,7 +142,7 @@ fn outcome(record: &Record<'_>, meaning: Explain<'_>, out: &mut dyn Write) -> io
         record.text("response_bytes")
     );
     row(out, "outcome", &sent)?;
-    row(out, "endpoint", &record.text("endpoint"))?;
+    row(out, "endpoint", &record.joined(&["endpoint", "server"], "   "))?;
     reason(record, meaning, out)
 }
 

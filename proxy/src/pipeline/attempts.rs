@@ -66,6 +66,9 @@ pub(super) async fn send(
         match (Retrying { exchange, route, method: &method, again, number, made }).next(outcome) {
             Next::Deliver((answered, load)) => {
                 exchange.hold(load);
+                if let Some(proof) = answered.1.proof() {
+                    exchange.draft.note_server(proof.server());
+                }
                 return Ok(answered);
             }
             Next::Refuse(refusal, unsent) => {

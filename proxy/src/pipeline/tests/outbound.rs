@@ -65,6 +65,7 @@ fn the_local_workload_asks_with_its_own_identity_and_the_upstream_proves_its_own
     let decision = only(&records, "decision");
     assert_eq!(decision["peer"], "spiffe://example.org/app", "{decision}");
     assert_eq!((text(decision, "host"), text(decision, "upstream")), ("orders.test", "app"));
+    assert_eq!(text(only(&records, "outcome"), "server"), SERVICE, "who has answered");
     let (answer, _) = world(SERVICE).run(async |_, caller| ask(caller, request).await);
     assert!(
         answer.ends_with("spiffe://example.org/app\r\n0\r\n\r\n"),

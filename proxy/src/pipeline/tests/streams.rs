@@ -192,6 +192,26 @@ fn an_upstream_has_so_many_streams() {
 }
 
 #[test]
+fn who_was_proven_to_be_at_the_other_end_of_a_stream_is_in_its_outcome() {
+    let tls = ("protocol: tcp }", "protocol: tcp, tls: { mutual: { trust_domains: [example.org] } } }");
+    let world = world(Some(POLICY), greeting(), &[tls]);
+    let service = world.service_tls("spiffe://example.org/db");
+    let upstream = played(move |_, stream| {
+        let (config, _proven) = service.connection();
+        async move {
+            let accepting = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream);
+            let mut stream = accepting.await.unwrap();
+            stream.write_all(b"hello\n").await.unwrap();
+            drop(stream.read(&mut [0; 64]).await);
+        }
+    });
+    let (heard, records) =
+        world.with_upstream(upstream).run(async |_, caller| hear(&mut caller.shake_hands().await, 6).await);
+    assert_eq!(heard, "hello\n");
+    assert_eq!(text(only(&records, "outcome"), "server"), "spiffe://example.org/db");
+}
+
+#[test]
 fn an_observing_route_carries_what_policy_denies_and_records_that_it_did() {
     let observed = [("stream_idle_timeout: 1m", "stream_idle_timeout: 1m, enforcement: observe")];
     for (policy, reason, would) in [
