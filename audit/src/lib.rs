@@ -26,7 +26,7 @@ pub use proof::{Proof, ProofError};
 pub use record::{
     Cache, ConnectionEnd, Decision, ENTRY_BYTES_MAX, Effect, End, EndpointAddress, Enforcement,
     OUTCOME_BYTES_MAX, Outcome, Own, PeerFacts, RecordHead, Remote, RemoteError, SocketPath, SocketPathError,
-    Stamp, Texts, TokenFacts, Tried, TriedResult, WorkloadTokenFacts,
+    Stamp, Texts, Tls, TokenFacts, Tried, TriedResult, WorkloadTokenFacts,
 };
 pub use tree::Tree;
 pub use verify::{Class, Files, Finding, Report, verify};

@@ -30,5 +30,5 @@ pub use engine::cedar::CONTRACT_SCHEMA as CEDAR_CONTRACT_SCHEMA;
 pub use engine::cedar::load::CedarProgram;
 pub use engine::cedar::slice::{CedarAnswer, CedarSet};
 pub use pdp::{Engine, Entry, Pdp, PdpLimits, Scratch};
-pub use query::{Body, Headers, Http, NoHeaders, Query, Source, TokenIssuer, WorkloadToken};
+pub use query::{Body, Headers, Http, NoHeaders, Query, Source, Tls, TokenIssuer, WorkloadToken};
 pub use verdict::{Decision, Obligations, PolicyId, Revision, Verdict};

@@ -56,7 +56,7 @@ pub struct WorkloadToken<'a> {
 }
 
 /// Who asks, as the transport proved it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
     /// The peer's address; absent where it came by a Unix socket.
     pub address: Option<SocketAddr>,
@@ -68,6 +68,37 @@ pub struct Source<'a> {
     pub sni: Option<&'a str>,
     /// The serial number of the peer's certificate, lower-case hex.
     pub certificate_serial: Option<&'a str>,
+    /// Whether it spoke TLS where the enforcement point would have it do so.
+    pub tls: Tls,
+}
+
+/// Whether a source spoke TLS where that is asked of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It did, or nothing of the kind was asked of it.
+    #[default]
+    AsAsked,
+    /// It came in plain text, which is taken for a while, and has proven nothing. A policy that does not ask for this
+    /// ([`Tls::NONE`] in `input.postern.tls`) denies it: rules for proven callers are not about such ones.
+    None,
+}
+
+impl Tls {
+    /// How policies, cases and records name plain text.
+    pub const NONE: &'static str = "none";
+
+    /// By the word of a case, a document or a record; nothing but [`Tls::NONE`] is said.
+    pub(crate) fn said(word: Option<&str>) -> Self {
+        if word == Some(Self::NONE) { Self::None } else { Self::AsAsked }
+    }
+
+    /// The word, where there is one to say.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::AsAsked => None,
+            Self::None => Some(Self::NONE),
+        }
+    }
 }
 
 /// The request as it will be forwarded.

@@ -171,6 +171,7 @@ fn check(program: &PathBuf, rule: &str) {
         trust_domain: None,
         sni: None,
         certificate_serial: None,
+        tls: postern_policy::Tls::default(),
     };
     let http = Http {
         id: "1",

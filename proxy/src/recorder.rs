@@ -7,7 +7,8 @@ use crate::log::{
     ConnectionLane, Durable, ExchangeLane, Filed, Moment, Reserved, ShareKey, Surroundings, Unavailable,
     WorkerShared,
 };
-use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Remote, Tried};
+use postern_audit::record::{TRIED_BYTES_MAX, server_bytes};
+use postern_audit::{ConnectionEnd, Decision, End, Id, Outcome, PeerFacts, Remote, Tls, Tried};
 use std::{cell::RefCell, fmt, future::Future, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 /// A worker's seat at the log, to be carried to its thread.
@@ -91,6 +92,7 @@ pub struct Caller {
     pub source: Remote,
     /// The caller's SPIFFE ID.
     pub peer: Option<Arc<str>>,
+    tls: Tls,
     share: ShareKey,
 }
 
@@ -101,7 +103,14 @@ impl Caller {
             Some(peer) => ShareKey::of(peer),
             None => ShareKey::of(&source.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string())),
         };
-        Rc::new(Self { connection, source, peer, share })
+        Rc::new(Self { connection, source, peer, tls: Tls::AsAsked, share })
+    }
+
+    /// One that came in plain text and has proven nothing. All of them are counted as one: whoever has many addresses would
+    /// fill the log otherwise, and close the door to those who prove who they are.
+    pub fn in_plain_text(connection: Id, source: Remote) -> Rc<Self> {
+        let share = ShareKey::of("plain text");
+        Rc::new(Self { connection, source, peer: None, tls: Tls::None, share })
     }
 }
 
@@ -212,6 +221,7 @@ impl Draft {
             connection: decision.connection.or(Some(self.caller.connection)),
             source: decision.source.or(Some(self.caller.source)),
             peer: decision.peer.or(known),
+            tls: self.caller.tls,
             ..*decision
         };
         let moment = self.worker.moment(self.id);
@@ -237,9 +247,18 @@ impl Draft {
     /// # Errors
     /// The log has no place for it: then no other attempt may be made.
     pub fn note_tried(&mut self, tried: Tried) -> Result<(), Unavailable> {
-        self.worker.exchanges.borrow_mut().reserve_tried(&mut self.reserved)?;
+        self.worker.exchanges.borrow_mut().reserve_more(&mut self.reserved, TRIED_BYTES_MAX)?;
         self.outcome.tried.push(tried);
         Ok(())
+    }
+
+    /// Keeps who was proven to be at the endpoint. It is left out where the log has no place for it: what was decided does
+    /// not depend on it.
+    pub fn note_server(&mut self, spiffe_id: &Arc<str>) {
+        let mut exchanges = self.worker.exchanges.borrow_mut();
+        if exchanges.reserve_more(&mut self.reserved, server_bytes(spiffe_id)).is_ok() {
+            self.outcome.server = Some(Arc::clone(spiffe_id));
+        }
     }
 
     /// What is known of the outcome.

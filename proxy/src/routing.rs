@@ -430,7 +430,7 @@ impl Route {
     /// The route with the one upstream that a request or stream of this caller goes to.
     pub(crate) fn chosen<'a>(
         self: &'a Arc<Self>,
-        by: (&str, &HeaderMap),
+        by: (Option<&str>, &HeaderMap),
         random: &RefCell<Random>,
     ) -> &'a Arc<Self> {
         match &self.split {

@@ -1,6 +1,6 @@
 //! A connection that deserves a record: its handshake was refused, or its protocol was broken beneath the
 //! pipeline, where no exchange exists to record it.
-use super::{Remote, Stamp};
+use super::{Remote, Stamp, Tls};
 
 /// No connection record is longer than this, in bytes without the line feed.
 pub const CONNECTION_BYTES_MAX: usize = 4096;
@@ -12,6 +12,8 @@ pub struct ConnectionEnd<'a> {
     pub listener: &'a str,
     /// The caller's address.
     pub source: Remote,
+    /// Whether the caller spoke TLS.
+    pub tls: Tls,
     /// The caller's SPIFFE ID, when the handshake got that far; empty otherwise.
     pub peer: &'a str,
     /// The server name the caller asked for; not verified.
@@ -34,6 +36,7 @@ impl ConnectionEnd<'_> {
         let mut object = stamp.open("conn", out);
         object.text("listener", self.listener, 128);
         object.display("src", &self.source);
+        self.tls.encode(&mut object);
         object.text("peer", self.peer, 2048);
         object.text("sni", self.sni, 256);
         if self.reason.len() <= 64 {

@@ -1,5 +1,5 @@
 //! What was asked, by whom, and what was decided.
-use super::{Remote, Stamp, Texts};
+use super::{Remote, Stamp, Texts, Tls};
 use crate::{hash::Hash, id::Id};
 use std::net::SocketAddr;
 
@@ -14,6 +14,8 @@ pub struct Decision<'a> {
     pub source: Option<Remote>,
     /// Where the caller was going, where its connection was led here on its way.
     pub destination: Option<SocketAddr>,
+    /// Whether the caller spoke TLS.
+    pub tls: Tls,
     /// The caller as its certificate names it.
     pub peer: Option<PeerFacts<'a>>,
     /// The verified token, also where the caller may not use it because it is bound to somebody else. A token that does
@@ -181,6 +183,7 @@ impl Default for Decision<'_> {
             listener: "",
             source: None,
             destination: None,
+            tls: Tls::AsAsked,
             peer: None,
             token: None,
             workload_token: None,
@@ -226,6 +229,7 @@ impl Decision<'_> {
         if let Some(destination) = &self.destination {
             object.display("dst", destination);
         }
+        self.tls.encode(&mut object);
         if let Some(peer) = &self.peer {
             object.text("peer", peer.spiffe_id, 2048);
             object.text("peer_serial", peer.serial, 64);

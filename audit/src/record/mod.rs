@@ -16,7 +16,7 @@ pub use connection::{CONNECTION_BYTES_MAX, ConnectionEnd};
 pub use decision::{Cache, Decision, Effect, Enforcement, PeerFacts, TokenFacts, WorkloadTokenFacts};
 pub use endpoint::{EndpointAddress, SocketPath, SocketPathError};
 pub use head::RecordHead;
-pub use outcome::{End, Outcome, Tried, TriedResult};
+pub use outcome::{End, Outcome, Tried, TriedResult, server_bytes};
 pub use own::{GAP_BYTES_MAX, Own};
 pub use remote::{Remote, RemoteError};
 
@@ -28,10 +28,29 @@ pub const VERSION: u64 = 1;
 /// No record is longer than this, in bytes without the line feed. Held by construction: each field has a
 /// limit, and the limits add up to less.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
-/// No outcome without repeated attempts is longer than this, in bytes without the line feed.
+/// No outcome without repeated attempts and a proven server is longer than this, in bytes without the line feed.
 pub const OUTCOME_BYTES_MAX: usize = 536;
 /// What each attempt adds to an outcome after which another one was made, at most.
 pub const TRIED_BYTES_MAX: usize = 280;
+
+/// Whether a caller spoke TLS where that is asked of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It did, or nothing of the kind was asked of it, or it never came to that: not recorded.
+    #[default]
+    AsAsked,
+    /// It came in plain text, which its listener takes for a while, and has proven nothing.
+    None,
+}
+
+impl Tls {
+    fn encode(self, object: &mut Object<'_>) {
+        match self {
+            Self::AsAsked => {}
+            Self::None => object.word("tls", "none"),
+        }
+    }
+}
 
 /// What every record carries: which exchange, connection or event it is about, when, and where it stands in
 /// its lane.

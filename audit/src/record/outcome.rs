@@ -1,6 +1,7 @@
 //! How an exchange ended.
 use super::{EndpointAddress, Stamp};
 use crate::json::Object;
+use std::sync::Arc;
 
 /// How an exchange ended. Tied to its decision by the id they share.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +19,25 @@ pub struct Outcome {
     pub tried: Vec<Tried>,
     /// The endpoint that answered, or the last one tried.
     pub endpoint: Option<EndpointAddress>,
+    /// The SPIFFE ID that the endpoint proved in its TLS handshake. It needs a place of [`server_bytes`] besides that of the
+    /// outcome.
+    pub server: Option<Arc<str>>,
     /// From the opening of the exchange to its end.
     pub duration_ns: u64,
     /// Why it ended.
     pub end: Option<End>,
     /// The reason code, when it was refused after the decision or cut short.
     pub reason: Option<&'static str>,
+}
+
+/// The longest SPIFFE ID (SPIFFE-ID §2.3).
+const SPIFFE_ID_BYTES_MAX: usize = 2048;
+
+/// What the SPIFFE ID of a server adds to an outcome, at most. It is of characters that stand for themselves.
+pub const fn server_bytes(spiffe_id: &str) -> usize {
+    const AROUND: usize = r#""server":"","#.len();
+    // What is longer than any is replaced by something shorter.
+    AROUND + if spiffe_id.len() < SPIFFE_ID_BYTES_MAX { spiffe_id.len() } else { SPIFFE_ID_BYTES_MAX }
 }
 
 /// An attempt after which another one was made.
@@ -98,7 +112,7 @@ impl End {
 
 impl Outcome {
     /// Appends the record, without a line feed. At most [`super::OUTCOME_BYTES_MAX`] bytes, and
-    /// [`super::TRIED_BYTES_MAX`] for each attempt in `tried`.
+    /// [`super::TRIED_BYTES_MAX`] for each attempt in `tried` and [`server_bytes`] for `server`.
     pub fn encode(&self, stamp: &Stamp, out: &mut Vec<u8>) {
         let mut object = stamp.open("outcome", out);
         if self.status != 0 {
@@ -113,6 +127,7 @@ impl Outcome {
         if let Some(endpoint) = &self.endpoint {
             object.display("endpoint", endpoint);
         }
+        object.text("server", self.server.as_deref().unwrap_or_default(), SPIFFE_ID_BYTES_MAX);
         object.number("duration_ns", self.duration_ns);
         object.word("end", self.end.map_or("client_gone", End::as_str));
         if let Some(reason) = self.reason.filter(|reason| reason.len() <= 64) {

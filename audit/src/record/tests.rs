@@ -53,7 +53,14 @@ fn a_workloads_own_token_is_named_beside_the_peer() {
 }
 
 #[test]
-fn each_kind_of_record_is_written_as_published() {
+fn a_caller_in_plain_text_is_recorded_as_one_that_has_proven_nothing() {
+    let source = Some("10.1.2.3:51234".parse().unwrap());
+    let decision = Decision { source, tls: Tls::None, ..Decision::default() };
+    check_golden("decision-plaintext", |out| decision.encode(&stamp(), out));
+}
+
+#[test]
+fn each_decision_is_written_as_published() {
     let sha256 = crate::hash::sha256(b"x");
     let decision = Decision {
         connection: Some("01JDCXYPZZJ8V6E4M3Z9K7T2WB".parse().unwrap()),
@@ -95,6 +102,10 @@ fn each_kind_of_record_is_written_as_published() {
     };
     check_golden("decision", |out| decision.encode(&stamp(), out));
     check_golden("decision-none", |out| Decision::default().encode(&stamp(), out));
+}
+
+#[test]
+fn each_end_of_an_exchange_or_a_connection_is_written_as_published() {
     let outcome = Outcome {
         status: 200,
         request_bytes: 12,
@@ -102,11 +113,14 @@ fn each_kind_of_record_is_written_as_published() {
         attempts: 1,
         tried: Vec::new(),
         endpoint: Some(([127, 0, 0, 1], 8080).into()),
+        server: None,
         duration_ns: 1_234_567,
         end: Some(End::Done),
         reason: None,
     };
     check_golden("outcome", |out| outcome.encode(&stamp(), out));
+    let proven = Outcome { server: Some("spiffe://example.org/db".into()), ..outcome.clone() };
+    check_golden("outcome-server", |out| proven.encode(&stamp(), out));
     let tried = |result| Tried { endpoint: ([127, 0, 0, 1], 8081).into(), result, duration_ns: 20_000 };
     let failures = [TriedResult::Reason("upstream.connect_failed"), TriedResult::Status(503)];
     let repeated = Outcome { attempts: 3, tried: failures.map(tried).to_vec(), ..outcome };
@@ -114,6 +128,7 @@ fn each_kind_of_record_is_written_as_published() {
     let end = ConnectionEnd {
         listener: "app",
         source: "10.1.2.3:51234".parse().unwrap(),
+        tls: Tls::AsAsked,
         peer: "",
         sni: "bank.example.org",
         reason: "tls.certificate_expired",
@@ -123,6 +138,16 @@ fn each_kind_of_record_is_written_as_published() {
         duration_ns: 2_000_000,
     };
     check_golden("conn", |out| end.encode(&stamp(), out));
+    let plain = ConnectionEnd {
+        tls: Tls::None,
+        sni: "",
+        detail: "",
+        reason: "peer.plaintext",
+        protocol_errors: &[],
+        exchanges: 2,
+        ..end
+    };
+    check_golden("conn-plaintext", |out| plain.encode(&stamp(), out));
 }
 
 #[test]
@@ -162,11 +187,14 @@ fn each_record_of_the_log_itself_is_written_as_published() {
     }
 }
 
+/// Six bytes for one: the worst that escaping does, at every length up to and past each field's limit.
+fn worst_texts() -> impl Iterator<Item = String> {
+    [10, 26, 85, 170, 341, 512, 700, 3072, 100_000].into_iter().map(|length| "\u{1}".repeat(length))
+}
+
 #[test]
-fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
-    // Six bytes for one: the worst that escaping does, at every length up to and past each field's limit.
-    for length in [10, 26, 85, 170, 341, 512, 700, 3072, 100_000] {
-        let text = "\u{1}".repeat(length);
+fn no_decision_exceeds_its_limit_whatever_is_put_into_it() {
+    for text in worst_texts() {
         let texts = vec![text.as_str(); 1000];
         let sha256 = [0xff; 32];
         let decision = Decision {
@@ -174,6 +202,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             listener: &text,
             source: Some(worst_source()),
             destination: Some(worst_address()),
+            tls: Tls::None,
             peer: Some(PeerFacts { spiffe_id: &text, serial: &text, fingerprint_sha256: Some(&sha256) }),
             token: Some(TokenFacts {
                 issuer: &text,
@@ -214,9 +243,14 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
         };
         let mut out = Vec::new();
         decision.encode(&worst_stamp(), &mut out);
-        assert!(out.len() <= ENTRY_BYTES_MAX, "{length}: {}", out.len());
+        assert!(out.len() <= ENTRY_BYTES_MAX, "{}: {}", text.len(), out.len());
         serde_json::from_slice::<serde_json::Value>(&out).unwrap();
+    }
+}
 
+#[test]
+fn no_entry_of_a_connection_exceeds_its_limit_whatever_is_put_into_it() {
+    for text in worst_texts() {
         let errors: Vec<(&'static str, u32)> = vec![
             ("a_kind_of_thirty_two_bytes_length", u32::MAX),
             ("kind_of_thirty_two_bytes_length_", u32::MAX),
@@ -224,6 +258,7 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
         let end = ConnectionEnd {
             listener: &text,
             source: worst_source(),
+            tls: Tls::None,
             peer: &text,
             sni: &text,
             reason: "a.reason_code_that_has_sixty_four_bytes_which_is_the_longest_one",
@@ -232,9 +267,9 @@ fn no_record_exceeds_its_limit_whatever_is_put_into_it() {
             exchanges: u64::MAX,
             duration_ns: u64::MAX,
         };
-        out.clear();
+        let mut out = Vec::new();
         end.encode(&worst_stamp(), &mut out);
-        assert!(out.len() <= CONNECTION_BYTES_MAX, "{length}: {}", out.len());
+        assert!(out.len() <= CONNECTION_BYTES_MAX, "{}: {}", text.len(), out.len());
     }
 }
 
@@ -245,7 +280,9 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
     let mut out = Vec::new();
     let longest = format!("/{}", "a".repeat(106));
     let endpoints = [worst_address().into(), EndpointAddress::Unix(SocketPath::new(&longest).unwrap())];
-    for (attempts, endpoint) in (0..5).flat_map(|attempts| endpoints.each_ref().map(|of| (attempts, of))) {
+    let servers = ["", "spiffe://a/b", &"x".repeat(2047), &"x".repeat(2048), &"x".repeat(9000)];
+    let all = (0..5).zip(servers).flat_map(|of| endpoints.each_ref().map(|endpoint| (of, endpoint)));
+    for ((attempts, server), endpoint) in all {
         let tried = Tried { endpoint: endpoint.clone(), result, duration_ns: u64::MAX };
         let outcome = Outcome {
             status: u16::MAX,
@@ -254,12 +291,14 @@ fn no_record_of_fixed_fields_exceeds_its_limit() {
             attempts: u32::MAX,
             tried: vec![tried; attempts],
             endpoint: Some(endpoint.clone()),
+            server: Some(server.into()),
             duration_ns: u64::MAX,
             end: Some(End::UpstreamError),
             reason: Some(REASON),
         };
         outcome.encode(&worst_stamp(), &mut out);
-        assert!(out.len() <= OUTCOME_BYTES_MAX + attempts * TRIED_BYTES_MAX, "{attempts}: {}", out.len());
+        let limit = OUTCOME_BYTES_MAX + attempts * TRIED_BYTES_MAX + server_bytes(server);
+        assert!(out.len() <= limit, "{attempts}: {}", out.len());
         out.clear();
     }
     let reason = "\u{1}".repeat(1000);

@@ -1,6 +1,6 @@
 //! From a case to a query, and from a verdict to what differs from what was expected.
-use super::cases::{Case, Expect};
-use crate::{Body, Decision, Headers, Http, Pdp, Query, Scratch, Source, TokenIssuer, Verdict};
+use super::cases::{Case, Expect, PlainText};
+use crate::{Body, Decision, Headers, Http, Pdp, Query, Scratch, Source, Tls, TokenIssuer, Verdict};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub(super) const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50_000);
@@ -17,7 +17,7 @@ pub fn with_query<T>(case: &Case, now_ns: u64, ask: impl FnOnce(&Query<'_>) -> T
     let trust_domain = case.who.as_deref().and_then(trust_domain);
     let http = (action != "connect").then_some(Http {
         id: "01JDEXAMPLE",
-        scheme: "https",
+        scheme: if case.tls.is_some() { "http" } else { "https" },
         authority: case.host.as_deref().unwrap_or("service.example"),
         path,
         query,
@@ -36,6 +36,7 @@ pub fn with_query<T>(case: &Case, now_ns: u64, ask: impl FnOnce(&Query<'_>) -> T
             trust_domain,
             sni: None,
             certificate_serial: None,
+            tls: Tls::said(case.tls.map(PlainText::word)),
         },
         destination: Some(case.destination.unwrap_or(DESTINATION)),
         destination_principal: None,

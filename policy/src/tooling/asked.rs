@@ -1,7 +1,7 @@
 //! Questions that are kept: of cases, of documents in the shape of `input`, and of the log.
 use super::ask::{DESTINATION, SOURCE, with_query};
 use super::cases::{Case, CasesError, NOW_NS, Request};
-use crate::{Body, Headers, Http, Pdp, Query, Scratch, Source, TokenIssuer, Verdict, WorkloadToken};
+use crate::{Body, Headers, Http, Pdp, Query, Scratch, Source, Tls, TokenIssuer, Verdict, WorkloadToken};
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ pub struct Asked {
     pub(super) spiffe_id: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) certificate_serial: Option<String>,
+    pub(super) tls: Tls,
     pub(super) destination: Option<SocketAddr>,
     pub(super) destination_principal: Option<String>,
     pub(super) http: Option<AskedHttp>,
@@ -88,6 +89,7 @@ impl Asked {
             spiffe_id: owned(query.source.spiffe_id),
             sni: owned(query.source.sni),
             certificate_serial: owned(query.source.certificate_serial),
+            tls: query.source.tls,
             destination: query.destination,
             destination_principal: owned(query.destination_principal),
             http,
@@ -137,6 +139,7 @@ impl Asked {
                 trust_domain: self.spiffe_id.as_deref().and_then(trust_domain),
                 sni: self.sni.as_deref(),
                 certificate_serial: self.certificate_serial.as_deref(),
+                tls: self.tls,
             },
             destination: self.destination,
             destination_principal: self.destination_principal.as_deref(),
@@ -180,6 +183,9 @@ impl Asked {
         let mut put = |name: &str, value: Value| drop(words.insert(name.to_owned(), value));
         if let Some(who) = &self.spiffe_id {
             put("who", who.as_str().into());
+        }
+        if let Some(word) = self.tls.word() {
+            put("tls", word.into());
         }
         put("do", self.does().into());
         if let Some(http) = &self.http {
@@ -266,6 +272,7 @@ impl Asked {
             spiffe_id: spiffe_id.into_iter().find_map(owned),
             sni: owned("/attributes/tlsSession/sni"),
             certificate_serial: owned("/postern/certificate_serial"),
+            tls: Tls::said(text("/postern/tls")),
             destination: Some(address(input, "destination", DESTINATION)?),
             destination_principal: owned("/attributes/destination/principal"),
             http,
@@ -319,6 +326,7 @@ fn mistaken(input: &Value) -> Option<(&'static str, &'static str)> {
         "/postern/token_issuer",
         "/postern/token_trust_domain",
         "/postern/certificate_serial",
+        "/postern/tls",
     ];
     let another = |pointer: &&&str, is: fn(&Value) -> bool| {
         input.pointer(pointer).is_some_and(|value| !value.is_null() && !is(value))

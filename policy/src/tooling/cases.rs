@@ -1,4 +1,5 @@
 //! Tables of cases: who asks what, and what the answer must be. The same for Rego and Cedar.
+use crate::Tls;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
@@ -114,6 +115,8 @@ pub struct Case {
     pub name: Spanned<String>,
     /// The caller's SPIFFE ID; nobody if left out.
     pub who: Option<String>,
+    /// That the caller comes in plain text, where that is taken yet.
+    pub tls: Option<PlainText>,
     /// `METHOD /path?query`, or `connect` for a raw stream.
     #[serde(rename = "do")]
     pub does: String,
@@ -166,6 +169,7 @@ pub struct Case {
 #[serde(deny_unknown_fields)]
 pub struct Request {
     who: Option<String>,
+    tls: Option<PlainText>,
     #[serde(rename = "do")]
     does: String,
     #[serde(default)]
@@ -190,9 +194,10 @@ impl Request {
     pub fn read(file: &str, content: &[u8]) -> Result<Case, CasesError> {
         let request: Self = read(file, content)?;
         let unknown = serde_saphyr::Location::UNKNOWN;
-        Ok(Case {
+        let case = Case {
             name: Spanned { value: "request".to_owned(), referenced: unknown, defined: unknown },
             who: request.who,
+            tls: request.tls,
             does: request.does,
             headers: request.headers,
             body: request.body,
@@ -214,7 +219,25 @@ impl Request {
             rego: None,
             cedar: None,
             from: None,
-        })
+        };
+        case.refuse_what_cannot_be(file)?;
+        Ok(case)
+    }
+}
+
+/// What can be said of a caller's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlainText {
+    /// It speaks none.
+    None,
+}
+
+impl PlainText {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::None => Tls::NONE,
+        }
     }
 }
 
@@ -251,7 +274,7 @@ impl Table {
             let taken: Taken = self::read(other, &read(other)?)?;
             let foreign = taken.decision.is_some();
             for case in taken.cases {
-                case.refuse_unreasoned(other)?;
+                case.refuse_what_cannot_be(other)?;
                 let from = Some(other.clone());
                 let now_ns = case.now_ns.or(taken.now_ns);
                 let case = Case { from, now_ns, ..case };
@@ -263,7 +286,7 @@ impl Table {
             }
         }
         for case in &self.cases {
-            case.refuse_unreasoned(CASES_FILE)?;
+            case.refuse_what_cannot_be(CASES_FILE)?;
             cases.push(case.clone());
         }
         Ok(cases.into_iter().filter(|case| case.is_for(language)).map(|case| case.worded(language)).collect())
@@ -290,16 +313,41 @@ impl Case {
         self
     }
 
-    /// A case that one language leaves out says why: nothing is missing silently.
-    fn refuse_unreasoned(&self, file: &str) -> Result<(), CasesError> {
-        let Some(only) = &self.only else { return Ok(()) };
-        if only.len() == 1 && only.values().all(|why| !why.trim().is_empty()) {
-            return Ok(());
+    /// A case that shows what never happens shows nothing.
+    fn refuse_what_cannot_be(&self, file: &str) -> Result<(), CasesError> {
+        let refuse = |what| Err(CasesError { file: file.to_owned(), what });
+        if let Some(key) = self.proof_in_plain_text() {
+            let name = &self.name.value;
+            return refuse(format!(
+                "case `{name}`: `tls: none` is a caller that has proven nothing: leave out `{key}`"
+            ));
         }
-        let name = &self.name.value;
-        let what =
-            format!("case `{name}`: `only` names one language and says why: `only: {{ rego: because … }}`");
-        Err(CasesError { file: file.to_owned(), what })
+        if self.leaves_out_silently() {
+            let name = &self.name.value;
+            return refuse(format!(
+                "case `{name}`: `only` names one language and says why: `only: {{ rego: because … }}`"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A case that one language leaves out says why: nothing is missing silently.
+    fn leaves_out_silently(&self) -> bool {
+        self.only
+            .as_ref()
+            .is_some_and(|only| only.len() != 1 || only.values().any(|why| why.trim().is_empty()))
+    }
+
+    /// What it says to be proven of a caller in plain text, who proves nothing and whose tokens are not taken.
+    fn proof_in_plain_text(&self) -> Option<&'static str> {
+        let proofs = [
+            ("who", self.who.is_some()),
+            ("claims", self.claims.is_some()),
+            ("token_trust_domain", self.token_trust_domain.is_some()),
+            ("transaction", self.transaction.is_some()),
+        ];
+        let said = proofs.into_iter().find(|(_, is_said)| *is_said)?;
+        self.tls.is_some().then_some(said.0)
     }
 }
 

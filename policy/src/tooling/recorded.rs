@@ -1,7 +1,7 @@
 //! Decision records of the audit log as questions: what a record holds, and what it does not.
 use super::asked::{Asked, AskedBody, AskedHttp, AskedWorkload};
 use super::cases::NOW_NS;
-use crate::Pdp;
+use crate::{Pdp, Tls};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -222,8 +222,19 @@ fn recorded(record: &Value) -> Result<Recorded, String> {
 }
 
 /// What a question is made of, and what it is held against: absent is not the same as of another type.
-const TEXTS: &[&str] =
-    &["peer", "peer_serial", "method", "host", "path", "route", "listener", "src", "would", "enforcement"];
+const TEXTS: &[&str] = &[
+    "peer",
+    "peer_serial",
+    "tls",
+    "method",
+    "host",
+    "path",
+    "route",
+    "listener",
+    "src",
+    "would",
+    "enforcement",
+];
 
 /// Without these a question would be about something else.
 const NEVER_CUT: &[&str] = &["peer", "method", "route", "listener", "peer_serial"];
@@ -242,9 +253,10 @@ const NEVER_HELD: &[Part] = &[
 /// The question, with something in the place of what the record does not hold: it is not asked where that is read.
 fn asked(record: &Value, token: Token) -> Result<Asked, String> {
     let owned = |name: &str| Some(text(record, name).to_owned()).filter(|text| !text.is_empty());
+    let tls = Tls::said(Some(text(record, "tls")));
     let http = AskedHttp {
         id: text(record, "id").to_owned(),
-        scheme: "https".to_owned(),
+        scheme: if tls == Tls::None { "http" } else { "https" }.to_owned(),
         authority: text(record, "host").to_owned(),
         path: text(record, "path").to_owned(),
         query: None,
@@ -268,6 +280,7 @@ fn asked(record: &Value, token: Token) -> Result<Asked, String> {
         spiffe_id: owned("peer"),
         sni: None,
         certificate_serial: owned("peer_serial"),
+        tls,
         destination: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
         destination_principal: None,
         http: (text(record, "method") != "connect").then_some(http),

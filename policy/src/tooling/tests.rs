@@ -130,6 +130,36 @@ fn a_case_that_one_language_leaves_out_says_why() {
 }
 
 #[test]
+fn a_case_may_be_about_a_caller_in_plain_text_who_has_proven_nothing() {
+    let policy = (
+        "p.rego",
+        "package p\ndefault allow := false\nallow if {\n\tinput.postern.tls == \"none\"\n\tnot input.attributes.source.principal\n\tinput.attributes.request.http.scheme == \"http\"\n}\n",
+    );
+    let cases = "decision: { rego: p/allow }\ncases:\n\
+        \x20 - { name: plain, tls: none, do: GET /, expect: allow }\n\
+        \x20 - { name: proven, who: spiffe://e.org/w, do: GET /, expect: deny }\n\
+        \x20 - { name: nobody, do: GET /, expect: deny }\n";
+    check(&[policy], Some(cases), &["plain pass", "proven pass", "nobody pass"]);
+    let unasked = "decision: { rego: p/allow }\ncases:\n\
+        \x20 - { name: unasked, tls: none, do: GET /, expect: deny, code: policy.error }\n";
+    check(&[POLICY], Some(unasked), &["unasked pass"]);
+    for (proof, key) in [
+        ("who: spiffe://e.org/w", "who"),
+        ("claims: { sub: a }", "claims"),
+        ("token_trust_domain: e.org", "token_trust_domain"),
+        ("transaction: { sub: a }", "transaction"),
+    ] {
+        let what = format!("`tls: none` is a caller that has proven nothing: leave out `{key}`");
+        let other = format!("cases:\n  - {{ name: c, tls: none, {proof}, do: GET /, expect: deny }}\n");
+        let error = taken("{ rego: p/allow }", &other).unwrap_err().to_string();
+        assert_eq!(error, format!("`../cases.yaml`: case `c`: {what}"));
+        let request = format!("{{ tls: none, {proof}, do: GET / }}");
+        let error = Request::read("r.yaml", request.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, format!("`r.yaml`: case `request`: {what}"));
+    }
+}
+
+#[test]
 fn a_case_says_from_where_and_to_where_a_stream_goes() {
     let policy = (
         "p.rego",

@@ -41,6 +41,7 @@ fn query(headers: &Vec<(String, String)>) -> Result<Query<'_>, std::net::AddrPar
             trust_domain: Some("example.org"),
             sni: Some("bank.example.org"),
             certificate_serial: Some("0a0b0c"),
+            tls: postern_policy::Tls::default(),
         },
         destination: Some("10.0.0.8:8443".parse()?),
         destination_principal: None,

@@ -115,6 +115,7 @@ fn decide(pdp: &Pdp, request: &Value) -> Option<Verdict> {
             trust_domain: None,
             sni: None,
             certificate_serial: None,
+            tls: postern_policy::Tls::default(),
         },
         destination: Some(SOMEWHERE),
         destination_principal: None,

@@ -83,6 +83,36 @@ pub struct Status {
     pub policy: Vec<BundleStatus>,
     /// The checks of `/readyz`.
     pub checks: Vec<Check>,
+    /// Who comes in plain text, on each listener that takes some beside mutual TLS, or took some.
+    pub plaintext: Vec<PlaintextStatus>,
+}
+
+/// Who comes in plain text on one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlaintextStatus {
+    /// Its name in the configuration.
+    pub listener: String,
+    /// When it is taken no more, in whole seconds since the Unix epoch; `None` where it is not taken now.
+    pub until_unix_s: Option<u64>,
+    /// Connections of all callers that were taken since this process began.
+    pub connections: u64,
+    /// When the last one came.
+    pub last_unix_s: Option<u64>,
+    /// The last callers by address, latest first; 64 at most.
+    pub callers: Vec<PlaintextCaller>,
+    /// How often an address was forgotten for others that came later.
+    pub forgotten: u64,
+}
+
+/// One address from which callers come in plain text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlaintextCaller {
+    /// It.
+    pub address: IpAddr,
+    /// Its connections since it was met, or met again.
+    pub connections: u64,
+    /// When the last of them came.
+    pub last_unix_s: u64,
 }
 
 /// Our identity.

@@ -15,7 +15,10 @@ use crate::handover::Offer;
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
-pub use control::{AdminCommand, AdminView, BundleStatus, IdentityStatus, Reply, Status, commands};
+pub use control::{
+    AdminCommand, AdminView, BundleStatus, IdentityStatus, PlaintextCaller, PlaintextStatus, Reply, Status,
+    commands,
+};
 pub use server::ServerLimits;
 pub use socket::AdminSocket;
 pub use status::{Check, StatusView};

@@ -3,7 +3,9 @@
 use super::entrance::{STATUS, socket};
 use super::{StartError, materials};
 use crate::clock::Clock;
-use crate::config::{Bind, Config, Direction, ListenerConfig, LocalDoor, StatusConfig, reload};
+use crate::config::{
+    Bind, Config, Direction, ListenerConfig, LocalDoor, PermissiveConfig, StatusConfig, reload,
+};
 use crate::handover::{Inherited, Offer, Offered};
 use crate::listener::{Bound, Listener};
 use crate::local_socket::Succession;
@@ -60,6 +62,8 @@ impl Means<'_> {
 #[derive(Debug, Default)]
 pub struct Prepared {
     in_force: Vec<Arc<Listener>>,
+    /// Of each of these, until when it takes plain text.
+    permissive: Vec<Option<PermissiveConfig>>,
     bound: Vec<Served>,
     /// Unix sockets that take the place of those that go.
     successions: Vec<(String, Succession)>,
@@ -105,8 +109,14 @@ impl Listeners {
                 Bind::Local(_) => None,
             };
             prepared.in_force.extend(known.cloned());
+            prepared.permissive.push(of.permissive);
             let Some(socket) = socket.filter(|_| known.is_none()) else { continue };
-            let listener = Arc::new(means.listener(of)?);
+            let mut listener = means.listener(of)?;
+            // Who came in plain text is told of for as long as a listener of that name is there.
+            if let Some(old) = self.in_force.iter().find(|old| *old.name == *of.name) {
+                listener.permissive = Arc::clone(&old.permissive);
+            }
+            let listener = Arc::new(listener);
             prepared.in_force.push(Arc::clone(&listener));
             prepared.bound.push((socket, listener));
         }
@@ -144,7 +154,10 @@ impl Listeners {
 
     /// Puts it in force; gives the names of what is no more where it was.
     pub(super) async fn exchange(&mut self, prepared: Prepared) -> Vec<String> {
-        let Prepared { in_force, bound, offered, own, .. } = prepared;
+        let Prepared { in_force, permissive, bound, offered, own, .. } = prepared;
+        for (listener, terms) in in_force.iter().zip(permissive) {
+            listener.permit_plaintext(terms);
+        }
         self.offer.replace(offered);
         self.own.send_replace(own);
         for of in bound {

@@ -4,6 +4,7 @@ mod entrance;
 mod jwt_keys;
 mod listeners;
 mod materials;
+mod plaintext;
 mod sources;
 mod threads;
 mod view;
@@ -213,7 +214,9 @@ impl App {
         let judged = threads.judge(&parts, control.trust)?;
         let handles = threads.workers(&parts, seats, &spans, (&control.keys, &judged))?;
         let entrance::Sockets { listeners: bound, admin: ports, successions, offer } = sockets;
-        let in_force = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        let in_force: Vec<_> = bound.iter().map(|(_, listener)| Arc::clone(listener)).collect();
+        in_force.iter().for_each(|listener| listener.permit_plaintext(listener.permissive.terms()));
+        view.serves(&in_force);
         let (to_acceptor, further) = mpsc::channel(listeners::WAITING_MAX);
         threads.acceptor(&parts, (bound, further), handles)?;
         let asked = admin::Asked { commands: commands_in, offer: offer.clone(), open: opened };
@@ -298,7 +301,9 @@ impl App {
         self.updates.send(update).await.map_err(|_| ReloadError::Stopping)?;
         in_force.await.map_err(|_| ReloadError::Stopping)?;
         self.view.reloaded(new);
-        Ok(self.listeners.exchange(prepared).await)
+        let left = self.listeners.exchange(prepared).await;
+        self.view.serves(&self.listeners.in_force);
+        Ok(left)
     }
 
     /// Says that this process goes away: readiness fails and connections are asked to finish, each within

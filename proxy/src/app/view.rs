@@ -1,8 +1,9 @@
 //! What probes and people are shown.
-use super::Parts;
+use super::{Parts, plaintext};
 use crate::admin::{self, AdminView, BundleStatus, Check, IdentityStatus, StatusView};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::listener::Listener;
 use crate::log::{Condition, LogHandle};
 use crate::memory::Memory;
 use crate::routing::Named;
@@ -19,6 +20,8 @@ pub(crate) struct View {
     shared: Shared,
     clock: Arc<dyn Clock>,
     config: Mutex<Config>,
+    listeners: Mutex<Vec<Arc<Listener>>>,
+    started_unix_s: u64,
     was_ready: AtomicBool,
 }
 
@@ -41,12 +44,22 @@ impl View {
         };
         let config = Mutex::new(parts.config.clone());
         let (shared, clock) = (parts.shared.clone(), Arc::clone(&parts.clock));
-        Self { facts, shared, clock, config, was_ready: AtomicBool::new(false) }
+        let (listeners, started_unix_s) = (Mutex::default(), clock.unix_time().as_secs());
+        Self { facts, shared, clock, config, listeners, started_unix_s, was_ready: AtomicBool::new(false) }
     }
 
     /// Another configuration is in force.
     pub(super) fn reloaded(&self, config: &Config) {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone_from(config);
+    }
+
+    /// These listeners are in force.
+    pub(super) fn serves(&self, listeners: &[Arc<Listener>]) {
+        *self.listeners.lock().unwrap_or_else(PoisonError::into_inner) = listeners.to_vec();
+    }
+
+    fn plaintext(&self) -> Vec<admin::PlaintextStatus> {
+        plaintext::statuses(&self.listeners.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether every check that readiness needs holds.
@@ -90,7 +103,9 @@ impl StatusView for View {
             None => Ok("as read last".to_owned()),
             Some(trouble) => Ok(format!("the last reload was refused: {trouble}")),
         };
-        let exceptions = exceptions(&parts.unsigned_bundles, parts.observing_routes);
+        let permissive = self.plaintext().into_iter().filter(|status| status.until_unix_s.is_some());
+        let permissive = permissive.map(|status| plaintext::remark(&status, self.started_unix_s));
+        let exceptions = exceptions(&parts.unsigned_bundles, parts.observing_routes, permissive);
         let draining =
             if self.facts.status.is_draining() { Err("draining".to_owned()) } else { Ok("no".to_owned()) };
         vec![
@@ -137,6 +152,7 @@ impl AdminView for View {
             policy_generation: policy.as_ref().map_or(0, |policy| policy.generation),
             policy: policy.iter().flat_map(|policy| &policy.bundles).map(bundle).collect(),
             checks: self.checks(),
+            plaintext: self.plaintext(),
         }
     }
 
@@ -229,7 +245,7 @@ fn names(troubles: &[(Named, NameTrouble)], was_ready: bool) -> Result<String, S
 }
 
 /// What the configuration leaves open on purpose: nobody should have to find that out from traffic.
-fn exceptions(unsigned: &[String], observing: usize) -> String {
+fn exceptions(unsigned: &[String], observing: usize, permissive: impl Iterator<Item = String>) -> String {
     let mut named = Vec::new();
     if !unsigned.is_empty() {
         named.push(format!("unsigned bundles accepted: {}", unsigned.join(", ")));
@@ -237,6 +253,7 @@ fn exceptions(unsigned: &[String], observing: usize) -> String {
     if observing > 0 {
         named.push(format!("{observing} route(s) only observe"));
     }
+    named.extend(permissive);
     if named.is_empty() { "none".to_owned() } else { named.join("; ") }
 }
 

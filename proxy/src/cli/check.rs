@@ -1,5 +1,6 @@
 //! `postern check`: what `run` would make of a configuration. Nothing is bound, fetched or written.
 
+mod adoption;
 mod bundles;
 mod contents;
 mod summary;
@@ -35,8 +36,10 @@ fn look(args: &Args) -> (Findings, Option<Config>) {
     match config::load(&args.config) {
         Err(findings) => (findings, None),
         Ok(Loaded { config, warnings }) => {
+            let now = SystemClock::new().unix_time();
             let findings = inspect(&config, warnings)
-                .with(contents::check_validity(&config, SystemClock::new().unix_time()))
+                .with(contents::check_validity(&config, now))
+                .with(adoption::check(&config, now))
                 .with(bundles::check(&config.policy));
             (findings, Some(config))
         }

@@ -104,6 +104,7 @@ fn reason(record: &Record<'_>, meaning: Explain<'_>, out: &mut dyn Write) -> io:
 fn decision(record: &Record<'_>, index: u64, meaning: Explain<'_>, out: &mut dyn Write) -> io::Result<()> {
     let caller = match record.joined(&["peer", "src"], "") {
         none if none.is_empty() => "unknown caller".to_owned(),
+        _ if record.text("tls") == "none" => format!("nobody from {}", record.text("src")),
         _ if record.text("peer").is_empty() => record.text("src"),
         _ => record.text("peer"),
     };
@@ -117,6 +118,7 @@ fn decision(record: &Record<'_>, index: u64, meaning: Explain<'_>, out: &mut dyn
     writeln!(out, " {verdict}  {caller} → {request}{observed}")?;
     row(out, "decision", &format!("{}   record {index}   {}", record.text("id"), record.text("ts")))?;
     row(out, "from", &record.joined(&["src", "listener"], "   listener "))?;
+    row(out, "tls", &record.text("tls"))?;
     if let Some(token) = record.0.get("token") {
         let token = Record(token);
         row(out, "token", &token.joined(&["iss", "sub", "jti"], "   "))?;
@@ -140,13 +142,14 @@ fn outcome(record: &Record<'_>, meaning: Explain<'_>, out: &mut dyn Write) -> io
         record.text("response_bytes")
     );
     row(out, "outcome", &sent)?;
-    row(out, "endpoint", &record.text("endpoint"))?;
+    row(out, "endpoint", &record.joined(&["endpoint", "server"], "   "))?;
     reason(record, meaning, out)
 }
 
 fn connection(record: &Record<'_>, index: u64, meaning: Explain<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, " CONNECTION  {}   record {index}   {}", record.text("src"), record.text("ts"))?;
     row(out, "peer", &record.text("peer"))?;
+    row(out, "tls", &record.text("tls"))?;
     row(out, "sni", &record.text("sni"))?;
     reason(record, meaning, out)?;
     row(out, "detail", &record.text("detail"))?;
@@ -183,6 +186,12 @@ mod tests {
                 "token      https://idp.example.org   alice\n",
             ],
         );
+    }
+
+    #[test]
+    fn a_caller_in_plain_text_is_told_as_one_that_has_proven_nothing() {
+        let record = r#"{"kind":"decision","decision":"deny","src":"10.1.2.3:51234","listener":"app","tls":"none","method":"GET","path":"/x"}"#;
+        check(record, &[" DENY  nobody from 10.1.2.3:51234 → GET /x\n", "   tls        none\n"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod identity;
 mod identity_headers;
 mod mirror;
 mod operations;
+mod permissive;
 mod policy;
 mod proxy_version;
 mod rate_limits;
@@ -50,6 +51,7 @@ pub use self::operations::{
     AdminFile, AuditFile, AuditModeFile, LogFile, LogFormatFile, LogLevelFile, OtlpFile, ProcessLimitsFile,
     SignerFile, SigningKeyFile, StatusFile, TelemetryFile,
 };
+pub use self::permissive::{PermissiveFile, SilenceFile};
 pub use self::policy::{
     BuiltinErrorsFile, BundleFile, BundleLimitsFile, BundleSourceFile, CedarFile, DecisionFile,
     DirectoryFile, HttpBundleFile, PolicyFile, UnsignedFile,

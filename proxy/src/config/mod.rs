@@ -10,6 +10,7 @@ mod destination;
 pub mod file;
 mod findings;
 mod ip_range;
+pub mod moment;
 mod parse;
 mod places;
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, Rate
 pub use self::settings::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
 pub use self::settings::{HeaderMatch, HeaderRewrite, RewriteConfig};
+pub use self::settings::{PermissiveConfig, Silence};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

@@ -62,10 +62,11 @@ fn fixed(running: &Config, new: &Config) -> Vec<String> {
     keys
 }
 
-/// Whether a listener goes on as it is: its routes may change, and nothing else has.
+/// Whether a listener goes on as it is: its routes may change, and until when it takes plain text; nothing else has.
 pub fn goes_on(running: &ListenerConfig, new: &ListenerConfig) -> bool {
     // Comparing whole listeners, so that a field that is added later counts without a word here.
-    *running == ListenerConfig { routes: running.routes.clone(), ..new.clone() }
+    let ListenerConfig { routes, permissive, .. } = running.clone();
+    *running == ListenerConfig { routes, permissive, ..new.clone() }
 }
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Bind, Leads};
+    use crate::config::{Bind, Leads, PermissiveConfig, Silence};
 
     fn example() -> Config {
         let text = include_str!("../../../examples/config/files-and-directory.yaml");
@@ -123,6 +124,10 @@ mod tests {
             goes_on(&example().listeners[0], &new.listeners[0])
         };
         assert!(of(|_| {}) && of(|new| new.routes.truncate(1)));
+        let takes_plaintext = |new: &mut ListenerConfig| {
+            new.permissive = Some(PermissiveConfig { until_unix_s: 1, silence: Silence::Refused });
+        };
+        assert!(of(takes_plaintext), "who comes by TLS loses nothing by it");
         assert!(!of(|new| new.limits.connections_max = 1) && !of(|new| new.bind = elsewhere()));
     }
 

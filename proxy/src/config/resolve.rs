@@ -18,6 +18,7 @@ mod local_endpoint;
 mod mirror;
 mod operations;
 mod outbound;
+mod permissive;
 mod policy;
 mod proxy_version;
 mod rate_limits;

@@ -9,6 +9,7 @@ mod identity_headers;
 mod leads;
 mod mirror;
 mod names;
+mod permissive;
 mod proxy_version;
 mod rate_limits;
 mod rewrite;
@@ -33,6 +34,7 @@ pub use self::identity_headers::{ClientCert, IdentityHeaders, TokenPassage, Xfcc
 pub use self::leads::{AnswerConfig, Leads, RedirectConfig, RedirectPath, RespondConfig, SplitConfig};
 pub use self::mirror::MirrorConfig;
 pub use self::names::{EndpointConfig, NamedEndpoint, overlap, takes_all};
+pub use self::permissive::{PermissiveConfig, Silence};
 pub use self::proxy_version::ProxyVersion;
 pub use self::rate_limits::{
     DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey,

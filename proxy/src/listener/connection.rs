@@ -1,17 +1,17 @@
 //! A connection: what is known of its caller, and the requests that are served on it.
+use super::broken::broken;
 use super::caller_io::CallerIo;
 use super::captured;
-use super::handshake::{NotSecured, Protocol, Secured, secure};
+use super::handshake::{NotSecured, Protocol, Secured, Shows, secure};
 use super::http1_guard::{self, RawHeads};
 use super::hyper_limits::{http1, http2};
 use super::lifetime::{End, Graceful, Lifetime, drive};
-use super::{Accepted, Listener};
+use super::{Accepted, Listener, Proven};
 use crate::config::OnInvalid;
 use crate::cut::{Cut, Streams};
-use crate::http2_guard::{self, Floods, Other};
-use crate::pipeline::{self, CertificateTexts, Refusal, Tunnel};
+use crate::http2_guard::{self, Other};
+use crate::pipeline::{self, CertificateTexts, GuardLimits, Refusal, Tunnel};
 use crate::recorder::{Caller, ConnectionDraft};
-use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::telemetry::metrics;
 use crate::traffic::decision_guard::Budget;
@@ -21,7 +21,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use postern_audit::{ConnectionEnd, Remote};
+use postern_audit::{ConnectionEnd, Remote, Tls};
 use postern_identity::{Peer, Role, UnixTime, X509Svid};
 use rustls_pki_types::CertificateDer;
 use slab::Slab;
@@ -52,8 +52,8 @@ pub(crate) struct Connection {
     pub(crate) sni: Option<String>,
     /// What is spoken.
     pub(crate) protocol: Protocol,
-    /// Who calls.
-    pub(crate) peer: Arc<Peer>,
+    /// Who calls, as far as that is proven.
+    proven: Proven,
     /// How the log knows the caller.
     pub(crate) caller: Rc<Caller>,
     /// Ends the connection, and everything on it.
@@ -62,8 +62,7 @@ pub(crate) struct Connection {
     /// The ways to end the exchanges on it that have a stream of their own.
     streams: RefCell<Slab<Rc<Cut>>>,
     budget: Rc<Budget>,
-    standing: Arc<Standing>,
-    /// What we presented to the caller.
+    /// What we presented to the caller, or would have.
     pub(crate) own: Arc<X509Svid>,
     /// The caller's certificate as headers have it, once it was asked for.
     pub(crate) certificate: OnceCell<CertificateTexts>,
@@ -80,22 +79,53 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Whether a request may be served on it: the SVIDs of both sides have not expired, ours has not been withdrawn, and
-    /// the bundles in force vouch for the caller's.
+    /// the bundles in force vouch for the caller's; or the time for plain text is not over.
     pub(crate) fn judge(&self, worker: &Worker, snapshot: &Snapshot) -> Result<(), Refusal> {
         let now = worker.clock.unix_time();
-        if now > self.peer.not_after {
-            return Err(Refusal::PeerExpired);
+        if now.as_secs() > self.proven.last_unix_s() {
+            return Err(self.proven.ended());
         }
         if now > self.own.not_after() || snapshot.svid.is_none() {
             return Err(Refusal::ConnOwnIdentity);
         }
-        self.standing.check(&snapshot.trust, now)
+        self.proven.check(&snapshot.trust, now)
+    }
+
+    /// The workload that calls; none where the caller has proven nothing.
+    pub(crate) fn peer(&self) -> Option<&Arc<Peer>> {
+        self.proven.peer()
+    }
+
+    /// Its SPIFFE ID.
+    pub(crate) fn spiffe_id(&self) -> Option<&str> {
+        self.peer().map(|peer| peer.spiffe_id.as_str())
+    }
+
+    /// Whether it spoke TLS, where that is asked of it.
+    pub(crate) fn tls(&self) -> Tls {
+        self.proven.tls()
+    }
+
+    /// What its requests are made by: `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.tls() {
+            Tls::AsAsked => self.listener.callers.scheme(),
+            Tls::None => "http",
+        }
+    }
+
+    /// What a request head may be.
+    pub(crate) fn guard(&self) -> GuardLimits {
+        match self.tls() {
+            Tls::AsAsked => self.listener.guard,
+            Tls::None => self.listener.guard.without_tls(),
+        }
     }
 
     /// What becomes of what is in progress on it, where it does not stand [`Self::judge`].
     pub(crate) fn on_invalid(&self, reason: Refusal) -> OnInvalid {
         let validity = self.listener.validity;
-        match matches!(reason, Refusal::PeerExpired | Refusal::ConnOwnIdentity) {
+        match matches!(reason, Refusal::PeerExpired | Refusal::PeerPlaintext | Refusal::ConnOwnIdentity) {
             true => validity.on_peer_expiry,
             false => validity.on_trust_change,
         }
@@ -110,7 +140,7 @@ impl Connection {
     pub(crate) fn announcement(&self) -> Option<Arc<Announcement>> {
         let (source, destination) = (self.source.address()?, self.destination?);
         let announcement = self.announcement.get_or_init(|| {
-            let (name, caller) = (self.sni.clone(), self.peer.spiffe_id.clone());
+            let (name, caller) = (self.sni.clone(), self.peer().map(|peer| peer.spiffe_id.clone()));
             Arc::new(Announcement { source, destination, name, caller })
         });
         Some(Arc::clone(announcement))
@@ -118,7 +148,7 @@ impl Connection {
 
     /// What the caller presented, leaf first.
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
-        self.standing.chain()
+        self.proven.chain()
     }
 
     /// Looks whether the connection has to end, or will have to before long, and has it end. Tells when that has to be
@@ -144,10 +174,10 @@ impl Connection {
 
     /// When an SVID is about to expire, has expired, or the caller's chain has to be judged again: whichever comes next.
     fn next_moment(&self, now: UnixTime) -> Option<u64> {
-        let (peer, own) = (self.peer.not_after.as_secs(), self.own.not_after().as_secs());
+        let (peer, own) = (self.proven.last_unix_s(), self.own.not_after().as_secs());
         let soon = [peer, own].map(|until| until.saturating_sub(EXPIRY_MARGIN_S));
         let over = [peer, own].map(|until| until.saturating_add(1));
-        let moments = soon.into_iter().chain(over).chain(self.standing.until().map(|until| until.as_secs()));
+        let moments = soon.into_iter().chain(over).chain(self.proven.due_unix_s(now));
         moments.filter(|moment| *moment > now.as_secs()).min()
     }
 
@@ -155,9 +185,9 @@ impl Connection {
     /// one expires, and so where ours is about to.
     fn expires_soon(&self, now: UnixTime) -> Option<Refusal> {
         let soon = now.as_secs().saturating_add(EXPIRY_MARGIN_S);
-        let is_short = |until: UnixTime| until.as_secs() <= soon;
-        match (is_short(self.peer.not_after), is_short(self.own.not_after())) {
-            (true, _) => Some(Refusal::PeerExpired),
+        let is_short = |until_s: u64| until_s <= soon;
+        match (is_short(self.proven.last_unix_s()), is_short(self.own.not_after().as_secs())) {
+            (true, _) => Some(self.proven.ended()),
             (false, true) => Some(Refusal::ConnOwnIdentity),
             (false, false) => None,
         }
@@ -299,12 +329,19 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
             listener.metrics.connection_refused(refusal.code());
             let source = announced.map_or(source, Remote::Address);
             entry.comes_from(source);
-            entry.file(&ended(&listener, source, "", refusal.code(), (&[], 0)));
+            let tls = if refusal == Refusal::TlsPlaintextRefused { Tls::None } else { Tls::AsAsked };
+            entry.file(&ConnectionEnd { tls, ..ended(&listener, source, "", refusal.code(), (&[], 0)) });
         }
         Ok(secured) => {
-            listener.metrics.handshake_completed();
             let source = secured.announced.map_or(source, Remote::Address);
             entry.comes_from(source);
+            match &secured.shown {
+                Shows::Workload { .. } => listener.metrics.handshake_completed(),
+                Shows::Nothing => {
+                    listener.metrics.plaintext_connection();
+                    listener.permissive.note(source.ip(), worker.clock.unix_time().as_secs());
+                }
+            }
             serve_secured(worker, Arrival { listener, source, destination, entry, secured }, drain).await;
         }
     }
@@ -371,8 +408,9 @@ async fn serve_secured(worker: Rc<Worker>, arrival: Arrival, drain: watch::Recei
     connection.listener.metrics.connection_refused(reason.code());
     let (listener, exchanges) = (&connection.listener, connection.exchanges.get());
     let errors: Vec<_> = broken.map(|broken| broken.what).into_iter().collect();
-    let peer = connection.peer.spiffe_id.as_str();
-    entry.file(&ended(listener, source, peer, reason.code(), (&errors, exchanges)));
+    let peer = connection.spiffe_id().unwrap_or_default();
+    let end = ended(listener, source, peer, reason.code(), (&errors, exchanges));
+    entry.file(&ConnectionEnd { tls: connection.tls(), ..end });
 }
 
 /// What is known of a connection from now on, and what is to be served on it.
@@ -382,7 +420,6 @@ fn enter(
     drain: &watch::Receiver<bool>,
 ) -> (Rc<Connection>, Either, ConnectionDraft) {
     let Arrival { listener, source, destination: (local, original), entry, secured } = arrival;
-    let peer: Arc<str> = Arc::from(secured.peer.spiffe_id.as_str());
     let (heads, stream) = match secured.protocol {
         Protocol::Http1 => {
             let (stream, heads) = http1_guard::guard(secured.stream, &listener.limits);
@@ -391,21 +428,31 @@ fn enter(
         Protocol::Http2 => (None, Either::Plain(secured.stream)),
         Protocol::Tcp => (None, Either::Stream(secured.stream)),
     };
-    let chain = (secured.chain, Role::Client);
+    let proven = match secured.shown {
+        Shows::Workload { peer, chain, trust_generation } => {
+            let standing = worker.standings.enter((chain, Role::Client), &peer, trust_generation);
+            Proven::Workload { peer, standing }
+        }
+        Shows::Nothing => Proven::Nothing(Arc::clone(&listener.permissive)),
+    };
+    let payer = proven.payer(source);
+    let caller = match &proven {
+        Proven::Workload { .. } => Caller::new(entry.id(), source, Some(Arc::clone(&payer))),
+        Proven::Nothing(_) => Caller::in_plain_text(entry.id(), source),
+    };
     let connection = Connection {
-        standing: worker.standings.enter(chain, &secured.peer, secured.trust_generation),
         listener,
         source,
         destination: original.or(local),
         is_captured: original.is_some(),
         sni: secured.sni,
         protocol: secured.protocol,
-        peer: secured.peer,
-        caller: Caller::new(entry.id(), source, Some(Arc::clone(&peer))),
+        caller,
+        proven,
         cut: Rc::default(),
         exchanges: Cell::new(0),
         streams: RefCell::default(),
-        budget: worker.budgets.of(&peer),
+        budget: worker.budgets.of(&payer),
         own: secured.own,
         certificate: OnceCell::new(),
         announcement: OnceCell::new(),
@@ -430,6 +477,7 @@ fn ended<'a>(
     ConnectionEnd {
         listener,
         source,
+        tls: Tls::AsAsked,
         peer,
         sni: "",
         reason,
@@ -444,54 +492,6 @@ enum Either {
     Guarded(http1_guard::Guarded<CallerIo>),
     Plain(CallerIo),
     Stream(CallerIo),
-}
-
-/// What the caller broke beneath the requests.
-#[derive(Clone, Copy)]
-struct Broken {
-    reason: Refusal,
-    /// And how often.
-    what: (&'static str, u32),
-}
-
-/// What it broke, if anything.
-fn broken(end: &End, floods: Option<&Floods>) -> Option<Broken> {
-    let flood = |what| Some(Broken { reason: Refusal::ConnHttp2Flood, what });
-    if let Some(found) = floods.and_then(Floods::found) {
-        return flood(found);
-    }
-    let kind = match end {
-        End::Closed | End::Cut | End::Revoked => return None,
-        End::SlowHead => "slow_head",
-        End::Overstayed => "overstayed",
-        End::Broken(error) if error.is_parse() || error.is_parse_too_large() => "parse",
-        End::Broken(error) if error.is_timeout() => "keep_alive",
-        End::Broken(error) if error.is_incomplete_message() => "incomplete",
-        End::Broken(error) if is_tls_fault(error) => "tls",
-        End::Broken(error) => match http2_fault(error)? {
-            // What h2 counts by itself: resets, streams that it broke, continuations, empty DATA.
-            Some(h2::Reason::ENHANCE_YOUR_CALM) => return flood(("http2", 1)),
-            _ => "http2",
-        },
-    };
-    Some(Broken { reason: Refusal::ConnProtocol, what: (kind, 1) })
-}
-
-/// Whether it was TLS that was broken. h2 keeps of an I/O error the kind alone, which none but TLS gives it; hyper gives the
-/// same kind to malformed chunks, and keeps the error whole.
-fn is_tls_fault(error: &hyper::Error) -> bool {
-    let Some(source) = std::error::Error::source(error) else { return false };
-    if let Some(beneath) = source.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
-        return beneath.kind() == std::io::ErrorKind::InvalidData;
-    }
-    let beneath = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    beneath.is_some_and(|beneath| beneath.is::<rustls::Error>())
-}
-
-/// What HTTP/2 calls it. That the caller reset the connection or vanished breaks no protocol.
-fn http2_fault(error: &hyper::Error) -> Option<Option<h2::Reason>> {
-    let error = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>())?;
-    (error.is_go_away() || error.is_reset() || error.is_library()).then(|| error.reason())
 }
 
 /// The way from hyper into the pipeline.

@@ -1,5 +1,6 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
+use super::permissive::{Beginning, begin};
 use super::{Accepted, AcceptedIo, Callers, Handshake, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
@@ -14,21 +15,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// A finished handshake.
 pub(super) struct Secured {
     pub(super) stream: CallerIo,
-    pub(super) peer: Arc<Peer>,
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The trust generation that the chain was judged by, where it is still in force.
-    pub(super) trust_generation: Option<u64>,
-    /// What we presented.
+    pub(super) shown: Shows,
+    /// What we presented, or would have.
     pub(super) own: Arc<X509Svid>,
     pub(super) sni: Option<String>,
     pub(super) protocol: Protocol,
     /// Who the connection is from, by the word of a load balancer.
     pub(super) announced: Option<SocketAddr>,
+}
+
+/// What a caller shows of itself.
+pub(super) enum Shows {
+    /// Which workload it is.
+    Workload {
+        peer: Arc<Peer>,
+        chain: Vec<CertificateDer<'static>>,
+        /// The trust generation that the chain was judged by, where it is still in force.
+        trust_generation: Option<u64>,
+    },
+    /// Nothing: it came in plain text.
+    Nothing,
 }
 
 /// Nobody is proven.
@@ -67,13 +79,14 @@ pub(super) async fn secure(
         Callers::Mutual(tls) => tls,
     };
     let mut io = into_stream(io).map_err(|_| Refusal::TlsClosed)?;
+    let deadline = Instant::now() + listener.limits.handshake_timeout;
     if listener.proxy_protocol.is_empty() {
-        return Ok(shake_hands(io, tls, (listener, worker)).await?);
+        return Ok(open((io, deadline), tls, (listener, worker)).await?);
     }
     // Load balancers are named by their addresses, and are on the network.
     let source = source.address().ok_or(Refusal::ConnProxyProtocol)?;
     let reading = proxy_header::read(&mut io, source, &listener.proxy_protocol);
-    let announced = match tokio::time::timeout(listener.limits.handshake_timeout, reading).await {
+    let announced = match tokio::time::timeout_at(deadline, reading).await {
         Ok(announced) => announced?,
         Err(_) => return Err(Refusal::ConnHandshakeTimeout.into()),
     };
@@ -82,12 +95,39 @@ pub(super) async fn secure(
     let handshake = Handshake::begin(listener, announced.source);
     let _handshake = handshake.ok_or_else(|| failed(Refusal::ConnHandshakes))?;
     let io: BoxIo = Box::new(Begun::new(announced.seen, io));
-    let secured = shake_hands(io, tls, (listener, worker)).await.map_err(failed)?;
+    let secured = open((io, deadline), tls, (listener, worker)).await.map_err(failed)?;
     Ok(Secured { announced: source, ..secured })
 }
 
+/// Shakes hands, or takes plain text where the listener does.
+async fn open(
+    (mut io, deadline): (BoxIo, Instant),
+    tls: &ServerTls,
+    (listener, worker): (&Listener, &Worker),
+) -> Result<Secured, Refusal> {
+    let Some(terms) = listener.permissive.terms() else {
+        return shake_hands((io, deadline), tls, (listener, worker)).await;
+    };
+    let now_s = || worker.clock.unix_time().as_secs();
+    match begin(&mut io, (listener, terms), deadline, now_s).await? {
+        Beginning::Tls(seen) => {
+            let io: BoxIo = Box::new(Begun::new(seen, io));
+            shake_hands((io, deadline), tls, (listener, worker)).await
+        }
+        Beginning::Plain(protocol, seen) => Ok(Secured {
+            stream: CallerIo::Plain(Begun::new(seen, io)),
+            shown: Shows::Nothing,
+            // Who calls in plain text is served no longer than others would be.
+            own: worker.snapshots.pin().svid.clone().ok_or(Refusal::TlsOwnIdentity)?,
+            sni: None,
+            protocol,
+            announced: None,
+        }),
+    }
+}
+
 async fn shake_hands(
-    io: BoxIo,
+    (io, deadline): (BoxIo, Instant),
     tls: &ServerTls,
     (listener, worker): (&Listener, &Worker),
 ) -> Result<Secured, Refusal> {
@@ -96,7 +136,7 @@ async fn shake_hands(
         config.alpn_protocols.clear();
     }
     let accepting = TlsAcceptor::from(Arc::new(config)).accept(io);
-    let stream = match tokio::time::timeout(listener.limits.handshake_timeout, accepting).await {
+    let stream = match tokio::time::timeout_at(deadline, accepting).await {
         Err(_) => return Err(Refusal::ConnHandshakeTimeout),
         Ok(Err(error)) => return Err(reason(&error)),
         Ok(Ok(stream)) => stream,
@@ -118,7 +158,8 @@ async fn shake_hands(
     let trust_generation = Arc::ptr_eq(&proven_by, &trust.bundles).then_some(trust.generation);
     let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
     let stream = CallerIo::Tls(Box::new(stream));
-    Ok(Secured { stream, peer, chain, trust_generation, own, sni, protocol, announced: None })
+    let shown = Shows::Workload { peer, chain, trust_generation };
+    Ok(Secured { stream, shown, own, sni, protocol, announced: None })
 }
 
 pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {
@@ -136,7 +177,11 @@ fn reason(error: &io::Error) -> Refusal {
 
 impl std::fmt::Debug for Secured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secured").field("peer", &self.peer.spiffe_id).finish_non_exhaustive()
+        let peer = match &self.shown {
+            Shows::Workload { peer, .. } => Some(&peer.spiffe_id),
+            Shows::Nothing => None,
+        };
+        f.debug_struct("Secured").field("peer", &peer).finish_non_exhaustive()
     }
 }
 

@@ -51,7 +51,7 @@ impl Drop for Handshake {
 }
 
 /// Whom an address stands for: with IPv6 one host has a network of its own, and may call from every address of it.
-fn who(address: IpAddr) -> IpAddr {
+pub(super) fn who(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         address @ IpAddr::V4(_) => address,

@@ -3,7 +3,7 @@
 //! Whoever can connect here speaks with the workload's identity; that is why such a listener is bound to loopback alone.
 use super::caller_io::CallerIo;
 use super::detect::{Question, Shown};
-use super::handshake::{Protocol, Secured};
+use super::handshake::{Protocol, Secured, Shows};
 use super::{AcceptedIo, Listener};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
@@ -59,9 +59,11 @@ pub(super) async fn take(
         .map_err(|error| Refusal::from_code(error.code()).unwrap_or(Refusal::TlsOwnIdentity))?;
     Ok(Secured {
         stream: CallerIo::Plain(Begun::new(seen.freeze(), io)),
-        peer: Arc::new(peer),
-        chain,
-        trust_generation: Some(snapshot.trust.generation),
+        shown: Shows::Workload {
+            peer: Arc::new(peer),
+            chain,
+            trust_generation: Some(snapshot.trust.generation),
+        },
         own,
         sni: shown.server_name,
         protocol: shown.protocol,
@@ -96,12 +98,19 @@ async fn begin(io: &mut BoxIo) -> std::io::Result<(BytesMut, Protocol)> {
         if io.read_buf(&mut seen).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        let begins_alike = seen.iter().zip(HTTP2_BEGINNING).all(|(a, b)| a == b);
-        match (begins_alike, seen.len() >= HTTP2_BEGINNING.len()) {
-            (true, true) => return Ok((seen, Protocol::Http2)),
-            (false, _) => return Ok((seen, Protocol::Http1)),
-            (true, false) => {}
+        if let Some(protocol) = spoken(&seen) {
+            return Ok((seen, protocol));
         }
+    }
+}
+
+/// Which HTTP these bytes begin; nothing as long as they may be either.
+pub(super) fn spoken(seen: &[u8]) -> Option<Protocol> {
+    let begins_alike = seen.iter().zip(HTTP2_BEGINNING).all(|(a, b)| a == b);
+    match (begins_alike, seen.len() >= HTTP2_BEGINNING.len()) {
+        (true, true) => Some(Protocol::Http2),
+        (false, _) => Some(Protocol::Http1),
+        (true, false) => None,
     }
 }
 

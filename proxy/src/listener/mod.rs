@@ -1,5 +1,6 @@
 //! Where callers come in: sockets, the handshake, and the life of a connection.
 mod acceptor;
+mod broken;
 mod caller_io;
 mod captured;
 mod client_hello;
@@ -12,6 +13,8 @@ mod hyper_limits;
 mod lifetime;
 mod local;
 mod open;
+mod permissive;
+mod proven;
 mod proxy_header;
 mod socket;
 
@@ -25,12 +28,15 @@ pub(crate) use http1_guard::{Head, HeadFault, RawHead, TargetForm};
 #[cfg(test)]
 pub(crate) use client_hello::tests::hello_for;
 pub use open::Connections;
+pub use permissive::{Permissive, PlaintextCallers};
+pub(crate) use proven::Proven;
 pub use socket::Bound;
 
 use self::captured::Capture;
+use crate::config::moment::moment_text;
 use crate::config::{
     Bind, Direction, DpopNonce, IpRange, ListenerConfig, ListenerLimits, ListenerProtocol, ListenerTls,
-    Validity,
+    PermissiveConfig, Validity,
 };
 use crate::memory::Memory;
 use crate::pipeline::GuardLimits;
@@ -57,6 +63,8 @@ pub struct Listener {
     pub proxy_protocol: Vec<IpRange>,
     /// Who calls, and how that is known.
     pub callers: Callers,
+    /// Plain text beside mutual TLS, for a while.
+    pub permissive: Arc<Permissive>,
     /// What becomes of connections whose callers are believed no more.
     pub validity: Validity,
     /// What one caller may cost.
@@ -100,9 +108,20 @@ impl Listener {
             capture: config.captured.map(|way| Capture::new(way, own)),
             protocol: config.protocol,
             proxy_protocol,
+            permissive: Arc::new(Permissive::new(config.permissive)),
             validity,
             dpop_nonce: config.dpop_nonce,
             ..listener
+        }
+    }
+
+    /// Takes plain text on these terms from now on, or no more.
+    pub(crate) fn permit_plaintext(&self, terms: Option<PermissiveConfig>) {
+        self.permissive.change(terms);
+        self.metrics.plaintext_until(terms.map_or(0, |terms| terms.until_unix_s));
+        if let Some(terms) = terms {
+            let until = moment_text(terms.until_unix_s);
+            tracing::warn!(listener = &*self.name, until, "plain text is taken beside mutual TLS");
         }
     }
 
@@ -145,6 +164,7 @@ impl Listener {
                 Callers::Local => GuardLimits::from(&limits).without_tls(),
             },
             callers,
+            permissive: Arc::default(),
             validity: Validity::default(),
             limits,
             dpop_nonce: DpopNonce::None,

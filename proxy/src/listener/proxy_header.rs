@@ -161,7 +161,7 @@ mod tests {
         for version in [ProxyVersion::V1, ProxyVersion::V2] {
             for name in [None, Some("a".repeat(253))] {
                 let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-                let of = Announcement { source, destination, name, caller: caller.parse().unwrap() };
+                let of = Announcement { source, destination, name, caller: Some(caller.parse().unwrap()) };
                 check(&[&header(version, Some(&of)).unwrap()], Some(expected)).await;
             }
         }
@@ -174,8 +174,12 @@ mod tests {
         check_said(("[::ffff:192.0.2.7]:4000", "192.0.2.1:443"), "192.0.2.7:4000").await;
         check_said(("192.0.2.7:4000", "[2001:db8::1]:443"), "192.0.2.7:4000").await;
         check_said(("[fe80::7%2]:4000", "[fe80::1%2]:443"), "[fe80::7]:4000").await;
+        let end = |end: &str| end.parse().unwrap();
+        let (source, destination) = (end("192.0.2.7:4000"), end("192.0.2.1:443"));
+        let unknown = Announcement { source, destination, name: None, caller: None };
         for version in [ProxyVersion::V1, ProxyVersion::V2] {
             check(&[&header(version, None).unwrap()], Some(BALANCER)).await;
+            check(&[&header(version, Some(&unknown)).unwrap()], Some("192.0.2.7:4000")).await;
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use postern_audit::{
     ConnectionEnd, Decision, ENTRY_BYTES_MAX, Id, OUTCOME_BYTES_MAX, Outcome, Own, Stamp,
-    record::{CONNECTION_BYTES_MAX, GAP_BYTES_MAX, TRIED_BYTES_MAX},
+    record::{CONNECTION_BYTES_MAX, GAP_BYTES_MAX},
 };
 use std::{
     net::IpAddr,
@@ -158,9 +158,9 @@ impl ExchangeLane {
         reserved
     }
 
-    /// Reserves what another attempt adds to the outcome.
-    pub(crate) fn reserve_tried(&mut self, reserved: &mut Reserved) -> Result<(), Unavailable> {
-        let more = self.try_reserve(reserved.share, frame_words(TRIED_BYTES_MAX))?;
+    /// Reserves what another attempt, or a proven server, adds to the outcome.
+    pub(crate) fn reserve_more(&mut self, reserved: &mut Reserved, bytes: usize) -> Result<(), Unavailable> {
+        let more = self.try_reserve(reserved.share, frame_words(bytes))?;
         reserved.words += more.words;
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(super) async fn answer(
     let (uri, unread, ours) = permitted.answered_here();
     exchange.keep_unread(unread);
     admitted?;
-    let scheme = exchange.connection.listener.callers.scheme();
+    let scheme = exchange.connection.scheme();
     let asked = (scheme, &uri);
     let (status, mut response) = match answer {
         AnswerConfig::Redirect(redirect) => {

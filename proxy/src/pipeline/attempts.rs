@@ -43,9 +43,10 @@ pub(super) async fn send(
     let worker = Rc::clone(&exchange.worker);
     let method = attempt.request().method().clone();
     let again = retry::keeps(&route.retry, &method).map(|bytes_max| attempt.keep(bytes_max));
-    let key = upstream.hash_key.as_ref().and_then(|key| {
-        ring::place(key, exchange.connection.peer.spiffe_id.as_str(), attempt.request().headers())
-    });
+    let key = upstream
+        .hash_key
+        .as_ref()
+        .and_then(|key| ring::place(key, exchange.connection.spiffe_id(), attempt.request().headers()));
     let (mut number, mut tried) = (0, Vec::new());
     // Given back when the attempt that it paid for has ended.
     let mut _paid: Option<Paid> = None;
@@ -61,6 +62,9 @@ pub(super) async fn send(
         match (Retrying { exchange, route, upstream, method: &method, again, number, made }).next(outcome) {
             Next::Deliver((answered, load)) => {
                 exchange.hold(load);
+                if let Some(proof) = answered.1.proof() {
+                    exchange.draft.note_server(proof.server());
+                }
                 return Ok(answered);
             }
             Next::Refuse(refusal, unsent) => {

@@ -11,7 +11,7 @@ use crate::state::{Policy, Snapshot};
 use crate::worker::Worker;
 use http::{HeaderMap, Version};
 use postern_identity::Principal;
-use postern_policy::{Headers, Http, Query, Source, TokenIssuer, Verdict, WorkloadToken};
+use postern_policy::{Headers, Http, Query, Source, Tls, TokenIssuer, Verdict, WorkloadToken};
 use std::sync::Arc;
 
 /// Reads the body whole if the policy in force reads bodies, else lets it stream.
@@ -127,19 +127,24 @@ pub(super) fn ask(
 /// Who answers, where that is known before: inbound we do, outbound the one that the upstream has to prove to be.
 pub(super) fn destination_principal<'a>(connection: &'a Connection, route: &'a Route) -> Option<&'a str> {
     match connection.listener.callers.direction() {
-        Direction::Inbound => Some(connection.own.spiffe_id().as_str()),
+        // Who came in plain text was shown nothing.
+        Direction::Inbound => connection.peer().map(|_| connection.own.spiffe_id().as_str()),
         Direction::Outbound => route.upstream()?.principal.as_deref(),
     }
 }
 
 pub(super) fn source(connection: &Connection) -> Source<'_> {
-    let peer = &connection.peer;
+    let peer = connection.peer();
     Source {
         address: connection.source.address(),
-        spiffe_id: Some(peer.spiffe_id.as_str()),
-        trust_domain: Some(peer.spiffe_id.trust_domain().as_str()),
+        spiffe_id: connection.spiffe_id(),
+        trust_domain: peer.map(|peer| peer.spiffe_id.trust_domain().as_str()),
         sni: connection.sni.as_deref(),
-        certificate_serial: Some(&peer.serial),
+        certificate_serial: peer.map(|peer| &*peer.serial),
+        tls: match connection.tls() {
+            postern_audit::Tls::AsAsked => Tls::AsAsked,
+            postern_audit::Tls::None => Tls::None,
+        },
     }
 }
 
@@ -147,7 +152,7 @@ fn http<'a>(question: &Question<'a>, headers: &'a RequestHeaders<'a>) -> Http<'a
     let Question { id, connection, request, body, .. } = *question;
     Http {
         id,
-        scheme: connection.listener.callers.scheme(),
+        scheme: connection.scheme(),
         authority: request.authority(),
         path: request.path(),
         query: request.query(),

@@ -169,10 +169,11 @@ impl Exchange {
         self.is_head
     }
 
-    /// How much a refused caller is told. Its SVID is verified, so before a route says otherwise it learns
-    /// the reason code.
+    /// How much a refused caller is told. Before a route says, one whose SVID is verified learns the reason code, and one that
+    /// has proven nothing learns nothing.
     pub(super) fn explain(&self) -> Explain {
-        self.route.as_ref().map_or(Explain::Code, |route| route.explain)
+        let unrouted = if self.connection.peer().is_some() { Explain::Code } else { Explain::None };
+        self.route.as_ref().map_or(unrouted, |route| route.explain)
     }
 
     pub(super) fn note_route(&mut self, route: &Arc<Route>) {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use postern_audit::hash::sha256;
 use postern_identity::pop::dpop::{self, DpopError, Nonce};
 use postern_identity::token::{Claims, TokenError};
-use postern_identity::{Principal, UnixTime, token};
+use postern_identity::{Peer, Principal, UnixTime, token};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,11 +30,14 @@ pub(super) async fn identify(
     if rule == TokenRule::Ignored {
         return alone(exchange);
     }
+    let Some(peer) = exchange.connection.peer().cloned() else {
+        return in_plain_text(exchange, request, rule);
+    };
     let proof = request.take_credential(&DPOP);
     let principal = match (rule, credential(request)?) {
         (TokenRule::Ignored | TokenRule::Optional, None) => return alone(exchange),
         (TokenRule::Required, None) => return Err(Refusal::TokenMissing),
-        (_, Some(credential)) => accept(exchange, request, credential, proof.as_ref()).await,
+        (_, Some(credential)) => accept(exchange, request, (credential, proof.as_ref()), peer).await,
     };
     let metrics = &exchange.worker.metrics.keys;
     match &principal {
@@ -46,7 +49,25 @@ pub(super) async fn identify(
 
 /// The peer, and nothing that it says of anybody else.
 fn alone(exchange: &Exchange) -> Result<Principal, Refusal> {
-    Principal::new(Arc::clone(&exchange.connection.peer), None).map_err(|error| refusal(&error))
+    match exchange.connection.peer() {
+        Some(peer) => Principal::new(Arc::clone(peer), None).map_err(|error| refusal(&error)),
+        None => Ok(Principal::nobody()),
+    }
+}
+
+/// Nobody's word is taken for who a caller in plain text is: a token that comes so may be anybody's by now. Where one is
+/// required there is no right one, so that none is asked for.
+fn in_plain_text(
+    exchange: &Exchange,
+    request: &mut Normalised,
+    rule: TokenRule,
+) -> Result<Principal, Refusal> {
+    let brought = request.take_credential(&DPOP).is_some() || credential(request)?.is_some();
+    if brought || rule == TokenRule::Required {
+        exchange.worker.metrics.keys.token_refused(Refusal::TokenPlaintext.code());
+        return Err(Refusal::TokenPlaintext);
+    }
+    Ok(Principal::nobody())
 }
 
 /// A token as it was brought.
@@ -102,14 +123,13 @@ fn percent_decoded(name: &str) -> Vec<u8> {
 async fn accept(
     exchange: &mut Exchange,
     request: &Normalised,
-    credential: Credential<'_>,
-    proof: Option<&HeaderValue>,
+    (credential, proof): (Credential<'_>, Option<&HeaderValue>),
+    peer: Arc<Peer>,
 ) -> Result<Principal, Refusal> {
     let (Credential::Bearer(token) | Credential::Dpop(token)) = credential;
     let claims = verify(exchange, token).await?;
     // From here on it is known whose token it is. The record tells it also of one that is not the caller's to use.
     exchange.note_claims(&claims);
-    let peer = Arc::clone(&exchange.connection.peer);
     let principal = match (credential, proof) {
         (Credential::Bearer(_), _) => Principal::new(peer, Some(claims)),
         (Credential::Dpop(_), None) => return Err(Refusal::TokenDpopMissing),

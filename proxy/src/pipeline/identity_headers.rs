@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use postern_identity::subject_rfc2253;
 use postern_identity::token::Claims;
+use postern_identity::{Peer, subject_rfc2253};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use std::fmt::Write;
@@ -32,11 +32,10 @@ pub(crate) struct CertificateTexts {
 }
 
 impl CertificateTexts {
-    fn of(connection: &Connection) -> Self {
-        let chain = connection.chain();
+    fn of(peer: &Peer, chain: &[CertificateDer<'_>]) -> Self {
         let leaf = chain.first().map(AsRef::as_ref).unwrap_or_default();
         Self {
-            digest: hex(&connection.peer.fingerprint_sha256),
+            digest: hex(&peer.fingerprint_sha256),
             subject: subject_rfc2253(leaf).unwrap_or_default(),
             cert: chain.first().map(pem_encoded).unwrap_or_default(),
             chain: chain.iter().map(pem_encoded).collect(),
@@ -117,7 +116,9 @@ fn xfcc(
     wanted: &IdentityHeaders,
     received: Option<&HeaderValue>,
 ) -> Option<HeaderValue> {
-    let own = || element(connection, &wanted.xfcc_details);
+    // What somebody unknown brings or is says nothing of anybody.
+    let peer = connection.peer()?;
+    let own = || element(connection, peer, &wanted.xfcc_details);
     // What could swallow the element behind it is not passed on.
     let received = received.filter(|received| is_closed(received));
     let text = match (wanted.xfcc, received) {
@@ -137,8 +138,8 @@ fn is_closed(received: &HeaderValue) -> bool {
 }
 
 /// One element: who we are to the caller, the digest of its certificate, and what else was asked for.
-fn element(connection: &Connection, details: &[XfccDetail]) -> String {
-    let texts = connection.certificate.get_or_init(|| CertificateTexts::of(connection));
+fn element(connection: &Connection, peer: &Peer, details: &[XfccDetail]) -> String {
+    let texts = connection.certificate.get_or_init(|| CertificateTexts::of(peer, connection.chain()));
     let mut text = format!("By={};Hash={}", connection.own.spiffe_id(), texts.digest);
     for detail in details {
         // Writing to a string cannot fail.
@@ -146,9 +147,9 @@ fn element(connection: &Connection, details: &[XfccDetail]) -> String {
             XfccDetail::Cert => write!(text, ";Cert=\"{}\"", texts.cert),
             XfccDetail::Chain => write!(text, ";Chain=\"{}\"", texts.chain),
             XfccDetail::Subject => write!(text, ";Subject=\"{}\"", texts.subject),
-            XfccDetail::Uri => write!(text, ";URI={}", connection.peer.spiffe_id),
+            XfccDetail::Uri => write!(text, ";URI={}", peer.spiffe_id),
             XfccDetail::Dns => {
-                let names = connection.peer.dns_names.iter().filter(|name| is_dns_name(name));
+                let names = peer.dns_names.iter().filter(|name| is_dns_name(name));
                 names.into_iter().try_for_each(|name| write!(text, ";DNS={name}"))
             }
         };

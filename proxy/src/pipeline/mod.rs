@@ -187,7 +187,7 @@ fn normalise_head(
         exchange.extended = parts.extensions.remove().map(Extended::new);
     }
     let seen = (parts.method.clone(), parts.uri.clone());
-    match normalise(parts, head, &exchange.connection.listener.guard) {
+    match normalise(parts, head, &exchange.connection.guard()) {
         Ok(request) => {
             if request.raw_path_differs() {
                 exchange.note_raw_path(seen.1.path());

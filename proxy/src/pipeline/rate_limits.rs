@@ -21,7 +21,7 @@ impl Exchange {
     /// Refuses where the route has been asked as often as it may be; `headers` are those that the upstream gets.
     pub(super) async fn within_rates(&self, rates: &Rates, headers: &HeaderMap) -> Result<(), Refused> {
         let subject = Subject {
-            spiffe_id: &self.connection.peer.spiffe_id,
+            spiffe_id: self.connection.peer().map(|peer| &peer.spiffe_id),
             address: self.connection.source.ip(),
             claims: self.credentials.claims.as_deref(),
             headers,

@@ -136,11 +136,8 @@ impl Exchange {
             listener: &connection.listener.name,
             source: Some(connection.source),
             destination: connection.original_destination(),
-            peer: Some(audit::PeerFacts {
-                spiffe_id: connection.peer.spiffe_id.as_str(),
-                serial: &connection.peer.serial,
-                fingerprint_sha256: Some(&connection.peer.fingerprint_sha256),
-            }),
+            tls: connection.tls(),
+            peer: peer(&connection),
             token: claims.as_deref().map(token),
             workload_token: workload.as_deref().map(|workload| audit::WorkloadTokenFacts {
                 spiffe_id: workload.spiffe_id.as_str(),
@@ -174,6 +171,15 @@ impl Exchange {
         };
         self.filed = Some(self.draft.file_decision(&decision));
     }
+}
+
+/// The caller, as far as it is proven.
+pub(super) fn peer(connection: &Connection) -> Option<audit::PeerFacts<'_>> {
+    connection.peer().map(|peer| audit::PeerFacts {
+        spiffe_id: peer.spiffe_id.as_str(),
+        serial: &peer.serial,
+        fingerprint_sha256: Some(&peer.fingerprint_sha256),
+    })
 }
 
 /// Reserves the places of an exchange or a stream. Where there are none just now it waits a little before it is refused.

@@ -25,7 +25,7 @@ pub(super) fn find(exchange: &mut Exchange, request: &Normalised) -> Result<Arc<
             return Err(Refusal::RequestPathParams);
         }
     }
-    let caller = exchange.connection.peer.spiffe_id.as_str();
+    let caller = exchange.connection.spiffe_id();
     let route = route.chosen((caller, headers), &exchange.worker.random);
     exchange.note_route(route);
     Ok(Arc::clone(route))

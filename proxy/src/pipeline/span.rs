@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) fn facts(exchange: &Exchange, method: &Method, path: &str) -> RequestFacts {
     RequestFacts {
         method: method.clone(),
-        scheme: exchange.connection.listener.callers.scheme(),
+        scheme: exchange.connection.scheme(),
         path: Text::new(path),
         protocol_version: match exchange.connection.protocol {
             Protocol::Http1 => "1.1",
@@ -76,7 +76,7 @@ pub(super) fn finished(connection: &Connection, ended: Ended<'_>) -> FinishedExc
         listener: Arc::clone(&connection.listener.name),
         client: connection.source.address(),
         server: connection.destination,
-        peer_spiffe_id: Some(Arc::from(connection.peer.spiffe_id.as_str())),
+        peer_spiffe_id: connection.spiffe_id().map(Arc::from),
         request,
         status: (outcome.status != 0).then_some(outcome.status),
         decision: DecisionFacts {

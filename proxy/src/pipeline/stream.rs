@@ -92,7 +92,7 @@ impl Stream {
         // 10. The other side, under the route's traffic rules.
         let worker = Rc::clone(&self.worker);
         self.upstream_began_unix_ns = Some(worker.clock.unix_ns());
-        let peer = self.connection.peer.spiffe_id.as_str();
+        let peer = self.connection.spiffe_id();
         // A route that takes streams has one.
         let upstream = route.upstream().ok_or(Refusal::RouteNone)?;
         let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
@@ -111,7 +111,7 @@ impl Stream {
         let destination = self.connection.destination;
         let route =
             snapshot.routing.find_stream(listener, name, destination).ok_or((None, Refusal::RouteNone))?;
-        let caller = self.connection.peer.spiffe_id.as_str();
+        let caller = self.connection.spiffe_id();
         let route = route.chosen((caller, &HeaderMap::new()), &self.worker.random);
         let refused = |refusal| (Some(Arc::clone(route)), refusal);
         if self.connection.is_over_budget(self.began_ns) {
@@ -201,11 +201,7 @@ impl Stream {
             listener: &connection.listener.name,
             source: Some(connection.source),
             destination: connection.original_destination(),
-            peer: Some(audit::PeerFacts {
-                spiffe_id: connection.peer.spiffe_id.as_str(),
-                serial: &connection.peer.serial,
-                fingerprint_sha256: Some(&connection.peer.fingerprint_sha256),
-            }),
+            peer: record::peer(&connection),
             method: CONNECT,
             host: connection.sni.as_deref().unwrap_or_default(),
             route: route.map_or("", |route| &route.name),

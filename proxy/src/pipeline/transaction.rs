@@ -21,6 +21,9 @@ pub(super) async fn identify_transaction(
         request.take_off_transaction_token();
     }
     let Some(token) = request.transaction_token() else { return Ok(principal) };
+    if exchange.connection.peer().is_none() {
+        return Err(Refusal::TokenPlaintext);
+    }
     let transaction = verify(exchange, token.to_str().map_err(|_| Refusal::TokenMalformed)?).await?;
     exchange.note_transaction(&transaction);
     principal.with_transaction(Some(transaction)).map_err(|error| refusal(&error))

@@ -104,7 +104,7 @@ pub(super) async fn connect(
     let (attempt, response_headers) = permitted.attempt();
     exchange.within_rates(&route.rates, attempt.request().headers()).await?;
     let worker = Rc::clone(&exchange.worker);
-    let peer = exchange.connection.peer.spiffe_id.as_str();
+    let peer = exchange.connection.spiffe_id();
     let headers = attempt.request().headers();
     let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, headers));
     let onward = (route, upstream, key);

@@ -57,6 +57,7 @@ pub(super) async fn open(
         let refusal = match attempt(worker, (upstream, &target), &mut chosen.load).await {
             Ok((io, proof)) => {
                 drop((pending, paid));
+                proof.iter().for_each(|proof| draft.note_server(proof.server()));
                 let held = Held { _places: (in_hand, place), _load: chosen.load };
                 return Ok(Way { io, proof, held });
             }

@@ -24,6 +24,7 @@ pub(super) fn identify_workload(exchange: &mut Exchange, request: &mut Normalise
     let brought = (request.take_credential(&WORKLOAD_IDENTITY), request.take_credential(&WORKLOAD_PROOF));
     let found = match brought {
         (None, None) => return Ok(()),
+        _ if exchange.connection.peer().is_none() => Err(Refusal::TokenPlaintext),
         (Some(identity), Some(proof)) => check(exchange, request, workloads, (&identity, &proof)),
         (Some(_), None) | (None, Some(_)) => Err(Refusal::TokenWptMissing),
     };

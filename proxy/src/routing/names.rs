@@ -307,7 +307,7 @@ audit: { directory: /nowhere, origin: example.org/app, signer: { ed25519: { key:
             let route = routing.routes().next().unwrap();
             let random = std::cell::RefCell::new(Random::new([1; 4]));
             let places = (0..100).map(|_| {
-                let chosen = route.chosen(("", &http::HeaderMap::new()), &random);
+                let chosen = route.chosen((None, &http::HeaderMap::new()), &random);
                 let targets = &chosen.upstream().unwrap().targets;
                 targets.iter().map(|target| target.endpoint.to_string()).collect::<Vec<_>>()
             });

@@ -31,14 +31,14 @@ impl Ring {
 }
 
 /// The place of a request's key, if it has one.
-pub(crate) fn place(key: &HashKey, caller: &str, headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn place(key: &HashKey, caller: Option<&str>, headers: &HeaderMap) -> Option<u64> {
     text(key, caller, headers).map(hash)
 }
 
 /// A request's key, if it has one.
-pub(super) fn text<'a>(key: &HashKey, caller: &'a str, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+pub(super) fn text<'a>(key: &HashKey, caller: Option<&'a str>, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     match key {
-        HashKey::SpiffeId => Some(caller.as_bytes()),
+        HashKey::SpiffeId => caller.map(str::as_bytes),
         HashKey::Header(name) => headers.get(name).map(HeaderValue::as_bytes),
         HashKey::Cookie(name) => cookie(name, headers).map(str::as_bytes),
     }
@@ -74,7 +74,7 @@ mod tests {
         ]);
         let check = |key: HashKey, text: Option<&str>| {
             assert_eq!(
-                place(&key, "spiffe://a/b", &headers),
+                place(&key, Some("spiffe://a/b"), &headers),
                 text.map(|text| hash(text.as_bytes())),
                 "{key:?}"
             );

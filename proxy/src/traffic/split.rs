@@ -35,10 +35,9 @@ impl<T> Split<T> {
     }
 
     /// The one for a request or stream of `caller`: by its key, or else by `lot`.
-    pub(crate) fn choose(&self, (caller, headers): (&str, &HeaderMap), lot: u64) -> Option<&T> {
+    pub(crate) fn choose(&self, (caller, headers): (Option<&str>, &HeaderMap), lot: u64) -> Option<&T> {
         let text = self.key.as_ref().and_then(|key| ring::text(key, caller, headers));
-        // Who proves no name is not one caller, whose side would be theirs together.
-        let keyed = text.filter(|text| !text.is_empty()).map(place);
+        let keyed = text.map(place);
         let total = self.sides.last().map_or(0, |(sum, _)| *sum);
         // As far along the weights as the number is along all of 64 bits: a remainder would favour the first.
         let at = u128::from(keyed.unwrap_or(lot)).wrapping_mul(u128::from(total)) >> u64::BITS;
@@ -69,11 +68,11 @@ mod tests {
         let mut chosen = vec![0; weights.len()];
         for number in 0..total {
             let lot = u64::try_from((u128::from(number) << 64).div_ceil(u128::from(total))).unwrap();
-            chosen[*split.choose(("", &HeaderMap::new()), lot).unwrap()] += 1;
+            chosen[*split.choose((None, &HeaderMap::new()), lot).unwrap()] += 1;
         }
         assert_eq!(chosen, weights);
         assert_eq!(
-            split.choose(("", &HeaderMap::new()), u64::MAX),
+            split.choose((None, &HeaderMap::new()), u64::MAX),
             weights.iter().rposition(|w| *w > 0).as_ref()
         );
     }
@@ -92,7 +91,7 @@ mod tests {
         let split = split(weights, Some(HashKey::SpiffeId));
         let callers = (0..10_000).map(|number| format!("spiffe://example.org/{number}"));
         // Whatever the lot is.
-        let home = |caller: &str, lot| *split.choose((caller, &HeaderMap::new()), lot).unwrap();
+        let home = |caller: &str, lot| *split.choose((Some(caller), &HeaderMap::new()), lot).unwrap();
         let homes = callers.map(|caller| {
             assert_eq!(home(&caller, 0), home(&caller, u64::MAX), "{caller}");
             let home = home(&caller, 0);
@@ -116,13 +115,13 @@ mod tests {
     fn who_has_no_key_is_sent_by_lot() {
         let split = split(&[1, 1], Some(HashKey::Cookie("session".to_owned())));
         let bare = HeaderMap::new();
-        assert_eq!([0, u64::MAX].map(|lot| *split.choose(("", &bare), lot).unwrap()), [0, 1]);
+        assert_eq!([0, u64::MAX].map(|lot| *split.choose((None, &bare), lot).unwrap()), [0, 1]);
         let headers = HeaderMap::from_iter([(http::header::COOKIE, "session=7".parse().unwrap())]);
-        let [first, second] = [0, u64::MAX].map(|lot| split.choose(("", &headers), lot).unwrap());
+        let [first, second] = [0, u64::MAX].map(|lot| split.choose((None, &headers), lot).unwrap());
         assert_eq!(first, second);
         // Those who prove no name are many, not one.
         let split = self::split(&[1, 1], Some(HashKey::SpiffeId));
-        assert_eq!([0, u64::MAX].map(|lot| *split.choose(("", &bare), lot).unwrap()), [0, 1]);
+        assert_eq!([0, u64::MAX].map(|lot| *split.choose((None, &bare), lot).unwrap()), [0, 1]);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub(crate) struct Announcement {
     pub(crate) destination: SocketAddr,
     /// The server name that it asked for.
     pub(crate) name: Option<String>,
-    /// Who it is.
-    pub(crate) caller: SpiffeId,
+    /// Who it is, where it has proven that.
+    pub(crate) caller: Option<SpiffeId>,
 }
 
 /// The caller's SPIFFE ID. The numbers from 0xE0 to 0xEF are for whatever two sides agree on; clouds use 0xE0, 0xEA and
@@ -42,7 +42,11 @@ pub(crate) fn header(version: ProxyVersion, of: Option<&Announcement>) -> io::Re
                 Some(name) => header.write_tlv(Type::Authority, name.as_bytes())?,
                 None => header,
             };
-            header.write_tlv(TYPE_SPIFFE_ID, of.caller.as_str().as_bytes())?.build()
+            let header = match &of.caller {
+                Some(caller) => header.write_tlv(TYPE_SPIFFE_ID, caller.as_str().as_bytes())?,
+                None => header,
+            };
+            header.build()
         }
     }
 }

@@ -94,11 +94,18 @@ impl Hash for Owner {
 #[derive(Debug)]
 pub(crate) struct Proof {
     standing: Arc<Standing>,
+    /// Who it is.
+    server: Arc<str>,
     /// The server's SVID and ours are both valid until then.
     not_after: UnixTime,
 }
 
 impl Proof {
+    /// The SPIFFE ID that the server has proven.
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
     /// Whether it still does.
     pub(crate) fn check(&self, snapshot: &Snapshot, now: UnixTime) -> Result<(), Invalid> {
         if now > self.not_after || snapshot.svid.is_none() {
@@ -187,7 +194,8 @@ impl Originator {
             .map_err(|error| unproven(&error))?;
         let standing = self.standings.enter((chain, Role::Server), &peer, Some(snapshot.trust.generation));
         let not_after = peer.not_after.min(own.not_after());
-        Ok((Box::new(stream), Proof { standing, not_after }))
+        let server = Arc::from(peer.spiffe_id.as_str());
+        Ok((Box::new(stream), Proof { standing, server, not_after }))
     }
 
     /// Forgets upstreams that are no more.

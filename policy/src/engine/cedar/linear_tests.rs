@@ -2,7 +2,7 @@
 //! schema, all entities.
 use super::reads::Reads;
 use super::*;
-use crate::query::{Body, Headers, Http, Source, TokenIssuer, WorkloadToken};
+use crate::query::{Body, Headers, Http, Source, Tls, TokenIssuer, WorkloadToken};
 use crate::{BundleLimits, Signers};
 use cedar_policy::{Authorizer, PolicySet};
 use cedar_policy_core::ast::RequestSchema as _;
@@ -88,6 +88,7 @@ fn with_query(odds: Odds, ask: impl FnOnce(&Query<'_>)) {
             trust_domain: Some("example.org"),
             sni: has(2).then_some("a"),
             certificate_serial: has(3).then_some("0a"),
+            tls: Tls::default(),
         },
         destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,

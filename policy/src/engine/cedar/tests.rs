@@ -1,5 +1,5 @@
 use super::names::rfc3339_ms;
-use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
+use crate::query::{Body, Headers, Http, Query, Source, Tls, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -27,6 +27,7 @@ pub(super) fn query<'a>(
             trust_domain: Some("example.org"),
             sni: None,
             certificate_serial: Some("0a"),
+            tls: Tls::default(),
         },
         destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,

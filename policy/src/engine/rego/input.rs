@@ -8,7 +8,7 @@ use super::keys::Keys;
 use super::parties::Parties;
 use super::value;
 use crate::engine::{NoAnswer, url};
-use crate::query::{Body, Http, Query};
+use crate::query::{Body, Http, Query, Tls};
 use postern_rego::{Reads, Value};
 use std::net::SocketAddr;
 
@@ -25,6 +25,10 @@ pub(super) enum InputError {
         "the policy reads bodies and this one is streamed; a policy may answer for that with `input.truncated_body`"
     )]
     Streamed,
+    #[error(
+        "the caller came in plain text and has proven nothing; a policy may answer for that with `input.postern.tls`"
+    )]
+    PlainText,
     #[error("a claim cannot be represented: {0}")]
     Claims(#[from] value::NotRepresentable),
 }
@@ -34,7 +38,7 @@ impl InputError {
     pub(super) fn into_no_answer(self) -> NoAnswer {
         match self {
             Self::Path(_) | Self::Query(_) | Self::Body(_) => NoAnswer::Input(self.to_string()),
-            Self::Streamed | Self::Claims(_) => NoAnswer::Engine(self.to_string()),
+            Self::Streamed | Self::PlainText | Self::Claims(_) => NoAnswer::Engine(self.to_string()),
         }
     }
 }
@@ -60,6 +64,7 @@ pub(super) struct Parts {
     claims: bool,
     transaction: bool,
     postern: bool,
+    tls: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +85,14 @@ impl Parts {
         let at = |path: &[&str]| reads.touches(path);
         let http = |field| at(&["attributes", "request", "http", field]);
         let parsed_body = at(&["parsed_body"]) || at(&["truncated_body"]);
-        // A policy that takes the whole input does not ask for this field: it does not know that there is one.
-        let truncated_body = reads
-            .input
-            .iter()
-            .any(|path| path.first().is_some_and(|first| first.as_ref() == "truncated_body"));
+        // A policy that takes the whole input does not ask for such a field: it does not know that there is one.
+        let names = |field: &[&str]| {
+            let is_within = |path: &Vec<postern_rego::ast::Str>| {
+                path.len() >= field.len() && path.iter().zip(field).all(|(have, want)| have.as_ref() == *want)
+            };
+            reads.input.iter().any(is_within)
+        };
+        let truncated_body = names(&["truncated_body"]);
         Self {
             source: at(&["attributes", "source"]),
             destination: at(&["attributes", "destination"]),
@@ -113,6 +121,7 @@ impl Parts {
             claims: at(&["claims"]),
             transaction: at(&["transaction"]),
             postern: at(&["postern"]),
+            tls: names(&["postern", "tls"]),
         }
     }
 }
@@ -160,6 +169,10 @@ impl Builder {
 
     /// Builds the input of one decision.
     pub(super) fn build(&mut self, query: &Query<'_>) -> Result<Value, InputError> {
+        // Rules that were written for proven callers would find nothing to object to in one that is not.
+        if query.source.tls == Tls::None && !self.parts.tls {
+            return Err(InputError::PlainText);
+        }
         let attributes = self.attributes(query);
         let (keys, parts) = (&self.keys, &self.parts);
         let mut input = Members::with_room();
@@ -315,6 +328,7 @@ impl Builder {
         members.put_text(&keys.spiffe_id, query.source.spiffe_id.unwrap_or(""));
         members.put_text(&keys.trust_domain, query.source.trust_domain.unwrap_or(""));
         members.put_text(&keys.certificate_serial, query.source.certificate_serial.unwrap_or(""));
+        members.put_text(&keys.tls, query.source.tls.word().unwrap_or(""));
         if let Some(issuer) = query.token_issuer {
             members.put_text(&keys.token_issuer, issuer.issuer);
             members.put_text(&keys.token_trust_domain, issuer.trust_domain.unwrap_or(""));

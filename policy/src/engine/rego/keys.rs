@@ -61,6 +61,7 @@ keys! {
     source_principal = "source_principal",
     spiffe_id = "spiffe_id",
     time = "time",
+    tls = "tls",
     tls_session = "tlsSession",
     token_issuer = "token_issuer",
     token_trust_domain = "token_trust_domain",

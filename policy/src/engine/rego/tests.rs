@@ -1,4 +1,4 @@
-use crate::query::{Body, Headers, Http, Query, Source, TokenIssuer, WorkloadToken};
+use crate::query::{Body, Headers, Http, Query, Source, Tls, TokenIssuer, WorkloadToken};
 use crate::{
     BundleLimits, Decision, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, Scratch, Signers, Verdict,
 };
@@ -42,6 +42,7 @@ fn get<'a>(path: &'a str, query: Option<&'a str>, headers: &'a dyn Headers, body
             trust_domain: Some("example.org"),
             sni: Some("bank.example.org"),
             certificate_serial: Some("0a"),
+            tls: Tls::default(),
         },
         destination: "10.0.0.8:8443".parse().ok(),
         destination_principal: None,
@@ -577,4 +578,19 @@ fn builtins_that_are_ours_mean_what_opa_means() {
     ] {
         check(&format!("allow if {rule}"), "policy.allowed");
     }
+}
+
+#[test]
+fn a_caller_in_plain_text_is_let_in_only_by_a_policy_that_asks_for_it() {
+    let check = |rules: &str, tls, code| {
+        let mut query = get("/", None, &crate::NoHeaders, Body::NotRead);
+        query.source = Source { tls, ..Source::default() };
+        assert_eq!(decide(&policy(rules), &query).code, code, "{rules} {tls:?}");
+    };
+    check("allow := true", Tls::AsAsked, "policy.allowed");
+    check("allow := true", Tls::None, "policy.error");
+    check("allow if count(input) > 0", Tls::None, "policy.error");
+    check("allow if input.postern.action == \"GET\"", Tls::None, "policy.error");
+    check("allow if input.postern.tls == \"none\"", Tls::None, "policy.allowed");
+    check("allow if input.postern.tls == \"none\"", Tls::AsAsked, "policy.undefined");
 }

@@ -2,6 +2,7 @@
 //! neither mentions.
 use super::combine::combine;
 use super::hints::{Hints, LIST, Member};
+use crate::Tls;
 use crate::tooling::ask::{DESTINATION, SOURCE};
 use crate::tooling::asked::{Asked, AskedBody, AskedHttp};
 use crate::tooling::cases::NOW_NS;
@@ -193,6 +194,7 @@ fn usual() -> (Asked, AskedHttp) {
         action: "GET".to_owned(),
         source: Some(SOURCE),
         spiffe_id: None,
+        tls: Tls::AsAsked,
         sni: None,
         certificate_serial: None,
         destination: Some(DESTINATION),

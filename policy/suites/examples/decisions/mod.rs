@@ -78,6 +78,7 @@ pub(crate) fn query(headers: &Vec<(String, String)>) -> Result<Query<'_>, std::n
             trust_domain: Some("example.org"),
             sni: Some("orders.example.org"),
             certificate_serial: Some("0a0b0c"),
+            tls: postern_policy::Tls::default(),
         },
         destination: Some("10.0.0.8:8443".parse()?),
         destination_principal: None,

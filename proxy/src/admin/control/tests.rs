@@ -24,6 +24,18 @@ impl AdminView for View {
                 sha256: "00ff".to_owned(),
             }],
             checks: vec![Check { name: "audit", ok: false, reason: "the disk is full".to_owned() }],
+            plaintext: vec![PlaintextStatus {
+                listener: "app".to_owned(),
+                until_unix_s: Some(1_800_000_000),
+                connections: 3,
+                last_unix_s: Some(1_700_000_009),
+                callers: vec![PlaintextCaller {
+                    address: [192, 0, 2, 7].into(),
+                    connections: 2,
+                    last_unix_s: 1_700_000_009,
+                }],
+                forgotten: 1,
+            }],
         }
     }
 
@@ -77,6 +89,10 @@ async fn the_socket_says_what_runs() {
         "policy_generation": 3,
         "policy": [{ "name": "authz", "revision": "r7", "sha256": "00ff" }],
         "checks": [{ "name": "audit", "ok": false, "reason": "the disk is full" }],
+        "plaintext": [{
+            "listener": "app", "until_unix_s": 1_800_000_000, "connections": 3, "last_unix_s": 1_700_000_009,
+            "callers": [{ "address": "192.0.2.7", "connections": 2, "last_unix_s": 1_700_000_009 }], "forgotten": 1,
+        }],
     });
     assert_eq!(body, expected);
     assert_eq!(ask(&socket, "GET /config").await, (200, serde_json::json!({ "version": 1 })));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::moment::moment_text;
 use crate::config::{
     AdminConfig, AuditMode, BundleSource, BundleTrust, Config, EndpointOrigin, EndpointProfile, Enforcement,
     FederationConfig, IdentitySource, ListenerConfig, ListenerTls, Otlp, PolicyConfig, PolicyDecision,
@@ -80,7 +81,11 @@ fn listener(listener: &ListenerConfig, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     match &listener.tls {
         ListenerTls::Mutual { trust_domains, .. } => {
             let names: Vec<&str> = trust_domains.iter().map(postern_identity::TrustDomain::as_str).collect();
-            writeln!(f, "for members of {}", names.join(", "))?;
+            write!(f, "for members of {}", names.join(", "))?;
+            match listener.permissive {
+                None => writeln!(f)?,
+                Some(terms) => writeln!(f, ", OPEN in plain text until {}", moment_text(terms.until_unix_s))?,
+            }
         }
         ListenerTls::None => writeln!(f, "for the local workload")?,
     }

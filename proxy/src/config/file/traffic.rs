@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{
     AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
-    HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile,
-    ProxyVersionFile, RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
+    HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PermissiveFile,
+    PlaintextFile, ProxyVersionFile, RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -131,6 +131,9 @@ pub struct MutualFile {
     /// How long requests in progress may go on where they are drained.
     #[serde(default)]
     pub grace: Option<String>,
+    /// Takes plain text too, for a while: who comes in it has proven nothing, and policy has to ask for that. Without it, mutual TLS alone.
+    #[serde(default)]
+    pub permissive: Option<PermissiveFile>,
 }
 
 /// What becomes of requests in progress on a connection whose caller is believed no more.
@@ -153,7 +156,7 @@ pub struct LimitsFile {
     pub connections_max: Option<u64>,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Option<String>,
-    /// How long the first bytes of a captured connection are waited for, where what they are decides on its route: which protocol with `protocol: detect`, and which server name on a `tcp` listener.
+    /// How long the first bytes of a captured connection are waited for, where what they are decides on its route: which protocol with `protocol: detect`, and which server name on a `tcp` listener. And how long a caller may be silent before it counts as one in plain text, with `permissive: { silence: plaintext }`.
     pub detect_timeout: Option<String>,
     /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
     pub handshakes_per_source_max: Option<u64>,

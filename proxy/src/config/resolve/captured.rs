@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::context::{Context, Reported};
+use super::permissive;
 use super::traffic::{leads_back, protocol};
 use crate::config::DestinationRange;
 use crate::config::file::{CapturedFile, ConfigFile, ListenerFile, OutlierFile, UpstreamFile};
@@ -52,13 +53,13 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
         );
     }
     let has_names = file.routes.iter().any(|route| !route.matches.authorities.is_empty());
-    let looks =
-        is_detecting || (protocol(file) == ListenerProtocol::Tcp && is_captured_outbound && has_names);
+    let reads_names = protocol(file) == ListenerProtocol::Tcp && is_captured_outbound && has_names;
+    let looks = is_detecting || reads_names || permissive::waits(file);
     if file.limits.detect_timeout.is_some() && !looks {
         context.error(
             &member(&member(key, "limits"), "detect_timeout"),
             "no first bytes are waited for here",
-            "leave it out; it is for `protocol: detect`, and for captured outbound `tcp` listeners whose routes have `authorities`",
+            "leave it out; it is for `protocol: detect`, for captured outbound `tcp` listeners whose routes have `authorities`, and for `permissive` with `silence: plaintext`",
         );
     }
 }

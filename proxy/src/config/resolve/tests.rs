@@ -9,6 +9,7 @@ mod local_endpoints;
 mod mirrors;
 mod names;
 mod outbound;
+mod permissive;
 mod proxy_version;
 mod rate_limits;
 mod retries;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, local_endpoint, outbound, proxy_version, routes, tcp};
+use super::{captured, handshakes, local_endpoint, outbound, permissive, proxy_version, routes, tcp};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -50,6 +50,7 @@ fn listener(
     let limits = limits(context, &limits_key, &written.limits);
     check_limits(context, &|name| member(&limits_key, name), &limits);
     handshakes::check(context, &limits_key, written, &limits);
+    let permissive = permissive::permissive(context, &key, written);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
     let Door { direction, bind, captured, proxy_protocol, tls } = door?;
@@ -61,6 +62,7 @@ fn listener(
         protocol: protocol(written),
         proxy_protocol,
         tls,
+        permissive: permissive?,
         limits,
         dpop_nonce: dpop_nonce?,
         routes: routes?,
@@ -347,6 +349,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     outbound::check_together(context, config);
     local_endpoint::check_together(context, config);
     proxy_version::check_together(context, config);
+    permissive::check_together(context, config);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {

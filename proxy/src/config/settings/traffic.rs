@@ -11,8 +11,8 @@ use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
     AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
-    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, ProxyVersion,
-    RateLimitConfig, RewriteConfig,
+    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, PermissiveConfig,
+    ProxyVersion, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -41,6 +41,8 @@ pub struct ListenerConfig {
     pub proxy_protocol: Vec<IpRange>,
     /// How callers prove who they are.
     pub tls: ListenerTls,
+    /// Plain text beside it, for a while; never with [`ListenerTls::None`]. `None`: callers speak TLS.
+    pub permissive: Option<PermissiveConfig>,
     /// What one caller may cost.
     pub limits: ListenerLimits,
     /// Whether proofs of possession have to hold a nonce.

@@ -88,6 +88,24 @@ fn one_caller_cannot_fill_the_ring_for_all() {
 }
 
 #[test]
+fn callers_in_plain_text_cannot_fill_the_ring_from_however_many_addresses() {
+    let disk = FakeDisk::default();
+    let (log, recorder) = open(&disk, config()).unwrap();
+    let mut held = Vec::new();
+    let refused = loop {
+        let source = format!("192.0.2.{}:5000", held.len()).parse().unwrap();
+        match recorder.open_exchange(&Caller::in_plain_text(Id::new(1, 1), source)) {
+            Ok(draft) => held.push(draft),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, Unavailable::Share);
+    let draft = recorder.open_exchange(&caller("spiffe://example.org/web")).unwrap();
+    drop((draft, held, recorder));
+    log.shutdown().unwrap();
+}
+
+#[test]
 fn a_decided_stream_holds_no_more_than_its_outcome() {
     let disk = FakeDisk::default();
     let (log, recorder) = open(&disk, config()).unwrap();

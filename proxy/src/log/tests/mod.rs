@@ -207,6 +207,7 @@ fn a_refused_connection_is_recorded_and_a_flood_of_them_is_summed_up() {
     let end = postern_audit::ConnectionEnd {
         listener: "app",
         source,
+        tls: postern_audit::Tls::AsAsked,
         peer: "",
         sni: "",
         reason: "tls.no_certificate",

@@ -1,7 +1,9 @@
 //! Load balancers that say from whom a connection is.
 use super::world::World;
 use super::{ALLOW, GET, only, text};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 /// The world's connections come from 192.0.2.7.
 fn world(from: &str) -> World {
@@ -80,4 +82,16 @@ fn an_address_that_a_balancer_names_has_so_many_handshakes_and_a_balancer_has_no
     assert!(answers.1.starts_with("HTTP/1.1 200 "), "another address: {}", answers.1);
     assert!(answers.2.starts_with("HTTP/1.1 200 "), "the one in progress: {}", answers.2);
     assert_eq!(text(only(&records, "conn"), "reason"), "conn.handshakes");
+}
+
+#[test]
+fn a_header_that_comes_late_leaves_that_much_less_time_for_the_handshake() {
+    let (took_s, records) = world("192.0.2.0/24").run(async |_, mut caller| {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        caller.io.write_all(b"PROXY TCP4 203.0.113.5 192.0.2.1 4711 443\r\n").await.unwrap();
+        drop(tokio::io::AsyncReadExt::read_to_end(&mut caller.io, &mut Vec::new()).await);
+        began.elapsed().as_secs()
+    });
+    assert_eq!((took_s, text(only(&records, "conn"), "reason")), (5, "conn.handshake_timeout"));
 }

@@ -18,6 +18,7 @@ mod mirrors;
 mod names;
 mod outbound;
 mod peers;
+mod permissive;
 mod policy_changes;
 mod proofs;
 mod rate_limits;

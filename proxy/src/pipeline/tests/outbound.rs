@@ -66,6 +66,7 @@ fn the_local_workload_asks_with_its_own_identity_and_the_upstream_proves_its_own
     let decision = only(&records, "decision");
     assert_eq!(decision["peer"], "spiffe://example.org/app", "{decision}");
     assert_eq!((text(decision, "host"), text(decision, "upstream")), ("orders.test", "app"));
+    assert_eq!(text(only(&records, "outcome"), "server"), SERVICE, "who has answered");
     let (answer, _) = world(SERVICE).run(async |_, caller| ask(caller, request).await);
     assert!(
         answer.ends_with("spiffe://example.org/app\r\n0\r\n\r\n"),
@@ -136,4 +137,14 @@ fn a_connection_that_has_said_nothing_is_closed_soon_after_the_drain_begins() {
     });
     assert_eq!(heard.recv().unwrap().as_secs(), 1);
     assert_eq!(text(only(&records, "conn"), "reason"), "conn.abandoned");
+}
+
+#[test]
+fn an_observing_route_sends_on_what_policy_denies_and_records_that_it_did() {
+    let request = "GET /watched/x HTTP/1.1\nHost: orders.test\nConnection: close\n\n";
+    let records = check(SERVICE, request, (200, "policy.denied"));
+    let decision = only(&records, "decision");
+    assert_eq!((text(decision, "enforcement"), text(decision, "would")), ("observe", "deny"), "{decision}");
+    // Who answers has to prove who it is all the same.
+    check("spiffe://example.org/impostor", request, (503, "upstream.identity"));
 }

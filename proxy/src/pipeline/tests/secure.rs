@@ -111,6 +111,8 @@ fn an_upstream_that_proves_who_it_is_is_told_who_we_are() {
             "{protocol} {records:#?}"
         );
         assert_eq!(made.get(), 1, "connections made over {protocol}");
+        let mut outcomes = records.iter().filter(|record| record["kind"] == "outcome");
+        assert!(outcomes.all(|outcome| text(outcome, "server") == SERVICE), "{records:#?}");
     }
 }
 

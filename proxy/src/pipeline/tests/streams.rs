@@ -14,6 +14,7 @@ decision := true if {
     input.postern.action == "connect"
     input.attributes.source.principal == "spiffe://example.org/web"
 }"#;
+const UNDEFINED: &str = super::UNDEFINED;
 const NOBODY: &str = "package authz\nimport rego.v1\ndefault decision := false";
 
 pub(super) fn world(policy: Option<&str>, upstream: Upstream, more: &[(&str, &str)]) -> World {
@@ -225,4 +226,51 @@ fn an_open_stream_has_the_whole_grace_whenever_trust_lapses() {
     });
     assert!((8..12).contains(&took), "{took} s");
     assert_eq!(end(&records), ended("revoked", "peer.untrusted"));
+}
+
+#[test]
+fn who_was_proven_to_be_at_the_other_end_of_a_stream_is_in_its_outcome() {
+    let tls = ("protocol: tcp }", "protocol: tcp, tls: { mutual: { trust_domains: [example.org] } } }");
+    let world = world(Some(POLICY), greeting(), &[tls]);
+    let service = world.service_tls("spiffe://example.org/db");
+    let upstream = played(move |_, stream| {
+        let (config, _proven) = service.connection();
+        async move {
+            let accepting = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream);
+            let mut stream = accepting.await.unwrap();
+            stream.write_all(b"hello\n").await.unwrap();
+            drop(stream.read(&mut [0; 64]).await);
+        }
+    });
+    let (heard, records) =
+        world.with_upstream(upstream).run(async |_, caller| hear(&mut caller.shake_hands().await, 6).await);
+    assert_eq!(heard, "hello\n");
+    assert_eq!(text(only(&records, "outcome"), "server"), "spiffe://example.org/db");
+}
+
+#[test]
+fn an_observing_route_carries_what_policy_denies_and_records_that_it_did() {
+    let observed = [("stream_idle_timeout: 1m", "stream_idle_timeout: 1m, enforcement: observe")];
+    for (policy, reason, would) in [
+        (NOBODY, "policy.denied", "deny"),
+        (POLICY, "policy.allowed", "allow"),
+        (UNDEFINED, "policy.undefined", "deny"),
+    ] {
+        let (heard, records) = world(Some(policy), greeting(), &observed).run(async |world, caller| {
+            let mut conversation = caller.shake_hands().await;
+            let first = hear(&mut conversation, 6).await;
+            // Nor does one end that is open when policy changes.
+            world.change_policy(NOBODY);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            conversation.say("ping").await;
+            [first, hear(&mut conversation, 4).await]
+        });
+        assert_eq!(heard, ["hello\n", "PING"]);
+        let decision = only(&records, "decision");
+        assert_eq!((text(decision, "decision"), text(decision, "enforcement")), ("allow", "observe"));
+        assert_eq!((text(decision, "would"), text(decision, "reason")), (would, reason), "{decision}");
+    }
+    // What policy could not be asked about is not let through.
+    let nobody = || -> Upstream { std::rc::Rc::new(|_| panic!("nobody is to be called")) };
+    check_refused(world(None, nobody(), &observed), "policy.not_ready");
 }

@@ -112,7 +112,7 @@ pub(super) struct World {
     pub(super) seen: Rc<RefCell<Vec<Request<Bytes>>>>,
     ca: Ca,
     directory: tempfile::TempDir,
-    listener: Arc<Listener>,
+    pub(super) listener: Arc<Listener>,
     log: Option<Log>,
     seat: Option<crate::recorder::Seat>,
     pub(super) metrics: Arc<Metrics>,

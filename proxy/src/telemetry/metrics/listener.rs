@@ -18,6 +18,9 @@ pub struct ListenerMetrics {
     connections_active: AtomicI64,
     connections_accepted: AtomicU64,
     handshakes_completed: AtomicU64,
+    plaintext_connections: AtomicU64,
+    /// In seconds since 1970; 0 where none is taken.
+    plaintext_until: AtomicU64,
     connections_refused: ReasonCounters,
     exchanges_active: AtomicI64,
     /// By the declaration order of [`Decided`].
@@ -46,6 +49,8 @@ impl ListenerMetrics {
             connections_active: AtomicI64::new(0),
             connections_accepted: AtomicU64::new(0),
             handshakes_completed: AtomicU64::new(0),
+            plaintext_connections: AtomicU64::new(0),
+            plaintext_until: AtomicU64::new(0),
             connections_refused: ReasonCounters::new(reasons),
             exchanges_active: AtomicI64::new(0),
             exchanges: Decided::ALL.map(|_| ReasonCounters::new(reasons)),
@@ -62,6 +67,16 @@ impl ListenerMetrics {
     /// Counts a handshake that ended well.
     pub fn handshake_completed(&self) {
         self.handshakes_completed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection in plain text where mutual TLS is what is wanted.
+    pub fn plaintext_connection(&self) {
+        self.plaintext_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until when such connections are taken, in seconds since 1970; 0: they are not.
+    pub fn plaintext_until(&self, unix_s: u64) {
+        self.plaintext_until.store(unix_s, Ordering::Relaxed);
     }
 
     /// Counts a connection that ended before its first exchange, or by a broken protocol; `reason` is one of
@@ -151,6 +166,7 @@ pub(super) fn encode(
         encoder,
         each().map(|(listener, m)| ([("listener", listener)], count(&m.handshakes_completed))),
     )?;
+    plaintext(each, encoder)?;
     let refused = each().flat_map(|(listener, metrics)| {
         let counted = metrics.connections_refused.counted(reasons);
         counted.map(move |(reason, count)| ([("listener", listener), ("reason", reason)], count))
@@ -160,6 +176,33 @@ pub(super) fn encode(
         help: "Connections that ended in a failed handshake or a broken protocol",
     }
     .counters(encoder, refused)
+}
+
+/// Of listeners that take plain text, or took some.
+fn plaintext<'a, I>(each: impl Fn() -> I, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result
+where
+    I: Iterator<Item = (&'a str, &'a ListenerMetrics)>,
+{
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let is_permissive = |m: &ListenerMetrics| count(&m.plaintext_until) > 0;
+    let took_some = each().filter(|(_, m)| is_permissive(m) || count(&m.plaintext_connections) > 0);
+    Family {
+        name: "plaintext_connections",
+        help: "Connections in plain text that were taken beside mutual TLS",
+    }
+    .counters(
+        encoder,
+        took_some.map(|(listener, m)| ([("listener", listener)], count(&m.plaintext_connections))),
+    )?;
+    let until = |m: &ListenerMetrics| i64::try_from(count(&m.plaintext_until)).unwrap_or(i64::MAX);
+    Family {
+        name: "plaintext_until_timestamp_seconds",
+        help: "When plain text is taken no more beside mutual TLS, in seconds since the Unix epoch",
+    }
+    .gauges(
+        encoder,
+        each().filter(|(_, m)| is_permissive(m)).map(|(listener, m)| ([("listener", listener)], until(m))),
+    )
 }
 
 fn load(gauge: &AtomicI64) -> i64 {

@@ -25,6 +25,8 @@ fn busy() -> Metrics {
     app.exchange_finished(Decided::DenyObserved, "policy.denied", 50_000);
     app.exchange_finished(Decided::Undecided, "never.heard.of", 0);
     app.handshake_completed();
+    app.plaintext_connection();
+    app.plaintext_until(1_800_000_000);
     app.connection_refused("tls.certificate_expired");
     let bank = metrics.upstream("bank");
     bank.attempt(UpstreamResult::of_status(200), 2_000_000);

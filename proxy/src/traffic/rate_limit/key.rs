@@ -11,8 +11,8 @@ use std::net::IpAddr;
 /// What is known of a request and its caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
-    /// The caller's.
-    pub(crate) spiffe_id: &'a SpiffeId,
+    /// The caller's, where it has proven one.
+    pub(crate) spiffe_id: Option<&'a SpiffeId>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) claims: Option<&'a Claims>,
     /// As the upstream gets them.
@@ -23,9 +23,9 @@ pub(crate) struct Subject<'a> {
 pub(crate) fn value<'a>(key: &RateLimitKey, subject: &Subject<'a>) -> Option<Cow<'a, [u8]>> {
     let text = |text: String| Some(Cow::Owned(text.into_bytes()));
     match key {
-        RateLimitKey::SpiffeId => Some(Cow::Borrowed(subject.spiffe_id.as_str().as_bytes())),
+        RateLimitKey::SpiffeId => Some(Cow::Borrowed(subject.spiffe_id?.as_str().as_bytes())),
         RateLimitKey::TrustDomain => {
-            Some(Cow::Borrowed(subject.spiffe_id.trust_domain().as_str().as_bytes()))
+            Some(Cow::Borrowed(subject.spiffe_id?.trust_domain().as_str().as_bytes()))
         }
         RateLimitKey::Address => text(subject.address?.to_canonical().to_string()),
         RateLimitKey::Claim(name) => match subject.claims?.members.get(name)? {

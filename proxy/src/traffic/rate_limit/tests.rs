@@ -36,7 +36,7 @@ impl Tried {
     fn ask(&mut self, worker: usize, key: &str, now_ns: u64) -> Result<(), (String, u64)> {
         let headers = HeaderMap::from_iter([(KEY, key.parse().unwrap())]);
         let address = Some([192, 0, 2, 7].into());
-        let subject = Subject { spiffe_id: &self.spiffe_id, address, claims: None, headers: &headers };
+        let subject = Subject { spiffe_id: Some(&self.spiffe_id), address, claims: None, headers: &headers };
         let mut at = Moment { now_ns, known: &self.workers[worker], random: &mut self.random };
         self.limits.admit(&subject, &mut at).map(drop).map_err(|over| (over.name().to_owned(), over.wait_s()))
     }
@@ -84,7 +84,7 @@ fn check_callers(key: &RateLimitKey, others: (&str, &str), shared: bool) {
     let (known, mut random, headers) = (Known::default(), Random::new([7; 4]), HeaderMap::new());
     let mut ask = |spiffe_id: &str, address: &str| {
         let (spiffe_id, address) = (spiffe_id.parse().unwrap(), address.parse().ok());
-        let subject = Subject { spiffe_id: &spiffe_id, address, claims: None, headers: &headers };
+        let subject = Subject { spiffe_id: Some(&spiffe_id), address, claims: None, headers: &headers };
         limits.admit(&subject, &mut Moment { now_ns: 0, known: &known, random: &mut random }).is_ok()
     };
     assert!(ask(WEB, "192.0.2.7"));
@@ -215,7 +215,7 @@ fn workers_that_ask_at_one_moment_get_the_burst_together() {
     let work = |seed: u64| {
         let (known, mut random) = (Known::default(), Random::new([seed; 4]));
         let subject = Subject {
-            spiffe_id: &spiffe_id,
+            spiffe_id: Some(&spiffe_id),
             address: Some([192, 0, 2, 7].into()),
             claims: None,
             headers: &headers,
