@@ -155,7 +155,12 @@ impl Listeners {
             .into_iter()
             .filter(|old| !self.in_force.iter().any(|new| Arc::ptr_eq(old, new)))
             .collect();
-        gone.iter().for_each(|listener| listener.drain());
+        for old in &gone {
+            if self.in_force.iter().any(|new| new.bind == old.bind) {
+                old.hand_on();
+            }
+            old.drain();
+        }
         // Whoever is told of the reload may bind what is free now; only an acceptor that is stuck holds it longer.
         for listener in &gone {
             drop(tokio::time::timeout(CLOSE_TIMEOUT, listener.closed()).await);
@@ -166,6 +171,11 @@ impl Listeners {
         let left = gone.iter().filter(|old| !is_there(old)).map(|old| old.name.to_string()).collect();
         self.leaving.extend(gone);
         left
+    }
+
+    /// Says to all that another process goes on with their ports.
+    pub(super) fn hand_on(&self) {
+        self.in_force.iter().for_each(|listener| listener.hand_on());
     }
 
     /// Asks those of one way to finish.

@@ -313,6 +313,7 @@ impl App {
     /// own from now on.
     pub fn relieve(&self) {
         self.relieved.send_replace(true);
+        self.listeners.hand_on();
         self.begin_drain();
     }
 

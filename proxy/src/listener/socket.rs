@@ -17,7 +17,7 @@ pub enum Bound {
     Unix(LocalSocket, Option<Vec<u32>>),
 }
 
-/// Connections that may wait on a Unix socket, as many as the standard library lets wait on a port.
+/// Connections that may wait on a Unix socket, as many as the standard library asks for on a port.
 const BACKLOG: i32 = 4096;
 /// So many are in its queue when it is full.
 const WAITING_MAX: usize = 4097;
@@ -72,32 +72,58 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let (stream, source) = socket.accept().await?;
-                let local = Some(stream.local_addr()?);
-                presence::prepare(&stream)?;
-                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: source.into(), local })
+                arrived_at_port(stream, source)
             }
             Self::Unix { socket, uids, .. } => arrived(socket.accept().await?.0, uids.as_deref()),
         }
     }
 
-    /// Those who wait when nobody accepts any more. A port that another process goes on with keeps them; a Unix socket has
-    /// lost its name by now, to nobody or to a successor with a queue of its own.
-    pub(super) fn last(self) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
+    /// Those who wait when nobody accepts any more: the kernel would reset them as it closes the socket, and for all that they
+    /// know they are connected. Whoever goes on with a port that `is_handed_on` has them in its queue; a Unix socket has lost
+    /// its name by now, to nobody or to a successor with a queue of its own.
+    pub(super) fn last(self, is_handed_on: bool) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
         let waiting = match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) if is_handed_on => None,
+            Self::Tcp(socket) => socket.into_std().ok().map(Waiting::Tcp),
             Self::Unix { socket, uids, file } => {
                 drop(file);
-                socket.into_std().ok().map(|socket| (socket, uids))
+                socket.into_std().ok().map(|socket| Waiting::Unix(socket, uids))
             }
         };
-        let next = move || {
-            let (socket, uids) = waiting.as_ref()?;
-            let (stream, _) = socket.accept().ok()?;
-            let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-            Some(stream.map_err(NotTaken::from).and_then(|stream| arrived(stream, uids.as_deref())))
-        };
-        std::iter::from_fn(next).take(WAITING_MAX)
+        // The iterator ends with the first that is not there, and the socket with it.
+        std::iter::from_fn(move || waiting.as_ref()?.next()).take(WAITING_MAX)
     }
+}
+
+/// A socket that is accepted from as long as somebody waits.
+enum Waiting {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, Option<Vec<u32>>),
+}
+
+impl Waiting {
+    fn next(&self) -> Option<Result<Arrived, NotTaken>> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, source) = socket.accept().ok()?;
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+                Some(stream.map_err(NotTaken::from).and_then(|stream| arrived_at_port(stream, source)))
+            }
+            Self::Unix(socket, uids) => {
+                let (stream, _) = socket.accept().ok()?;
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+                Some(stream.map_err(NotTaken::from).and_then(|stream| arrived(stream, uids.as_deref())))
+            }
+        }
+    }
+}
+
+fn arrived_at_port(stream: tokio::net::TcpStream, source: SocketAddr) -> Result<Arrived, NotTaken> {
+    let local = Some(stream.local_addr()?);
+    presence::prepare(&stream)?;
+    Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: source.into(), local })
 }
 
 fn arrived(stream: tokio::net::UnixStream, uids: Option<&[u32]>) -> Result<Arrived, NotTaken> {
@@ -196,11 +222,30 @@ mod tests {
             let door = LocalDoor { socket: path.clone(), mode: 0o600, uids };
             let socket = Bound::local(&door).unwrap().serve().unwrap();
             let waiting: Vec<_> = (0..3).map(|_| connect().unwrap()).collect();
-            let mut last = socket.last();
+            let mut last = socket.last(false);
             assert!(connect().is_err(), "its name is gone");
             let taken: Vec<_> = last.by_ref().collect();
             assert_eq!(taken.len(), waiting.len());
             assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), served, "{:?}", door.uids);
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_when_a_port_closes_are_taken_and_those_of_one_that_goes_on_stay() {
+        for (is_handed_on, expected) in [(false, 3), (true, 0)] {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            bound.set_nonblocking(true).unwrap();
+            let (address, goes_on) = (bound.local_addr().unwrap(), bound.try_clone().unwrap());
+            let socket = Bound::Tcp(bound).serve().unwrap();
+            let waiting: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let taken: Vec<_> = socket.last(is_handed_on).map(Result::unwrap).collect();
+            let sources: Vec<_> = taken.iter().filter_map(|taken| taken.source.address()).collect();
+            let callers: Vec<_> =
+                waiting.iter().take(expected).map(|one| one.local_addr().unwrap()).collect();
+            assert_eq!(sources, callers, "handed on: {is_handed_on}");
+            assert!(taken.iter().all(|taken| taken.local == Some(address)), "{taken:?}");
+            let left = std::iter::from_fn(|| goes_on.accept().ok()).count();
+            assert_eq!(left, waiting.len() - expected, "handed on: {is_handed_on}");
         }
     }
 
