@@ -1,5 +1,5 @@
-//! HAProxy and nginx before the sidecar: as a load balancer that passes mutual TLS through and says by the PROXY protocol who
-//! calls, and as a caller with an identity of its own; and HAProxy behind it, as the service.
+//! HAProxy, nginx and Envoy before the sidecar: as a load balancer that passes mutual TLS through and says by the PROXY protocol
+//! who calls, and as a caller with an identity of its own; and HAProxy behind it, as the service.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use postern_tests::caller::{call_plain, get};
+use postern_tests::envoy::{self, Envoy};
 use postern_tests::load::Pressure;
 use postern_tests::process::wait;
 use postern_tests::sidecar::{assert_log_is_whole, records};
@@ -81,19 +82,47 @@ fn originated(scene: &Scene, alpn: &str) -> String {
     )
 }
 
-/// Waits until HAProxy says of all servers what the status port lets it see.
-fn wait_for_servers(scene: &Scene, at: SocketAddr, servers: &[(&str, &str)]) {
-    let path = scene.path(&format!("haproxy-{}.sock", at.port()));
-    wait(&format!("servers that are {servers:?}"), LIMIT, || {
-        let mut stream = std::os::unix::net::UnixStream::connect(&path).ok()?;
-        stream.write_all(b"show stat\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let is = |(name, state): &(&str, &str)| {
-            let of = |line: &&str| line.split(',').nth(1) == Some(*name);
-            text.lines().find(of).and_then(|line| line.split(',').nth(17)) == Some(*state)
-        };
-        servers.iter().all(is).then_some(())
+/// Who asks the status ports of servers, and tells what it was told.
+#[derive(Clone, Copy, Debug)]
+enum Checks {
+    Haproxy,
+    Envoy,
+    /// It learns from what it is answered.
+    Nobody,
+}
+
+/// What is said at a Unix socket of the scene.
+fn said(scene: &Scene, socket: &str, ask: &str) -> Option<String> {
+    let mut stream = std::os::unix::net::UnixStream::connect(scene.path(socket)).ok()?;
+    stream.write_all(ask.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Waits until the balancer at this port says of all servers that they are up or not: by their names, and where they listen.
+fn wait_for_servers(scene: &Scene, checks: Checks, at: SocketAddr, servers: &[(&str, &Scene, bool)]) {
+    let port = at.port();
+    wait("what the status ports say", LIMIT, || match checks {
+        Checks::Nobody => Some(()),
+        Checks::Haproxy => {
+            let text = said(scene, &format!("haproxy-{port}.sock"), "show stat\n")?;
+            let is = |(name, _, up): &(&str, &Scene, bool)| {
+                let line = text.lines().find(|line| line.split(',').nth(1) == Some(*name));
+                line.and_then(|line| line.split(',').nth(17)) == Some(if *up { "UP" } else { "DOWN" })
+            };
+            servers.iter().all(is).then_some(())
+        }
+        Checks::Envoy => {
+            let ask = "GET /clusters HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n";
+            let text = said(scene, &format!("envoy-{port}.sock"), ask)?;
+            let is = |(_, of, up): &(&str, &Scene, bool)| {
+                let flags = format!("onward::{}::health_flags::", of.listener);
+                let line = text.lines().find_map(|line| line.trim_end().strip_prefix(flags.as_str()));
+                line.is_some_and(|flags| (flags == "healthy") == *up)
+            };
+            servers.iter().all(is).then_some(())
+        }
     });
 }
 
@@ -111,7 +140,7 @@ fn a_load_balancer_that_passes_tls_through_says_who_calls() {
         scene.status.port(),
     );
     let _haproxy = haproxy(&program, scene.folder.path(), at, &sections);
-    wait_for_servers(&scene, at, &[("one", "UP")]);
+    wait_for_servers(&scene, Checks::Haproxy, at, &[("one", &scene, true)]);
     let mut stream = scene.caller("/client").open(at).expect("a connection through the balancer");
     let source = stream.sock.local_addr().expect("an address");
     stream
@@ -166,7 +195,7 @@ fn haproxy_with_an_identity_calls_over_either_version() {
             scene.status.port(),
         );
         let _haproxy = haproxy(&program, scene.folder.path(), at, &sections);
-        wait_for_servers(&scene, at, &[("one", "UP")]);
+        wait_for_servers(&scene, Checks::Haproxy, at, &[("one", &scene, true)]);
         check_calling(&scene, at, alpn);
     }
     sidecar.stop();
@@ -269,7 +298,7 @@ fn another(scene: &Scene) -> Scene {
 fn check_drain(
     start: impl FnOnce(&Scene, SocketAddr, [&Scene; 2]) -> Running,
     version: Version,
-    checked: bool,
+    checks: Checks,
 ) {
     let one = Scene::new();
     one.write_policy(ANYTHING);
@@ -278,24 +307,25 @@ fn check_drain(
     let mut running: [Sidecar; 2] = [one.start(), two.start()];
     let at = port::free();
     let _before = start(&one, at, [&one, &two]);
-    let servers = |states: [&str; 2]| {
-        if checked {
-            wait_for_servers(&one, at, &[("one", states[0]), ("two", states[1])]);
-        }
+    let servers = |up: [bool; 2]| {
+        wait_for_servers(&one, checks, at, &[("one", &one, up[0]), ("two", &two, up[1])]);
     };
-    servers(["UP", "UP"]);
+    servers([true, true]);
     let pressure = Pressure { callers: 4, pause: Duration::from_millis(2), version };
     let load = Load::start(&one.caller("/client"), at, "/things", pressure);
     load.wait_for_answers(50, LIMIT);
-    for (index, scene, states) in [(0, &one, ["DOWN", "UP"]), (1, &two, ["UP", "DOWN"])] {
+    for (index, scene, up) in [(0, &one, [false, true]), (1, &two, [true, false])] {
         let sidecar = &mut running[index];
         sidecar.running.signal(Signal::TERM);
         load.wait_for_answers(50, LIMIT);
         assert_eq!(sidecar.running.wait_for_end(LIMIT).code(), Some(0), "{}", sidecar.running.output());
-        servers(states);
+        servers(up);
         load.wait_for_answers(50, LIMIT);
         running[index] = scene.start();
-        servers(["UP", "UP"]);
+        servers([true, true]);
+        wait("its part of the load", LIMIT, || {
+            (running[index].metric("postern_exchanges_total") > 0.0).then_some(())
+        });
         load.wait_for_answers(50, LIMIT);
     }
     let report = load.stop();
@@ -333,7 +363,11 @@ fn balanced(program: &Path, scene: &Scene, at: SocketAddr, how: (&str, &str), al
 fn a_drain_behind_a_balancer_that_passes_tls_through_loses_nothing() {
     let Some(program) = peer("POSTERN_HAPROXY") else { return };
     for version in [Version::Http1, Version::Http2] {
-        check_drain(|scene, at, all| balanced(&program, scene, at, ("\n mode tcp", ""), all), version, true);
+        check_drain(
+            |scene, at, all| balanced(&program, scene, at, ("\n mode tcp", ""), all),
+            version,
+            Checks::Haproxy,
+        );
     }
 }
 
@@ -348,7 +382,7 @@ fn a_drain_behind_haproxy_that_calls_loses_nothing() {
                 balanced(&program, scene, at, (&front, &originated(scene, alpn)), all)
             },
             version,
-            true,
+            Checks::Haproxy,
         );
     }
 }
@@ -372,6 +406,57 @@ fn a_drain_behind_nginx_loses_nothing() {
             )
         },
         Version::Http1,
-        false,
+        Checks::Nobody,
     );
+}
+
+/// Both sidecars behind Envoy, which knows them by their SPIFFE ID and asks their status ports, in plaintext, how they are.
+fn enveloped(scene: &Scene, at: SocketAddr, all: [&Scene; 2], http2: bool) -> Running {
+    let pair = |path: &str| {
+        let (certificate, key, _) = scene.files(path);
+        json!([{ "certificate_chain": { "filename": certificate }, "private_key": { "filename": key } }])
+    };
+    let sidecar = json!({ "san_type": "URI", "matcher": { "exact": "spiffe://example.org/sidecar" } });
+    let tls = json!({ "sni": "localhost", "common_tls_context": {
+        "tls_params": { "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3" },
+        "tls_certificates": pair("/client"),
+        "validation_context": {
+            "trusted_ca": { "filename": scene.path("trust.pem") },
+            "match_typed_subject_alt_names": [sidecar],
+        },
+    } });
+    let mut onward = envoy::cluster("onward", &envoy::address(all[0].listener), http2, Some(tls));
+    let endpoint = |of: &Scene| {
+        let checked = json!({ "port_value": of.status.port() });
+        json!({ "endpoint": { "address": envoy::address(of.listener), "health_check_config": checked } })
+    };
+    onward["load_assignment"]["endpoints"] = json!([{ "lb_endpoints": all.map(endpoint) }]);
+    // Not more than three at a time would be tried again otherwise, and more callers wait for one connection.
+    onward["circuit_breakers"] = json!({ "thresholds": [{ "max_retries": 64 }] });
+    let plain = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+    onward["transport_socket_matches"] = json!([
+        { "name": "checks", "match": { "checks": true }, "transport_socket": {
+            "name": "plain", "typed_config": { "@type": plain } } },
+    ]);
+    onward["health_checks"] = json!([{
+        "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
+        "unhealthy_threshold": 1, "healthy_threshold": 1,
+        "http_health_check": { "path": "/readyz" },
+        "transport_socket_match_criteria": { "checks": true },
+    }]);
+    let secured = json!({ "common_tls_context": {
+        "alpn_protocols": ["h2", "http/1.1"], "tls_certificates": pair("/envoy") } });
+    let envoy = Envoy { at, secured: Some(secured), onward, more: vec![], filters: vec![] };
+    envoy.start(scene.folder.path()).expect("there is one")
+}
+
+#[test]
+fn a_drain_behind_envoy_loses_nothing() {
+    if peer("POSTERN_ENVOY").is_none() {
+        return;
+    }
+    for version in [Version::Http2, Version::Http1] {
+        let http2 = matches!(version, Version::Http2);
+        check_drain(|scene, at, all| enveloped(scene, at, all, http2), version, Checks::Envoy);
+    }
 }
