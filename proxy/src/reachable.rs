@@ -27,6 +27,6 @@ pub(crate) fn is_elsewhere(address: SocketAddr, own: &[SocketAddr]) -> Result<()
 }
 
 /// Whether an address is one of this machine: only those can be bound.
-fn is_ours(ip: IpAddr) -> bool {
+pub(crate) fn is_ours(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
