@@ -2,11 +2,12 @@
 //! from one process to the next, and the words that a service says about itself.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -114,6 +115,57 @@ fn a_restart_keeps_the_sockets_and_loses_no_request() {
         report.failures.len(),
         report.failures.first()
     );
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait_for_end(LIMIT).code(), Some(0), "{}", running.output());
+    assert_log_is_whole(&scene.audit());
+}
+
+/// A request that was sent to a Unix socket; whoever listens answers in time.
+fn asked(path: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(path).expect("a place in the queue");
+    stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    stream.write_all(b"GET /things HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("sent");
+    stream
+}
+
+fn assert_answered(mut stream: UnixStream) {
+    let mut answer = String::new();
+    drop(stream.read_to_string(&mut answer));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
+fn a_restart_keeps_unix_sockets_and_who_waits_in_them() {
+    let mut scene = Scene::new();
+    let path = scene.path("egress.sock");
+    scene.config["listeners"]["egress"] = serde_json::json!({
+        "outbound": { "socket": path, "mode": "0600" },
+        "routes": [{ "match": { "path_prefix": "/" }, "upstream": "app" }],
+    });
+    scene.write_policy("package postern.authz\n\ndecision := {\"allowed\": true}\n");
+    let mut manager = Manager::new(&scene);
+    let port = OwnedFd::from(TcpListener::bind(scene.listener).expect("the port"));
+    let mut running = manager.start(&scene, 0, ("app", &port), "$$");
+    drop(port);
+    manager.wait_for("READY=1");
+    for (number, mode) in [(1, "0660"), (2, "0600")] {
+        assert_answered(asked(&path));
+        let socket = manager.kept.remove("egress").expect("the listener's socket");
+        manager.kept.clear();
+        running.signal(Signal::TERM);
+        manager.wait_for("STOPPING=1");
+        assert_eq!(running.wait_for_end(LIMIT).code(), Some(0), "{}", running.output());
+        let waiting = asked(&path);
+        running = manager.start(&scene, number, ("egress", &socket), "$$");
+        drop(socket);
+        manager.wait_for("READY=1");
+        assert_answered(waiting);
+        // A changed listener has another socket in that place, which is kept from then on.
+        scene.config["listeners"]["egress"]["outbound"]["mode"] = serde_json::json!(mode);
+        scene.write_config();
+        running.signal(Signal::HUP);
+        manager.wait_for("READY=1\nSTATUS=ready");
+    }
     running.signal(Signal::TERM);
     assert_eq!(running.wait_for_end(LIMIT).code(), Some(0), "{}", running.output());
     assert_log_is_whole(&scene.audit());

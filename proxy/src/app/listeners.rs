@@ -1,12 +1,12 @@
 //! The listeners that are in force, and how a reload changes them: what is new is bound before anything changes, what goes
 //! on is not touched, and what goes drains.
-use super::entrance::{STATUS, socket};
+use super::entrance::{STATUS, local_offer, socket};
 use super::{StartError, materials};
 use crate::clock::Clock;
 use crate::config::{Bind, Config, Direction, ListenerConfig, LocalDoor, StatusConfig, reload};
-use crate::handover::{Inherited, Offer, Offered};
+use crate::handover::{Inherited, Offer, Offered, Offers};
 use crate::listener::{Bound, Listener};
-use crate::local_socket::Succession;
+use crate::local_socket::{SocketError, Succession};
 use crate::memory::Memory;
 use crate::state::Shared;
 use crate::telemetry::Metrics;
@@ -63,7 +63,7 @@ pub struct Prepared {
     bound: Vec<Served>,
     /// Unix sockets that take the place of those that go.
     successions: Vec<(String, Succession)>,
-    offered: Vec<Offered>,
+    offered: Offers,
     own: Arc<[SocketAddr]>,
 }
 
@@ -98,11 +98,14 @@ impl Listeners {
             let socket = match &of.bind {
                 Bind::Address(address) => {
                     let socket = socket((of.captured, *address), &mut copies)?;
-                    prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
+                    prepared.offered.ports.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
                     Some(Bound::Tcp(socket))
                 }
                 Bind::Local(door) if known.is_none() => Some(self.local((of, door), &mut prepared)?),
-                Bind::Local(_) => None,
+                Bind::Local(door) => {
+                    prepared.offered.local.extend(self.known_local(of, door)?);
+                    None
+                }
             };
             prepared.in_force.extend(known.cloned());
             let Some(socket) = socket.filter(|_| known.is_none()) else { continue };
@@ -113,7 +116,7 @@ impl Listeners {
         if let StatusConfig::Open { address } = &new.status
             && let Some(socket) = copies.take(*address)
         {
-            prepared.offered.push(Offered::of(STATUS, &socket).map_err(trouble(*address))?);
+            prepared.offered.ports.push(Offered::of(STATUS, &socket).map_err(trouble(*address))?);
         }
         Ok(prepared)
     }
@@ -127,11 +130,23 @@ impl Listeners {
         let failed = |error| StartError::Local { listener: of.name.clone(), error };
         let is_there = |listener: &Arc<Listener>| matches!(&listener.bind, Bind::Local(known) if known.socket == door.socket);
         if !self.in_force.iter().any(is_there) {
-            return Bound::local(door).map_err(failed);
+            let socket = Bound::local(door, None).map_err(failed)?;
+            prepared.offered.local.extend(local_offer(&of.name, (door, &socket))?);
+            return Ok(socket);
         }
         let (socket, succession) = Bound::local_successor(door, Some(std::process::id())).map_err(failed)?;
+        prepared.offered.local.extend(local_offer(&of.name, (door, &socket))?);
         prepared.successions.push((of.name.clone(), succession));
         Ok(socket)
+    }
+
+    /// What was offered of a Unix socket that goes on.
+    fn known_local(&self, of: &ListenerConfig, door: &LocalDoor) -> Result<Option<Offered>, StartError> {
+        let failed = |cause| StartError::Local {
+            listener: of.name.clone(),
+            error: SocketError::Io { path: door.socket.clone(), cause },
+        };
+        Ok(self.offer.local_copies().map_err(failed)?.into_iter().find(|known| known.name == of.name))
     }
 
     fn copies(&self, new: &Config) -> Result<Vec<std::os::fd::OwnedFd>, StartError> {
@@ -176,6 +191,11 @@ impl Listeners {
     /// Says to all that another process goes on with their ports.
     pub(super) fn hand_on(&self) {
         self.in_force.iter().for_each(|listener| listener.hand_on());
+    }
+
+    /// Leaves the Unix sockets where they are when they are closed here: somebody keeps them open.
+    pub(super) fn leave(&self) {
+        self.in_force.iter().for_each(|listener| listener.leave());
     }
 
     /// Asks those of one way to finish.

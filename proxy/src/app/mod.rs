@@ -317,6 +317,13 @@ impl App {
         self.begin_drain();
     }
 
+    /// As [`App::begin_drain`], where a service manager keeps the sockets open: callers of Unix sockets wait there, as those
+    /// of ports do, until another process comes.
+    pub fn begin_restart(&self) {
+        self.listeners.leave();
+        self.begin_drain();
+    }
+
     /// Drains, waits for the last exchange, closes the log with its last checkpoint, and flushes the spans.
     pub fn finish(self) -> Result<(), LogError> {
         self.begin_drain();

@@ -1,7 +1,7 @@
 //! What a service manager passes and wants to hear: sd_listen_fds(3), sd_notify(3) and its descriptor store.
 //!
 //! Both are a few variables and one datagram; nothing here needs libsystemd, and without a manager nothing happens.
-use super::{Inherited, Offer, SOCKETS_MAX, adopted};
+use super::{Inherited, Offer, Offered, SOCKETS_MAX, adopted};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
@@ -90,14 +90,27 @@ impl Manager {
 
     /// Has what this process listens on kept. What is kept already is not kept twice.
     pub fn keep(&self, offer: &Offer) {
-        match offer.copies() {
-            Ok(copies) => {
-                for of in copies {
-                    self.tell(&format!("FDSTORE=1\nFDNAME={}", of.name), Some(of.socket.as_fd()));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the listening sockets could not be stored"),
+        if let Err(error) = self.store(offer) {
+            tracing::warn!(%error, "the listening sockets could not be stored");
         }
+    }
+
+    fn store(&self, offer: &Offer) -> io::Result<()> {
+        let store =
+            |of: &Offered| self.tell(&format!("FDSTORE=1\nFDNAME={}", of.name), Some(of.socket.as_fd()));
+        for of in offer.local_copies()? {
+            // A reload makes another socket, and nobody comes to the one before any more. Ports follow, because one may
+            // have the same name.
+            self.forget(&of.name);
+            store(&of);
+        }
+        offer.copies()?.iter().for_each(store);
+        Ok(())
+    }
+
+    /// Whether anybody is told anything.
+    pub fn is_there(&self) -> bool {
+        self.way.is_some()
     }
 
     /// It reads its configuration again; [`Manager::reloaded`] ends that.

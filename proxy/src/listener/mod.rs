@@ -79,6 +79,8 @@ pub struct Listener {
     drain: watch::Sender<bool>,
     /// Whether somebody else goes on with its port, and with those who wait to be accepted there.
     handed_on: AtomicBool,
+    /// Whether somebody keeps its socket open when it is closed here.
+    left: AtomicBool,
     /// Whether its socket is closed here.
     closed: watch::Sender<bool>,
 }
@@ -121,6 +123,16 @@ impl Listener {
     /// Whether somebody else goes on with its port.
     pub(crate) fn is_handed_on(&self) -> bool {
         self.handed_on.load(Ordering::Relaxed)
+    }
+
+    /// Leaves a Unix socket where it is when it drains. To be said before.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a Unix socket stays where it is.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Tells when it drains.
@@ -167,6 +179,7 @@ impl Listener {
             held_bytes: AtomicUsize::new(0),
             drain: watch::channel(false).0,
             handed_on: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             closed: watch::channel(false).0,
         }
     }

@@ -7,6 +7,7 @@ use crate::presence;
 use postern_audit::Remote;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 
 /// Bound, and not yet part of a runtime.
 #[derive(Debug)]
@@ -23,12 +24,17 @@ const BACKLOG: i32 = 4096;
 const WAITING_MAX: usize = 4097;
 
 impl Bound {
-    /// Binds a Unix socket and listens.
+    /// Goes on with the Unix socket that was `given`, where that is the one to which callers come; otherwise binds one.
     ///
     /// # Errors
     /// [`SocketError`]; nothing is left behind then.
-    pub fn local(door: &LocalDoor) -> Result<Self, SocketError> {
-        Ok(Self::Unix(LocalSocket::bind(&door.socket, door.mode, BACKLOG)?, door.uids.clone()))
+    pub fn local(door: &LocalDoor, given: Option<UnixListener>) -> Result<Self, SocketError> {
+        let adopted = given.and_then(|given| LocalSocket::adopt(given, &door.socket, door.mode, BACKLOG));
+        let socket = match adopted {
+            Some(socket) => socket,
+            None => LocalSocket::bind(&door.socket, door.mode, BACKLOG)?,
+        };
+        Ok(Self::Unix(socket, door.uids.clone()))
     }
 
     /// As [`Bound::local`], in place of the socket that the process `of` serves until the succession.
@@ -80,13 +86,21 @@ impl Socket {
 
     /// Those who wait when nobody accepts any more: the kernel would reset them as it closes the socket, and for all that they
     /// know they are connected. Whoever goes on with a port that `is_handed_on` has them in its queue; a Unix socket has lost
-    /// its name by now, to nobody or to a successor with a queue of its own.
-    pub(super) fn last(self, is_handed_on: bool) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
+    /// its name by now, to nobody or to a successor with a queue of its own, unless it `is_left`: who comes later then waits
+    /// for whoever is given it.
+    pub(super) fn last(
+        self,
+        (is_handed_on, is_left): (bool, bool),
+    ) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
         let waiting = match self {
             Self::Tcp(_) if is_handed_on => None,
             Self::Tcp(socket) => socket.into_std().ok().map(Waiting::Tcp),
             Self::Unix { socket, uids, file } => {
-                drop(file);
+                if is_left {
+                    file.leave();
+                } else {
+                    drop(file);
+                }
                 socket.into_std().ok().map(|socket| Waiting::Unix(socket, uids))
             }
         };
@@ -98,7 +112,7 @@ impl Socket {
 /// A socket that is accepted from as long as somebody waits.
 enum Waiting {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, Option<Vec<u32>>),
+    Unix(UnixListener, Option<Vec<u32>>),
 }
 
 impl Waiting {
@@ -160,7 +174,7 @@ mod tests {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = folder.path().join("egress.sock");
         let door = LocalDoor { socket: path.clone(), mode, uids: uids.map(<[u32]>::to_vec) };
-        let socket = Bound::local(&door).unwrap().serve().unwrap();
+        let socket = Bound::local(&door, None).unwrap().serve().unwrap();
         let seen = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(seen, mode, "whatever the umask");
         let mut command = Command::new("setpriv");
@@ -220,9 +234,9 @@ mod tests {
         let uid = rustix::process::geteuid().as_raw();
         for (uids, served) in [(None, 3), (Some(vec![uid]), 3), (Some(vec![uid + 1]), 0)] {
             let door = LocalDoor { socket: path.clone(), mode: 0o600, uids };
-            let socket = Bound::local(&door).unwrap().serve().unwrap();
+            let socket = Bound::local(&door, None).unwrap().serve().unwrap();
             let waiting: Vec<_> = (0..3).map(|_| connect().unwrap()).collect();
-            let mut last = socket.last(false);
+            let mut last = socket.last((false, false));
             assert!(connect().is_err(), "its name is gone");
             let taken: Vec<_> = last.by_ref().collect();
             assert_eq!(taken.len(), waiting.len());
@@ -238,7 +252,7 @@ mod tests {
             let (address, goes_on) = (bound.local_addr().unwrap(), bound.try_clone().unwrap());
             let socket = Bound::Tcp(bound).serve().unwrap();
             let waiting: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-            let taken: Vec<_> = socket.last(is_handed_on).map(Result::unwrap).collect();
+            let taken: Vec<_> = socket.last((is_handed_on, false)).map(Result::unwrap).collect();
             let sources: Vec<_> = taken.iter().filter_map(|taken| taken.source.address()).collect();
             let callers: Vec<_> =
                 waiting.iter().take(expected).map(|one| one.local_addr().unwrap()).collect();
@@ -256,13 +270,13 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("egress.sock");
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        drop(UnixListener::bind(&socket).unwrap());
         std::os::unix::fs::chown(&socket, Some(4711), None).unwrap();
         let door = LocalDoor { socket: socket.clone(), mode: 0o600, uids: None };
-        let error = Bound::local(&door).unwrap_err();
+        let error = Bound::local(&door, None).unwrap_err();
         assert!(matches!(error, SocketError::NotOurs { uid: 4711, .. }), "{error}");
         std::os::unix::fs::chown(&socket, Some(0), None).unwrap();
-        drop(Bound::local(&door).unwrap());
+        drop(Bound::local(&door, None).unwrap());
         assert!(!socket.exists());
     }
 }
