@@ -90,6 +90,32 @@ impl LocalSocket {
         Self::bind_at((path, &address), mode, backlog)
     }
 
+    /// Goes on with the socket of a process that is gone, if it is the one to which callers of `path` come: those who wait
+    /// in it are served. From now on `mode` says who is let in, and the kernel names this process as the one that listens.
+    ///
+    /// `None` where anything else stands at `path`, or nothing: nobody comes to that socket any more.
+    #[must_use]
+    pub fn adopt(listener: UnixListener, path: &Path, mode: u32, backlog: i32) -> Option<Self> {
+        let address = SocketAddrUnix::new(path).ok()?;
+        is_ours(path, socket_of(path).ok()??).ok()?;
+        let metadata = fs::symlink_metadata(path).ok()?;
+        if !leads_to(&address, &listener) {
+            return None;
+        }
+        let mut file = SocketFile {
+            path: path.to_owned(),
+            successor_of: None,
+            stays: true,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        };
+        file.widen(mode).ok()?;
+        listener.set_nonblocking(true).ok()?;
+        rustix::net::listen(&listener, backlog).ok()?;
+        file.stays = false;
+        Some(Self { listener, file })
+    }
+
     /// Binds a socket that is to take the place of the one that the process `of` serves until then. What stands there
     /// otherwise is treated as by [`LocalSocket::bind`]. `path` has at most 106 bytes.
     ///
@@ -101,10 +127,7 @@ impl LocalSocket {
         backlog: i32,
     ) -> Result<(Self, Succession), SocketError> {
         may_be_replaced(path, of)?;
-        let mut name = path.as_os_str().to_owned();
-        // One byte more, because the kernel's limit is short.
-        name.push("~");
-        let waiting = PathBuf::from(name);
+        let waiting = waiting_place(path);
         let mut socket = Self::bind(&waiting, mode, backlog)?;
         socket.file.successor_of = Some(path.to_owned());
         Ok((socket, Succession { waiting, path: path.to_owned() }))
@@ -125,6 +148,7 @@ impl LocalSocket {
         let file = SocketFile {
             path: path.to_owned(),
             successor_of: None,
+            stays: false,
             device: metadata.dev(),
             inode: metadata.ino(),
         };
@@ -137,6 +161,24 @@ impl LocalSocket {
         }
         rustix::net::listen(&socket, backlog).map_err(system)?;
         Ok(Self { listener: UnixListener::from(socket), file })
+    }
+}
+
+/// Where a socket waits to take that place, and by which name the kernel knows it ever after.
+pub(crate) fn waiting_place(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    // One byte more, because the kernel's limit is short.
+    name.push("~");
+    PathBuf::from(name)
+}
+
+/// Whether callers of this address come to that socket: to the process that listened when it was made. Where so many wait
+/// already that there is no place for one who asks, somebody is certainly meant, and it is not for us to end their waiting.
+fn leads_to(address: &SocketAddrUnix, listener: &UnixListener) -> bool {
+    let Ok(knocking) = stream_socket() else { return false };
+    match rustix::net::connect(&knocking, address) {
+        Ok(()) => peer(&knocking).is_some_and(|pid| peer(listener) == Some(pid)),
+        Err(errno) => errno == Errno::AGAIN,
     }
 }
 
@@ -237,11 +279,18 @@ pub struct SocketFile {
     path: PathBuf,
     /// Where it comes to be when it takes the place of another.
     successor_of: Option<PathBuf>,
+    /// Whether it outlives us.
+    stays: bool,
     device: u64,
     inode: u64,
 }
 
 impl SocketFile {
+    /// Leaves the file where it is: somebody keeps the socket, and callers wait in it.
+    pub fn leave(mut self) {
+        self.stays = true;
+    }
+
     /// Lets in whom `mode` says, whatever the umask. What else may stand under the path by now is not touched: a name that
     /// leads elsewhere is not followed, and another file is refused.
     fn widen(&self, mode: u32) -> io::Result<()> {
@@ -259,6 +308,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // A successor may have put its own in place meanwhile.
         for path in std::iter::once(&self.path).chain(&self.successor_of) {
             let ours = fs::symlink_metadata(path)
@@ -273,6 +325,8 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
 
     /// What stands at a path for which a successor is bound.
     #[derive(Clone, Copy, Debug)]
@@ -314,7 +368,7 @@ mod tests {
                 succession.take_place().unwrap();
                 drop(before);
                 assert_eq!(names(), 1, "{stands:?}: whoever goes leaves the file of its successor");
-                drop(std::os::unix::net::UnixStream::connect(&path).unwrap());
+                drop(UnixStream::connect(&path).unwrap());
                 socket.listener.accept().unwrap();
                 drop(socket);
                 assert_eq!(names(), 0, "{stands:?}");
@@ -334,5 +388,67 @@ mod tests {
         if rustix::process::geteuid().is_root() {
             check(Stands::DeadOfAnother, this, "was made by the user 4711");
         }
+    }
+    /// What became of the place of a socket whose process is gone.
+    #[derive(Clone, Copy, Debug)]
+    enum Place {
+        Left,
+        /// By way of the name under which it waited for another to go.
+        Taken,
+        Removed,
+        DeadInstead,
+        FileInstead,
+    }
+
+    fn check_adopted(place: Place, is_adopted: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let LocalSocket { listener, file } = match place {
+            Place::Taken => {
+                let (socket, succession) =
+                    LocalSocket::bind_successor((&path, None), OWNER_ALONE, 4).unwrap();
+                succession.take_place().unwrap();
+                socket
+            }
+            Place::Left | Place::Removed | Place::DeadInstead | Place::FileInstead => {
+                LocalSocket::bind(&path, OWNER_ALONE, 4).unwrap()
+            }
+        };
+        file.leave();
+        let mut waiting = UnixStream::connect(&path).unwrap();
+        match place {
+            Place::Left | Place::Taken => {}
+            Place::Removed => fs::remove_file(&path).unwrap(),
+            Place::DeadInstead => {
+                fs::remove_file(&path).unwrap();
+                drop(UnixListener::bind(&path).unwrap());
+            }
+            Place::FileInstead => {
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, "").unwrap();
+            }
+        }
+        let there = path.exists();
+        let adopted = LocalSocket::adopt(listener, &path, 0o620, 4);
+        assert_eq!(adopted.is_some(), is_adopted, "{place:?}");
+        assert_eq!(path.exists(), there, "{place:?}");
+        let Some(LocalSocket { listener, file }) = adopted else { return };
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620, "{place:?}");
+        waiting.write_all(b"w").unwrap();
+        let mut first = listener.accept().unwrap().0;
+        let mut byte = [0];
+        first.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"w", "{place:?}: who waited is served");
+        drop((listener, file));
+        assert!(!path.exists(), "{place:?}: its file goes with it again");
+    }
+
+    #[test]
+    fn a_socket_is_gone_on_with_where_callers_come_to_it() {
+        check_adopted(Place::Left, true);
+        check_adopted(Place::Taken, true);
+        check_adopted(Place::Removed, false);
+        check_adopted(Place::DeadInstead, false);
+        check_adopted(Place::FileInstead, false);
     }
 }

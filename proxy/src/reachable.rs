@@ -32,7 +32,7 @@ pub(crate) fn is_elsewhere(address: SocketAddr, own: &[SocketAddr]) -> Result<()
 /// is not the machine's. IPv6 does not look at that, but always takes as the source of what is sent to one of its own that
 /// same address, which IPv4 does not: a network's first there stands for the others. Where nothing can be asked, no connection
 /// can be made either.
-fn is_ours(mut address: SocketAddr) -> bool {
+pub(crate) fn is_ours(mut address: SocketAddr) -> bool {
     address.set_ip(address.ip().to_canonical());
     let ip = address.ip();
     let source = || -> io::Result<SocketAddr> {

@@ -17,6 +17,7 @@ const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const HTTP: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const PREVIOUS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
 
 /// What Envoy is told.
@@ -65,7 +66,7 @@ fn tls(context: &str, mut members: Value) -> Value {
 }
 
 impl Envoy {
-    /// Starts it; `None` when there is none, and then this test is counted as skipped.
+    /// Starts it, with its administration at `envoy-PORT.sock` in the folder; `None` when there is none, and then this test is counted as skipped.
     ///
     /// # Panics
     /// When it does not listen in time.
@@ -73,7 +74,11 @@ impl Envoy {
         let program = peer("POSTERN_ENVOY")?;
         let at = self.at;
         let path = folder.join(format!("envoy-{}.json", at.port()));
-        fs::write(&path, self.config().to_string()).expect("Envoy's configuration");
+        let admin =
+            json!({ "address": { "pipe": { "path": folder.join(format!("envoy-{}.sock", at.port())) } } });
+        let mut config = self.config();
+        config["admin"] = admin;
+        fs::write(&path, config.to_string()).expect("Envoy's configuration");
         let mut command = Command::new(program);
         command.arg("-c").arg(path);
         command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]);
@@ -83,6 +88,16 @@ impl Envoy {
     }
 
     fn config(mut self) -> Value {
+        // What no server has seen goes to another one, as it does with other load balancers unasked.
+        let retries = json!({
+            "retry_on": "connect-failure,refused-stream",
+            "num_retries": 3,
+            "retry_host_predicate": [{
+                "name": "another",
+                "typed_config": { "@type": format!("type.googleapis.com/{PREVIOUS}") },
+            }],
+            "host_selection_retry_max_attempts": 3,
+        });
         self.filters.push(json!({ "name": "router", "typed_config": { "@type": ROUTER } }));
         let filters = self.filters;
         let mut chain = json!({ "filters": [{ "name": "http", "typed_config": {
@@ -91,7 +106,7 @@ impl Envoy {
             "route_config": { "virtual_hosts": [{
                 "name": "all",
                 "domains": ["*"],
-                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "onward" } }],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "onward", "retry_policy": retries } }],
             }] },
             "http_filters": filters,
         } }] });

@@ -156,7 +156,7 @@ fn ask(stream: &mut (impl Read + Write)) -> String {
 fn the_time_for_plain_text_ends_by_the_clock_and_by_a_reload_and_callers_by_tls_keep_their_connections() {
     let mut scene = scene();
     let sidecar = scene.start();
-    let mut proven = scene.caller("/client").open(scene.listener).expect("a connection");
+    let mut proven = scene.caller("/client").open(scene.listener, Version::Http1).expect("a connection");
     assert!(ask(&mut proven).starts_with("HTTP/1.1 200 "));
     assert!(answers_plaintext(scene.listener));
 

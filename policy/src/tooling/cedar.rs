@@ -1,5 +1,6 @@
 //! What is seen of Cedar policies while they decide, in the shape in which Rego's definitions are told.
 use super::cases::Case;
+use super::shown::shown;
 use super::suite::{bundle_of, limits};
 use super::with_query;
 use crate::engine::cedar::watch::{Outcome, Seen, Watcher, Written};
@@ -218,7 +219,11 @@ fn loc(span: Span) -> Loc {
 /// Policies that never determined an answer, and conditions that came out in one way alone.
 pub(super) fn plain(policies: &[PolicyCoverage], out: &mut String) {
     for policy in policies.iter().filter(|policy| policy.determined == 0) {
-        out.push_str(&format!("          never determined an answer: {}  {}\n", policy.place, policy.rule));
+        out.push_str(&format!(
+            "          never determined an answer: {}  {}\n",
+            policy.place,
+            shown(&policy.rule)
+        ));
     }
     // The links of a template share its conditions.
     let mut both: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
@@ -236,7 +241,7 @@ pub(super) fn plain(policies: &[PolicyCoverage], out: &mut String) {
             _ => continue,
         };
         if told.insert(key) {
-            out.push_str(&format!("          {what}: {}  {}\n", condition.place, condition.text));
+            out.push_str(&format!("          {what}: {}  {}\n", condition.place, shown(&condition.text)));
         }
     }
 }

@@ -3,6 +3,7 @@ use super::ask;
 use super::cases::Case;
 use super::cedar::{WatchError, Watched};
 use super::files::is_test_file;
+use super::shown::{shown, shown_json};
 use super::suite::bundle_of;
 use super::value;
 use crate::engine::rego::examine::Examined;
@@ -235,18 +236,18 @@ impl Answer {
             out.push_str(&format!("{}  {}\n", ask::word(verdict.decision).to_uppercase(), verdict.code));
             let reasons: Vec<&str> = verdict.reasons.iter().map(|id| id.as_str()).collect();
             if !reasons.is_empty() {
-                out.push_str(&format!("policies  {}\n", reasons.join(", ")));
+                out.push_str(&format!("policies  {}\n", shown(&reasons.join(", "))));
             }
             if let Some(message) = &verdict.message {
-                out.push_str(&format!("reason    {message}\n"));
+                out.push_str(&format!("reason    {}\n", shown(message)));
             }
             for error in &verdict.errors {
-                out.push_str(&format!("error     {error}\n"));
+                out.push_str(&format!("error     {}\n", shown(error)));
             }
         }
         match &self.value {
             Some(value) => {
-                out.push_str(&serde_json::to_string_pretty(value).unwrap_or_default());
+                out.push_str(&shown_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
                 out.push('\n');
             }
             None if self.verdict.is_none() => out.push_str("undefined\n"),
@@ -254,7 +255,7 @@ impl Answer {
         }
         if !self.printed.is_empty() {
             out.push_str("\nprinted:\n");
-            self.printed.lines().for_each(|line| out.push_str(&format!("  {line}\n")));
+            self.printed.lines().for_each(|line| out.push_str(&format!("  {}\n", shown(line))));
         }
         if explain {
             out.push('\n');
@@ -329,9 +330,13 @@ fn tell(attempts: &[Attempt], nearest: Option<usize>, out: &mut String) {
         };
         out.push_str(&format!("{indent}{}  {}  {outcome}\n", attempt.rule, attempt.place));
         if let Some(unmet) = &attempt.unmet {
-            out.push_str(&format!("{indent}    {}  {}\n", unmet.place, unmet.text));
+            out.push_str(&format!("{indent}    {}  {}\n", unmet.place, shown(&unmet.text)));
             for (name, value) in &unmet.values {
-                out.push_str(&format!("{indent}      {name} is {}\n", short(value.as_ref())));
+                out.push_str(&format!(
+                    "{indent}      {} is {}\n",
+                    shown(name),
+                    shown(&short(value.as_ref()))
+                ));
             }
         }
     }
@@ -343,7 +348,10 @@ fn tell(attempts: &[Attempt], nearest: Option<usize>, out: &mut String) {
     {
         out.push_str(&format!(
             "\nnearest: {} at {} but for {}  {}\n",
-            nearest.rule, nearest.place, unmet.place, unmet.text
+            nearest.rule,
+            nearest.place,
+            unmet.place,
+            shown(&unmet.text)
         ));
     }
 }

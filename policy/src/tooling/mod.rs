@@ -18,6 +18,9 @@ mod replay;
 mod replay_tests;
 mod report;
 mod rule_tests;
+mod shown;
+#[cfg(test)]
+mod shown_tests;
 mod suite;
 mod template;
 #[cfg(test)]
@@ -40,5 +43,6 @@ pub use explain::{Answer, EvalError, Inquiry, Question};
 pub use files::{is_test_file, without_tests};
 pub use replay::{Replay, ReplayReport};
 pub use report::{json, junit, plain, sarif};
+pub use shown::{deceives, shown, shown_json, shown_lines};
 pub use suite::{NameFilter, Outcome, Report, Selection, Suite, SuiteError, TestResult};
 pub use template::{TEMPLATES, Template, template};

@@ -2,6 +2,7 @@
 use super::ask::word;
 use super::asked::Asked;
 use super::recorded::{Line, Part, Recorded};
+use super::shown::shown;
 use crate::{Pdp, Scratch, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -143,17 +144,12 @@ impl ReplayReport {
         for Differs { record, verdict } in &self.told {
             let rules = record.rules.as_ref().map_or("…".to_owned(), |rules| rules.join(", "));
             let now: Vec<&str> = verdict.reasons.iter().map(|id| id.as_str()).collect();
-            out.push_str(&format!("{}  {}  {}\n", record.ts, record.id, record.asked.line()));
-            out.push_str(&format!("  then: {} {} [{rules}]\n", record.decision, record.reason));
-            out.push_str(&format!(
-                "  now:  {} {} [{}]\n",
-                word(verdict.decision),
-                verdict.code,
-                now.join(", ")
-            ));
-            for more in verdict.message.iter().chain(&verdict.errors) {
-                out.push_str(&format!("        {more}\n"));
-            }
+            // A line of a file is whoever's who wrote the file, in every member.
+            let mut line = |text: String| out.extend([shown(&text), "\n".to_owned()]);
+            line(format!("{}  {}  {}", record.ts, record.id, record.asked.line()));
+            line(format!("  then: {} {} [{rules}]", record.decision, record.reason));
+            line(format!("  now:  {} {} [{}]", word(verdict.decision), verdict.code, now.join(", ")));
+            verdict.message.iter().chain(&verdict.errors).for_each(|more| line(format!("        {more}")));
         }
         let told = u64::try_from(self.told.len()).unwrap_or(u64::MAX);
         if self.differing > told {
@@ -185,8 +181,9 @@ impl ReplayReport {
         }
         if let Some((line, what)) = &self.first_unreadable {
             out.push_str(&format!(
-                "{} lines are no records; the first is line {line}: {what}\n",
-                self.unreadable
+                "{} lines are no records; the first is line {line}: {}\n",
+                self.unreadable,
+                shown(what)
             ));
         }
         out

@@ -1,6 +1,7 @@
 //! Results of tests, for people and for machines.
 use super::cedar;
 use super::coverage;
+use super::shown::shown;
 use super::suite::{Outcome, Report, TestResult};
 use serde_json::{Value, json};
 
@@ -9,25 +10,26 @@ pub fn plain(report: &Report, verbose: bool) -> String {
     let mut out = String::new();
     for result in report.results.iter().filter(|result| verbose || result.outcome != Outcome::Passed) {
         let outcome = result.outcome.word().to_uppercase();
-        out.push_str(&format!("{outcome:5}  {}:{}  {}\n", result.file, result.row, result.name));
+        out.push_str(&format!("{outcome:5}  {}:{}  {}\n", result.file, result.row, shown(&result.name)));
         for (name, passed) in result.parts.iter().filter(|(_, passed)| verbose || !passed) {
-            out.push_str(&format!("         {}  {name}\n", if *passed { "pass" } else { "FAIL" }));
+            out.push_str(&format!("         {}  {}\n", if *passed { "pass" } else { "FAIL" }, shown(name)));
         }
-        result.messages.iter().for_each(|message| out.push_str(&format!("         {message}\n")));
+        result.messages.iter().for_each(|message| out.push_str(&format!("         {}\n", shown(message))));
         if let Some(unmet) = result.nearest.and_then(|nearest| result.attempts.get(nearest)?.unmet.as_ref()) {
             out.push_str(&format!(
                 "         first condition that does not hold: {}  {}\n",
-                unmet.place, unmet.text
+                unmet.place,
+                shown(&unmet.text)
             ));
             for (name, value) in &unmet.values {
                 let value = value.as_ref().map_or_else(|| "undefined".to_owned(), ToString::to_string);
                 let value: String = value.chars().take(160).collect();
-                out.push_str(&format!("           {name} is {value}\n"));
+                out.push_str(&format!("           {} is {}\n", shown(name), shown(&value)));
             }
         }
         if !result.output.is_empty() {
             out.push_str("         printed:\n");
-            result.output.lines().for_each(|line| out.push_str(&format!("           {line}\n")));
+            result.output.lines().for_each(|line| out.push_str(&format!("           {}\n", shown(line))));
         }
     }
     if let Some(files) = &report.coverage {

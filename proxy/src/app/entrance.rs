@@ -2,10 +2,10 @@
 use super::StartError;
 use super::listeners::Means;
 use crate::admin::{self, AdminSocket};
-use crate::config::{AdminConfig, Bind, Captured, Config, StatusConfig};
-use crate::handover::{Inherited, Offer, Offered};
+use crate::config::{AdminConfig, Bind, Captured, Config, LocalDoor, StatusConfig};
+use crate::handover::{Inherited, Offer, Offered, Offers};
 use crate::listener::{Bound, Listener};
-use crate::local_socket::Succession;
+use crate::local_socket::{SocketError, Succession};
 use crate::log::beside::Company;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -50,26 +50,30 @@ pub(super) struct Sockets {
 /// Takes the sockets that were given and binds the others.
 pub(super) fn bind(config: &Config, entrance: Entrance, means: &Means<'_>) -> Result<Sockets, StartError> {
     let Entrance { mut inherited, company, predecessor } = entrance;
-    let (mut listeners, mut offered, mut successions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut listeners, mut offered, mut successions) = (Vec::new(), Offers::default(), Vec::new());
     for of in &config.listeners {
         let listener = means.listener(of)?;
         let socket = match &of.bind {
             Bind::Address(address) => {
                 let socket = socket((of.captured, *address), &mut inherited)?;
-                offered.push(offer(&of.name, *address, &socket)?);
+                offered.ports.push(offer(&of.name, *address, &socket)?);
                 Bound::Tcp(socket)
             }
             Bind::Local(door) => {
                 let failed = |error| StartError::Local { listener: of.name.clone(), error };
-                match company {
-                    Company::Alone => Bound::local(door).map_err(failed)?,
+                let socket = match company {
+                    Company::Alone => {
+                        Bound::local(door, inherited.take_local(&door.socket)).map_err(failed)?
+                    }
                     Company::Beside => {
                         let (socket, succession) =
                             Bound::local_successor(door, predecessor).map_err(failed)?;
                         successions.push(succession);
                         socket
                     }
-                }
+                };
+                offered.local.extend(local_offer(&of.name, (door, &socket))?);
+                socket
             }
         };
         listeners.push((socket, Arc::new(listener)));
@@ -78,7 +82,7 @@ pub(super) fn bind(config: &Config, entrance: Entrance, means: &Means<'_>) -> Re
         StatusConfig::Closed => None,
         StatusConfig::Open { address } => {
             let socket = tcp(*address, &mut inherited)?;
-            offered.push(offer(STATUS, *address, &socket)?);
+            offered.ports.push(offer(STATUS, *address, &socket)?);
             Some(socket)
         }
     };
@@ -93,6 +97,19 @@ pub(super) fn bind(config: &Config, entrance: Entrance, means: &Means<'_>) -> Re
     };
     let admin = admin::Ports { status, admin };
     Ok(Sockets { listeners, admin, successions, offer: Offer::new(offered) })
+}
+
+/// Of a Unix socket; nothing of a port.
+pub(super) fn local_offer(
+    name: &str,
+    (door, bound): (&LocalDoor, &Bound),
+) -> Result<Option<Offered>, StartError> {
+    let Bound::Unix(socket, _) = bound else { return Ok(None) };
+    let failed = |cause| StartError::Local {
+        listener: name.to_owned(),
+        error: SocketError::Io { path: door.socket.clone(), cause },
+    };
+    Offered::of(name, &socket.listener).map(Some).map_err(failed)
 }
 
 fn offer(name: &str, address: SocketAddr, socket: &TcpListener) -> Result<Offered, StartError> {

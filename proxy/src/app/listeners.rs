@@ -1,14 +1,14 @@
 //! The listeners that are in force, and how a reload changes them: what is new is bound before anything changes, what goes
 //! on is not touched, and what goes drains.
-use super::entrance::{STATUS, socket};
+use super::entrance::{STATUS, local_offer, socket};
 use super::{StartError, materials};
 use crate::clock::Clock;
 use crate::config::{
     Bind, Config, Direction, ListenerConfig, LocalDoor, PermissiveConfig, StatusConfig, reload,
 };
-use crate::handover::{Inherited, Offer, Offered};
+use crate::handover::{Inherited, Offer, Offered, Offers};
 use crate::listener::{Bound, Listener};
-use crate::local_socket::Succession;
+use crate::local_socket::{SocketError, Succession};
 use crate::memory::Memory;
 use crate::state::Shared;
 use crate::telemetry::Metrics;
@@ -67,7 +67,7 @@ pub struct Prepared {
     bound: Vec<Served>,
     /// Unix sockets that take the place of those that go.
     successions: Vec<(String, Succession)>,
-    offered: Vec<Offered>,
+    offered: Offers,
     own: Arc<[SocketAddr]>,
 }
 
@@ -102,11 +102,14 @@ impl Listeners {
             let socket = match &of.bind {
                 Bind::Address(address) => {
                     let socket = socket((of.captured, *address), &mut copies)?;
-                    prepared.offered.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
+                    prepared.offered.ports.push(Offered::of(&of.name, &socket).map_err(trouble(*address))?);
                     Some(Bound::Tcp(socket))
                 }
                 Bind::Local(door) if known.is_none() => Some(self.local((of, door), &mut prepared)?),
-                Bind::Local(_) => None,
+                Bind::Local(door) => {
+                    prepared.offered.local.extend(self.known_local(of, door)?);
+                    None
+                }
             };
             prepared.in_force.extend(known.cloned());
             prepared.permissive.push(of.permissive);
@@ -123,7 +126,7 @@ impl Listeners {
         if let StatusConfig::Open { address } = &new.status
             && let Some(socket) = copies.take(*address)
         {
-            prepared.offered.push(Offered::of(STATUS, &socket).map_err(trouble(*address))?);
+            prepared.offered.ports.push(Offered::of(STATUS, &socket).map_err(trouble(*address))?);
         }
         Ok(prepared)
     }
@@ -137,11 +140,23 @@ impl Listeners {
         let failed = |error| StartError::Local { listener: of.name.clone(), error };
         let is_there = |listener: &Arc<Listener>| matches!(&listener.bind, Bind::Local(known) if known.socket == door.socket);
         if !self.in_force.iter().any(is_there) {
-            return Bound::local(door).map_err(failed);
+            let socket = Bound::local(door, None).map_err(failed)?;
+            prepared.offered.local.extend(local_offer(&of.name, (door, &socket))?);
+            return Ok(socket);
         }
         let (socket, succession) = Bound::local_successor(door, Some(std::process::id())).map_err(failed)?;
+        prepared.offered.local.extend(local_offer(&of.name, (door, &socket))?);
         prepared.successions.push((of.name.clone(), succession));
         Ok(socket)
+    }
+
+    /// What was offered of a Unix socket that goes on.
+    fn known_local(&self, of: &ListenerConfig, door: &LocalDoor) -> Result<Option<Offered>, StartError> {
+        let failed = |cause| StartError::Local {
+            listener: of.name.clone(),
+            error: SocketError::Io { path: door.socket.clone(), cause },
+        };
+        Ok(self.offer.local_copies().map_err(failed)?.into_iter().find(|known| known.name == of.name))
     }
 
     fn copies(&self, new: &Config) -> Result<Vec<std::os::fd::OwnedFd>, StartError> {
@@ -168,7 +183,12 @@ impl Listeners {
             .into_iter()
             .filter(|old| !self.in_force.iter().any(|new| Arc::ptr_eq(old, new)))
             .collect();
-        gone.iter().for_each(|listener| listener.drain());
+        for old in &gone {
+            if self.in_force.iter().any(|new| new.bind == old.bind) {
+                old.hand_on();
+            }
+            old.drain();
+        }
         // Whoever is told of the reload may bind what is free now; only an acceptor that is stuck holds it longer.
         for listener in &gone {
             drop(tokio::time::timeout(CLOSE_TIMEOUT, listener.closed()).await);
@@ -179,6 +199,16 @@ impl Listeners {
         let left = gone.iter().filter(|old| !is_there(old)).map(|old| old.name.to_string()).collect();
         self.leaving.extend(gone);
         left
+    }
+
+    /// Says to all that another process goes on with their ports.
+    pub(super) fn hand_on(&self) {
+        self.in_force.iter().for_each(|listener| listener.hand_on());
+    }
+
+    /// Leaves the Unix sockets where they are when they are closed here: somebody keeps them open.
+    pub(super) fn leave(&self) {
+        self.in_force.iter().for_each(|listener| listener.leave());
     }
 
     /// Asks those of one way to finish.

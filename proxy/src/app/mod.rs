@@ -320,6 +320,14 @@ impl App {
     /// own from now on.
     pub fn relieve(&self) {
         self.relieved.send_replace(true);
+        self.listeners.hand_on();
+        self.begin_drain();
+    }
+
+    /// As [`App::begin_drain`], where a service manager keeps the sockets open: callers of Unix sockets wait there, as those
+    /// of ports do, until another process comes.
+    pub fn begin_restart(&self) {
+        self.listeners.leave();
         self.begin_drain();
     }
 

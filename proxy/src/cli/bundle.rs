@@ -2,6 +2,7 @@
 //! what `opa build` and `opa sign` write, it verifies.
 use crate::sources::policy::{DirectoryError, archive_at};
 use postern_policy::bundle::{archive_of, files_of, signed_archive_of};
+use postern_policy::tooling::{shown, shown_json};
 use postern_policy::{
     BundleError, BundleLimits, Engine, Entry, LoadError, Pdp, PdpLimits, PolicyBundle, SignerKey,
     SignerKeyError, Signers, SigningError, SigningKey,
@@ -179,8 +180,8 @@ fn write_archive(from: &Path, to: &Path, signing: &Signing, out: &mut dyn Write)
     Ok(())
 }
 
-fn shown_revision(bundle: &PolicyBundle) -> &str {
-    if bundle.revision().is_empty() { "(none)" } else { bundle.revision() }
+fn shown_revision(bundle: &PolicyBundle) -> String {
+    if bundle.revision().is_empty() { "(none)".to_owned() } else { shown(bundle.revision()) }
 }
 
 fn verify(args: &Verify, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -233,7 +234,7 @@ fn inspect(args: &Inspect, out: &mut dyn Write) -> Result<(), CommandError> {
             "carries_signature": signed,
             "files": listed,
         });
-        writeln!(out, "{report}")?;
+        writeln!(out, "{}", shown_json(&report.to_string()))?;
         return Ok(());
     }
     writeln!(out, "revision   {}", shown_revision(&bundle))?;
@@ -241,11 +242,11 @@ fn inspect(args: &Inspect, out: &mut dyn Write) -> Result<(), CommandError> {
         writeln!(out, "sequence   {sequence}")?;
     }
     let roots: Vec<String> = bundle.roots().map(|root| format!("/{root}")).collect();
-    writeln!(out, "roots      {}", roots.join(", "))?;
+    writeln!(out, "roots      {}", shown(&roots.join(", ")))?;
     writeln!(out, "sha256     {digest}")?;
     writeln!(out, "signature  {}", if signed { "carried, not verified here" } else { "none" })?;
     for (name, content) in &files {
-        writeln!(out, "{:>10}  {name}", content.len())?;
+        writeln!(out, "{:>10}  {}", content.len(), shown(name))?;
     }
     Ok(())
 }

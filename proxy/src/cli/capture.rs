@@ -1,5 +1,7 @@
 //! `postern capture`: rules of the packet filter that lead connections to the listeners.
 
+mod probe;
+
 use crate::capture::backend::Rules;
 use crate::capture::keeper::{self, Enabled, KeeperError, Options, Status};
 use crate::capture::state::DEFAULT_FOLDER;
@@ -30,6 +32,8 @@ enum Action {
     Disable(StateArgs),
     /// Tell whether rules are in force, and whether they will be taken back
     Status(StatusArgs),
+    /// Try to get past the sidecar as the application's user, and look where that arrives; exit code 0 if nowhere else
+    Probe(probe::Args),
     /// Take the rules back when their time is over; `enable` starts this
     #[command(hide = true)]
     Undo(UndoArgs),
@@ -110,6 +114,8 @@ enum CommandError {
     Config(String),
     #[error(transparent)]
     Keeper(#[from] KeeperError),
+    #[error("the application may get past the sidecar, or be reached past it")]
+    Past,
     #[error("cannot write the report: {0}")]
     Report(#[from] io::Error),
 }
@@ -121,10 +127,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Action::Enable(args) => args.plan.json,
         Action::Confirm(args) | Action::Disable(args) => args.json,
         Action::Status(args) => args.state.json,
+        Action::Probe(args) => args.json(),
         Action::Undo(_) => false,
     };
     match act(&args.action, out, err) {
         Ok(()) => 0,
+        // The report says what is wrong.
+        Err(CommandError::Past) if is_json => 1,
         Err(error) if is_json => {
             drop(writeln!(out, "{}", json!({ "error": error.to_string() })));
             1
@@ -153,6 +162,7 @@ fn act(action: &Action, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), 
             tell(args.json, out, text, &json!({ "removed": removed }))
         }
         Action::Status(args) => status(args, out, err),
+        Action::Probe(args) => probe::run(args, out, err),
         Action::Undo(args) => {
             let within = Duration::from_millis(args.within_ms);
             Ok(timer::run(&args.state_dir, &args.id, within, &clock, out)?)
@@ -166,18 +176,21 @@ fn tell(json: bool, out: &mut dyn Write, text: &str, value: &Value) -> Result<()
 
 /// The plan and its rules, from the configuration; what it warns of is told.
 fn prepared(args: &PlanArgs, err: &mut dyn Write) -> Result<(Plan, Rules), CommandError> {
-    let loaded = config::load(&args.config).map_err(|findings| {
-        CommandError::Config(format!("`{}` is refused\n{findings}", args.config.display()))
-    })?;
-    for warning in loaded.warnings.iter().filter(|warning| warning.key.starts_with("capture")) {
-        drop(writeln!(err, "warning: {warning}"));
-    }
-    let plan = Plan::of(&loaded.config.capture).ok_or_else(|| {
-        CommandError::Config(format!("`{}` captures nothing: write `capture`", args.config.display()))
-    })?;
+    let plan = planned(&args.config, err)?;
     let backend = args.backend.unwrap_or_else(Backend::preferred).canonical();
     let rules = backend.rules(&plan);
     Ok((plan, rules))
+}
+
+fn planned(file: &Path, err: &mut dyn Write) -> Result<Plan, CommandError> {
+    let loaded = config::load(file)
+        .map_err(|findings| CommandError::Config(format!("`{}` is refused\n{findings}", file.display())))?;
+    for warning in loaded.warnings.iter().filter(|warning| warning.key.starts_with("capture")) {
+        drop(writeln!(err, "warning: {warning}"));
+    }
+    Plan::of(&loaded.config.capture).ok_or_else(|| {
+        CommandError::Config(format!("`{}` captures nothing: write `capture`", file.display()))
+    })
 }
 
 fn plan(args: &PlanArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), CommandError> {
@@ -248,16 +261,7 @@ fn status(args: &StatusArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result
     let status = keeper::status(&args.state.state_dir)?;
     let (mut text, mut report) = (status_text(&status), status_json(&status));
     if let Some(file) = &args.config {
-        let backend = match &status {
-            Status::On { backend, .. } => Some(*backend),
-            Status::Off => None,
-        };
-        let plan = PlanArgs { config: file.clone(), backend, json: args.state.json };
-        let (_, rules) = prepared(&plan, err)?;
-        let as_configured = match &status {
-            Status::On { as_applied, applied, .. } => *as_applied && *applied == Some(rules),
-            Status::Off => false,
-        };
+        let as_configured = is_as_configured(&status, &planned(file, err)?);
         if !as_configured {
             text.push_str(", which is not what the configuration says");
         }
@@ -266,6 +270,16 @@ fn status(args: &StatusArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result
         }
     }
     tell(args.state.json, out, &text, &report)
+}
+
+/// Whether the rules of this plan are in force, and nobody has changed them.
+fn is_as_configured(status: &Status, plan: &Plan) -> bool {
+    match status {
+        Status::On { backend, as_applied, applied, .. } => {
+            *as_applied && *applied == Some(backend.canonical().rules(plan))
+        }
+        Status::Off => false,
+    }
 }
 
 fn confirm_command(folder: &Path) -> String {

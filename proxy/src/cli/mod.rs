@@ -16,6 +16,7 @@ mod why;
 
 use crate::telemetry;
 use clap::{Parser, Subcommand};
+use postern_policy::tooling::shown_lines;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -136,7 +137,7 @@ impl Write for UntilGone<'_> {
 
 /// Says on standard error what went wrong; exit code 1.
 fn fail(err: &mut dyn Write, error: &dyn std::fmt::Display) -> u8 {
-    drop(writeln!(err, "error: {error}"));
+    drop(writeln!(err, "error: {}", shown_lines(&error.to_string())));
     1
 }
 

@@ -44,6 +44,11 @@ impl Opening {
         Self { predecessor, manager, is_held, ..Self::default() }
     }
 
+    /// Whether a service manager has what this sidecar listens on.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_ready && self.manager.is_there()
+    }
+
     /// Does what is due next. Must be called within a runtime, again and again; may be dropped while it waits.
     pub(super) async fn look(&mut self, app: &mut App) -> Wanted {
         let ticks = self.ticks.get_or_insert_with(Ticks::new);

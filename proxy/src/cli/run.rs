@@ -101,10 +101,10 @@ pub(super) fn serve(
         }
     })?;
     tracing::info!("draining");
-    if let Ended::Relieved = ended {
-        app.relieve();
-    } else {
-        app.begin_drain();
+    match ended {
+        Ended::Relieved => app.relieve(),
+        Ended::Asked if opening.is_kept() => app.begin_restart(),
+        Ended::Asked | Ended::NeverReady => app.begin_drain(),
     }
     opening.manager.stopping();
     finish(app, &runtime)?;

@@ -1,7 +1,7 @@
 //! `postern why`: what was decided, by what, and what would mend it, from the audit log.
 use super::audit;
 use crate::pipeline::Refusal;
-use crate::telemetry::log::shown;
+use postern_policy::tooling::shown;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ fn show(records: &[(u64, Vec<u8>)], meaning: Explain<'_>, out: &mut dyn Write) -
             "decision" => decision(&record, *index, meaning, out)?,
             "outcome" => outcome(&record, meaning, out)?,
             "conn" => connection(&record, *index, meaning, out)?,
-            kind => writeln!(out, " {kind}   {}", record.0)?,
+            kind => writeln!(out, " {kind}   {}", shown(&record.0.to_string()))?,
         }
     }
     Ok(())
@@ -199,6 +199,7 @@ mod tests {
         let said = "a\\u001b]0;pwn\\u0007\\n   reason     none\\u202e";
         let record = format!(r#"{{"kind":"decision","decision":"deny","path":"/x","message":"{said}"}}"#);
         check(&record, &["message    a\\u{1b}]0;pwn\\u{7}\\n   reason     none\\u{202e}\n"]);
+        check(r#"{"kind":"gap","reason":"\u202e\u009b2J"}"#, &["gap   {", r"\u{202e}\u{9b}2J"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 
 /// The first descriptor that a service manager passes.
 const FIRST: i32 = 3;
@@ -29,15 +30,27 @@ pub(super) fn descriptors(count: usize) -> Vec<OwnedFd> {
     owned
 }
 
-/// The socket as one that accepts TCP connections, if it does.
-pub(super) fn listener(descriptor: OwnedFd) -> Option<TcpListener> {
-    let domain = sockopt::socket_domain(&descriptor).ok()?;
-    let is_ip = domain == AddressFamily::INET || domain == AddressFamily::INET6;
+/// A socket that was given.
+pub(super) enum Given {
+    /// It accepts TCP connections.
+    Port(TcpListener),
+    /// It accepts connections to a Unix socket.
+    Local(UnixListener),
+}
+
+/// The socket as one that accepts connections, if it does.
+pub(super) fn listener(descriptor: OwnedFd) -> Option<Given> {
     let is_stream = sockopt::socket_type(&descriptor).ok()? == SocketType::STREAM;
-    if !is_ip || !is_stream || !sockopt::socket_acceptconn(&descriptor).ok()? {
+    if !is_stream || !sockopt::socket_acceptconn(&descriptor).ok()? {
         return None;
     }
-    let socket = TcpListener::from(descriptor);
-    socket.set_nonblocking(true).ok()?;
-    Some(socket)
+    match sockopt::socket_domain(&descriptor).ok()? {
+        AddressFamily::INET | AddressFamily::INET6 => {
+            let socket = TcpListener::from(descriptor);
+            socket.set_nonblocking(true).ok()?;
+            Some(Given::Port(socket))
+        }
+        AddressFamily::UNIX => Some(Given::Local(UnixListener::from(descriptor))),
+        _ => None,
+    }
 }

@@ -1,7 +1,7 @@
 //! What a service manager passes and wants to hear: sd_listen_fds(3), sd_notify(3) and its descriptor store.
 //!
 //! Both are a few variables and one datagram; nothing here needs libsystemd, and without a manager nothing happens.
-use super::{Inherited, Offer, SOCKETS_MAX, adopted};
+use super::{Inherited, Offer, Offered, SOCKETS_MAX, adopted};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
@@ -29,18 +29,25 @@ pub enum ManagerError {
 /// # Errors
 /// [`ManagerError::Count`].
 pub fn listen_fds() -> Result<Inherited, ManagerError> {
-    let number = |name: &str| std::env::var(name).ok();
-    // Variables that were inherited from a parent are meant for that parent.
-    let ours = number("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
-    let Some(text) = number("LISTEN_FDS").filter(|_| ours) else { return Ok(Inherited::default()) };
+    let Some(text) = passed("LISTEN_FDS") else { return Ok(Inherited::default()) };
     let count = text.parse::<usize>().ok().filter(|count| *count <= SOCKETS_MAX);
     let count = count.ok_or(ManagerError::Count(text))?;
     Ok(Inherited::new(adopted::descriptors(count)))
 }
 
+/// A variable about what was passed to this process. One that was inherited from a parent is meant for that parent.
+fn passed(name: &str) -> Option<String> {
+    let is_ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    std::env::var(name).ok().filter(|_| is_ours)
+}
+
 /// The way to the service manager; without one, everything that it is told is told nobody.
 #[derive(Debug, Default)]
-pub struct Manager(Option<(OwnedFd, SocketAddrUnix)>);
+pub struct Manager {
+    way: Option<(OwnedFd, SocketAddrUnix)>,
+    /// The names of the sockets that it passed.
+    passed: Vec<String>,
+}
 
 impl Manager {
     /// As the environment says.
@@ -48,7 +55,7 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::Notify`].
     pub fn from_environment() -> Result<Self, ManagerError> {
-        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(Self(None)) };
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(Self::default()) };
         let failed = |error: rustix::io::Errno| ManagerError::Notify(error.into());
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
@@ -56,11 +63,22 @@ impl Manager {
         };
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None);
-        Ok(Self(Some((socket.map_err(failed)?, address.map_err(failed)?))))
+        let names = passed("LISTEN_FDNAMES").unwrap_or_default();
+        Ok(Self {
+            way: Some((socket.map_err(failed)?, address.map_err(failed)?)),
+            passed: names
+                .split(':')
+                .filter(|name| !name.is_empty())
+                .take(SOCKETS_MAX)
+                .map(str::to_owned)
+                .collect(),
+        })
     }
 
-    /// This process serves. What it listens on is kept for the one after it.
+    /// This process serves. What it listens on is kept for the one after it, and nothing else any more: at the place of a
+    /// listener that has moved or gone since the process before, callers would wait for nobody.
     pub fn ready(&self, offer: &Offer) {
+        self.passed.iter().for_each(|name| self.forget(name));
         self.keep(offer);
         self.tell("READY=1\nSTATUS=ready", None);
     }
@@ -72,14 +90,27 @@ impl Manager {
 
     /// Has what this process listens on kept. What is kept already is not kept twice.
     pub fn keep(&self, offer: &Offer) {
-        match offer.copies() {
-            Ok(copies) => {
-                for of in copies {
-                    self.tell(&format!("FDSTORE=1\nFDNAME={}", of.name), Some(of.socket.as_fd()));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the listening sockets could not be stored"),
+        if let Err(error) = self.store(offer) {
+            tracing::warn!(%error, "the listening sockets could not be stored");
         }
+    }
+
+    fn store(&self, offer: &Offer) -> io::Result<()> {
+        let store =
+            |of: &Offered| self.tell(&format!("FDSTORE=1\nFDNAME={}", of.name), Some(of.socket.as_fd()));
+        for of in offer.local_copies()? {
+            // A reload makes another socket, and nobody comes to the one before any more. Ports follow, because one may
+            // have the same name.
+            self.forget(&of.name);
+            store(&of);
+        }
+        offer.copies()?.iter().for_each(store);
+        Ok(())
+    }
+
+    /// Whether anybody is told anything.
+    pub fn is_there(&self) -> bool {
+        self.way.is_some()
     }
 
     /// It reads its configuration again; [`Manager::reloaded`] ends that.
@@ -106,7 +137,7 @@ impl Manager {
     }
 
     fn tell(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) {
-        let Some((socket, address)) = &self.0 else { return };
+        let Some((socket, address)) = &self.way else { return };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors: Vec<_> = descriptor.into_iter().collect();

@@ -128,7 +128,7 @@ pub(crate) async fn accept_loop(
             tokio::time::sleep(pause).await;
         }
     }
-    for accepted in socket.last() {
+    for accepted in socket.last((listener.is_handed_on(), listener.is_left())) {
         take(accepted, &listener, &workers);
     }
 }

@@ -45,7 +45,7 @@ use handshakes::Handshakes;
 use postern_identity::tls::ServerTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 /// One listener as every worker sees it.
@@ -85,6 +85,10 @@ pub struct Listener {
     held_bytes: AtomicUsize,
     /// Whether it accepts no more, and its connections are asked to finish.
     drain: watch::Sender<bool>,
+    /// Whether somebody else goes on with its port, and with those who wait to be accepted there.
+    handed_on: AtomicBool,
+    /// Whether somebody keeps its socket open when it is closed here.
+    left: AtomicBool,
     /// Whether its socket is closed here.
     closed: watch::Sender<bool>,
 }
@@ -128,6 +132,26 @@ impl Listener {
     /// Accepts no more, and asks the connections to finish, each within the grace of this listener.
     pub fn drain(&self) {
         self.drain.send_replace(true);
+    }
+
+    /// Leaves those who wait at its port to somebody else who accepts there. To be said before it drains.
+    pub fn hand_on(&self) {
+        self.handed_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody else goes on with its port.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.handed_on.load(Ordering::Relaxed)
+    }
+
+    /// Leaves a Unix socket where it is when it drains. To be said before.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a Unix socket stays where it is.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Tells when it drains.
@@ -174,6 +198,8 @@ impl Listener {
             handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
             drain: watch::channel(false).0,
+            handed_on: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             closed: watch::channel(false).0,
         }
     }

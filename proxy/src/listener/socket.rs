@@ -7,6 +7,7 @@ use crate::presence;
 use postern_audit::Remote;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 
 /// Bound, and not yet part of a runtime.
 #[derive(Debug)]
@@ -17,18 +18,23 @@ pub enum Bound {
     Unix(LocalSocket, Option<Vec<u32>>),
 }
 
-/// Connections that may wait on a Unix socket, as many as the standard library lets wait on a port.
+/// Connections that may wait on a Unix socket, as many as the standard library asks for on a port.
 const BACKLOG: i32 = 4096;
 /// So many are in its queue when it is full.
 const WAITING_MAX: usize = 4097;
 
 impl Bound {
-    /// Binds a Unix socket and listens.
+    /// Goes on with the Unix socket that was `given`, where that is the one to which callers come; otherwise binds one.
     ///
     /// # Errors
     /// [`SocketError`]; nothing is left behind then.
-    pub fn local(door: &LocalDoor) -> Result<Self, SocketError> {
-        Ok(Self::Unix(LocalSocket::bind(&door.socket, door.mode, BACKLOG)?, door.uids.clone()))
+    pub fn local(door: &LocalDoor, given: Option<UnixListener>) -> Result<Self, SocketError> {
+        let adopted = given.and_then(|given| LocalSocket::adopt(given, &door.socket, door.mode, BACKLOG));
+        let socket = match adopted {
+            Some(socket) => socket,
+            None => LocalSocket::bind(&door.socket, door.mode, BACKLOG)?,
+        };
+        Ok(Self::Unix(socket, door.uids.clone()))
     }
 
     /// As [`Bound::local`], in place of the socket that the process `of` serves until the succession.
@@ -72,33 +78,66 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let (stream, source) = socket.accept().await?;
-                let local = Some(canonical(stream.local_addr()?));
-                presence::prepare(&stream)?;
-                let source = canonical(source).into();
-                Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source, local })
+                arrived_at_port(stream, source)
             }
             Self::Unix { socket, uids, .. } => arrived(socket.accept().await?.0, uids.as_deref()),
         }
     }
 
-    /// Those who wait when nobody accepts any more. A port that another process goes on with keeps them; a Unix socket has
-    /// lost its name by now, to nobody or to a successor with a queue of its own.
-    pub(super) fn last(self) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
+    /// Those who wait when nobody accepts any more: the kernel would reset them as it closes the socket, and for all that they
+    /// know they are connected. Whoever goes on with a port that `is_handed_on` has them in its queue; a Unix socket has lost
+    /// its name by now, to nobody or to a successor with a queue of its own, unless it `is_left`: who comes later then waits
+    /// for whoever is given it.
+    pub(super) fn last(
+        self,
+        (is_handed_on, is_left): (bool, bool),
+    ) -> impl Iterator<Item = Result<Arrived, NotTaken>> {
         let waiting = match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) if is_handed_on => None,
+            Self::Tcp(socket) => socket.into_std().ok().map(Waiting::Tcp),
             Self::Unix { socket, uids, file } => {
-                drop(file);
-                socket.into_std().ok().map(|socket| (socket, uids))
+                if is_left {
+                    file.leave();
+                } else {
+                    drop(file);
+                }
+                socket.into_std().ok().map(|socket| Waiting::Unix(socket, uids))
             }
         };
-        let next = move || {
-            let (socket, uids) = waiting.as_ref()?;
-            let (stream, _) = socket.accept().ok()?;
-            let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-            Some(stream.map_err(NotTaken::from).and_then(|stream| arrived(stream, uids.as_deref())))
-        };
-        std::iter::from_fn(next).take(WAITING_MAX)
+        // The iterator ends with the first that is not there, and the socket with it.
+        std::iter::from_fn(move || waiting.as_ref()?.next()).take(WAITING_MAX)
     }
+}
+
+/// A socket that is accepted from as long as somebody waits.
+enum Waiting {
+    Tcp(std::net::TcpListener),
+    Unix(UnixListener, Option<Vec<u32>>),
+}
+
+impl Waiting {
+    fn next(&self) -> Option<Result<Arrived, NotTaken>> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, source) = socket.accept().ok()?;
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+                Some(stream.map_err(NotTaken::from).and_then(|stream| arrived_at_port(stream, source)))
+            }
+            Self::Unix(socket, uids) => {
+                let (stream, _) = socket.accept().ok()?;
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+                Some(stream.map_err(NotTaken::from).and_then(|stream| arrived(stream, uids.as_deref())))
+            }
+        }
+    }
+}
+
+fn arrived_at_port(stream: tokio::net::TcpStream, source: SocketAddr) -> Result<Arrived, NotTaken> {
+    let local = Some(canonical(stream.local_addr()?));
+    presence::prepare(&stream)?;
+    Ok(Arrived { io: AcceptedIo::Tcp(stream.into_std()?), source: canonical(source).into(), local })
 }
 
 /// The address as policies and records have it: a caller of IPv4 that comes to a socket of IPv6 is one of IPv4.
@@ -140,7 +179,7 @@ mod tests {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = folder.path().join("egress.sock");
         let door = LocalDoor { socket: path.clone(), mode, uids: uids.map(<[u32]>::to_vec) };
-        let socket = Bound::local(&door).unwrap().serve().unwrap();
+        let socket = Bound::local(&door, None).unwrap().serve().unwrap();
         let seen = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(seen, mode, "whatever the umask");
         let mut command = Command::new("setpriv");
@@ -200,13 +239,32 @@ mod tests {
         let uid = rustix::process::geteuid().as_raw();
         for (uids, served) in [(None, 3), (Some(vec![uid]), 3), (Some(vec![uid + 1]), 0)] {
             let door = LocalDoor { socket: path.clone(), mode: 0o600, uids };
-            let socket = Bound::local(&door).unwrap().serve().unwrap();
+            let socket = Bound::local(&door, None).unwrap().serve().unwrap();
             let waiting: Vec<_> = (0..3).map(|_| connect().unwrap()).collect();
-            let mut last = socket.last();
+            let mut last = socket.last((false, false));
             assert!(connect().is_err(), "its name is gone");
             let taken: Vec<_> = last.by_ref().collect();
             assert_eq!(taken.len(), waiting.len());
             assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), served, "{:?}", door.uids);
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_when_a_port_closes_are_taken_and_those_of_one_that_goes_on_stay() {
+        for (is_handed_on, expected) in [(false, 3), (true, 0)] {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            bound.set_nonblocking(true).unwrap();
+            let (address, goes_on) = (bound.local_addr().unwrap(), bound.try_clone().unwrap());
+            let socket = Bound::Tcp(bound).serve().unwrap();
+            let waiting: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let taken: Vec<_> = socket.last((is_handed_on, false)).map(Result::unwrap).collect();
+            let sources: Vec<_> = taken.iter().filter_map(|taken| taken.source.address()).collect();
+            let callers: Vec<_> =
+                waiting.iter().take(expected).map(|one| one.local_addr().unwrap()).collect();
+            assert_eq!(sources, callers, "handed on: {is_handed_on}");
+            assert!(taken.iter().all(|taken| taken.local == Some(address)), "{taken:?}");
+            let left = std::iter::from_fn(|| goes_on.accept().ok()).count();
+            assert_eq!(left, waiting.len() - expected, "handed on: {is_handed_on}");
         }
     }
 
@@ -232,13 +290,13 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("egress.sock");
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        drop(UnixListener::bind(&socket).unwrap());
         std::os::unix::fs::chown(&socket, Some(4711), None).unwrap();
         let door = LocalDoor { socket: socket.clone(), mode: 0o600, uids: None };
-        let error = Bound::local(&door).unwrap_err();
+        let error = Bound::local(&door, None).unwrap_err();
         assert!(matches!(error, SocketError::NotOurs { uid: 4711, .. }), "{error}");
         std::os::unix::fs::chown(&socket, Some(0), None).unwrap();
-        drop(Bound::local(&door).unwrap());
+        drop(Bound::local(&door, None).unwrap());
         assert!(!socket.exists());
     }
 }

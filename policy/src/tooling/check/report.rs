@@ -1,6 +1,7 @@
 //! Findings, for people and for machines.
 use super::{CODES, Findings, Severity};
 use crate::tooling::report::{uri, xml};
+use crate::tooling::shown::shown;
 use serde_json::{Value, json};
 
 /// For people: a line for each finding, and the sums.
@@ -8,8 +9,8 @@ pub fn findings_plain(findings: &Findings) -> String {
     let mut out = String::new();
     for one in &findings.all {
         let (severity, id) = (one.code.severity.word(), one.code.id);
-        let said = one_line(&one.said());
-        out.push_str(&format!("{}:{}:{} {severity}[{id}]: {said}\n", one.file, one.row, one.col));
+        let (file, said) = (shown(&one.file), shown(&one_line(&one.said())));
+        out.push_str(&format!("{file}:{}:{} {severity}[{id}]: {said}\n", one.row, one.col));
     }
     if !out.is_empty() {
         out.push('\n');

@@ -2,6 +2,7 @@
 use super::{Change, Difference, Kind};
 use crate::Verdict;
 use crate::tooling::ask::word;
+use crate::tooling::shown::{shown, shown_json};
 use serde_json::{Value, json};
 
 const CAVEAT: &str = "tested, not proved: what no request shows here may differ all the same";
@@ -34,7 +35,7 @@ impl Difference {
             self.changes
                 .iter()
                 .filter(|change| change.kind == kind)
-                .for_each(|change| shown(change, &mut out));
+                .for_each(|change| told(change, &mut out));
             if let Some(untold) = self.untold.get(&kind) {
                 out.push_str(&format!("  … and {untold} in other ways\n"));
             }
@@ -47,7 +48,7 @@ impl Difference {
             self.count(Kind::Obligations),
             self.asked
         ));
-        out.push_str(&format!("requests: {}\n", self.requests));
+        out.push_str(&format!("requests: {}\n", shown(&self.requests)));
         if self.timers > 0 {
             out.push_str(&format!("{} ended by a timer (policy.timeout): not compared\n", self.timers));
         }
@@ -77,29 +78,29 @@ impl Difference {
     }
 }
 
-fn shown(change: &Change, out: &mut String) {
+fn told(change: &Change, out: &mut String) {
     let more = if change.count > 1 {
         format!("   (and {} like it)", change.count.saturating_sub(1))
     } else {
         String::new()
     };
-    out.push_str(&format!("  {}{more}\n", change.shown.line()));
+    out.push_str(&format!("  {}{more}\n", shown(&change.shown.line())));
     for (name, verdict) in [("old", &change.old), ("new", &change.new)] {
         out.push_str(&format!(
             "    {name}: {} {} [{}]",
             word(verdict.decision),
             verdict.code,
-            policies(verdict).join(", ")
+            shown(&policies(verdict).join(", "))
         ));
         for more in verdict.message.iter().chain(&verdict.errors) {
-            out.push_str(&format!(": {more}"));
+            out.push_str(&format!(": {}", shown(more)));
         }
         out.push('\n');
         if change.kind == Kind::Obligations {
-            demands(verdict).iter().for_each(|demand| out.push_str(&format!("         {demand}\n")));
+            demands(verdict).iter().for_each(|demand| out.push_str(&format!("         {}\n", shown(demand))));
         }
     }
-    out.push_str(&format!("    request: {}\n", change.shown.words()));
+    out.push_str(&format!("    request: {}\n", shown_json(&change.shown.words().to_string())));
 }
 
 fn policies(verdict: &Verdict) -> Vec<&str> {

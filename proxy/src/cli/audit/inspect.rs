@@ -1,7 +1,7 @@
 //! `postern audit inspect`, and how a record is found.
 use super::{AuditError, Source, Visit};
-use crate::telemetry::log::shown;
 use postern_audit::{Class, Files, Id, RecordHead};
+use postern_policy::tooling::shown;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;

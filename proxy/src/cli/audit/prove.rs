@@ -1,6 +1,7 @@
 //! `postern audit prove`, `verify-proof` and `consistency`: proofs that need no copy of the log.
 use super::{AuditError, Source, inspect, text, verify};
 use postern_audit::{Checkpoint, Class, Files, Hash, Id, Note, Proof, RecordHead, VerifyingKey, tree};
+use postern_policy::tooling::shown;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
@@ -55,7 +56,7 @@ pub(super) fn prove(args: &ProveArgs, out: &mut dyn Write) -> Result<Class, Audi
     let path = path.ok_or_else(|| AuditError::Unsigned(args.id.to_string()))?;
     let proof = Proof { record: record.clone(), index: *index, path, checkpoint: note };
     if let Err(error) = proof.verify(&keys) {
-        writeln!(out, "not proved: {error}; run `postern audit verify`")?;
+        writeln!(out, "not proved: {}; run `postern audit verify`", shown(&error.to_string()))?;
         return Ok(Class::Tampered);
     }
     write!(out, "{proof}")?;
@@ -73,7 +74,7 @@ pub(super) fn verify_proof(args: &VerifyProofArgs, out: &mut dyn Write) -> Resul
     let (proof, origin) = match proved {
         Ok(proved) => proved,
         Err(error) => {
-            writeln!(out, "not proved: {error}")?;
+            writeln!(out, "not proved: {}", shown(&error.to_string()))?;
             return Ok(Class::Tampered);
         }
     };
@@ -89,7 +90,7 @@ pub(super) fn verify_proof(args: &VerifyProofArgs, out: &mut dyn Write) -> Resul
             Ok(Class::Whole)
         }
         Err(error) => {
-            writeln!(out, "not proved: {error}")?;
+            writeln!(out, "not proved: {}", shown(&error.to_string()))?;
             Ok(Class::Tampered)
         }
     }

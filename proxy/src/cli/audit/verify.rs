@@ -1,6 +1,7 @@
 //! `postern audit verify`.
 use super::{AuditError, Source, key, text};
 use postern_audit::{Checkpoint, Class, Report, verify};
+use postern_policy::tooling::shown;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -97,7 +98,11 @@ fn show(report: &Report, args: &Args, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "              lane {}: numbers {} to {} ({}), declared by record {}",
-            gap.lane, gap.from, gap.to, gap.reason, gap.index
+            gap.lane,
+            gap.from,
+            gap.to,
+            shown(&gap.reason),
+            gap.index
         )?;
     }
     for finding in &report.findings {
@@ -107,16 +112,16 @@ fn show(report: &Report, args: &Args, out: &mut dyn Write) -> io::Result<()> {
             (None, _) => String::new(),
         };
         let id = finding.id.as_deref().map(|id| format!(" id {id}")).unwrap_or_default();
-        writeln!(out, "  ! {}{place}{id}", finding.detail)?;
+        writeln!(out, "  ! {}", shown(&format!("{}{place}{id}", finding.detail)))?;
     }
     if report.findings_more > 0 {
         writeln!(out, "  ! and {} more", report.findings_more)?;
     }
     for line in &report.cannot_tell {
-        writeln!(out, "  ? {line}")?;
+        writeln!(out, "  ? {}", shown(line))?;
     }
     for note in &report.notes {
-        writeln!(out, "  - {note}")?;
+        writeln!(out, "  - {}", shown(note))?;
     }
     writeln!(out, "  result      {}   exit {}", result(report.class), report.class.exit_code())
 }

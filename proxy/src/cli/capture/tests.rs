@@ -96,9 +96,28 @@ fn what_is_not_meant_is_a_matter_of_usage() {
         &["plan", "-c", "x", "--backend", "pf"],
         &["plan"],
         &["confirm", "now"],
+        &["probe", "-c", "x", "--to", "192.0.2.7:443"],
+        &["probe", "-c", "x", "--uid", "1000", "--to", "example.org:443"],
+        &["probe", "-c", "x", "--uid", "4294967295"],
     ] {
         check(None, words, 2);
     }
+}
+
+#[test]
+fn a_probe_calls_where_the_plan_captures_calls_and_nowhere_else() {
+    let config = format!("{CONFIG}{CAPTURE}");
+    let (_, err) = check(Some(&config), &["probe", "--uid", "1000", "--to", "192.0.2.7:443"], 1);
+    assert!(err.contains("leave out `--to`"), "{err}");
+    let (out, _) = check(Some(&config), &["probe", "--uid", "1000", "--to", "192.0.2.7:443", "--json"], 1);
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert!(report["error"].as_str().is_some_and(|error| error.contains("capture.outbound")), "{report}");
+    let calls = "capture: { outbound: { listener: egress, own: { uid: 1337 } } }\n";
+    let egress = "listeners:\n  egress:\n    outbound: { address: 127.0.0.1:15001, captured: redirect }\n    \
+        routes: [{ match: { path_prefix: / }, upstream: app }]\n";
+    let config = format!("{}{calls}", CONFIG.replace("listeners:\n", egress));
+    let (_, err) = check(Some(&config), &["probe", "--uid", "1000"], 1);
+    assert!(err.contains("name an address outside by `--to`"), "{err}");
 }
 
 #[test]

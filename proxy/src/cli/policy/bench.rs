@@ -1,7 +1,7 @@
 //! `postern policy bench`.
 use super::{CommandError, Place};
 use crate::clock::{Clock, SystemClock};
-use postern_policy::tooling::{Decides, Figures, NOW_NS, figures, verdict};
+use postern_policy::tooling::{Decides, Figures, NOW_NS, figures, shown, shown_json, verdict};
 use postern_policy::{Pdp, Scratch};
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,14 +63,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
             "clock_ns": of_clock,
             "debug_build": cfg!(debug_assertions),
         });
-        writeln!(out, "{report}")?;
+        writeln!(out, "{}", shown_json(&report.to_string()))?;
         return Ok(true);
     }
     writeln!(out, "{:>10} {:>10}  nanoseconds a decision", "median", "99 %")?;
     for (name, figures) in
         rows.iter().map(|(name, figures)| (name.as_str(), figures)).chain([("all", &total)])
     {
-        writeln!(out, "{:>10} {:>10}  {name}", figures.median_ns, figures.p99_ns)?;
+        writeln!(out, "{:>10} {:>10}  {}", figures.median_ns, figures.p99_ns, shown(name))?;
     }
     writeln!(
         out,

@@ -3,7 +3,7 @@ use super::{CommandError, Place};
 use crate::sources::watched_file;
 use postern_policy::Entry;
 use postern_policy::tooling::{
-    Findings, Severity, check, findings_json, findings_junit, findings_plain, findings_sarif,
+    Findings, Severity, check, findings_json, findings_junit, findings_plain, findings_sarif, shown_json,
 };
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
         super::write_file(file, &format!("{:#}\n", findings_sarif(&all)))?;
     }
     if args.json {
-        writeln!(out, "{}", findings_json(&all))?;
+        writeln!(out, "{}", shown_json(&findings_json(&all).to_string()))?;
     } else {
         write!(out, "{}", findings_plain(&all))?;
     }

@@ -1,7 +1,7 @@
 //! `postern policy diff`.
 use super::{CommandError, Place, read_input};
 use postern_policy::Entry;
-use postern_policy::tooling::{Asked, Kind, NOW_NS, Side, compared, over, requests_of};
+use postern_policy::tooling::{Asked, Kind, NOW_NS, Side, compared, over, requests_of, shown_json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
         }
     };
     if args.json {
-        writeln!(out, "{}", difference.json())?;
+        writeln!(out, "{}", shown_json(&difference.json().to_string()))?;
     } else {
         write!(out, "{}", difference.plain())?;
     }

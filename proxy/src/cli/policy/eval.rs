@@ -2,7 +2,7 @@
 use super::{CommandError, Place, read_input};
 use crate::clock::{Clock, SystemClock};
 use postern_policy::Entry;
-use postern_policy::tooling::{Inquiry, Question, Request};
+use postern_policy::tooling::{Inquiry, Question, Request, shown_json};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     };
     let answer = inquiry.answer()?;
     if args.json {
-        writeln!(out, "{}", answer.json(args.explain))?;
+        writeln!(out, "{}", shown_json(&answer.json(args.explain).to_string()))?;
     } else {
         write!(out, "{}", answer.plain(args.explain))?;
     }

@@ -2,7 +2,7 @@
 use super::diff::decides_of;
 use super::{CommandError, Place};
 use crate::cli::audit;
-use postern_policy::tooling::{Replay, Side};
+use postern_policy::tooling::{Replay, Side, shown_json};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError
     }
     let report = replay.report();
     if args.json {
-        writeln!(out, "{}", report.json())?;
+        writeln!(out, "{}", shown_json(&report.json().to_string()))?;
     } else {
         write!(out, "{}", report.plain())?;
     }

@@ -3,7 +3,7 @@ use super::{CommandError, Place, write_file};
 use crate::clock::{Clock, SystemClock};
 use crate::sources::policy::stamps_at;
 use crate::sources::watched_file::Stamp;
-use postern_policy::tooling::{NameFilter, Report, Selection, json, junit, plain, sarif};
+use postern_policy::tooling::{NameFilter, Report, Selection, json, junit, plain, sarif, shown_json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn once(args: &Args, out: &mut dyn Write) -> Result<bool, CommandError> {
         write_file(file, &format!("{:#}\n", sarif(&report)))?;
     }
     if args.json {
-        writeln!(out, "{}", json(&report))?;
+        writeln!(out, "{}", shown_json(&json(&report).to_string()))?;
     } else {
         write!(out, "{}", plain(&report, args.verbose))?;
     }

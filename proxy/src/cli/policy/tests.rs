@@ -173,6 +173,7 @@ fn a_question_is_answered_and_explained() {
     assert_eq!(told.pointer("/attempts/0/held"), Some(&false.into()));
     check(&folder, "eval @/x/bundle/p.rego --entry p/allow", 1, "error: ");
     check(&folder, "eval @/x --entry p/nosuch", 1, "no rule stands at `p/nosuch`");
+    check(&folder, "eval @/x --entry p/\u{9b}2J", 1, "no rule stands at `p/\\u{9b}2J`");
     check(&folder, "eval @/x --entry p/allow --input @/nosuch.json", 1, "nosuch.json");
     write(&folder, "bad.json", r#"{"who": "w", "do": "GET /", "expcet": 1}"#);
     check(&folder, "eval @/x --request @/bad.json", 1, "expcet");

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Debug, Write};
 
+use postern_policy::tooling::deceives;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -155,23 +156,6 @@ impl Write for Escape {
         }
         Ok(())
     }
-}
-
-/// `text` as a person may be shown it: whatever could deceive a reader or command a terminal is spelled out.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if deceives(letter) { shown.extend(letter.escape_default()) } else { shown.push(letter) }
-    }
-    shown
-}
-
-/// Characters that end a line, move the cursor, turn the direction of text, or cannot be seen.
-fn deceives(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A moment in nanoseconds since the Unix epoch, shown as RFC 3339 in UTC to the millisecond.

@@ -22,8 +22,6 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-pub(crate) use line::shown;
-
 use super::metrics::LogMetrics;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LogFormat, LogLevel, ProcessLog};
