@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postern_tests::caller::{call_plain, get};
 use postern_tests::sidecar::{assert_log_is_whole, postern_with, records};
-use postern_tests::{Scene, peer, process, run};
+use postern_tests::{Scene, Version, peer, process, run};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

@@ -1,7 +1,7 @@
 //! How an upstream is put together: at the start, at a reload, and when a name among its endpoints leads elsewhere.
 use super::Upstream;
 use super::names::Resolved;
-use crate::config::{BalanceConfig, EndpointConfig, UpstreamConfig, UpstreamProtocol, UpstreamTls};
+use crate::config::{BalanceConfig, EndpointConfig, HashKey, UpstreamConfig, UpstreamProtocol, UpstreamTls};
 use crate::telemetry::Metrics;
 use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
@@ -89,13 +89,7 @@ impl Upstream {
             securities,
             principal: principal(&config.tls),
             balancer,
-            hash_key: match &config.balance {
-                BalanceConfig::RingHash(key) => Some(key.clone()),
-                BalanceConfig::P2cEwma
-                | BalanceConfig::LeastRequest
-                | BalanceConfig::RoundRobin
-                | BalanceConfig::Random => None,
-            },
+            hash_key: hash_key(&config.balance),
             outliers: outliers.unwrap_or_else(|| Arc::new(Outliers::new(config.outlier))),
             health: config.health.clone(),
             breaker,
@@ -104,6 +98,17 @@ impl Upstream {
             metrics,
             config,
         })
+    }
+}
+
+/// What the choice of an endpoint goes by, where it goes by the request.
+fn hash_key(balance: &BalanceConfig) -> Option<HashKey> {
+    match balance {
+        BalanceConfig::RingHash(key) => Some(key.clone()),
+        BalanceConfig::P2cEwma
+        | BalanceConfig::LeastRequest
+        | BalanceConfig::RoundRobin
+        | BalanceConfig::Random => None,
     }
 }
 
