@@ -141,7 +141,8 @@ fn a_load_balancer_that_passes_tls_through_says_who_calls() {
     );
     let _haproxy = haproxy(&program, scene.folder.path(), at, &sections);
     wait_for_servers(&scene, Checks::Haproxy, at, &[("one", &scene, true)]);
-    let mut stream = scene.caller("/client").open(at, Version::Http1).expect("a connection through the balancer");
+    let mut stream =
+        scene.caller("/client").open(at, Version::Http1).expect("a connection through the balancer");
     let source = stream.sock.local_addr().expect("an address");
     stream
         .write_all(b"GET /balanced HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")

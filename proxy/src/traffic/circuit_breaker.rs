@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 /// The bounds of one upstream, and how much of each is used. It outlives reloads, which change the bounds.
 #[derive(Debug)]
 pub struct CircuitBreaker {
+    /// Tells upstreams apart for as long as the process runs.
+    pub(crate) upstream: u64,
     /// Exchanges from their permit to the end of their answer.
     pub requests: Arc<Gauge>,
     /// Exchanges that wait for a connection: for one that is being made, or for a place for another one.
@@ -20,7 +22,9 @@ pub struct CircuitBreaker {
 impl CircuitBreaker {
     /// Nothing is used yet.
     pub fn new(limits: &UpstreamLimits) -> Self {
+        static UPSTREAMS: AtomicU64 = AtomicU64::new(0);
         Self {
+            upstream: UPSTREAMS.fetch_add(1, Ordering::Relaxed),
             requests: Gauge::new(limits.requests_max),
             pending: Gauge::new(limits.pending_max),
             connections: Gauge::new(limits.connections_max),

@@ -17,8 +17,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 use tokio_rustls::TlsConnector;
 
-/// What an upstream has to prove. Two upstreams never share a connection, whatever they expect; one that expects the
-/// same after a reload keeps its own.
+/// What an upstream has to prove. One that expects the same after a reload keeps its connections.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Security {
     /// Who may answer.
@@ -27,9 +26,10 @@ pub struct Security {
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// Whose connections are in a list of the pool.
+/// Whose connections are in a list of the pool. Two upstreams never share one, be it that they have an endpoint in common.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
+    upstream: u64,
     endpoint: EndpointAddress,
     uids: Option<Arc<[u32]>>,
     proxy_protocol: Option<ProxyVersion>,
@@ -43,6 +43,7 @@ impl Owner {
     pub(super) fn of(target: &Target) -> Self {
         let security = target.security.as_ref().map(Arc::downgrade);
         Self {
+            upstream: target.breaker.upstream,
             endpoint: target.endpoint.clone(),
             uids: target.uids.clone(),
             proxy_protocol: target.proxy_protocol,
@@ -72,7 +73,8 @@ impl Owner {
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint
+        self.upstream == other.upstream
+            && self.endpoint == other.endpoint
             && self.place() == other.place()
             && self.uids == other.uids
             && self.proxy_protocol == other.proxy_protocol
@@ -84,6 +86,7 @@ impl Eq for Owner {}
 
 impl Hash for Owner {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        self.upstream.hash(state);
         self.endpoint.hash(state);
         self.place().hash(state);
         self.caller().hash(state);

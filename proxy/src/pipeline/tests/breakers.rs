@@ -68,6 +68,26 @@ fn who_finds_every_connection_in_use_waits_for_one() {
     assert_eq!(crowd(world, CALL, 6), (vec![200; 6], vec![]));
 }
 
+#[test]
+fn upstreams_that_have_an_endpoint_in_common_have_connections_of_their_own() {
+    let (upstream, connections) = slow();
+    let changes = [
+        ("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1"),
+        ("127.0.0.1:3], protocol: h2c", "127.0.0.1:1]"),
+    ];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    let (took, _) = world.run(async |world, first| {
+        let began = tokio::time::Instant::now();
+        let (first, second) = (first.ask(GET), world.caller().await.ask(CALL));
+        let (first, second) = tokio::join!(tokio::task::spawn_local(first), tokio::task::spawn_local(second));
+        assert_eq!([first, second].map(|answer| super::status(&answer.unwrap())), [200; 2]);
+        assert_eq!(super::status(&world.caller().await.ask(CALL).await), 200);
+        began.elapsed().as_secs()
+    });
+    // One second for two at once, and one for the third, which has a connection to go by.
+    assert_eq!((took, connections.get()), (2, 2));
+}
+
 /// One of them makes the connection, and all share it at once, however long that one takes.
 #[test]
 fn a_connection_that_is_made_has_room_for_everybody_who_waits() {
