@@ -5,9 +5,9 @@ mod upstream;
 pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
-    AbortConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch,
-    HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,
-    Upgrade, UpstreamConfig, UpstreamProtocol,
+    AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
+    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade,
+    UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -15,6 +15,7 @@ use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Load;
+use crate::traffic::faults::Faults;
 use crate::traffic::global_rate_limit::GlobalRateLimit;
 use crate::traffic::mirror::Mirror;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
@@ -90,8 +91,8 @@ pub struct Route {
     pub rates: Rates,
     /// Where copies go, and of what.
     pub mirror: Option<Mirror>,
-    /// What fails on purpose.
-    pub abort: Option<AbortConfig>,
+    /// What goes wrong on purpose.
+    pub faults: Option<Faults>,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -211,7 +212,10 @@ impl Routing {
                     Some(config) => Some(Mirror::new(config, kept_mirror, find(&config.upstream)?)),
                     None => None,
                 };
-                Some(Arc::new(Route { mirror, ..Route::new(route, find(&route.upstream)?, rates) }))
+                let faults = route
+                    .faults
+                    .map(|config| Faults::new(config, metrics.faults([&listener.name, &route.name])));
+                Some(Arc::new(Route { mirror, faults, ..Route::new(route, find(&route.upstream)?, rates) }))
             };
             listener.routes.iter().filter_map(route).collect()
         };
@@ -357,7 +361,7 @@ impl Route {
             retry: config.retry.clone(),
             rates,
             mirror: None,
-            abort: config.abort,
+            faults: None,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,

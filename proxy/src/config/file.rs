@@ -33,7 +33,7 @@ pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
-pub use self::faults::{AbortFile, FaultsFile};
+pub use self::faults::{AbortFile, DelayFile, FaultsFile};
 pub use self::identity::{
     CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
     IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,

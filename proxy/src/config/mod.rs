@@ -27,7 +27,7 @@ pub use self::findings::{Finding, Findings, Level};
 pub use self::ip_range::{IpRange, IpRangeError};
 pub use self::places::{Place, member};
 pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
-pub use self::settings::{AbortConfig, AdaptiveConcurrencyConfig, MirrorConfig};
+pub use self::settings::{AbortConfig, AdaptiveConcurrencyConfig, DelayConfig, FaultsConfig, MirrorConfig};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     Captured, ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,

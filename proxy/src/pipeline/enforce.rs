@@ -172,6 +172,7 @@ pub(super) fn enforce(
     let (verdict, duties) = Duties::of(verdict, &request, &limits);
     let telling = identity_headers::of(exchange, &route.identity_headers, &request);
     exchange.draw_mirror(route);
+    exchange.draw_delay(route);
     exchange.file_verdict(route, &request, (&verdict, &telling));
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.

@@ -11,6 +11,7 @@ mod decide;
 mod deliver;
 mod enforce;
 mod exchange;
+mod faults;
 mod forward;
 mod identify;
 mod identity_headers;

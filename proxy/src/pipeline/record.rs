@@ -66,10 +66,10 @@ impl Exchange {
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
         let mut mutations = mutations(route, verdict, (request, telling));
-        if let Some(mirror) =
-            route.mirror.as_ref().filter(|_| self.is_mirrored && effect == audit::Effect::Allow)
-        {
-            mutations.push(format!("mirror {}", mirror.upstream.name));
+        if effect == audit::Effect::Allow {
+            let mirror = route.mirror.as_ref().filter(|_| self.is_mirrored);
+            mutations.extend(mirror.map(|mirror| format!("mirror {}", mirror.upstream.name)));
+            mutations.extend(self.delay.map(|delay| format!("delay {}ms", delay.as_millis())));
         }
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())

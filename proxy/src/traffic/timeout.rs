@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 /// How much time there is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
+    /// From when it runs at the earliest: what the request waited for before is not the upstream's delay.
+    pub(crate) began: Instant,
     /// For the head of the response, and for the upstream to take more of the body.
     pub(crate) response: Duration,
     /// For the caller to send more of the body.
@@ -57,10 +59,11 @@ pub(crate) async fn one_try<T>(
 
 async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
     loop {
+        let moved_at = body.moved_at().max(times.began);
         let (due, refusal) = match body.ended_at() {
-            Some(ended_at) => (ended_at + times.response, Refusal::UpstreamTimeout),
-            None if body.waits_for_caller() => (body.moved_at() + times.caller, Refusal::BodyTimeout),
-            None => (body.moved_at() + times.response, Refusal::UpstreamTimeout),
+            Some(ended_at) => (ended_at.max(times.began) + times.response, Refusal::UpstreamTimeout),
+            None if body.waits_for_caller() => (moved_at + times.caller, Refusal::BodyTimeout),
+            None => (moved_at + times.response, Refusal::UpstreamTimeout),
         };
         let (due, refusal) = match times.deadline {
             Some(deadline) if deadline < due => (deadline, Refusal::UpstreamTimeout),

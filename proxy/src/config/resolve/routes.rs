@@ -2,7 +2,7 @@
 
 use super::captured;
 use super::context::{Context, Reported};
-use super::faults::abort;
+use super::faults::faults;
 use super::identity_headers::identity_headers;
 use super::mirror::mirror;
 use super::operations::mode;
@@ -140,7 +140,7 @@ fn route(
     let around = rate_limits::Around { route: file, config, tokens: &tokens };
     let global_rate_limit = global_rate_limit(context, &member(key, "global_rate_limit"), &around);
     let rate_limits = rate_limits(context, &member(key, "rate_limits"), &file.rate_limits, &tokens);
-    let abort = abort(context, key, file);
+    let faults = faults(context, key, file);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
@@ -174,7 +174,7 @@ fn route(
         rate_limits: rate_limits?,
         global_rate_limit: global_rate_limit?,
         mirror: mirror?,
-        abort,
+        faults,
         audit_mode: audit_mode?,
         explain,
         tokens: tokens?,

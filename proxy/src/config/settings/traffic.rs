@@ -10,7 +10,7 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
+    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, FaultsConfig, GlobalRateLimitConfig,
     HeaderMatch, HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
 };
 
@@ -231,7 +231,7 @@ pub struct RouteConfig {
     /// Another upstream that gets copies.
     pub mirror: Option<MirrorConfig>,
     /// What fails on purpose.
-    pub abort: Option<AbortConfig>,
+    pub faults: Option<FaultsConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.

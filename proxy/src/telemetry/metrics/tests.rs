@@ -62,6 +62,7 @@ fn busy() -> Metrics {
     limits.checked(RateLimitCheck::OverLimit);
     limits.checked(RateLimitCheck::OverLimit);
     limits.checked(RateLimitCheck::Failed);
+    metrics.faults(["app", "api"]).injected(Fault::Delay);
     metrics.policy.loaded(1, "rego", &[("authz", "r1")], 1_700_000_001);
     metrics.policy.loaded(2, "rego", &[("authz", "r2 \"quoted\"\n\\")], 1_700_000_002);
     metrics.policy.load_failed(LoadResult::Refused);
