@@ -12,6 +12,7 @@ use super::rewrite::{header_matches, rewrite};
 use super::tcp;
 use super::traffic::protocol;
 use super::upgrade::upgrade;
+use super::without_effect;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
     TokenRuleFile, UpgradeFile,
@@ -21,7 +22,7 @@ use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
     AuditMode, Enforcement, Explain, HeaderMatch, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch,
-    TokenRule, Upgrade,
+    TokenRule,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -52,6 +53,7 @@ pub(super) fn routes(
         let default_name = format!("{listener_name}-{index}");
         index += 1;
         let is_tcp = takes_streams(route);
+        without_effect::route(context, key, route, (is_tcp, listener));
         let within = Within {
             default_name: &default_name,
             is_outbound,
@@ -62,6 +64,9 @@ pub(super) fn routes(
         };
         self::route(context, key, route, &within)
     })?;
+    let kind =
+        |index: usize| listener.routes.get(index).map(|route| (takes_streams(route), by_connect(route)));
+    let are_alike = |earlier: usize, later: usize| kind(earlier) == kind(later);
     for (later_index, route) in routes.iter().enumerate() {
         let key = entry(&key, later_index);
         for (earlier_index, earlier) in routes.iter().take(later_index).enumerate() {
@@ -70,10 +75,7 @@ pub(super) fn routes(
                     format!("the route name `{}` is taken by the route at {earlier_index}", route.name);
                 context.error(&member(&key, "name"), what, "give each route its own name");
             }
-            let is_apart = (earlier.upgrade == Upgrade::Connect) != (route.upgrade == Upgrade::Connect);
-            let kind = |index: usize| listener.routes.get(index).map(takes_streams);
-            let are_alike = !is_apart && kind(earlier_index) == kind(later_index);
-            if are_alike && covers(&earlier.matches, &route.matches) {
+            if are_alike(earlier_index, later_index) && covers(&earlier.matches, &route.matches) {
                 let what = format!(
                     "this route can never match: `{}` at {earlier_index} takes all its requests",
                     earlier.name
@@ -347,7 +349,7 @@ pub(super) fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> R
 }
 
 /// Whether every request that `later` would take is taken by `earlier` first.
-fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+pub(super) fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
     let path = if earlier.is_exact {
         later.is_exact && earlier.path_prefix == later.path_prefix
     } else {

@@ -13,6 +13,7 @@ mod rewrites;
 mod shape;
 mod tcp;
 mod tokens;
+mod without_effect;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, outbound, routes, tcp};
+use super::{captured, handshakes, outbound, routes, tcp, without_effect};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -52,6 +52,7 @@ fn listener(
     handshakes::check(context, &limits_key, written, &limits);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
+    without_effect::listener(context, &key, written, (&routes, &dpop_nonce));
     let Door { direction, bind, captured, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
