@@ -10,6 +10,7 @@ mod faults;
 mod federation;
 mod files;
 mod handshakes;
+mod hidden;
 mod identity;
 mod identity_headers;
 mod mirror;

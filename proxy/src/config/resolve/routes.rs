@@ -3,6 +3,7 @@
 use super::captured;
 use super::context::{Context, Reported};
 use super::faults::faults;
+use super::hidden;
 use super::identity_headers::identity_headers;
 use super::mirror::mirror;
 use super::operations::mode;
@@ -67,6 +68,7 @@ pub(super) fn routes(
     let kind =
         |index: usize| listener.routes.get(index).map(|route| (takes_streams(route), by_connect(route)));
     let are_alike = |earlier: usize, later: usize| kind(earlier) == kind(later);
+    hidden::check(context, &key, &routes, &are_alike);
     for (later_index, route) in routes.iter().enumerate() {
         let key = entry(&key, later_index);
         for (earlier_index, earlier) in routes.iter().take(later_index).enumerate() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, outbound, routes, tcp, without_effect};
+use super::{captured, handshakes, mirror, outbound, routes, tcp, without_effect};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -346,6 +346,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     }
     captured::check_together(context, config, &bound);
     outbound::check_together(context, config);
+    mirror::check_together(context, config);
     for upstream in &config.upstreams {
         let key = member("upstreams", &upstream.name);
         for (index, endpoint) in upstream.endpoints.iter().enumerate() {
