@@ -309,6 +309,11 @@ impl Rates {
 }
 
 impl Upstream {
+    /// Whether it is spoken to in HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        matches!(self.config.protocol, UpstreamProtocol::H2 | UpstreamProtocol::H2c)
+    }
+
     fn takes_streams(&self) -> bool {
         self.config.protocol == UpstreamProtocol::Tcp
     }

@@ -138,9 +138,10 @@ fn judge(
     load: &mut Load,
     (sent, took_ns): (Option<&Result<Answered, SendError>>, u64),
 ) {
-    // With one endpoint there is nothing to choose, and what is full says nothing of any.
+    // With one endpoint there is nothing to choose, and neither what is full nor what speaks no WebSocket is ill.
     let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
-    if upstream.targets.len() < 2 || is_full {
+    let is_other = matches!(sent, Some(Err(SendError::Refused(Refusal::UpstreamExtendedConnect))));
+    if upstream.targets.len() < 2 || is_full || is_other {
         return;
     }
     let outcome = match sent {

@@ -73,6 +73,8 @@ impl BodySeen {
 enum Source {
     Stream(Incoming),
     Whole(Option<Bytes>),
+    /// Nothing: a tunnel is opened, on this HTTP/2 connection, until hyper is about to begin the tunnel's tasks.
+    Tunnel(RefCell<Option<(Streams, Rc<Cut>)>>),
 }
 
 /// What became of a request body, readable while hyper owns the body itself.
@@ -259,7 +261,7 @@ impl RequestBody {
     /// Whether none of it has been handed to the upstream's connection.
     pub(crate) fn is_untouched(&self) -> bool {
         match (&self.source, self.passage) {
-            (_, Passage::Nothing) | (Source::Whole(Some(_)), Passage::Again) => true,
+            (_, Passage::Nothing) | (Source::Whole(Some(_)) | Source::Tunnel(_), Passage::Again) => true,
             (_, Passage::Some) | (Source::Whole(None) | Source::Stream(_), Passage::Again) => false,
         }
     }
@@ -268,13 +270,19 @@ impl RequestBody {
     pub(super) fn into_unread(mut self) -> Option<Incoming> {
         match std::mem::replace(&mut self.source, Source::Whole(None)) {
             Source::Stream(body) => Some(body),
-            Source::Whole(_) => None,
+            Source::Whole(_) | Source::Tunnel(_) => None,
         }
     }
 
     /// Names the HTTP/2 connection that is about to send it.
     pub(crate) fn sent_by(&mut self, streams: &Streams) {
         self.sent_by = Some(streams.clone());
+    }
+
+    /// Names the HTTP/2 connection on which a CONNECT is about to be sent, and what ends its tunnel. It has no body: all that
+    /// hyper asks of it before the tunnel's tasks begin is whether it is at its end.
+    pub(crate) fn opens_tunnel(&mut self, streams: &Streams, cut: &Rc<Cut>) {
+        self.source = Source::Tunnel(RefCell::new(Some((streams.clone(), Rc::clone(cut)))));
     }
 
     /// Follows this body after it has been handed to the upstream connection.
@@ -286,7 +294,7 @@ impl RequestBody {
     pub(super) fn seen(&self) -> BodySeen {
         let bytes = match &self.source {
             Source::Whole(bytes) => bytes.clone(),
-            Source::Stream(_) => None,
+            Source::Stream(_) | Source::Tunnel(_) => None,
         };
         BodySeen {
             bytes,
@@ -335,6 +343,7 @@ impl Body for RequestBody {
             Source::Whole(bytes) => {
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|data| Ok(Frame::data(data)))
             }
+            Source::Tunnel(_) => None,
             Source::Stream(body) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
@@ -367,6 +376,12 @@ impl Body for RequestBody {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Source::Stream(body) => body.is_end_stream(),
+            Source::Tunnel(opens) => {
+                if let Some((streams, cut)) = opens.take() {
+                    streams.begin_tunnel(&cut);
+                }
+                true
+            }
         }
     }
 
@@ -376,6 +391,7 @@ impl Body for RequestBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Stream(body) => body.size_hint(),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -43,7 +43,7 @@ pub use in_progress::InProgress;
 pub use refusal::Refusal;
 pub(crate) use splice::Begun;
 pub(crate) use stream::serve as serve_stream;
-pub(crate) use tunnel::Tunnel;
+pub(crate) use tunnel::{Tunnel, accept as websocket_accept};
 
 use crate::config::Upgrade;
 use crate::cut::Cut;

@@ -237,6 +237,11 @@ fn mutations(route: &Route, verdict: &Verdict, (request, telling): (&Normalised,
     let deadline = request.grpc_timeout().map(|_| format!("set {GRPC_TIMEOUT}"));
     let by_policy = set.chain(removed).chain(query_set).chain(query_removed);
     let by_route = rewrite::mutations(&route.rewrite);
-    let handshake = (request.switch() == Switch::ExtendedConnect).then(|| format!("set {SEC_WEBSOCKET_KEY}"));
+    let handshake = match (request.switch(), route.upstream.speaks_http2()) {
+        (Switch::ExtendedConnect, false) => Some(format!("set {SEC_WEBSOCKET_KEY}")),
+        (Switch::WebSocket, true) => Some(format!("remove {SEC_WEBSOCKET_KEY}")),
+        (Switch::ExtendedConnect, true) | (Switch::WebSocket, false) => None,
+        (Switch::Nothing | Switch::Connect, _) => None,
+    };
     by_route.chain(by_policy).chain(deadline).chain(telling.mutations()).chain(handshake).collect()
 }

@@ -2,6 +2,7 @@
 mod connect;
 mod destinations;
 mod executor;
+mod extended_connect;
 mod http2;
 mod lease;
 mod pool;

@@ -330,7 +330,7 @@ pub enum RetryOnFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UpgradeFile {
-    /// WebSocket (RFC 6455), over HTTP/2 by extended CONNECT (RFC 8441). The upstream has to be `http1`.
+    /// WebSocket (RFC 6455), over HTTP/2 by extended CONNECT (RFC 8441). The upstream has to be `http1`, or `h2` or `h2c` and announce that it takes extended CONNECT.
     Websocket,
     /// A byte stream, by CONNECT (RFC 9110 §9.3.6): the route takes no other requests, by `authorities` with or without port. The upstream has to be `tcp`.
     Connect,

@@ -16,13 +16,16 @@ pub(super) fn upgrade(
     match file.upgrades.as_slice() {
         [] => Ok(Upgrade::None),
         [UpgradeFile::Websocket] => match protocol {
-            None | Some(UpstreamProtocolFile::Http1) => Ok(Upgrade::WebSocket),
-            Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) => {
+            None
+            | Some(UpstreamProtocolFile::Http1 | UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => {
+                Ok(Upgrade::WebSocket)
+            }
+            Some(UpstreamProtocolFile::Tcp) => {
                 let what = format!(
-                    "the upstream `{}` is not spoken to in HTTP/1.1, which alone can be switched",
+                    "the upstream `{}` is not spoken to in HTTP, in which alone a WebSocket is asked for",
                     file.upstream
                 );
-                let mend = "write `protocol: http1` in the upstream, or leave `upgrades` out";
+                let mend = "write `protocol: http1` or `h2` in the upstream, or leave `upgrades` out";
                 Err(context.error(&key, what, mend))
             }
         },

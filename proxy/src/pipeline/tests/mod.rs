@@ -6,6 +6,7 @@ mod captured;
 mod connects;
 mod deadlines;
 mod endpoints;
+mod extended_connects;
 mod faults;
 mod global_rate_limits;
 mod identity_headers;
