@@ -40,7 +40,9 @@ pub use self::settings::{
 };
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{Bind, LocalDoor};
-pub use self::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
+pub use self::settings::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts,
+};
 pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey};
 pub use self::settings::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};

@@ -20,7 +20,9 @@ use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
 pub use self::adaptive_concurrency::AdaptiveConcurrencyConfig;
-pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
+pub use self::capture::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts,
+};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::faults::{AbortConfig, DelayConfig, FaultsConfig};
 pub use self::identity::{
