@@ -73,7 +73,7 @@ rules! { DURATIONS: Duration {
     DELAY_DURATION = duration("listeners.<name>.routes[].faults.delay.duration", SECOND, MS, MINUTE);
     MIRROR_TIMEOUT = duration("listeners.<name>.routes[].mirror.timeout", 5 * SECOND, 10 * MS, MINUTE);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
-    CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
+    CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", 1_250 * MS, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
     OUTLIER_INTERVAL = duration("upstreams.<name>.outlier.interval", 10 * SECOND, SECOND, HOUR);
     EJECTION = duration("upstreams.<name>.outlier.ejection", 30 * SECOND, SECOND, HOUR);
