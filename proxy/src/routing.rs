@@ -5,9 +5,9 @@ mod upstream;
 pub use self::names::Named;
 use self::names::Resolved;
 use crate::config::{
-    AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey, HeaderMatch, HealthConfig,
-    IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule, Upgrade,
-    UpstreamConfig, UpstreamProtocol,
+    AuditMode, Config, DestinationRange, Enforcement, Explain, ForwardedHeaders, HashKey, HeaderMatch,
+    HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig, TokenRule,
+    Upgrade, UpstreamConfig, UpstreamProtocol,
 };
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Ejection, UpstreamMetrics};
@@ -101,6 +101,8 @@ pub struct Route {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+    /// What the upstream is told of the way that a request came.
+    pub forwarded_headers: ForwardedHeaders,
 }
 
 /// How often a route may be asked. A clone counts together with what it is one of.
@@ -371,6 +373,7 @@ impl Route {
             explain: config.explain,
             tokens: config.tokens,
             identity_headers: config.identity_headers.clone(),
+            forwarded_headers: config.forwarded_headers,
         }
     }
 

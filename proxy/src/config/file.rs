@@ -10,6 +10,7 @@ mod capture;
 mod captured;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
 mod identity;
 mod identity_headers;
 mod mirror;
@@ -34,6 +35,7 @@ pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
 pub use self::faults::{AbortFile, DelayFile, FaultsFile};
+pub use self::forwarded_headers::{ForwardedForFile, ForwardedHeadersFile, ForwardedProtoFile};
 pub use self::identity::{
     CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
     IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,

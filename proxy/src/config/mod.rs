@@ -46,5 +46,6 @@ pub use self::settings::{
 pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey};
 pub use self::settings::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
+pub use self::settings::{ForwardedFor, ForwardedHeaders, ForwardedProto};
 pub use self::settings::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

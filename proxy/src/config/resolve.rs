@@ -9,6 +9,7 @@ mod endpoints;
 mod faults;
 mod federation;
 mod files;
+mod forwarded_headers;
 mod handshakes;
 mod hidden;
 mod identity;

@@ -4,6 +4,7 @@ mod adaptive_concurrency;
 mod capture;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
 mod identity;
 mod identity_headers;
 mod mirror;
@@ -25,6 +26,7 @@ pub use self::capture::{
 };
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::faults::{AbortConfig, DelayConfig, FaultsConfig};
+pub use self::forwarded_headers::{ForwardedFor, ForwardedHeaders, ForwardedProto};
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
     RevocationRule, SvidSelection,

@@ -13,6 +13,7 @@ mod enforce;
 mod exchange;
 mod faults;
 mod forward;
+mod forwarded_headers;
 mod identify;
 mod identity_headers;
 mod in_progress;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
-    HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PlaintextFile, RateLimitFile,
-    RewriteFile,
+    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, ForwardedHeadersFile,
+    GlobalRateLimitFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile,
+    PlaintextFile, RateLimitFile, RewriteFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -241,6 +241,9 @@ pub struct RouteFile {
     /// By which headers the upstream is told who calls. Without it, by none.
     #[serde(default)]
     pub identity_headers: Option<IdentityHeadersFile>,
+    /// What the upstream is told of the way that a request came. Without it, what the caller says of it.
+    #[serde(default)]
+    pub forwarded_headers: Option<ForwardedHeadersFile>,
     /// What a bearer token means here. Default `optional` where there are issuers, `ignored` where there are none.
     #[serde(default)]
     pub tokens: Option<TokenRuleFile>,

@@ -3,6 +3,7 @@
 use super::captured;
 use super::context::{Context, Reported};
 use super::faults::faults;
+use super::forwarded_headers::forwarded_headers;
 use super::hidden;
 use super::identity_headers::identity_headers;
 use super::mirror::mirror;
@@ -149,6 +150,7 @@ fn route(
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
     };
+    let forwarded_headers = forwarded_headers(context, key, file);
     let enforcement = match file.enforcement {
         None | Some(EnforcementFile::Enforce) => Enforcement::Enforce,
         Some(EnforcementFile::Observe) => {
@@ -159,11 +161,6 @@ fn route(
             );
             Enforcement::Observe
         }
-    };
-    let explain = match file.explain {
-        Some(ExplainFile::None) => Explain::None,
-        None | Some(ExplainFile::Code) => Explain::Code,
-        Some(ExplainFile::Detail) => Explain::Detail,
     };
     Ok(RouteConfig {
         name: name?,
@@ -180,10 +177,19 @@ fn route(
         mirror: mirror?,
         faults,
         audit_mode: audit_mode?,
-        explain,
+        explain: explain(file.explain),
         tokens: tokens?,
         identity_headers: identity_headers?,
+        forwarded_headers: forwarded_headers?,
     })
+}
+
+fn explain(written: Option<ExplainFile>) -> Explain {
+    match written {
+        Some(ExplainFile::None) => Explain::None,
+        None | Some(ExplainFile::Code) => Explain::Code,
+        Some(ExplainFile::Detail) => Explain::Detail,
+    }
 }
 
 pub(super) fn upstream(

@@ -61,6 +61,7 @@ pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
     let of_route = [
         ("explain", file.explain.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
+        ("forwarded_headers", file.forwarded_headers.is_some()),
         ("tokens", file.tokens.is_some()),
         ("rewrite", file.rewrite.is_some()),
         ("upgrades", !file.upgrades.is_empty()),

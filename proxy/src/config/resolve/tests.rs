@@ -3,6 +3,7 @@ mod capture;
 mod captured;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
 mod hidden;
 mod identity;
 mod mirrors;

@@ -53,6 +53,7 @@ fn connect(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("match.methods", !matches.methods.is_empty()),
         ("rewrite", file.rewrite.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
+        ("forwarded_headers", file.forwarded_headers.is_some()),
     ];
     let at = |name: &str| name.split('.').fold(key.to_owned(), |key, name| member(&key, name));
     for (name, _) in written.iter().filter(|(_, is_written)| *is_written) {

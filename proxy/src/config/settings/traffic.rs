@@ -10,8 +10,9 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, FaultsConfig, GlobalRateLimitConfig,
-    HeaderMatch, HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig, RateLimitConfig, RewriteConfig,
+    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, FaultsConfig, ForwardedHeaders,
+    GlobalRateLimitConfig, HeaderMatch, HealthConfig, IdentityHeaders, MirrorConfig, OutlierConfig,
+    RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -240,6 +241,8 @@ pub struct RouteConfig {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+    /// What the upstream is told of the way that a request came.
+    pub forwarded_headers: ForwardedHeaders,
 }
 
 /// What the requests of a route may switch their connection to.

@@ -8,6 +8,7 @@ mod deadlines;
 mod endpoints;
 mod extended_connects;
 mod faults;
+mod forwarded_headers;
 mod global_rate_limits;
 mod identity_headers;
 mod key_changes;
