@@ -47,25 +47,50 @@ impl Cut {
 /// left here last is that of the task that comes next. hyper itself has no way to end such a task while it waits for
 /// the other end to make room.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Streams(Rc<RefCell<Option<Rc<Cut>>>>);
+pub(crate) struct Streams(Rc<RefCell<Option<Left>>>);
+
+/// A cut for the task that comes next.
+#[derive(Debug)]
+struct Left {
+    cut: Rc<Cut>,
+    /// Whether it is that of the tasks too that this one begins.
+    is_passed_on: bool,
+}
 
 impl Streams {
     /// The cut of the stream whose task comes next.
     pub(crate) fn begin(&self) -> Rc<Cut> {
         let cut = Rc::new(Cut::default());
-        self.0.replace(Some(Rc::clone(&cut)));
+        self.0.replace(Some(Left { cut: Rc::clone(&cut), is_passed_on: false }));
         cut
+    }
+
+    /// The same for a stream that will be a tunnel: the task that waits for the answer begins the one that sends the bytes,
+    /// and is over then.
+    pub(crate) fn begin_tunnel(&self, cut: &Rc<Cut>) {
+        self.0.replace(Some(Left { cut: Rc::clone(cut), is_passed_on: true }));
+    }
+
+    /// Polls a task whose own tasks have its cut.
+    fn passing_on<T>(&self, cut: &Rc<Cut>, poll: impl FnOnce() -> T) -> T {
+        let before = self.0.replace(Some(Left { cut: Rc::clone(cut), is_passed_on: true }));
+        let polled = poll();
+        self.0.replace(before);
+        polled
     }
 }
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, task: F) {
-        let cut = self.0.take();
+        let (left, streams) = (self.0.take(), self.clone());
         // The handle is not kept: the task ends with its stream, and a panic in it ends only that.
         drop(tokio::task::spawn_local(async move {
             let mut task = pin!(task);
-            poll_fn(|cx| match &cut {
-                Some(cut) if cut.poll(cx).is_ready() => Poll::Ready(()),
+            poll_fn(|cx| match &left {
+                Some(left) if left.cut.poll(cx).is_ready() => Poll::Ready(()),
+                Some(Left { cut, is_passed_on: true }) => {
+                    streams.passing_on(cut, || task.as_mut().poll(cx).map(drop))
+                }
                 Some(_) | None => task.as_mut().poll(cx).map(drop),
             })
             .await;

@@ -21,6 +21,7 @@ pub mod local_socket;
 pub mod log;
 pub mod memory;
 mod nonce;
+mod own_mark;
 pub mod pipeline;
 mod presence;
 mod reachable;

@@ -6,7 +6,7 @@ use self::names::Resolved;
 pub use self::names::{Located, Named};
 use crate::config;
 use crate::config::{
-    AbortConfig, AnswerConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, HashKey,
+    AnswerConfig, AuditMode, Config, DestinationRange, Enforcement, Explain, ForwardedHeaders, HashKey,
     HeaderMatch, HealthConfig, IdentityHeaders, ListenerConfig, RetryConfig, RewriteConfig, RouteConfig,
     TokenRule, Upgrade, UpstreamConfig, UpstreamProtocol,
 };
@@ -16,6 +16,7 @@ use crate::traffic::adaptive_concurrency::AdaptiveConcurrency;
 use crate::traffic::balance::Balancer;
 use crate::traffic::circuit_breaker::CircuitBreaker;
 use crate::traffic::endpoint::Load;
+use crate::traffic::faults::Faults;
 use crate::traffic::global_rate_limit::GlobalRateLimit;
 use crate::traffic::mirror::Mirror;
 use crate::traffic::outlier::{Change, Moment, Outcome, Outliers};
@@ -96,8 +97,8 @@ pub struct Route {
     pub rates: Rates,
     /// Where copies go, and of what.
     pub mirror: Option<Mirror>,
-    /// What fails on purpose.
-    pub abort: Option<AbortConfig>,
+    /// What goes wrong on purpose.
+    pub faults: Option<Faults>,
     /// When its entries count as recorded.
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -106,6 +107,8 @@ pub struct Route {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+    /// What the upstream is told of the way that a request came.
+    pub forwarded_headers: ForwardedHeaders,
 }
 
 /// Where a route leads.
@@ -226,8 +229,13 @@ impl Routing {
                     Some(config) => Some(Mirror::new(config, kept_mirror, find(&config.upstream)?)),
                     None => None,
                 };
-                let with =
-                    |leads| Route { mirror: mirror.clone(), ..Route::new(route, leads, rates.clone()) };
+                let faults = route
+                    .faults
+                    .map(|config| Faults::new(config, metrics.faults([&listener.name, &route.name])));
+                let with = |leads| {
+                    let (mirror, faults) = (mirror.clone(), faults.clone());
+                    Route { mirror, faults, ..Route::new(route, leads, rates.clone()) }
+                };
                 led(&route.leads, find, with).map(Arc::new)
             };
             listener.routes.iter().filter_map(route).collect()
@@ -341,6 +349,11 @@ impl Rates {
 }
 
 impl Upstream {
+    /// Whether it is spoken to in HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        matches!(self.config.protocol, UpstreamProtocol::H2 | UpstreamProtocol::H2c)
+    }
+
     fn takes_streams(&self) -> bool {
         self.config.protocol == UpstreamProtocol::Tcp
     }
@@ -395,11 +408,12 @@ impl Route {
             retry: config.retry.clone(),
             rates,
             mirror: None,
-            abort: config.abort,
+            faults: None,
             audit_mode: config.audit_mode,
             explain: config.explain,
             tokens: config.tokens,
             identity_headers: config.identity_headers.clone(),
+            forwarded_headers: config.forwarded_headers,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::local_socket::{SocketError, Succession};
 use crate::log::beside::Company;
 use crate::log::{self, Log, LogError, LogHandle};
 use crate::memory::Memory;
+use crate::own_mark;
 use crate::pipeline::Refusal;
 use crate::recorder::Seat;
 use crate::routing::Routing;
@@ -83,6 +84,17 @@ pub enum StartError {
     Transparent {
         /// The address.
         address: String,
+    },
+    /// `capture.outbound.own.mark` where that may not be.
+    #[error(
+        "the mark `{mark}` of `capture.outbound.own` cannot be put on connections (SO_MARK): {error}; on Linux it takes the capability CAP_NET_ADMIN: give it to the process, or run it as a user of its own and name that one by `uid`"
+    )]
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
     },
     /// An address that is taken, or not ours.
     #[error("cannot listen on `{address}`: {error}{}", hint(.error))]
@@ -151,6 +163,10 @@ pub enum ReloadError {
     Stopping,
 }
 
+fn mark(own: Option<u32>) -> Result<(), StartError> {
+    own_mark::set(own).map_err(|error| StartError::Mark { mark: own.unwrap_or(0), error })
+}
+
 fn hint(error: &std::io::Error) -> &'static str {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         ": another process listens there; stop it or choose another port"
@@ -173,7 +189,8 @@ impl App {
     pub fn enter(config: &Config, clock: Arc<dyn Clock>, entrance: Entrance) -> Result<Self, StartError> {
         tracing::info!(fips = postern_identity::tls::IS_FIPS, "starting");
         crate::descriptors::raise_limit(config.listeners.iter().map(|of| of.limits.connections_max).sum());
-        // What can fail for want of a file or a port comes first, before a thread or the log exists.
+        // What can fail for want of a right, a file or a port comes first, before a thread or the log exists.
+        mark(config.capture.own_mark())?;
         let issuers = materials::issuers(config)?;
         let terms = materials::terms(&config.policy)?;
         let sampler = Sampler::new(config.telemetry.sample_ratio)?;

@@ -1,6 +1,6 @@
 //! What is to be captured, and what is not.
 
-use crate::config::{CaptureConfig, CaptureFrom, CapturePorts, Captured};
+use crate::config::{CaptureConfig, CaptureFrom, CaptureOwn, CapturePorts, Captured};
 
 /// What is to be captured. Captures something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,12 @@ impl Plan {
             }
         }
         if let Some(outbound) = &self.0.outbound {
-            list.push(format!("connections of user id {}, which is the sidecar's", outbound.own_uid));
+            list.push(match outbound.own {
+                CaptureOwn::Uid(uid) => format!("connections of user id {uid}, which is the sidecar's"),
+                CaptureOwn::Mark(mark) => format!(
+                    "connections with the mark {mark}, which is the sidecar's: whoever has CAP_NET_ADMIN or CAP_NET_RAW can put it on theirs"
+                ),
+            });
             match &outbound.from {
                 CaptureFrom::Everyone => {}
                 CaptureFrom::Uids(uids) => {

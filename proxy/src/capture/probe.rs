@@ -6,7 +6,7 @@
 //! before we call, and nobody else has it; so what the listener has from it can only be ours.
 
 use super::sockets::{Family, State, TcpSocket};
-use crate::config::{CaptureInbound, CaptureOutbound, CapturePorts};
+use crate::config::{CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts};
 use crate::reachable;
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
@@ -90,7 +90,12 @@ pub fn outbound(plan: &CaptureOutbound, uid: u32, to: SocketAddr) -> Result<Way,
         IpAddr::V6(_) => plan.port_ipv6.map(|port| SocketAddr::from((Ipv6Addr::LOCALHOST, port))),
     };
     if let Some(listener) = listener {
-        is_sidecar(listener, plan.own_uid)?;
+        // By a mark is told who runs as the application's user.
+        let own_uid = match plan.own {
+            CaptureOwn::Uid(own) => own,
+            CaptureOwn::Mark(_) => uid,
+        };
+        is_sidecar(listener, own_uid)?;
     }
     match attempt(uid, to, listener)? {
         // Connection tracking changes the port where it knows the one that we have from a connection before. Not twice.
@@ -224,7 +229,7 @@ mod tests {
             port_ipv4: port,
             port_ipv6: None,
             from: CaptureFrom::Everyone,
-            own_uid: geteuid().as_raw(),
+            own: CaptureOwn::Uid(geteuid().as_raw()),
             exclude_ports: Vec::new(),
             exclude_networks: Vec::new(),
             exclude_uids: Vec::new(),

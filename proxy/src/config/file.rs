@@ -11,6 +11,7 @@ mod capture;
 mod captured;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
 mod identity;
 mod identity_headers;
 mod mirror;
@@ -38,7 +39,8 @@ pub use self::captured::CapturedFile;
 pub use self::endpoints::{
     BalanceFile, GrpcProbeFile, HashKeyFile, HealthFile, HealthProbeFile, HttpProbeFile, OutlierFile,
 };
-pub use self::faults::{AbortFile, FaultsFile};
+pub use self::faults::{AbortFile, DelayFile, FaultsFile};
+pub use self::forwarded_headers::{ForwardedForFile, ForwardedHeadersFile, ForwardedProtoFile};
 pub use self::identity::{
     CrlFile, CrlModeFile, EndpointProfileFile, FederationFile, HttpsSpiffeFile, HttpsWebFile, IdentityFile,
     IdentityFilesFile, IdentitySourceFile, WorkloadApiFile,

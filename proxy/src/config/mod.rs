@@ -29,7 +29,7 @@ pub use self::ip_range::{IpRange, IpRangeError};
 pub use self::places::{Place, member};
 pub use self::resolve::{Environment, Loaded, load, load_text, load_text_in};
 pub use self::settings::ProxyVersion;
-pub use self::settings::{AbortConfig, AdaptiveConcurrencyConfig, MirrorConfig};
+pub use self::settings::{AbortConfig, AdaptiveConcurrencyConfig, DelayConfig, FaultsConfig, MirrorConfig};
 pub use self::settings::{
     AdminConfig, AuditConfig, AuditMode, AuditSigner, BundleConfig, BundleLimits, BundleSource, BundleTrust,
     Captured, ClientCert, Config, Direction, DpopNonce, Enforcement, Explain, HttpSource, IdentityConfig,
@@ -43,10 +43,13 @@ pub use self::settings::{
 pub use self::settings::{AnswerConfig, Leads, RedirectConfig, RedirectPath, RespondConfig, SplitConfig};
 pub use self::settings::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
 pub use self::settings::{Bind, LocalDoor};
-pub use self::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
+pub use self::settings::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts,
+};
 pub use self::settings::{DescriptorValue, GlobalRateLimitConfig, OnFailure, RateLimitConfig, RateLimitKey};
 pub use self::settings::{EndpointConfig, NamedEndpoint, overlap, takes_all};
 pub use self::settings::{EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, SvidSelection};
+pub use self::settings::{ForwardedFor, ForwardedHeaders, ForwardedProto};
 pub use self::settings::{HeaderMatch, HeaderRewrite, RewriteConfig};
 pub use self::settings::{PermissiveConfig, Silence};
 pub use self::workload_endpoint::{EndpointError, WorkloadEndpoint};

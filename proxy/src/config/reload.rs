@@ -47,6 +47,7 @@ fn fixed(running: &Config, new: &Config) -> Vec<String> {
         ("admin", running.admin != new.admin),
         ("workers", running.workers != new.workers),
         ("limits", running.memory_max != new.memory_max),
+        ("capture.outbound.own.mark", running.capture.own_mark() != new.capture.own_mark()),
     ];
     let changed = sections.into_iter().filter(|(_, changed)| *changed);
     let mut keys: Vec<String> = changed.map(|(key, _)| key.to_owned()).collect();
@@ -74,7 +75,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Bind, Leads, PermissiveConfig, Silence};
+    use crate::config::{Bind, CaptureFrom, CaptureOutbound, CaptureOwn, Leads, PermissiveConfig, Silence};
 
     fn example() -> Config {
         let text = include_str!("../../../examples/config/files-and-directory.yaml");
@@ -85,6 +86,18 @@ mod tests {
 
     fn elsewhere() -> Bind {
         Bind::Address("127.0.0.1:1".parse().unwrap())
+    }
+
+    fn told_by(own: CaptureOwn) -> CaptureOutbound {
+        CaptureOutbound {
+            port_ipv4: Some(15001),
+            port_ipv6: None,
+            from: CaptureFrom::Everyone,
+            own,
+            exclude_ports: Vec::new(),
+            exclude_networks: Vec::new(),
+            exclude_uids: Vec::new(),
+        }
     }
 
     #[track_caller]
@@ -149,6 +162,11 @@ mod tests {
         check(|new| new.workers = super::super::Workers::Count(1), &["workers"]);
         check(|new| new.memory_max = Some(1 << 30), &["limits"]);
         check(|new| new.audit.max_wait *= 2, &["audit"]);
+        check(
+            |new| new.capture.outbound = Some(told_by(CaptureOwn::Mark(1))),
+            &["capture.outbound.own.mark"],
+        );
+        takes(|new| new.capture.outbound = Some(told_by(CaptureOwn::Uid(1))));
         check(|new| new.tokens.clear(), &["tokens"]);
         check(|new| new.workload_tokens.authorities.push("https://a.test".to_owned()), &["workload_tokens"]);
         check(

@@ -10,7 +10,9 @@ mod endpoints;
 mod faults;
 mod federation;
 mod files;
+mod forwarded_headers;
 mod handshakes;
+mod hidden;
 mod identity;
 mod identity_headers;
 mod leads;
@@ -30,6 +32,7 @@ mod tcp;
 mod traffic;
 mod upgrade;
 mod upstreams;
+mod without_effect;
 mod workload_api;
 mod workload_tokens;
 
@@ -144,6 +147,7 @@ fn resolve(context: &mut Context<'_>, file: &ConfigFile) -> Result<Config, Repor
     let workload_tokens = workload_tokens::workload_tokens(context, file.workload_tokens.as_ref());
     let policy = policy::policy(context, &file.policy);
     let upstreams = upstreams::upstreams(context, &file.upstreams);
+    without_effect::upstreams(context, file);
     let listeners = traffic::listeners(context, file);
     let first_listener = file.listeners.keys().next().map_or("", String::as_str);
     let audit = operations::audit(context, &file.audit, first_listener);

@@ -70,9 +70,10 @@ rules! { DURATIONS: Duration {
     RETRY_BACKOFF_MAX = duration("listeners.<name>.routes[].retry.backoff_max", 250 * MS, 0, MINUTE);
     RATE_PER = duration("listeners.<name>.routes[].rate_limits[].per", SECOND, SECOND, DAY);
     RATE_SERVICE_TIMEOUT = duration("listeners.<name>.routes[].global_rate_limit.timeout", 20 * MS, MS, 10 * SECOND);
+    DELAY_DURATION = duration("listeners.<name>.routes[].faults.delay.duration", SECOND, MS, MINUTE);
     MIRROR_TIMEOUT = duration("listeners.<name>.routes[].mirror.timeout", 5 * SECOND, 10 * MS, MINUTE);
     STREAM_IDLE_TIMEOUT = duration("listeners.<name>.routes[].stream_idle_timeout", 5 * MINUTE, SECOND, DAY);
-    CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", SECOND, 10 * MS, MINUTE);
+    CONNECT_TIMEOUT = duration("upstreams.<name>.connect_timeout", 1_250 * MS, 10 * MS, MINUTE);
     UPSTREAM_IDLE_TIMEOUT = duration("upstreams.<name>.idle_timeout", 30 * SECOND, SECOND, HOUR);
     OUTLIER_INTERVAL = duration("upstreams.<name>.outlier.interval", 10 * SECOND, SECOND, HOUR);
     EJECTION = duration("upstreams.<name>.outlier.ejection", 30 * SECOND, SECOND, HOUR);
@@ -115,6 +116,7 @@ rules! { COUNTS: u64 {
     ATTEMPTS_MAX = number("listeners.<name>.routes[].retry.attempts_max", 2, 2, 5);
     RATE_REQUESTS = number("listeners.<name>.routes[].rate_limits[].requests", 1, 1, 1_000_000);
     RATE_BURST = number("listeners.<name>.routes[].rate_limits[].burst", 1, 1, 1_000_000);
+    DELAY_PERCENT = number("listeners.<name>.routes[].faults.delay.percent", 1, 1, 100);
     ABORT_PERCENT = number("listeners.<name>.routes[].faults.abort.percent", 1, 1, 100);
     ABORT_STATUS = number("listeners.<name>.routes[].faults.abort.status", 503, 400, 599);
     RATE_KEYS_MAX = number("listeners.<name>.routes[].rate_limits[].keys_max", 10_000, 1, 1_000_000);

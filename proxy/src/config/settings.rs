@@ -4,6 +4,7 @@ mod adaptive_concurrency;
 mod capture;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
 mod identity;
 mod identity_headers;
 mod leads;
@@ -23,9 +24,12 @@ use postern_identity::TrustDomain;
 use postern_identity::token::SenderConstraint;
 
 pub use self::adaptive_concurrency::AdaptiveConcurrencyConfig;
-pub use self::capture::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
+pub use self::capture::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts,
+};
 pub use self::endpoints::{BalanceConfig, HashKey, HealthConfig, HealthProbe, OutlierConfig};
-pub use self::faults::AbortConfig;
+pub use self::faults::{AbortConfig, DelayConfig, FaultsConfig};
+pub use self::forwarded_headers::{ForwardedFor, ForwardedHeaders, ForwardedProto};
 pub use self::identity::{
     EndpointOrigin, EndpointProfile, EndpointProof, FederationConfig, IdentityConfig, IdentitySource,
     RevocationRule, SvidSelection,

@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -40,15 +40,17 @@ pub(crate) fn guard<T>(io: T, other: Other, frames_per_second: u32) -> (Guarded<
         Other::Server => (Frames::of_server(), Frames::of_client()),
     };
     let budget = Budget::new(frames_per_second);
-    let watched = Watched { received, sent, budget, stream: 0, is_over: false };
+    let (stream, has_acknowledged, waiting) = (0, false, None);
+    let watched = Watched { received, sent, budget, stream, has_acknowledged, waiting, is_over: false };
     let watched = Rc::new(RefCell::new(watched));
     let guarded = Guarded { io, watched: Rc::clone(&watched), farewell: None };
     (guarded, Floods(watched))
 }
 
 /// The same on a stream to an upstream, which is no more to be trusted than a caller: whoever speaks on it sees it break.
-pub(crate) fn guard_upstream<T>(io: TokioIo<T>) -> TokioIo<Guarded<T>> {
-    TokioIo::new(guard(io.into_inner(), Other::Server, UPSTREAM_FRAMES_PER_SECOND).0)
+pub(crate) fn guard_upstream<T>(io: TokioIo<T>) -> (TokioIo<Guarded<T>>, Floods) {
+    let (io, found) = guard(io.into_inner(), Other::Server, UPSTREAM_FRAMES_PER_SECOND);
+    (TokioIo::new(io), found)
 }
 
 /// As many as a caller may send unless its listener says otherwise.
@@ -61,6 +63,10 @@ struct Watched {
     budget: Budget,
     /// The last stream that the other side began.
     stream: u32,
+    /// Whether we have said that the other side's settings are in force.
+    has_acknowledged: bool,
+    /// Who waits for that.
+    waiting: Option<Waker>,
     is_over: bool,
 }
 
@@ -76,8 +82,17 @@ impl Watched {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        let Self { sent, budget, is_over, .. } = self;
-        sent.feed(bytes, |frame| *is_over |= !budget.send(frame));
+        let Self { sent, budget, has_acknowledged, is_over, .. } = self;
+        sent.feed(bytes, |frame| {
+            // The flag that ends a stream acknowledges settings (RFC 9113 §6.5).
+            *has_acknowledged |= frame.kind == frames::Kind::Settings && frame.is_last;
+            *is_over |= !budget.send(frame);
+        });
+        if self.has_acknowledged
+            && let Some(waiting) = self.waiting.take()
+        {
+            waiting.wake();
+        }
     }
 }
 
@@ -86,6 +101,16 @@ impl Watched {
 pub(crate) struct Floods(Rc<RefCell<Watched>>);
 
 impl Floods {
+    /// Ready once the settings of the other side are in force, which are the first that it says.
+    pub(crate) fn poll_acknowledged(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut watched = self.0.borrow_mut();
+        if watched.has_acknowledged {
+            return Poll::Ready(());
+        }
+        watched.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Of what the other side sent too much, and how many of it, where it did: the kind of which there was most.
     pub(crate) fn found(&self) -> Option<(&'static str, u32)> {
         let watched = self.0.borrow();

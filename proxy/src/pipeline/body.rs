@@ -75,6 +75,8 @@ enum Source {
     Stream(Incoming),
     /// What was read of it, and the trailers that came behind.
     Whole(Option<Bytes>, Option<Box<HeaderMap>>),
+    /// Nothing: a tunnel is opened, on this HTTP/2 connection, until hyper is about to begin the tunnel's tasks.
+    Tunnel(RefCell<Option<(Streams, Rc<Cut>)>>),
 }
 
 impl Source {
@@ -306,7 +308,7 @@ impl RequestBody {
     /// Whether none of it has been handed to the upstream's connection.
     pub(crate) fn is_untouched(&self) -> bool {
         match (&self.source, self.passage) {
-            (_, Passage::Nothing) | (Source::Whole(Some(_), _), Passage::Again) => true,
+            (_, Passage::Nothing) | (Source::Whole(Some(_), _) | Source::Tunnel(_), Passage::Again) => true,
             (_, Passage::Some) | (Source::Whole(None, _) | Source::Stream(_), Passage::Again) => false,
         }
     }
@@ -315,13 +317,19 @@ impl RequestBody {
     pub(super) fn into_unread(mut self) -> Option<Incoming> {
         match std::mem::replace(&mut self.source, Source::Whole(None, None)) {
             Source::Stream(body) => Some(body),
-            Source::Whole(..) => None,
+            Source::Whole(..) | Source::Tunnel(_) => None,
         }
     }
 
     /// Names the HTTP/2 connection that is about to send it.
     pub(crate) fn sent_by(&mut self, streams: &Streams) {
         self.sent_by = Some(streams.clone());
+    }
+
+    /// Names the HTTP/2 connection on which a CONNECT is about to be sent, and what ends its tunnel. It has no body: all that
+    /// hyper asks of it before the tunnel's tasks begin is whether it is at its end.
+    pub(crate) fn opens_tunnel(&mut self, streams: &Streams, cut: &Rc<Cut>) {
+        self.source = Source::Tunnel(RefCell::new(Some((streams.clone(), Rc::clone(cut)))));
     }
 
     /// Follows this body after it has been handed to the upstream connection.
@@ -334,6 +342,7 @@ impl RequestBody {
         let (bytes, size) = match &self.source {
             Source::Whole(bytes, _) => (bytes.clone(), bytes.as_ref().map(|bytes| bytes.len() as u64)),
             Source::Stream(body) => (None, body.size_hint().exact()),
+            Source::Tunnel(_) => (None, Some(0)),
         };
         BodySeen { bytes, is_empty: self.is_end_stream(), size, _held: self.held.clone() }
     }
@@ -381,6 +390,7 @@ impl Body for RequestBody {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
                 data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers))).map(Ok)
             }
+            Source::Tunnel(_) => None,
             Source::Stream(body) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
@@ -415,6 +425,12 @@ impl Body for RequestBody {
                 bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none()
             }
             Source::Stream(body) => body.is_end_stream(),
+            Source::Tunnel(opens) => {
+                if let Some((streams, cut)) = opens.take() {
+                    streams.begin_tunnel(&cut);
+                }
+                true
+            }
         }
     }
 
@@ -431,6 +447,7 @@ impl Body for RequestBody {
                 hint
             }
             Source::Stream(body) => body.size_hint(),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! here alone, after its decision has been filed.
 use super::body::{BodyWatch, RequestBody};
 use super::exchange::Exchange;
+use super::forwarded_headers;
 use super::identity_headers::{self, Telling};
 use super::kept::Kept;
 use super::normalise::{GuardLimits, Normalised};
@@ -181,8 +182,10 @@ pub(super) fn enforce(
     // What is demanded is made ready first: a demand that cannot be met makes a deny of an allow, and is filed as one.
     let limits = GuardLimits::from(&exchange.connection.listener.limits);
     let (verdict, duties) = Duties::of(verdict, &request, &limits);
-    let telling = identity_headers::of(exchange, &route.identity_headers, &request);
+    let mut telling = identity_headers::of(exchange, &route.identity_headers, &request);
+    forwarded_headers::tell(exchange, route.forwarded_headers, &request, &mut telling);
     exchange.draw_mirror(route);
+    exchange.draw_delay(route);
     exchange.file_verdict(route, &request, (&verdict, &telling));
     match (verdict.decision, route.enforcement) {
         // An observed deny is recorded as one; what policy wanted done to an allowed request is not done.

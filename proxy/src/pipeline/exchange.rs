@@ -70,6 +70,8 @@ pub(crate) struct Exchange {
     is_head: bool,
     /// Whether another upstream is to get a copy.
     pub(super) is_mirrored: bool,
+    /// How long it waits on purpose.
+    pub(super) delay: Option<Duration>,
     /// Its place among the requests that the upstream has in hand.
     request_place: Option<Place>,
     /// What it takes to ask policy again, once it was permitted.
@@ -132,6 +134,7 @@ impl Exchange {
             asked: None,
             dialect: Dialect::of(request.headers()),
             is_mirrored: false,
+            delay: None,
             is_head: *request.method() == Method::HEAD,
             began_ns: worker.clock.monotonic_ns(),
             request_body: None,

@@ -5,10 +5,9 @@ use super::body::BodyWatch;
 use super::enforce::Permitted;
 use super::exchange::Exchange;
 use super::normalise;
-use super::refusal::{Denial, Refusal, Refused};
+use super::refusal::{Refusal, Refused};
 use super::tunnel;
 use crate::routing::{Route, Upstream};
-use crate::traffic::faults;
 use crate::traffic::rewrite;
 use crate::traffic::timeout::{self, Times};
 use crate::upstream::Lease;
@@ -34,31 +33,27 @@ pub(super) async fn forward(
     let request_body = attempt.request().body().watch();
     exchange.follow(&request_body);
     let admitted = exchange.within_rates(&route.rates, attempt.request().headers()).await;
-    let admitted = admitted.and_then(|()| spared(exchange, route));
+    let admitted = match admitted {
+        Ok(()) => exchange.suffer(route).await,
+        Err(refused) => Err(refused),
+    };
     if let Err(refused) = admitted.and_then(|()| Ok(exchange.take_request_place(upstream)?)) {
         exchange.keep_unread(attempt.into_unread());
         return Err(refused);
     }
     let copied = exchange.copy(route, &mut attempt);
-    let times =
-        Times { response: route.timeout, caller: route.stream_idle_timeout, deadline: exchange.deadline };
+    let times = Times {
+        waited: exchange.delay.unwrap_or_default(),
+        response: route.timeout,
+        caller: route.stream_idle_timeout,
+        deadline: exchange.deadline,
+    };
     let sending = timeout::within(times, &request_body, attempts::send(exchange, (route, upstream), attempt));
     let sent = sending.await;
     exchange.mirror(route, copied);
     let (response, lease) = sent.map_err(|refusal| blame(&request_body, refusal))?;
     let response = guard((exchange, route), response, response_headers)?;
     Ok(Answer { response, lease, stream_idle_timeout: route.stream_idle_timeout })
-}
-
-/// Refuses what is to fail on purpose.
-fn spared(exchange: &Exchange, route: &Route) -> Result<(), Refused> {
-    match faults::lot(route.abort, &mut exchange.worker.random.borrow_mut()) {
-        None => Ok(()),
-        Some(status) => {
-            let denial = Denial { status: Some(status), ..Denial::default() };
-            Err(Refused { refusal: Refusal::FaultInjected, denial: Some(Box::new(denial)) })
-        }
-    }
 }
 
 /// A caller that breaks off or oversteps its own body is not the upstream's fault.

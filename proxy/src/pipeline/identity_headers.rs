@@ -47,22 +47,36 @@ impl CertificateTexts {
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     set: HeaderMap,
-    strips_token: bool,
+    removed: Vec<HeaderName>,
 }
 
 impl Telling {
     /// Does it. Last: nothing that policy sets stands in the place of what is set here.
     pub(super) fn apply(self, headers: &mut HeaderMap) {
-        if self.strips_token {
-            headers.remove(AUTHORIZATION);
+        for name in &self.removed {
+            headers.remove(name);
         }
         headers.extend(self.set);
     }
 
+    /// Sets a header besides, where the value can stand in one.
+    pub(super) fn set(&mut self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.set.insert(name, value);
+        }
+    }
+
+    /// Takes a header off besides, where the request has it.
+    pub(super) fn remove(&mut self, request: &Normalised, name: HeaderName) {
+        if request.headers().contains_key(&name) {
+            self.removed.push(name);
+        }
+    }
+
     /// What is done, as a record has it.
     pub(super) fn mutations(&self) -> impl Iterator<Item = String> {
-        let stripped = self.strips_token.then(|| "remove authorization".to_owned());
-        stripped.into_iter().chain(self.set.keys().map(|name| format!("set {name}")))
+        let removed = self.removed.iter().map(|name| format!("remove {name}"));
+        removed.chain(self.set.keys().map(|name| format!("set {name}")))
     }
 }
 
@@ -85,11 +99,12 @@ const CREDENTIALS: [HeaderName; 7] =
 
 /// What the route wants the upstream told, and not told.
 pub(super) fn of(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> Telling {
-    let strips_token = match wanted.token {
-        TokenPassage::Forward => false,
-        TokenPassage::Strip => request.headers().contains_key(AUTHORIZATION),
-    };
-    Telling { set: set(exchange, wanted, request), strips_token }
+    let mut telling = Telling { set: set(exchange, wanted, request), removed: Vec::new() };
+    match wanted.token {
+        TokenPassage::Forward => {}
+        TokenPassage::Strip => telling.remove(request, AUTHORIZATION),
+    }
+    telling
 }
 
 fn set(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normalised) -> HeaderMap {

@@ -12,7 +12,9 @@ mod decide;
 mod deliver;
 mod enforce;
 mod exchange;
+mod faults;
 mod forward;
+mod forwarded_headers;
 mod identify;
 mod identity_headers;
 mod in_progress;
@@ -44,7 +46,7 @@ pub use in_progress::InProgress;
 pub use refusal::Refusal;
 pub(crate) use splice::Begun;
 pub(crate) use stream::serve as serve_stream;
-pub(crate) use tunnel::Tunnel;
+pub(crate) use tunnel::{Tunnel, accept as websocket_accept};
 
 use crate::config::Upgrade;
 use crate::cut::Cut;

@@ -66,10 +66,10 @@ impl Exchange {
         self.note_span(request);
         let message = verdict.message.as_deref().or_else(|| verdict.errors.first().map(String::as_str));
         let mut mutations = mutations(route, verdict, (request, telling));
-        if let Some(mirror) =
-            route.mirror.as_ref().filter(|_| self.is_mirrored && effect == audit::Effect::Allow)
-        {
-            mutations.push(format!("mirror {}", mirror.upstream.name));
+        if effect == audit::Effect::Allow {
+            let mirror = route.mirror.as_ref().filter(|_| self.is_mirrored);
+            mutations.extend(mirror.map(|mirror| format!("mirror {}", mirror.upstream.name)));
+            mutations.extend(self.delay.map(|delay| format!("delay {}ms", delay.as_millis())));
         }
         let status = (effect == audit::Effect::Deny).then(|| {
             deny_status(&verdict.obligations).map_or(self.reason.status(), |status| status.as_u16())
@@ -243,6 +243,12 @@ fn mutations(route: &Route, verdict: &Verdict, (request, telling): (&Normalised,
     let deadline = request.grpc_timeout().map(|_| format!("set {GRPC_TIMEOUT}"));
     let by_policy = set.chain(removed).chain(query_set).chain(query_removed);
     let by_route = rewrite::mutations(&route.rewrite);
-    let handshake = (request.switch() == Switch::ExtendedConnect).then(|| format!("set {SEC_WEBSOCKET_KEY}"));
+    let speaks_http2 = route.upstream().is_some_and(|upstream| upstream.speaks_http2());
+    let handshake = match (request.switch(), speaks_http2) {
+        (Switch::ExtendedConnect, false) => Some(format!("set {SEC_WEBSOCKET_KEY}")),
+        (Switch::WebSocket, true) => Some(format!("remove {SEC_WEBSOCKET_KEY}")),
+        (Switch::ExtendedConnect, true) | (Switch::WebSocket, false) => None,
+        (Switch::Nothing | Switch::Connect, _) => None,
+    };
     by_route.chain(by_policy).chain(deadline).chain(telling.mutations()).chain(handshake).collect()
 }

@@ -75,7 +75,7 @@ impl Extended {
 }
 
 /// What a server makes of a key (RFC 6455 §4.2.2).
-fn accept(key: &str) -> String {
+pub(crate) fn accept(key: &str) -> String {
     let text = [key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
     encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
@@ -176,7 +176,7 @@ impl Tunnel {
             Far::Switched(lease) => {
                 let proof = lease.proof();
                 match lease.switched().await {
-                    Some(Switched { io, seen }) => {
+                    Some(Switched { io, seen, held: _held }) => {
                         exchange.carry(&asked, (caller, Begun::new(seen, io)), proof, drain).await;
                     }
                     None => exchange.end(End::UpstreamError, Some(Refusal::UpstreamProtocol)),

@@ -52,8 +52,10 @@ impl<'a> UnderWay<'a> {
         }
         let took_ns = self.took_ns();
         self.count(sent, took_ns);
-        // What is full says nothing of any.
-        if !matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow)))) {
+        // What is full says nothing of any, and what takes no WebSockets is not ill.
+        let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
+        let is_other = matches!(sent, Some(Err(SendError::Refused(Refusal::UpstreamExtendedConnect))));
+        if !is_full && !is_other {
             let outcome = match sent {
                 Some(Ok((response, _))) => Outcome::of(response.status()),
                 Some(Err(_)) | None => Outcome::Failure,

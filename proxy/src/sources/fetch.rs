@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::url::{ControlUrl, Scheme, UrlError};
 use crate::config::{Plaintext, TrustRoots};
+use crate::own_mark;
 
 #[cfg(test)]
 mod tests;
@@ -298,7 +299,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, FetchError> {
         io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
     );
     for address in addresses {
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, own_mark::connect(*address)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => last = (*address, error),
             Err(_elapsed) => last = (*address, io::ErrorKind::TimedOut.into()),

@@ -10,7 +10,7 @@ pub mod balance;
 pub mod circuit_breaker;
 pub mod decision_guard;
 pub mod endpoint;
-pub(crate) mod faults;
+pub mod faults;
 pub mod global_rate_limit;
 pub(crate) mod grpc_deadline;
 pub mod health;

@@ -1,5 +1,6 @@
 //! How a byte stream to an endpoint is made. A test hands a connector of its own.
 use crate::descriptors;
+use crate::own_mark;
 use crate::presence::{self, Attended};
 use futures_util::future::ready;
 use postern_audit::SocketPath;
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 /// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -44,7 +45,7 @@ pub struct Tcp;
 impl Connect for Tcp {
     fn connect(&self, endpoint: SocketAddr) -> Connecting {
         Box::pin(async move {
-            let stream = TcpStream::connect(endpoint).await?;
+            let stream = own_mark::connect(endpoint).await?;
             if !descriptors::are_left(descriptors::Use::Upstream, &stream) {
                 return Err(io::Error::other("too few file descriptors are left"));
             }

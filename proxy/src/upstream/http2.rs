@@ -1,4 +1,5 @@
 //! HTTP/2 connections to one endpoint, each shared by many exchanges.
+use super::extended_connect::Announced;
 use super::secure::Proof;
 use super::target::Target;
 use crate::cut::Streams;
@@ -36,6 +37,8 @@ pub(super) struct Opened {
     pub(super) streams: Streams,
     /// How many streams the upstream lets us open, as far as it has said.
     pub(super) streams_allowed: Rc<Cell<usize>>,
+    /// Whether the upstream takes WebSockets.
+    pub(super) announced: Rc<Announced>,
     /// What shows that it leads to whom it should, where it has to.
     pub(super) proof: Option<Rc<Proof>>,
 }
@@ -251,6 +254,17 @@ impl Connection {
 pub(crate) struct Stream(Rc<Connection>);
 
 impl Stream {
+    /// The place for another one who holds it; it is counted once for each.
+    pub(super) fn share(&self) -> Self {
+        self.0.streams.set(self.0.streams.get().saturating_add(1));
+        Self(Rc::clone(&self.0))
+    }
+
+    /// Waits until the upstream has said whether it takes WebSockets.
+    pub(super) async fn takes_extended_connect(&self) -> bool {
+        self.0.opened.announced.takes().await
+    }
+
     pub(super) fn sender(&self) -> SendRequest<RequestBody> {
         self.0.opened.sender.clone()
     }

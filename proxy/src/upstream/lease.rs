@@ -1,7 +1,8 @@
 //! Who holds a connection: an exchange, until its response has been read whole; then the pool.
+use super::extended_connect::{Ends, Opened};
 use super::http2::Stream;
 use super::secure::Proof;
-use super::target::{Allowance, Placed, Target};
+use super::target::{Allowance, Target};
 use crate::pipeline::RequestBody;
 use crate::traffic::circuit_breaker::{Gauge, Place};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -162,10 +164,16 @@ pub(super) type Switch = Rc<RefCell<Option<oneshot::Sender<Switched>>>>;
 /// A connection that speaks HTTP no more.
 pub(crate) struct Switched {
     /// Its byte stream.
-    pub(crate) io: Placed,
+    pub(crate) io: Box<dyn LocalIo>,
     /// What the upstream has said already.
     pub(crate) seen: Bytes,
+    /// What ends it, where it is a stream among others.
+    pub(crate) held: Option<Ends>,
 }
+
+/// A byte stream that stays on this thread.
+pub(crate) trait LocalIo: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> LocalIo for T {}
 
 impl std::fmt::Debug for Switched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -217,8 +225,8 @@ impl Drop for Sender {
 pub(crate) enum Lease {
     /// The whole connection, and where it comes to if the upstream switches protocols.
     Http1 { idle: Rc<IdleList>, sender: Sender, switched: Option<oneshot::Receiver<Switched>> },
-    /// One stream, which ends by itself.
-    Http2 { stream: Stream },
+    /// One stream, which ends by itself, and what it is where it has become a tunnel.
+    Http2 { stream: Stream, opened: Option<Opened> },
 }
 
 impl Lease {
@@ -226,13 +234,16 @@ impl Lease {
     pub(crate) fn proof(&self) -> Option<Rc<Proof>> {
         match self {
             Self::Http1 { sender, .. } => sender.proof(),
-            Self::Http2 { stream } => stream.proof(),
+            Self::Http2 { stream, .. } => stream.proof(),
         }
     }
 
     /// The connection, where the upstream has switched protocols.
     pub(crate) async fn switched(self) -> Option<Switched> {
-        let Self::Http1 { idle: _, sender, switched: Some(switched) } = self else { return None };
+        let (sender, switched) = match self {
+            Self::Http1 { idle: _, sender, switched } => (sender, switched?),
+            Self::Http2 { stream: _stream, opened } => return opened?.switched().await,
+        };
         // The driver ends with the answer; the sender, which would abort it, is let go after that.
         let switched = tokio::time::timeout(UNWANTED_TIMEOUT, switched).await;
         drop(sender);

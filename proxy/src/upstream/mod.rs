@@ -3,6 +3,7 @@ mod announcement;
 mod connect;
 mod destinations;
 mod executor;
+mod extended_connect;
 mod http2;
 mod lease;
 mod pool;

@@ -5,6 +5,7 @@
 use super::announcement;
 use super::connect::{BoxIo, Connect};
 use super::destinations::Destinations;
+use super::extended_connect::{self, Announced, Handshake};
 use super::http2::{self, Opened, SharedConnections};
 use super::lease::{Found, IdleList, Lease, Sender, Switch, Switched};
 use super::rate_limit_service::ServiceConnection;
@@ -215,17 +216,34 @@ impl Pool {
                 Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
             };
             choosing.chose(stream.proof());
-            request.body_mut().sent_by(stream.streams());
+            let handshake = if extended_connect::is_handshake(&request) {
+                if !stream.takes_extended_connect().await {
+                    return Err(SendError::Refused(Refusal::UpstreamExtendedConnect));
+                }
+                let (handshake, asking) = Handshake::begin(request, stream.streams());
+                request = asking;
+                Some(handshake)
+            } else {
+                request.body_mut().sent_by(stream.streams());
+                None
+            };
             let mut sender = stream.sender();
             let asked = stream.ask();
             match sender.try_send_request(request).await {
                 Ok(response) => {
                     asked.answered();
-                    return Ok((response, Lease::Http2 { stream }));
+                    return Ok(match handshake {
+                        Some(handshake) => handshake.answered(response, stream),
+                        None => (response, Lease::Http2 { stream, opened: None }),
+                    });
                 }
                 Err(mut error) => {
                     asked.failed();
                     let back = unsent(&mut error);
+                    let back = back.map(|back| match handshake {
+                        Some(handshake) => handshake.back(back),
+                        None => back,
+                    });
                     // A stream may fail by itself; what was never sent shows that the connection is gone.
                     if back.is_some() || !is_reset(error.error()) {
                         stream.is_broken();
@@ -334,7 +352,7 @@ impl Maker {
             let (mut io, seen) = (parts.io.into_inner(), parts.read_buf);
             match expected.take() {
                 // Who expects it and has gone away meanwhile drops it.
-                Some(expected) => drop(expected.send(Switched { io, seen })),
+                Some(expected) => drop(expected.send(Switched { io: Box::new(io), seen, held: None })),
                 None => drop(io.shutdown().await),
             }
         });
@@ -343,7 +361,7 @@ impl Maker {
 
     async fn http2(&self, target: &Target, place: Place) -> Result<Opened, Refusal> {
         let (io, proof) = self.connect(target, place).await?;
-        let io = http2_guard::guard_upstream(io);
+        let (io, found) = http2_guard::guard_upstream(io);
         let streams = Streams::default();
         let mut builder = hyper::client::conn::http2::Builder::new(streams.clone());
         builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
@@ -353,14 +371,19 @@ impl Maker {
         builder.initial_connection_window_size(http2::CONNECTION_WINDOW_BYTES);
         let (sender, connection) = builder.handshake(io).await.map_err(|_| Refusal::UpstreamConnectFailed)?;
         let streams_allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
-        let told = Rc::clone(&streams_allowed);
+        let announced = Rc::new(Announced::default());
+        let (told, announces) = (Rc::clone(&streams_allowed), Rc::clone(&announced));
         let mut connection = Box::pin(connection);
         drop(tokio::task::spawn_local(poll_fn(move |cx| {
             let ended = connection.as_mut().poll(cx).map(drop);
             told.set(connection.current_max_send_streams());
+            if announces.is_unknown() && (ended.is_ready() || found.poll_acknowledged(cx).is_ready()) {
+                // Of a connection that has ended, sending shows more than waiting.
+                announces.tell(ended.is_ready() || connection.is_extended_connect_protocol_enabled());
+            }
             ended
         })));
-        Ok(Opened { sender, streams, streams_allowed, proof })
+        Ok(Opened { sender, streams, streams_allowed, announced, proof })
     }
 
     pub(super) async fn connect(

@@ -158,7 +158,7 @@ async fn connect(maker: &Rc<Maker>, target: &Target) -> Result<Rc<Made>, NoAnswe
     let mut builder = Builder::new(LocalExecutor);
     builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
     builder.keep_alive_timeout(PING_TIMEOUT);
-    let io = http2_guard::guard_upstream(io);
+    let io = http2_guard::guard_upstream(io).0;
     let (sender, connection) = builder.handshake(io).await.map_err(|error| error.to_string())?;
     drop(tokio::task::spawn_local(connection));
     Ok(Rc::new(Made { sender, proof, heard: Cell::new(Instant::now()) }))

@@ -48,6 +48,17 @@ fn an_endpoint_that_says_nothing_at_all_is_given_up_in_time_and_another_one_answ
 }
 
 #[test]
+fn a_connection_whose_first_packet_is_lost_is_made_by_the_second() {
+    let Some(far) = Far::start(Speaks::Http1, 1, |_, _| {}) else { return };
+    let _service = far.net.server.within(0, || Upstream::start_at(endpoints()[0]));
+    let first = format!("ip daddr {} tcp flags syn numgen inc mod 1000000 == 0 drop", Routed::SERVER[0]);
+    far.net.on_the_way(&[&first]);
+    let (answer, took) = far.ask(Method::GET, "/");
+    assert_eq!(answer.expect("an answer").status, 200);
+    assert!(took >= Duration::from_secs(1), "nothing was lost: {took:?}");
+}
+
+#[test]
 fn an_endpoint_that_does_not_answer_costs_each_request_one_try_and_is_then_left_out() {
     let change = |upstream: &mut Value, listener: &mut Value| {
         upstream["balance"] = json!("round_robin");

@@ -3,7 +3,7 @@
 
 use super::complement;
 use crate::capture::Plan;
-use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured};
+use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts, Captured};
 
 /// What the names of our chains begin with.
 pub const PREFIX: &str = "POSTERN_";
@@ -177,7 +177,10 @@ fn inbound(chains: &mut Vec<Chain>, inbound: &CaptureInbound, family: Family) {
 
 fn outbound(chains: &mut Vec<Chain>, outbound: &CaptureOutbound, family: Family) {
     let mut rules = vec![
-        format!("-m owner --uid-owner {} -j RETURN", outbound.own_uid),
+        match outbound.own {
+            CaptureOwn::Uid(uid) => format!("-m owner --uid-owner {uid} -j RETURN"),
+            CaptureOwn::Mark(mark) => format!("-m mark --mark {mark:#x} -j RETURN"),
+        },
         "-m addrtype --dst-type LOCAL -j RETURN".to_owned(),
         "! -p tcp -j RETURN".to_owned(),
     ];

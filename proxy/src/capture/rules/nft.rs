@@ -1,7 +1,9 @@
 //! nftables: one table of our own, for both families of addresses.
 
 use crate::capture::Plan;
-use crate::config::{CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured, IpRange};
+use crate::config::{
+    CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts, Captured, IpRange,
+};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "postern";
@@ -101,7 +103,10 @@ fn transparent(text: &mut Text, inbound: &CaptureInbound) {
 
 fn outbound(text: &mut Text, outbound: &CaptureOutbound) {
     let mut passes = vec![
-        format!("meta skuid {} return", outbound.own_uid),
+        match outbound.own {
+            CaptureOwn::Uid(uid) => format!("meta skuid {uid} return"),
+            CaptureOwn::Mark(mark) => format!("meta mark {mark:#010x} return"),
+        },
         "fib daddr type local return".to_owned(),
         "meta l4proto != tcp return".to_owned(),
     ];

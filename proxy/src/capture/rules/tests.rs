@@ -1,7 +1,9 @@
 use super::iptables::{Family, own_lines, transaction};
 use super::*;
 use crate::capture::{Backend, Plan};
-use crate::config::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts, Captured};
+use crate::config::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts, Captured,
+};
 
 fn inbound() -> CaptureInbound {
     let ports = CapturePorts::Only(vec![8080, 9000]);
@@ -13,7 +15,7 @@ fn outbound() -> CaptureOutbound {
         port_ipv4: Some(15001),
         port_ipv6: Some(15006),
         from: CaptureFrom::Everyone,
-        own_uid: 1337,
+        own: CaptureOwn::Uid(1337),
         exclude_ports: Vec::new(),
         exclude_networks: Vec::new(),
         exclude_uids: Vec::new(),
@@ -55,6 +57,7 @@ fn the_rules_for_representative_plans_are_the_golden_ones() {
     check("outbound-chosen", None, Some(chosen));
     let cgroup = CaptureFrom::Cgroup("system.slice/orders.service".to_owned());
     check("outbound-cgroup", None, Some(CaptureOutbound { from: cgroup, ..outbound() }));
+    check("outbound-mark", None, Some(CaptureOutbound { own: CaptureOwn::Mark(0x539), ..outbound() }));
     let except = CapturePorts::Except(vec![1, 22, 8443, 65535]);
     check("inbound-except", Some(CaptureInbound { ports: except, ipv6: false, ..inbound() }), None);
     let transparent = Captured::Transparent;

@@ -5,7 +5,7 @@ use crate::capture::Plan;
 use crate::capture::keeper;
 use crate::capture::probe::{self, Doubt, Way};
 use crate::capture::state::DEFAULT_FOLDER;
-use crate::config::{CaptureFrom, CaptureOutbound};
+use crate::config::{CaptureFrom, CaptureOutbound, CaptureOwn};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -106,7 +106,7 @@ fn called(plan: &CaptureOutbound, uid: u32, to: SocketAddr) -> Trial {
 
 /// Why the plan itself may let a connection by.
 fn excuse(plan: &CaptureOutbound, uid: u32, to: SocketAddr) -> String {
-    let by = if uid == plan.own_uid {
+    let by = if plan.own == CaptureOwn::Uid(uid) {
         "`own.uid`, which is the sidecar's user".to_owned()
     } else if plan.exclude_uids.contains(&uid) {
         "`exclude.uids`".to_owned()

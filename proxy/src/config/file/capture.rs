@@ -77,6 +77,8 @@ pub enum CaptureFromFile {
 pub enum CaptureOwnFile {
     /// By the user id that the sidecar, and nobody else, runs as.
     Uid(u64),
+    /// By a mark (`SO_MARK`, from 1) that the sidecar puts on its connections, which takes the capability CAP_NET_ADMIN: for one that runs as the same user as the service.
+    Mark(u64),
 }
 
 /// What is let out as it is.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, GlobalRateLimitFile,
-    HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile, OutlierFile, PermissiveFile,
-    PlaintextFile, ProxyVersionFile, RateLimitFile, RedirectFile, RespondFile, RewriteFile, SplitFile,
+    AdaptiveConcurrencyFile, AuditModeFile, BalanceFile, CapturedFile, FaultsFile, ForwardedHeadersFile,
+    GlobalRateLimitFile, HashKeyFile, HeaderMatchFile, HealthFile, IdentityHeadersFile, MirrorFile,
+    OutlierFile, PermissiveFile, PlaintextFile, ProxyVersionFile, RateLimitFile, RedirectFile, RespondFile,
+    RewriteFile, SplitFile,
 };
 
 /// One address on which callers come in, and what becomes of their requests.
@@ -257,6 +258,9 @@ pub struct RouteFile {
     /// By which headers the upstream is told who calls. Without it, by none.
     #[serde(default)]
     pub identity_headers: Option<IdentityHeadersFile>,
+    /// What the upstream is told of the way that a request came. Without it, what the caller says of it.
+    #[serde(default)]
+    pub forwarded_headers: Option<ForwardedHeadersFile>,
     /// What a bearer token means here. Default `optional` where there are issuers, `ignored` where there are none.
     #[serde(default)]
     pub tokens: Option<TokenRuleFile>,
@@ -346,7 +350,7 @@ pub enum RetryOnFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UpgradeFile {
-    /// WebSocket (RFC 6455), over HTTP/2 by extended CONNECT (RFC 8441). The upstream has to be `http1`.
+    /// WebSocket (RFC 6455), over HTTP/2 by extended CONNECT (RFC 8441). The upstream has to be `http1`, or `h2` or `h2c` and announce that it takes extended CONNECT.
     Websocket,
     /// A byte stream, by CONNECT (RFC 9110 §9.3.6): the route takes no other requests, by `authorities` with or without port. The upstream has to be `tcp`.
     Connect,

@@ -11,7 +11,9 @@ use crate::config::file::{
 use crate::config::findings::one_of;
 use crate::config::ip_range::IpRange;
 use crate::config::places::{entry, member};
-use crate::config::settings::{CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CapturePorts};
+use crate::config::settings::{
+    CaptureConfig, CaptureFrom, CaptureInbound, CaptureOutbound, CaptureOwn, CapturePorts,
+};
 
 /// Longest path of a cgroup, in bytes, that the kernel's own match takes.
 const CGROUP_BYTES_MAX: usize = 511;
@@ -159,8 +161,7 @@ fn outbound(
 ) -> Result<CaptureOutbound, Reported> {
     const KEY: &str = "capture.outbound";
     let listeners = outbound_listeners(context, written, file);
-    let CaptureOwnFile::Uid(own) = written.own;
-    let own_uid = uid(context, "capture.outbound.own.uid", own);
+    let own = own(context, written.own);
     let from = from(context, written.from.as_ref());
     let exclude = &written.exclude;
     let exclude_ports = ports(context, &format!("{KEY}.exclude.ports"), &exclude.ports);
@@ -171,13 +172,27 @@ fn outbound(
         port_ipv4,
         port_ipv6,
         from: from?,
-        own_uid: own_uid?,
+        own: own?,
         exclude_ports: sorted(exclude_ports?),
         exclude_networks: exclude_networks?,
         exclude_uids: exclude_uids?,
     };
     check_uids(context, &outbound);
     Ok(CaptureOutbound { exclude_uids: sorted(outbound.exclude_uids), ..outbound })
+}
+
+fn own(context: &mut Context<'_>, written: CaptureOwnFile) -> Result<CaptureOwn, Reported> {
+    match written {
+        CaptureOwnFile::Uid(own) => uid(context, "capture.outbound.own.uid", own).map(CaptureOwn::Uid),
+        CaptureOwnFile::Mark(mark) => match u32::try_from(mark) {
+            Ok(mark) if mark > 0 => Ok(CaptureOwn::Mark(mark)),
+            Ok(_) | Err(_) => Err(context.error(
+                "capture.outbound.own.mark",
+                format!("`{mark}` is not a mark that tells connections apart"),
+                "write a number from 1 to 4294967295 that no other rule of the machine uses",
+            )),
+        },
+    }
 }
 
 /// The address of an outbound listener to which connections are redirected; `None` where it cannot be read, which is
@@ -299,16 +314,20 @@ fn networks(context: &mut Context<'_>, key: &str, list: &[String]) -> Result<Vec
 
 fn check_uids(context: &mut Context<'_>, outbound: &CaptureOutbound) {
     const OWN: &str = "capture.outbound.own.uid";
-    let own = outbound.own_uid;
-    if own == 0 {
+    let own = match outbound.own {
+        CaptureOwn::Uid(own) => Some(own),
+        CaptureOwn::Mark(_) => None,
+    };
+    if own == Some(0) {
         let what = "with the sidecar, everything that runs as root is let out past it";
         context.warn(OWN, what, "run the sidecar as a user of its own");
     }
     if let CaptureFrom::Uids(uids) = &outbound.from {
-        if uids.contains(&own) {
+        if let Some(own) = own.filter(|own| uids.contains(own)) {
             let what =
                 format!("`{own}` is captured by `from`: the sidecar's connections would lead back to it");
-            context.error(OWN, what, "run the sidecar as a user of its own, and name that one here");
+            let mend = "run the sidecar as a user of its own, and name that one here, or tell it by `mark`";
+            context.error(OWN, what, mend);
         }
         for (index, uid) in outbound.exclude_uids.iter().enumerate() {
             let key = entry("capture.outbound.exclude.uids", index);
@@ -320,7 +339,9 @@ fn check_uids(context: &mut Context<'_>, outbound: &CaptureOutbound) {
                 context.warn(&key, what, "leave it out");
             }
         }
-    } else if let Some(index) = outbound.exclude_uids.iter().position(|uid| *uid == own) {
+    } else if let Some(own) = own
+        && let Some(index) = outbound.exclude_uids.iter().position(|uid| *uid == own)
+    {
         let what = format!("`{own}` is the sidecar, which is never captured");
         context.warn(&entry("capture.outbound.exclude.uids", index), what, "leave it out");
     }

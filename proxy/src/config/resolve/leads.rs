@@ -160,6 +160,7 @@ fn nothing_upstream(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("mirror", file.mirror.is_some()),
         ("faults", file.faults.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
+        ("forwarded_headers", file.forwarded_headers.is_some()),
     ];
     for (name, _) in written.iter().filter(|(_, is_written)| *is_written) {
         let what = format!("`{name}` is about an upstream, and this route has none");

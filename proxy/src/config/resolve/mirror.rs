@@ -4,9 +4,9 @@ use super::captured;
 use super::context::{Context, Reported};
 use super::routes::upstream;
 use crate::config::file::{ConfigFile, RouteFile, UpgradeFile, UpstreamProtocolFile};
-use crate::config::places::member;
+use crate::config::places::{entry, member};
 use crate::config::rules;
-use crate::config::settings::MirrorConfig;
+use crate::config::settings::{Config, MirrorConfig, RouteConfig};
 
 pub(super) fn mirror(
     context: &mut Context<'_>,
@@ -57,6 +57,30 @@ fn target(
         }
         None | Some(UpstreamProtocolFile::Http1 | UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => {
             Ok(found)
+        }
+    }
+}
+
+/// Warns of upstreams that get copies and requests of their own.
+pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
+    let routes = || config.listeners.iter().flat_map(|listener| &listener.routes);
+    for listener in &config.listeners {
+        let routes_key = member(&member("listeners", &listener.name), "routes");
+        for (index, route) in listener.routes.iter().enumerate() {
+            let Some(mirror) = &route.mirror else { continue };
+            let leads_there =
+                |route: &&RouteConfig| route.leads.upstreams().any(|name| name == mirror.upstream);
+            let Some(other) = routes().find(leads_there) else { continue };
+            let what = format!(
+                "the route `{}` leads to `{}` too: copies take places from its requests, and count for its endpoints' health",
+                other.name, mirror.upstream
+            );
+            let key = member(&member(&entry(&routes_key, index), "mirror"), "upstream");
+            context.warn(
+                &key,
+                what,
+                "give copies an upstream of their own, with the same endpoints if need be",
+            );
         }
     }
 }

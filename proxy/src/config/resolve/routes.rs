@@ -2,7 +2,9 @@
 
 use super::captured;
 use super::context::{Context, Reported};
-use super::faults::abort;
+use super::faults::faults;
+use super::forwarded_headers::forwarded_headers;
+use super::hidden;
 use super::identity_headers::identity_headers;
 use super::leads::leads;
 use super::mirror::mirror;
@@ -13,6 +15,7 @@ use super::rewrite::{header_matches, rewrite};
 use super::tcp;
 use super::traffic::protocol;
 use super::upgrade::upgrade;
+use super::without_effect;
 use crate::config::file::{
     ConfigFile, EnforcementFile, ExplainFile, ListenerFile, MatchFile, RouteFile, TokenProfileFile,
     TokenRuleFile, UpgradeFile,
@@ -22,7 +25,7 @@ use crate::config::places::{entry, member};
 use crate::config::rules;
 use crate::config::settings::{
     AuditMode, Enforcement, Explain, HeaderMatch, IdentityHeaders, ListenerProtocol, RouteConfig, RouteMatch,
-    TokenRule, Upgrade,
+    TokenRule,
 };
 
 /// Longest authority and path prefix, in bytes.
@@ -56,6 +59,7 @@ pub(super) fn routes(
         let default_name = format!("{listener_name}-{index}");
         index += 1;
         let is_tcp = takes_streams(route);
+        without_effect::route(context, key, route, (is_tcp, listener));
         let within = Within {
             default_name: &default_name,
             is_outbound,
@@ -66,6 +70,10 @@ pub(super) fn routes(
         };
         self::route(context, key, route, &within)
     })?;
+    let kind =
+        |index: usize| listener.routes.get(index).map(|route| (takes_streams(route), by_connect(route)));
+    let are_alike = |earlier: usize, later: usize| kind(earlier) == kind(later);
+    hidden::check(context, &key, &routes, &are_alike);
     for (later_index, route) in routes.iter().enumerate() {
         let key = entry(&key, later_index);
         for (earlier_index, earlier) in routes.iter().take(later_index).enumerate() {
@@ -74,10 +82,7 @@ pub(super) fn routes(
                     format!("the route name `{}` is taken by the route at {earlier_index}", route.name);
                 context.error(&member(&key, "name"), what, "give each route its own name");
             }
-            let is_apart = (earlier.upgrade == Upgrade::Connect) != (route.upgrade == Upgrade::Connect);
-            let kind = |index: usize| listener.routes.get(index).map(takes_streams);
-            let are_alike = !is_apart && kind(earlier_index) == kind(later_index);
-            if are_alike && covers(&earlier.matches, &route.matches) {
+            if are_alike(earlier_index, later_index) && covers(&earlier.matches, &route.matches) {
                 let what = format!(
                     "this route can never match: `{}` at {earlier_index} takes all its requests",
                     earlier.name
@@ -135,11 +140,12 @@ fn route(
     let around = rate_limits::Around { route: file, config, tokens: &tokens };
     let global_rate_limit = global_rate_limit(context, &member(key, "global_rate_limit"), &around);
     let rate_limits = rate_limits(context, &member(key, "rate_limits"), &file.rate_limits, &tokens);
-    let abort = abort(context, key, file);
+    let faults = faults(context, key, file);
     let identity_headers = match &file.identity_headers {
         None => Ok(IdentityHeaders::default()),
         Some(written) => identity_headers(context, &member(key, "identity_headers"), written, file.tokens),
     };
+    let forwarded_headers = forwarded_headers(context, key, file);
     let enforcement = match file.enforcement {
         None | Some(EnforcementFile::Enforce) => Enforcement::Enforce,
         Some(EnforcementFile::Observe) => {
@@ -150,11 +156,6 @@ fn route(
             );
             Enforcement::Observe
         }
-    };
-    let explain = match file.explain {
-        Some(ExplainFile::None) => Explain::None,
-        None | Some(ExplainFile::Code) => Explain::Code,
-        Some(ExplainFile::Detail) => Explain::Detail,
     };
     Ok(RouteConfig {
         name: name?,
@@ -169,12 +170,21 @@ fn route(
         rate_limits: rate_limits?,
         global_rate_limit: global_rate_limit?,
         mirror: mirror?,
-        abort,
+        faults,
         audit_mode: audit_mode?,
-        explain,
+        explain: explain(file.explain),
         tokens: tokens?,
         identity_headers: identity_headers?,
+        forwarded_headers: forwarded_headers?,
     })
+}
+
+fn explain(written: Option<ExplainFile>) -> Explain {
+    match written {
+        Some(ExplainFile::None) => Explain::None,
+        None | Some(ExplainFile::Code) => Explain::Code,
+        Some(ExplainFile::Detail) => Explain::Detail,
+    }
 }
 
 pub(super) fn upstream(
@@ -342,7 +352,7 @@ pub(super) fn path_prefix(context: &mut Context<'_>, key: &str, text: &str) -> R
 }
 
 /// Whether every request that `later` would take is taken by `earlier` first.
-fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+pub(super) fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
     let path = if earlier.is_exact {
         later.is_exact && earlier.path_prefix == later.path_prefix
     } else {

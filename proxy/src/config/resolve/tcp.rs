@@ -51,12 +51,17 @@ pub(super) fn listener(context: &mut Context<'_>, key: &str, file: &ListenerFile
 
 /// The same of a route.
 pub(super) fn route(context: &mut Context<'_>, key: &str, file: &RouteFile) {
-    let of_match =
-        [("path_prefix", file.matches.path_prefix.is_some()), ("methods", !file.matches.methods.is_empty())];
+    let of_match = [
+        ("path_prefix", file.matches.path_prefix.is_some()),
+        ("path", file.matches.path.is_some()),
+        ("headers", !file.matches.headers.is_empty()),
+        ("methods", !file.matches.methods.is_empty()),
+    ];
     refuse(context, &member(key, "match"), &of_match);
     let of_route = [
         ("explain", file.explain.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
+        ("forwarded_headers", file.forwarded_headers.is_some()),
         ("tokens", file.tokens.is_some()),
         ("rewrite", file.rewrite.is_some()),
         ("upgrades", !file.upgrades.is_empty()),

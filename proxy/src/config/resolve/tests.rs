@@ -3,6 +3,8 @@ mod capture;
 mod captured;
 mod endpoints;
 mod faults;
+mod forwarded_headers;
+mod hidden;
 mod identity;
 mod leads;
 mod local_endpoints;
@@ -17,6 +19,7 @@ mod rewrites;
 mod shape;
 mod tcp;
 mod tokens;
+mod without_effect;
 
 use std::path::PathBuf;
 use std::time::Duration;

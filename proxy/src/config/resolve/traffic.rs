@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::context::{Context, Reported};
 use super::identity::trust_domain;
-use super::{captured, handshakes, local_endpoint, outbound, permissive, proxy_version, routes, tcp};
+use super::{
+    captured, handshakes, local_endpoint, mirror, outbound, permissive, proxy_version, routes, tcp,
+    without_effect,
+};
 use crate::config::file::{
     ConfigFile, DpopNonceFile, InboundFile, LimitsFile, ListenerFile, ListenerProtocolFile, MutualFile,
     OnInvalidFile, TlsFile,
@@ -53,6 +56,7 @@ fn listener(
     let permissive = permissive::permissive(context, &key, written);
     let dpop_nonce = dpop_nonce(context, &member(&key, "dpop_nonce"), written.dpop_nonce, file);
     let routes = routes::routes(context, &key, written, file);
+    without_effect::listener(context, &key, written, (&routes, &dpop_nonce));
     let Door { direction, bind, captured, proxy_protocol, tls } = door?;
     Ok(ListenerConfig {
         name: name?,
@@ -347,6 +351,7 @@ pub(super) fn check_together(context: &mut Context<'_>, config: &Config) {
     }
     captured::check_together(context, config, &bound);
     outbound::check_together(context, config);
+    mirror::check_together(context, config);
     local_endpoint::check_together(context, config);
     proxy_version::check_together(context, config);
     permissive::check_together(context, config);

@@ -15,8 +15,11 @@ pub(super) fn upgrade(
     let is_other = |name: &&str| {
         let protocol = config.upstreams.get(*name).and_then(|upstream| upstream.protocol);
         match protocol {
-            None | Some(UpstreamProtocolFile::Http1) => false,
-            Some(UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c | UpstreamProtocolFile::Tcp) => true,
+            None
+            | Some(UpstreamProtocolFile::Http1 | UpstreamProtocolFile::H2 | UpstreamProtocolFile::H2c) => {
+                false
+            }
+            Some(UpstreamProtocolFile::Tcp) => true,
         }
     };
     match file.upgrades.as_slice() {
@@ -25,9 +28,9 @@ pub(super) fn upgrade(
             None => Ok(Upgrade::WebSocket),
             Some(name) => {
                 let what = format!(
-                    "the upstream `{name}` is not spoken to in HTTP/1.1, which alone can be switched"
+                    "the upstream `{name}` is not spoken to in HTTP, in which alone a WebSocket is asked for"
                 );
-                let mend = "write `protocol: http1` in the upstream, or leave `upgrades` out";
+                let mend = "write `protocol: http1` or `h2` in the upstream, or leave `upgrades` out";
                 Err(context.error(&key, what, mend))
             }
         },
@@ -55,6 +58,7 @@ fn connect(context: &mut Context<'_>, key: &str, file: &RouteFile) {
         ("match.methods", !matches.methods.is_empty()),
         ("rewrite", file.rewrite.is_some()),
         ("identity_headers", file.identity_headers.is_some()),
+        ("forwarded_headers", file.forwarded_headers.is_some()),
     ];
     let at = |name: &str| name.split('.').fold(key.to_owned(), |key, name| member(&key, name));
     for (name, _) in written.iter().filter(|(_, is_written)| *is_written) {

@@ -12,6 +12,17 @@ pub struct CaptureConfig {
     pub outbound: Option<CaptureOutbound>,
 }
 
+impl CaptureConfig {
+    /// The mark that the sidecar is to put on its own connections, if any.
+    #[must_use]
+    pub fn own_mark(&self) -> Option<u32> {
+        match self.outbound.as_ref()?.own {
+            CaptureOwn::Mark(mark) => Some(mark),
+            CaptureOwn::Uid(_) => None,
+        }
+    }
+}
+
 /// Connections from outside to the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureInbound {
@@ -45,14 +56,23 @@ pub struct CaptureOutbound {
     pub port_ipv6: Option<u16>,
     /// Whose connections are captured.
     pub from: CaptureFrom,
-    /// The sidecar's user id.
-    pub own_uid: u32,
+    /// How the sidecar's own connections are told.
+    pub own: CaptureOwn,
     /// Destination ports that are let out; sorted, without duplicates.
     pub exclude_ports: Vec<u16>,
     /// Destination networks that are let out; no two share an address.
     pub exclude_networks: Vec<IpRange>,
     /// User ids whose connections are let out; sorted, without duplicates.
     pub exclude_uids: Vec<u32>,
+}
+
+/// How the sidecar's own connections are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureOwn {
+    /// By its user id.
+    Uid(u32),
+    /// By the mark that it puts on them. Never 0.
+    Mark(u32),
 }
 
 /// Whose connections are captured.

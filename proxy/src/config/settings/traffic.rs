@@ -10,9 +10,9 @@ use http::HeaderName;
 use postern_identity::{SpiffeId, TrustDomain};
 
 use super::{
-    AbortConfig, AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, GlobalRateLimitConfig,
-    HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig, PermissiveConfig,
-    ProxyVersion, RateLimitConfig, RewriteConfig,
+    AdaptiveConcurrencyConfig, AuditMode, BalanceConfig, EndpointConfig, FaultsConfig, ForwardedHeaders,
+    GlobalRateLimitConfig, HeaderMatch, HealthConfig, IdentityHeaders, Leads, MirrorConfig, OutlierConfig,
+    PermissiveConfig, ProxyVersion, RateLimitConfig, RewriteConfig,
 };
 
 /// Which way traffic flows through a listener.
@@ -234,7 +234,7 @@ pub struct RouteConfig {
     /// Another upstream that gets copies.
     pub mirror: Option<MirrorConfig>,
     /// What fails on purpose.
-    pub abort: Option<AbortConfig>,
+    pub faults: Option<FaultsConfig>,
     /// At least the log's own mode, see [`AuditConfig::mode`](super::AuditConfig::mode).
     pub audit_mode: AuditMode,
     /// What a denied caller is told.
@@ -243,6 +243,8 @@ pub struct RouteConfig {
     pub tokens: TokenRule,
     /// By which headers the upstream is told who calls.
     pub identity_headers: IdentityHeaders,
+    /// What the upstream is told of the way that a request came.
+    pub forwarded_headers: ForwardedHeaders,
 }
 
 /// What the requests of a route may switch their connection to.

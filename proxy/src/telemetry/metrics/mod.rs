@@ -7,6 +7,7 @@
 //! `prometheus-client` writes the exposition. Its own histogram is not used, because that takes a lock at
 //! every observation.
 
+mod faults;
 mod histogram;
 mod listener;
 mod parts;
@@ -22,6 +23,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
+pub use faults::{Fault, FaultMetrics};
 pub use histogram::DurationHistogram;
 pub use listener::{Active, ListenerMetrics};
 pub use parts::{
@@ -75,6 +77,7 @@ struct Tables {
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<UpstreamMetrics>>>,
     rate_limits: Mutex<rate_limit::Rules>,
     rate_limit_services: Mutex<rate_limit::Services>,
+    faults: Mutex<faults::Routes>,
 }
 
 impl Metrics {
@@ -88,6 +91,7 @@ impl Metrics {
             upstreams: Mutex::default(),
             rate_limits: Mutex::default(),
             rate_limit_services: Mutex::default(),
+            faults: Mutex::default(),
         });
         let mut registry = Registry::with_prefix("postern");
         parts::register_process(&mut registry, plan);
@@ -139,13 +143,22 @@ impl Metrics {
         Arc::clone(services.entry(Arc::from(name)).or_default())
     }
 
-    /// Forgets listeners, upstreams and rate limits that a reload removed, so that names do not pile up over years.
+    /// The metrics of a route's faults on purpose, by the names of its listener and itself, made if there are none yet. For
+    /// start and reload.
+    #[must_use]
+    pub fn faults(&self, names: [&str; 2]) -> Arc<FaultMetrics> {
+        let mut faults = lock(&self.tables.faults);
+        Arc::clone(faults.entry(names.map(Arc::from)).or_default())
+    }
+
+    /// Forgets listeners, upstreams, faults and rate limits that a reload removed, so that names do not pile up over years.
     pub fn keep_only(&self, listeners: &[&str], upstreams: &[&str]) {
         lock(&self.tables.listeners).retain(|name, _| listeners.contains(&&**name));
         lock(&self.tables.upstreams).retain(|name, _| upstreams.contains(&&**name));
         // Requests in progress may hold some of them yet; those go with the reload after this one.
         lock(&self.tables.rate_limits).retain(|_, metrics| Arc::strong_count(metrics) > 1);
         lock(&self.tables.rate_limit_services).retain(|_, metrics| Arc::strong_count(metrics) > 1);
+        lock(&self.tables.faults).retain(|_, metrics| Arc::strong_count(metrics) > 1);
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -177,7 +190,8 @@ impl Collector for Tables {
         // Held for one exposition; the request path never asks for these locks.
         listener::encode(&lock(&self.listeners), &self.reasons, &mut encoder)?;
         upstream::encode(&lock(&self.upstreams), &mut encoder)?;
-        rate_limit::encode(&lock(&self.rate_limits), &lock(&self.rate_limit_services), &mut encoder)
+        rate_limit::encode(&lock(&self.rate_limits), &lock(&self.rate_limit_services), &mut encoder)?;
+        faults::encode(&lock(&self.faults), &mut encoder)
     }
 }
 

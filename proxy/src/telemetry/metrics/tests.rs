@@ -61,9 +61,9 @@ fn busy() -> Metrics {
     assert!(budget.pay(&breaker.requests, 0).is_none());
     metrics.rate_limit(["app", "api", "per-tenant"]).limited();
     let limits = metrics.rate_limit_service("limits");
-    limits.checked(RateLimitCheck::OverLimit);
-    limits.checked(RateLimitCheck::OverLimit);
-    limits.checked(RateLimitCheck::Failed);
+    let checks = [RateLimitCheck::OverLimit, RateLimitCheck::OverLimit, RateLimitCheck::Failed];
+    checks.into_iter().for_each(|check| limits.checked(check));
+    metrics.faults(["app", "api"]).injected(Fault::Delay);
     metrics.policy.loaded(1, "rego", &[("authz", "r1")], 1_700_000_001);
     metrics.policy.loaded(2, "rego", &[("authz", "r2 \"quoted\"\n\\")], 1_700_000_002);
     metrics.policy.load_failed(LoadResult::Refused);

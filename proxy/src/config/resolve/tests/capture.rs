@@ -1,6 +1,6 @@
 //! What `postern capture` is to make rules of.
 use super::{LEAST, Level, read, taken};
-use crate::config::{CaptureConfig, CaptureFrom, CapturePorts, Captured, Config};
+use crate::config::{CaptureConfig, CaptureFrom, CaptureOwn, CapturePorts, Captured, Config};
 
 /// A sidecar for both ways, whose `capture` is all of it that matters.
 fn with(capture: &str) -> String {
@@ -93,17 +93,21 @@ fn inbound_capture_leads_the_services_ports_to_an_open_inbound_listener() {
 fn outbound_capture_leads_to_loopback_and_never_the_sidecars_own() {
     let least = capture(&outbound("own: { uid: 1337 }")).outbound.expect("one");
     assert_eq!((least.port_ipv4, least.port_ipv6), (Some(15001), None));
-    assert_eq!((least.from, least.own_uid), (CaptureFrom::Everyone, 1337));
+    assert_eq!((least.from, least.own), (CaptureFrom::Everyone, CaptureOwn::Uid(1337)));
     let both = capture(&outbound("listener_ipv6: egress6, own: { uid: 1337 }, from: { uids: [7, 5] }"));
     let both = both.outbound.expect("one");
     assert_eq!((both.port_ipv4, both.port_ipv6), (Some(15001), Some(15006)));
     assert_eq!(both.from, CaptureFrom::Uids(vec![5, 7]));
+    let marked = capture(&outbound("own: { mark: 0x539 }, from: { uids: [5] }"));
+    assert_eq!((marked.own_mark(), capture(&outbound("own: { uid: 5 }")).own_mark()), (Some(1337), None));
     let six = capture("{ outbound: { listener: egress6, own: { uid: 1 } } }").outbound.expect("one");
     assert_eq!((six.port_ipv4, six.port_ipv6), (None, Some(15006)));
 
     for (rest, key, what) in [
         ("own: { uid: 4294967295 }", ".own.uid", "not a user id"),
         ("own: { uid: 5 }, from: { uids: [5] }", ".own.uid", "lead back"),
+        ("own: { mark: 0 }", ".own.mark", "from 1"),
+        ("own: { mark: 4294967296 }", ".own.mark", "from 1"),
         ("own: { uid: 5 }, from: { uids: [] }", ".from.uids", "at least one"),
         ("own: { uid: 5 }, from: { uids: [6, 6] }", ".from.uids[1]", "twice"),
         ("own: { uid: 5 }, from: { cgroup: /a }", ".from.cgroup", "no slash in front"),

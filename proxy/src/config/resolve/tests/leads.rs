@@ -91,12 +91,7 @@ fn all_upstreams_of_a_split_are_of_the_routes_kind() {
         "raw streams",
     );
     let h2c = format!("{NEXT}, protocol: h2c");
-    check(
-        LEAST,
-        &with(&format!("{SPLIT}, upgrades: [websocket]"), &h2c),
-        &format!("{KEY}.upgrades"),
-        "`next`",
-    );
+    taken(&with(&format!("{SPLIT}, upgrades: [websocket]"), &h2c));
     check_route(&format!("{SPLIT}, mirror: {{ upstream: next }}"), ".mirror.upstream", "each request twice");
     let original = "endpoints: [original_destination], plaintext: any_address";
     let text = with(SPLIT, original).replace("/next }, upstream: next", "/next }, upstream: app");

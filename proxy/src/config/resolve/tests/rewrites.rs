@@ -64,9 +64,12 @@ fn a_connection_is_switched_only_where_the_upstream_can_follow() {
         assert_eq!(taken(&least(ROUTE, route)).listeners[0].routes[0].upgrade, upgrade);
     }
     check(ROUTE, &route.replace("websocket", "websocket, websocket"), &format!("{KEY}.upgrades[1]"), "twice");
-    let h2c = super::LEAST.replace("8080\"]", "8080\"], protocol: h2c").replace(ROUTE, route);
-    let findings = super::read(&h2c).expect_err("a refusal");
-    assert!(findings.list.iter().any(|finding| finding.what.contains("HTTP/1.1")), "{findings}");
+    let with = |protocol: &str| {
+        super::LEAST.replace("8080\"]", &format!("8080\"], protocol: {protocol}")).replace(ROUTE, route)
+    };
+    assert_eq!(taken(&with("h2c")).listeners[0].routes[0].upgrade, Upgrade::WebSocket);
+    let findings = super::read(&with("tcp")).expect_err("a refusal");
+    assert!(findings.list.iter().any(|finding| finding.what.contains("asked for")), "{findings}");
 }
 
 #[test]

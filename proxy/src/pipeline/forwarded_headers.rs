@@ -1,0 +1,80 @@
+//! How an upstream is told of the way that a request came: `x-forwarded-*`, `forwarded` (RFC 7239) and `via`. Off unless the
+//! route says otherwise: they tell who is where in the network.
+use super::exchange::Exchange;
+use super::identity_headers::Telling;
+use super::normalise::Normalised;
+use crate::config::{ForwardedFor, ForwardedHeaders, ForwardedProto};
+use http::header::{FORWARDED, VIA};
+use http::{HeaderName, Version};
+use std::net::IpAddr;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How the sidecar calls itself: what it is, and not where.
+const PSEUDONYM: &str = "postern";
+
+/// Adds what the route wants the upstream told of it.
+pub(super) fn tell(
+    exchange: &Exchange,
+    wanted: ForwardedHeaders,
+    request: &Normalised,
+    telling: &mut Telling,
+) {
+    let connection = &exchange.connection;
+    // The local workload has none where it calls by a Unix socket.
+    let address = connection.source.ip().map(|ip| ip.to_canonical());
+    let scheme = connection.scheme();
+    let received = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let appended = |name: &HeaderName, own: String| match received(name) {
+        Some(received) if !received.is_empty() => format!("{received}, {own}"),
+        Some(_) | None => own,
+    };
+    match (wanted.address, address) {
+        (ForwardedFor::Pass, _) | (ForwardedFor::Append, None) => {}
+        (ForwardedFor::Append, Some(ip)) => {
+            telling.set(X_FORWARDED_FOR, &appended(&X_FORWARDED_FOR, ip.to_string()));
+        }
+        (ForwardedFor::Set, Some(ip)) => telling.set(X_FORWARDED_FOR, &ip.to_string()),
+        (ForwardedFor::Set, None) | (ForwardedFor::Remove, _) => telling.remove(request, X_FORWARDED_FOR),
+    }
+    match wanted.proto {
+        ForwardedProto::Pass => {}
+        ForwardedProto::Set => telling.set(X_FORWARDED_PROTO, scheme),
+        ForwardedProto::Remove => telling.remove(request, X_FORWARDED_PROTO),
+    }
+    if wanted.host {
+        telling.set(X_FORWARDED_HOST, request.authority());
+    }
+    if wanted.forwarded {
+        let (node, host) = (node(address), request.authority());
+        telling.set(FORWARDED, &format!("for={node};host=\"{host}\";proto={scheme}"));
+    }
+    if wanted.via {
+        let version = if request.version() == Version::HTTP_2 { "2" } else { "1.1" };
+        telling.set(VIA, &appended(&VIA, format!("{version} {PSEUDONYM}")));
+    }
+}
+
+/// RFC 7239 §6: an address of IPv6 is in brackets, and the brackets in quotes.
+fn node(address: Option<IpAddr>) -> String {
+    match address {
+        None => "unknown".to_owned(),
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => format!("\"[{ip}]\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_node_is_written_as_its_specification_has_it() {
+        for (address, written) in [
+            (Some("192.0.2.43".parse().unwrap()), "192.0.2.43"),
+            (Some("2001:db8:cafe::17".parse().unwrap()), "\"[2001:db8:cafe::17]\""),
+            (None, "unknown"),
+        ] {
+            assert_eq!(super::node(address), written);
+        }
+    }
+}
