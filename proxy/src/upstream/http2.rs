@@ -65,8 +65,11 @@ struct Connection {
     has_answered: Cell<bool>,
     /// How many requests wait for their answers.
     unanswered: Cell<u32>,
-    /// Since when requests have had no answer. One that is taken back does not change it: what was swallowed stays so.
+    /// Since when requests have waited for an answer, and none has come to any.
     silent_since: Cell<Option<Instant>>,
+    /// How long those before had waited that were taken back: what was swallowed stays so. When nobody waits, that is no
+    /// silence.
+    silent_for: Cell<Duration>,
     standing: Cell<Standing>,
     room: Rc<Notify>,
 }
@@ -117,6 +120,9 @@ impl SharedConnections {
             if let Some(making) = making {
                 making.await?;
                 continue;
+            }
+            if let Some(stream) = self.doubtful() {
+                return Ok(stream);
             }
             // There may be no other connection: whichever comes first, a stream that ends or a place for one.
             tokio::select! {
@@ -180,9 +186,17 @@ impl SharedConnections {
                 && !connection.opened.sender.is_closed()
                 && may(connection.proof())
         });
-        let connection = made.iter().find(|connection| connection.has_room())?;
-        connection.streams.set(connection.streams.get().saturating_add(1));
-        Some(Stream(Rc::clone(connection)))
+        let connection = made.iter().find(|connection| connection.has_room(Standing::Good))?;
+        Some(Stream::on(connection))
+    }
+
+    /// A place on a doubtful connection that others hold open, where there can be no other: better than none, and an answer
+    /// shows what it is. One that nobody holds open makes place for another.
+    fn doubtful(&self) -> Option<Stream> {
+        let mut made = self.made.borrow_mut();
+        made.retain(|of| of.standing.get() != Standing::Doubtful || of.streams.get() > 0);
+        let connection = made.iter().find(|connection| connection.has_room(Standing::Doubtful))?;
+        Some(Stream::on(connection))
     }
 }
 
@@ -212,6 +226,7 @@ impl Connection {
             has_answered: Cell::new(false),
             unanswered: Cell::new(0),
             silent_since: Cell::new(None),
+            silent_for: Cell::new(Duration::ZERO),
             standing: Cell::new(Standing::Good),
             room: Rc::clone(room),
         })
@@ -229,23 +244,33 @@ impl Connection {
     /// One request less waits for its answer.
     fn settle(&self) {
         self.unanswered.set(self.unanswered.get().saturating_sub(1));
+        if self.unanswered.get() == 0 {
+            self.silent_for.set(self.silence());
+            self.silent_since.set(None);
+        }
+    }
+
+    fn silence(&self) -> Duration {
+        let now = self.silent_since.get().map_or(Duration::ZERO, |since| since.elapsed());
+        self.silent_for.get().saturating_add(now)
     }
 
     /// The upstream has said something about a request; others may still wait.
     fn heard(&self) {
         self.settle();
         self.silent_since.set((self.unanswered.get() > 0).then(Instant::now));
+        self.silent_for.set(Duration::ZERO);
     }
 
     /// Whether requests have been let pass for long. One that its caller takes back at once shows nothing: whoever does so
     /// again and again would have a connection made each time.
     fn is_silent(&self) -> bool {
-        self.silent_since.get().is_some_and(|since| since.elapsed() >= SILENCE_MAX)
+        self.silence() >= SILENCE_MAX
     }
 
-    fn has_room(&self) -> bool {
+    fn has_room(&self, standing: Standing) -> bool {
         let allowed = u32::try_from(self.opened.streams_allowed.get()).unwrap_or(u32::MAX).min(STREAMS_MAX);
-        self.standing.get() == Standing::Good && self.streams.get() < allowed
+        self.standing.get() == standing && self.streams.get() < allowed
     }
 }
 
@@ -254,10 +279,14 @@ impl Connection {
 pub(crate) struct Stream(Rc<Connection>);
 
 impl Stream {
+    fn on(connection: &Rc<Connection>) -> Self {
+        connection.streams.set(connection.streams.get().saturating_add(1));
+        Self(Rc::clone(connection))
+    }
+
     /// The place for another one who holds it; it is counted once for each.
     pub(super) fn share(&self) -> Self {
-        self.0.streams.set(self.0.streams.get().saturating_add(1));
-        Self(Rc::clone(&self.0))
+        Self::on(&self.0)
     }
 
     /// Waits until the upstream has said whether it takes WebSockets.

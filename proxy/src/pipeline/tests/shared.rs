@@ -22,10 +22,11 @@ fn call(path: &str) -> Request<CallerBody> {
 
 type Answered = Result<Response<Full<Bytes>>, std::io::Error>;
 
-/// `/large` has a large answer, `/broken` none, and `/held` has one after a minute.
+/// `/large` has a large answer, `/broken` and `/silent` none, and `/held` has one after a while.
 async fn answer(request: Request<Incoming>) -> Answered {
     let body = match request.uri().path() {
         "/calls/large" => Bytes::from(vec![b'x'; LARGE_BYTES]),
+        "/calls/silent" => std::future::pending().await,
         "/calls/broken" => return Err(std::io::ErrorKind::Other.into()),
         "/calls/held" => {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -109,6 +110,44 @@ fn a_connection_that_carries_all_it_may_is_joined_by_another() {
         assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     });
     assert_eq!(made.get(), 2, "connections made");
+}
+
+/// Waits so long, and goes.
+async fn give_up(caller: &hyper::client::conn::http2::SendRequest<CallerBody>, after: Duration) {
+    let mut caller = caller.clone();
+    drop(tokio::time::timeout(after, caller.send_request(call("/silent"))).await);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_used_where_there_can_be_no_other() {
+    let changes = [("protocol: h2c", "protocol: h2c, connections_max: 1")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(h2c(answer));
+    let (took, _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        let held = tokio::task::spawn_local(caller.clone().send_request(call("/held")));
+        give_up(&caller, Duration::from_millis(1500)).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(caller.send_request(call("/small")).await.unwrap().status(), 200);
+        let took = began.elapsed();
+        assert_eq!(held.await.unwrap().unwrap().status(), 200);
+        took
+    });
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn what_callers_take_back_at_once_is_no_silence_however_long_they_rest_in_between() {
+    let (upstream, made) = counted(&h2c(answer));
+    let world = World::new(Some(ALLOW)).with_upstream(upstream);
+    let ((), _) = world.run(async |_, caller| {
+        let mut caller = caller.speak_http2().await;
+        for _ in 0..3 {
+            give_up(&caller, Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        assert_eq!(caller.send_request(call("/small")).await.unwrap().status(), 200);
+    });
+    assert_eq!(made.get(), 1, "connections made");
 }
 
 #[test]
