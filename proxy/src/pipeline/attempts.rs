@@ -97,7 +97,8 @@ async fn one(
         attempt.set_grpc_timeout(grpc_deadline::spell(left));
     }
     let body = attempt.request().body().watch();
-    let under_way = UnderWay::begin(exchange, upstream, (&body, &mut load));
+    let patience = route.retry.per_try_timeout.map_or(route.timeout, |per_try| per_try.min(route.timeout));
+    let under_way = UnderWay::begin(exchange, (upstream, patience), (&body, &mut load));
     let sending = exchange.worker.upstreams.send(target, attempt, &under_way);
     let sent = timeout::one_try(route.retry.per_try_timeout, &body, sending).await;
     under_way.end(sent.as_ref());

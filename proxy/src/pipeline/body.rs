@@ -90,7 +90,6 @@ impl Source {
 pub(crate) struct BodyWatch {
     bytes: Cell<u64>,
     broken: Cell<Option<Refusal>>,
-    began_at: Instant,
     moved_at: Cell<Instant>,
     asked_for_at: Cell<Option<Instant>>,
     waits_for_caller: Cell<bool>,
@@ -117,7 +116,6 @@ impl BodyWatch {
         Rc::new(Self {
             bytes: Cell::new(0),
             broken: Cell::new(None),
-            began_at: Instant::now(),
             moved_at: Cell::new(Instant::now()),
             asked_for_at: Cell::new(None),
             waits_for_caller: Cell::new(false),
@@ -143,11 +141,6 @@ impl BodyWatch {
     /// When it was whole.
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         self.ended_at.get()
-    }
-
-    /// When its request was about to be decided on, or all of it was there before that.
-    pub(crate) fn began_at(&self) -> Instant {
-        self.began_at
     }
 
     /// Until when `time` lasts that runs from `began` on and stands still while the body is on its way: from when an upstream

@@ -14,6 +14,7 @@ use crate::upstream::Lease;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The head of an upstream's response, and all that its body needs.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub(super) async fn forward(
     }
     let copied = exchange.copy(route, &mut attempt);
     let times = Times {
-        waited: exchange.delay.unwrap_or_default(),
+        began: Instant::now(),
         response: route.timeout,
         caller: route.stream_idle_timeout,
         deadline: exchange.deadline,

@@ -48,6 +48,8 @@ impl Choosing for Unlooked<'_> {
     }
 
     fn chose(&self, _: Option<Rc<Proof>>) {}
+
+    fn lost(&self) {}
 }
 
 async fn send(worker: Rc<Worker>, mirror: Mirror, copy: Attempt, _places: (Place, Place)) {

@@ -12,6 +12,8 @@ use crate::traffic::outlier::{Moment, Outcome};
 use crate::upstream::{Choosing, Proof, SendError};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// An attempt until its end is seen. Where it is dropped before, the time of its route has passed, or its caller has stopped
 /// waiting.
@@ -20,7 +22,10 @@ pub(super) struct UnderWay<'a> {
     upstream: &'a Upstream,
     body: &'a BodyWatch,
     load: &'a mut Load,
+    /// How long its route waits for it at most.
+    patience: Duration,
     timed: Option<Timed<'a>>,
+    began: Instant,
     began_ns: u64,
     is_connected: Cell<bool>,
     is_over: bool,
@@ -29,14 +34,14 @@ pub(super) struct UnderWay<'a> {
 impl<'a> UnderWay<'a> {
     pub(super) fn begin(
         exchange: &'a Exchange,
-        upstream: &'a Upstream,
+        (upstream, patience): (&'a Upstream, Duration),
         (body, load): (&'a BodyWatch, &'a mut Load),
     ) -> Self {
         let worker = &exchange.worker;
         let began_ns = worker.clock.monotonic_ns();
         let timed = upstream.adaptive.as_deref().map(|adaptive| Timed::begin(worker, adaptive, began_ns));
-        let (is_connected, is_over) = (Cell::new(false), false);
-        Self { exchange, upstream, body, load, timed, began_ns, is_connected, is_over }
+        let (began, is_connected, is_over) = (Instant::now(), Cell::new(false), false);
+        Self { exchange, upstream, body, load, patience, timed, began, began_ns, is_connected, is_over }
     }
 
     /// What came of it; nothing where it had its time.
@@ -47,11 +52,14 @@ impl<'a> UnderWay<'a> {
             // It is the caller that ended it: nobody else is to pay for that.
             return timed.map_or((), Timed::forget);
         }
+        let took_ns = self.took_ns();
+        self.count(sent, took_ns);
+        if sent.is_none() && self.is_queued() {
+            return timed.map_or((), Timed::forget);
+        }
         if let Some(timed) = timed {
             timed.end(sent);
         }
-        let took_ns = self.took_ns();
-        self.count(sent, took_ns);
         // What is full says nothing of any, and what takes no WebSockets is not ill.
         let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
         let is_other = matches!(sent, Some(Err(SendError::Refused(Refusal::UpstreamExtendedConnect))));
@@ -98,24 +106,30 @@ impl<'a> UnderWay<'a> {
     fn abandon(&mut self) {
         let took_ns = self.took_ns();
         self.count(None, took_ns);
-        // Who waits for another one's place has not come to the endpoint yet.
-        let is_queued = !self.is_connected.get() && self.upstream.breaker.connections.is_full();
-        let Some(waited_ns) = self.waited_ns(took_ns).filter(|_| !is_queued) else { return };
-        if self.body.is_late() {
+        let Some(waited) = self.waited().filter(|_| !self.is_queued()) else { return };
+        let waited_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        // Where most of the time went by before it, it has shown no more than by any other wait.
+        let had_time = waited >= self.patience / 2;
+        if self.body.is_late() && had_time {
             self.judge(Outcome::Failure, waited_ns);
         } else if self.upstream.targets.len() > 1 {
             self.load.note_unanswered(waited_ns, self.exchange.worker.clock.monotonic_ns());
         }
     }
 
+    /// Whether it waits for another one's place: it has not come to the endpoint yet.
+    fn is_queued(&self) -> bool {
+        !self.is_connected.get() && self.upstream.breaker.connections.is_full()
+    }
+
     /// How long the endpoint has been waited for; nothing where it waits for the caller.
-    fn waited_ns(&self, took_ns: u64) -> Option<u64> {
+    fn waited(&self) -> Option<Duration> {
         let since = match self.body.ended_at() {
             Some(ended_at) => ended_at,
             None if self.body.waits_for_caller() => return None,
             None => self.body.moved_at(),
         };
-        Some(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX).min(took_ns))
+        Some(since.max(self.began).elapsed())
     }
 }
 
@@ -127,6 +141,11 @@ impl Choosing for UnderWay<'_> {
     fn chose(&self, proof: Option<Rc<Proof>>) {
         self.is_connected.set(true);
         self.exchange.rests_on(proof);
+    }
+
+    fn lost(&self) {
+        self.is_connected.set(false);
+        self.exchange.rests_on(None);
     }
 }
 

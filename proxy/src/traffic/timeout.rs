@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 /// How much time there is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// How long the request has waited on purpose.
-    pub(crate) waited: Duration,
+    /// Since when they run. What it took to decide, and to ask a rate limit service, is nobody's there.
+    pub(crate) began: Instant,
     /// For the head of the response, and for the upstream to take more of the body.
     pub(crate) response: Duration,
     /// For the caller to send more of the body.
@@ -62,10 +62,8 @@ pub(crate) async fn one_try<T>(
 
 async fn run_out(times: Times, body: &BodyWatch) -> Refusal {
     loop {
-        // What it has waited for on purpose is not the upstream's delay.
-        let began = body.began_at() + times.waited;
-        let moved_at = body.moved_at().max(began);
-        let (due, refusal) = match body.due(began, times.response) {
+        let moved_at = body.moved_at().max(times.began);
+        let (due, refusal) = match body.due(times.began, times.response) {
             Some(due) => (due, Refusal::UpstreamTimeout),
             None if body.waits_for_caller() => (moved_at + times.caller, Refusal::BodyTimeout),
             None => (moved_at + times.response, Refusal::UpstreamTimeout),

@@ -101,6 +101,9 @@ pub(crate) trait Choosing {
 
     /// One was chosen: from now on what is sent rests on this.
     fn chose(&self, proof: Option<Rc<Proof>>);
+
+    /// It turned out to be closed, and not a byte was sent: another one is looked for.
+    fn lost(&self);
 }
 
 /// A request that got no response.
@@ -170,7 +173,10 @@ impl Pool {
                         let refusal = Refusal::UpstreamConnectFailed;
                         return Err(SendError::Unsent(Box::new(voucher.renew(back)), refusal));
                     }
-                    Some(back) => request = back,
+                    Some(back) => {
+                        choosing.lost();
+                        request = back;
+                    }
                 },
             }
         }
@@ -257,7 +263,10 @@ impl Pool {
                             let refusal = Refusal::UpstreamConnectFailed;
                             return Err(SendError::Unsent(Box::new(voucher.renew(back)), refusal));
                         }
-                        Some(back) => request = back,
+                        Some(back) => {
+                            choosing.lost();
+                            request = back;
+                        }
                     }
                 }
             }

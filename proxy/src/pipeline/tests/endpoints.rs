@@ -2,6 +2,7 @@
 use super::ALLOW;
 use super::peers::{echo, h2c, played, silent};
 use super::world::{Upstream, World};
+use crate::traffic::endpoint::{Endpoint, State};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -9,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -142,11 +144,18 @@ fn what_is_the_callers_doing_says_nothing_of_an_endpoint() {
     check_kept(false, &format!("{head}11000\n{}\n0\n\n", "x".repeat(0x11000)), forever);
 }
 
+/// The time of the route, or that of each try.
 #[test]
 fn who_waits_for_a_place_until_its_time_is_over_says_nothing_of_an_endpoint() {
+    check_queued("timeout: 3s");
+    check_queued("retry: { attempts_max: 2, on: [connect_failure], per_try_timeout: 3s }");
+}
+
+#[track_caller]
+fn check_queued(time: &str) {
     let changes = [
         (TWO, &*format!("{THREE}, balance: round_robin, connections_max: 1")),
-        (NO_RETRY.0, ", timeout: 3s }"),
+        (NO_RETRY.0, &*format!(", {time} }}")),
     ];
     let world = World::configured(Some(ALLOW), &changes)
         .with_endpoints(|endpoint: SocketAddr| named(endpoint, &Rc::default()));
@@ -160,6 +169,38 @@ fn who_waits_for_a_place_until_its_time_is_over_says_nothing_of_an_endpoint() {
     });
     assert_eq!(found.0, BTreeMap::from([(504, 30)]));
     assert_eq!(found.1, BTreeMap::from([(201, 4), (202, 4), (203, 4)]));
+}
+
+/// The first one that is asked says nothing, the others take longer than it leaves them of the time.
+#[test]
+fn an_endpoint_that_had_little_time_is_not_blamed_for_the_rest() {
+    let balance = "balance: { ring_hash: spiffe_id }, outlier: { ejected_percent_max: 100 }";
+    let retry = "timeout: 1s, retry: { attempts_max: 2, on: [timeout], per_try_timeout: 900ms }";
+    let changes = [(TWO, &*format!("{THREE}, {balance}")), (NO_RETRY.0, &*format!(", {retry} }}"))];
+    let first = Cell::new(None);
+    let world = World::configured(Some(ALLOW), &changes).with_endpoints(move |endpoint: SocketAddr| {
+        let is_first = *first.get().get_or_insert(endpoint) == endpoint;
+        first.set(first.get().or(Some(endpoint)));
+        if is_first {
+            return silent()(0);
+        }
+        played(|_, mut stream: DuplexStream| async move {
+            let mut heard = [0; 4096];
+            while stream.read(&mut heard).await.unwrap_or(0) > 0 {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await);
+            }
+        })(0)
+    });
+    let ((found, left_out), _) = world.run(async |world, _| {
+        let found = statuses(world, 10).await;
+        let in_force = world.shared.load();
+        let app = in_force.routing.upstreams().find(|upstream| &*upstream.name == "app").unwrap();
+        let is_out = |endpoint: &&Arc<Endpoint>| endpoint.state() == State::Ejected;
+        (found, app.balancer.endpoints().iter().filter(is_out).count())
+    });
+    // After five the first one is left out, and it alone.
+    assert_eq!((found, left_out), (BTreeMap::from([(200, 5), (504, 5)]), 1));
 }
 
 #[test]

@@ -137,6 +137,14 @@ fn check_failure(part: &Part, on_failure: &str, (statuses, reason): (&[u16], &st
 }
 
 #[test]
+fn the_time_that_the_service_takes_is_not_the_upstreams() {
+    let slow = limit("allow").replace("timeout: 20ms", "timeout: 5s") + ", timeout: 1s";
+    let (world, _) = world(ALLOW, &slow, &[Part::Silent]);
+    let (answers, _) = asked(world, 1);
+    assert_eq!(status(&answers[0]), 200);
+}
+
+#[test]
 fn what_comes_of_a_request_when_the_service_fails_is_what_the_author_says() {
     for part in [
         Part::Silent,
