@@ -97,9 +97,7 @@ impl Stream {
         let upstream = route.upstream().ok_or(Refusal::RouteNone)?;
         let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, &HeaderMap::new()));
         let onward = (&*route, &**upstream, key);
-        let opening = way::open(&worker, onward, &self.connection, &mut self.draft);
-        let opening = tokio::time::timeout(route.timeout, opening);
-        let way = opening.await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
+        let way = way::open(&worker, onward, &self.connection, &mut self.draft).await?;
         let (end, reason) = self.carry((io, way), (&route, policy), drain).await;
         self.end(end, reason);
         Ok(())

@@ -108,8 +108,7 @@ pub(super) async fn connect(
     let headers = attempt.request().headers();
     let key = upstream.hash_key.as_ref().and_then(|key| ring::place(key, peer, headers));
     let onward = (route, upstream, key);
-    let opening = way::open(&worker, onward, &exchange.connection, &mut exchange.draft);
-    let way = tokio::time::timeout(route.timeout, opening).await.unwrap_or(Err(Refusal::UpstreamTimeout))?;
+    let way = way::open(&worker, onward, &exchange.connection, &mut exchange.draft).await?;
     Ok((way, response_headers))
 }
 

@@ -12,6 +12,8 @@ use crate::upstream::{BoxIo, Proof, Target};
 use crate::worker::Worker;
 use postern_audit::{Tried, TriedResult};
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The way to the other side, and what it takes for as long as it is there.
 pub(super) struct Way {
@@ -34,8 +36,8 @@ impl std::fmt::Debug for Way {
     }
 }
 
-/// Asks one endpoint after the other, as far as the route says, until one takes the connection. `key` is what a ring is
-/// looked into by.
+/// Asks one endpoint after the other, as far as the route says and within its time, until one takes the connection. `key`
+/// is what a ring is looked into by.
 pub(super) async fn open(
     worker: &Worker,
     (route, upstream, key): (&Route, &Upstream, Option<u64>),
@@ -43,6 +45,7 @@ pub(super) async fn open(
     draft: &mut Draft,
 ) -> Result<Way, Refusal> {
     let breaker = &upstream.breaker;
+    let deadline = Instant::now() + route.timeout;
     let in_hand = breaker.requests.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let pending = breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
     let (mut tried, mut paid) = (Vec::new(), None);
@@ -53,14 +56,17 @@ pub(super) async fn open(
         outcome.attempts = outcome.attempts.saturating_add(1);
         outcome.endpoint = Some(target.endpoint.clone());
         let began_ns = worker.clock.monotonic_ns();
-        let place = breaker.connections.wait().await;
-        let refusal = match attempt(worker, (upstream, &target), &mut chosen.load).await {
+        let place = timeout_at(deadline, breaker.connections.wait()).await;
+        let place = place.map_err(|_| Refusal::UpstreamTimeout)?;
+        let time = (deadline, route.timeout);
+        let refusal = match attempt(worker, (upstream, &target), &mut chosen.load, time).await {
             Ok((io, proof)) => {
                 drop((pending, paid));
                 proof.iter().for_each(|proof| draft.note_server(proof.server()));
                 let held = Held { _places: (in_hand, place), _load: chosen.load };
                 return Ok(Way { io, proof, held });
             }
+            Err(refusal) if Instant::now() >= deadline => return Err(refusal),
             Err(refusal) => refusal,
         };
         tried.push(chosen.index);
@@ -77,14 +83,18 @@ pub(super) async fn open(
     }
 }
 
-/// One connection to one endpoint, and what it says of that.
+/// One connection to one endpoint, and what it says of that; nothing where it was left with little of the time.
 async fn attempt(
     worker: &Worker,
     (upstream, target): (&Upstream, &Target),
     load: &mut Load,
+    (deadline, patience): (Instant, Duration),
 ) -> Result<(BoxIo, Option<Rc<Proof>>), Refusal> {
     let began_ns = worker.clock.monotonic_ns();
-    let made = worker.upstreams.stream(target).await;
+    let had_time = deadline.saturating_duration_since(Instant::now()) >= patience / 2;
+    let made = timeout_at(deadline, worker.upstreams.stream(target)).await;
+    let is_judged = made.is_ok() || had_time;
+    let made = made.unwrap_or(Err(Refusal::UpstreamTimeout));
     let now_ns = worker.clock.monotonic_ns();
     let took_ns = now_ns.saturating_sub(began_ns);
     let (result, outcome) = match &made {
@@ -95,7 +105,7 @@ async fn attempt(
     if made.is_err() {
         upstream.metrics.connect_failed();
     }
-    if upstream.targets.len() > 1 {
+    if upstream.targets.len() > 1 && is_judged {
         upstream.note(load, (outcome, took_ns), Moment { now_ns, random: &mut worker.random.borrow_mut() });
     }
     made

@@ -2,6 +2,7 @@
 use super::peers::{Conversation, played};
 use super::world::{Upstream, World};
 use super::{only, text};
+use crate::traffic::endpoint::State;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -174,6 +175,26 @@ fn an_open_stream_ends_with_the_callers_identity() {
     // What has begun may go on for a grace of half a minute.
     assert!((30..33).contains(&took.as_secs()), "{took:?}");
     assert_eq!(end(&records), ended("revoked", "peer.expired"));
+}
+
+/// It takes connections, and never says who it is.
+#[test]
+fn an_endpoint_that_lets_the_time_of_a_route_pass_is_left_out() {
+    let tls = ("protocol: tcp }", "protocol: tcp, tls: { mutual: { trust_domains: [example.org] } } }");
+    let time = ("stream_idle_timeout: 1m", "stream_idle_timeout: 1m, timeout: 1s");
+    let world = world(Some(POLICY), super::peers::silent(), &[tls, time]);
+    let (left_out, records) = world.run(async |world, _| {
+        for _ in 0..20 {
+            world.caller().await.shake_hands().await.read_to_end().await;
+        }
+        let in_force = world.shared.load();
+        let app = in_force.routing.upstreams().find(|upstream| &*upstream.name == "app").unwrap();
+        let endpoints = app.balancer.endpoints().iter();
+        endpoints.filter(|endpoint| endpoint.state() == State::Ejected).count()
+    });
+    let outcomes = records.iter().filter(|record| record["kind"] == "outcome");
+    assert!(outcomes.into_iter().all(|outcome| text(outcome, "reason") == "upstream.timeout"));
+    assert_eq!(left_out, 1);
 }
 
 #[test]
