@@ -129,6 +129,11 @@ impl Listener {
         }
     }
 
+    /// Takes no more plain text than on these terms, from now on.
+    pub(crate) fn narrow_plaintext(&self, terms: Option<PermissiveConfig>) {
+        self.permissive.narrow(terms);
+    }
+
     /// Accepts no more, and asks the connections to finish, each within the grace of this listener.
     pub fn drain(&self) {
         self.drain.send_replace(true);

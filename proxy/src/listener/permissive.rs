@@ -71,6 +71,18 @@ impl Permissive {
         self.terms.store(terms.map(Arc::new));
     }
 
+    /// Leaves of what is in force what these terms have too.
+    pub(super) fn narrow(&self, terms: Option<PermissiveConfig>) {
+        let both = self.terms().zip(terms);
+        self.change(both.map(|(running, new)| PermissiveConfig {
+            until_unix_s: running.until_unix_s.min(new.until_unix_s),
+            silence: match (running.silence, new.silence) {
+                (Silence::Plaintext, Silence::Plaintext) => Silence::Plaintext,
+                (Silence::Refused, _) | (_, Silence::Refused) => Silence::Refused,
+            },
+        }));
+    }
+
     /// The first second in which plain text is not taken; 0 where it never is.
     pub(super) fn until_unix_s(&self) -> u64 {
         self.terms.load().as_deref().map_or(0, |terms| terms.until_unix_s)
@@ -267,6 +279,27 @@ mod tests {
             check(HTTP, (&[b"GET / HTTP/1.1\r\n"], in_s), expected).await;
         }
         check(TCP, (&[b"SELECT 1"], 60), Err(Refusal::TlsPlaintextRefused)).await;
+    }
+
+    #[test]
+    fn a_reload_narrows_what_is_in_force_before_its_routes_are() {
+        let (refused, plaintext) = (Silence::Refused, Silence::Plaintext);
+        let of = |until_unix_s, silence| Some(PermissiveConfig { until_unix_s, silence });
+        for (running, new, expected) in [
+            (None, None, None),
+            (None, of(60, refused), None),
+            (of(60, plaintext), None, None),
+            (of(60, refused), of(60, refused), of(60, refused)),
+            (of(60, plaintext), of(60, plaintext), of(60, plaintext)),
+            (of(60, plaintext), of(59, refused), of(59, refused)),
+            (of(59, refused), of(60, plaintext), of(59, refused)),
+            (of(59, plaintext), of(60, refused), of(59, refused)),
+            (of(60, refused), of(59, plaintext), of(59, refused)),
+        ] {
+            let permissive = Permissive::new(running);
+            permissive.narrow(new);
+            assert_eq!(permissive.terms(), expected, "{running:?} and {new:?}");
+        }
     }
 
     #[test]
