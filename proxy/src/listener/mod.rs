@@ -79,7 +79,9 @@ pub struct Listener {
     pub memory: Arc<Memory>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
-    /// Those of them whose handshake has not ended, by address.
+    /// Those of them in plain text beside TLS.
+    in_plaintext: AtomicUsize,
+    /// Those of them whose handshake has not ended, which never does in plain text, by address.
     handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
@@ -200,6 +202,7 @@ impl Listener {
             metrics,
             memory: Arc::default(),
             open: AtomicUsize::new(0),
+            in_plaintext: AtomicUsize::new(0),
             handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
             drain: watch::channel(false).0,

@@ -3,6 +3,9 @@
 //!
 //! A caller in plain text has proven nothing, and it is for policy to ask for that. The first byte decides: a TLS record
 //! begins with one that no HTTP request does, and what begins like TLS is held to it.
+//!
+//! Whoever has proven nothing cannot lock out those who have: all of them together have a share of the listener's places, and
+//! of it each address has as many as it may have handshakes in progress.
 use super::Listener;
 use super::client_hello::HANDSHAKE;
 use super::handshake::Protocol;
@@ -14,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -125,6 +129,25 @@ impl Callers {
             self.by_address.remove(&address);
             self.forgotten = self.forgotten.saturating_add(1);
         }
+    }
+}
+
+/// One of the places of a listener that connections in plain text may have, given back on drop.
+#[derive(Debug)]
+pub(super) struct PlaintextPlace(Arc<Listener>);
+
+impl PlaintextPlace {
+    /// Takes one of them, if there is one left: half of all places are for those who prove who they are.
+    pub(super) fn take(listener: &Arc<Listener>) -> Option<Self> {
+        let places = listener.limits.connections_max.div_ceil(2).max(1);
+        let place = Self(Arc::clone(listener));
+        (listener.in_plaintext.fetch_add(1, Ordering::Relaxed) < places).then_some(place)
+    }
+}
+
+impl Drop for PlaintextPlace {
+    fn drop(&mut self) {
+        self.0.in_plaintext.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
