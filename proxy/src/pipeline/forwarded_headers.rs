@@ -8,11 +8,19 @@ use crate::config::{ForwardedFor, ForwardedProto};
 use crate::routing::Route;
 use http::header::{FORWARDED, VIA};
 use http::{HeaderName, Version};
+use postern_audit::Tls;
 use std::net::IpAddr;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Headers by which applications are told whether their caller spoke TLS.
+pub(super) const SCHEMES: [HeaderName; 4] = [
+    X_FORWARDED_PROTO,
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("x-forwarded-scheme"),
+];
 /// How the sidecar calls itself: what it is, and not where.
 const PSEUDONYM: &str = "postern";
 
@@ -50,6 +58,7 @@ pub(super) fn tell(
         ForwardedProto::Set => telling.set(X_FORWARDED_PROTO, scheme),
         ForwardedProto::Remove => telling.remove_if(is_left(&X_FORWARDED_PROTO), X_FORWARDED_PROTO),
     }
+    take_off_scheme(exchange, route, (request, duties), telling);
     if wanted.host {
         telling.set(X_FORWARDED_HOST, request.authority());
     }
@@ -60,6 +69,28 @@ pub(super) fn tell(
     if wanted.via {
         let version = if request.version() == Version::HTTP_2 { "2" } else { "1.1" };
         telling.set(VIA, &appended(&VIA, &format!("{version} {PSEUDONYM}")));
+    }
+}
+
+/// A caller in plain text beside TLS cannot say that it spoke TLS: applications set cookies and redirect by that. What the route
+/// or policy makes of such a header stands.
+fn take_off_scheme(
+    exchange: &Exchange,
+    route: &Route,
+    (request, duties): (&Normalised, &Duties),
+    telling: &mut Telling,
+) {
+    match exchange.connection.tls() {
+        Tls::AsAsked => return,
+        Tls::None => {}
+    }
+    let written = &route.rewrite.request_headers;
+    for name in SCHEMES {
+        let is_told = name == X_FORWARDED_PROTO && route.forwarded_headers.proto != ForwardedProto::Pass;
+        let is_written =
+            written.remove.contains(&name) || written.set.iter().any(|(written, _)| *written == name);
+        let is_theirs = request.headers().contains_key(&name);
+        telling.remove_if(is_theirs && !is_told && !is_written && !duties.concern(&name), name);
     }
 }
 

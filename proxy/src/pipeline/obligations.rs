@@ -74,6 +74,11 @@ impl Duties {
         if set.is_empty() { received.cloned().into_iter().collect() } else { set }
     }
 
+    /// Whether they say what becomes of this header.
+    pub(super) fn concern(&self, name: &HeaderName) -> bool {
+        self.request_remove.contains(name) || self.request_set.contains_key(name)
+    }
+
     /// Does what is owed to the request's headers on their way up; what is owed to the answer is left.
     pub(super) fn apply(self, request: &mut HeaderMap) -> HeaderMap {
         // Takes the place of what was there.

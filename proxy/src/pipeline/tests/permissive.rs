@@ -322,6 +322,46 @@ fn a_captured_caller_in_plain_text_is_known_by_where_it_was_going() {
     assert_eq!(text(only(&records, "decision"), "dst"), "192.0.2.1:8080");
 }
 
+const SCHEMES: [&str; 4] = ["x-forwarded-proto", "x-forwarded-ssl", "front-end-https", "x-forwarded-scheme"];
+
+/// Which headers that speak of TLS reach the upstream of a route with `written`, from a caller in plain text that sends all of
+/// them, and what is recorded.
+fn check_scheme((policy, written): (&str, &str), expected: &[(&str, &str)], mutations: &[&str]) {
+    let told = format!("retry: {{ attempts_max: 2, on: [connect_failure] }}, explain: detail{written}");
+    let world = world(policy, &[("retry: { attempts_max: 2, on: [connect_failure] }", &*told)]);
+    let seen = Rc::clone(&world.seen);
+    let sent = SCHEMES.map(|name| format!("{name}: https\n")).concat();
+    let request = GET_OPEN.replace("\n\n", &format!("\n{sent}\n"));
+    let records = check(world, &request, (200, "policy.allowed"));
+    let seen = seen.borrow();
+    let found = SCHEMES.into_iter();
+    let found: Vec<_> =
+        found.filter_map(|name| Some((name, seen[0].headers().get(name)?.to_str().unwrap()))).collect();
+    assert_eq!(found, expected, "{written}");
+    let recorded = only(&records, "decision").get("mutations").cloned().unwrap_or_else(|| json!([]));
+    assert_eq!(recorded, json!(mutations), "{written}");
+}
+
+#[test]
+fn a_caller_in_plain_text_cannot_say_that_it_spoke_tls() {
+    let all = SCHEMES.map(|name| format!("remove {name}"));
+    let [proto, ssl, front, scheme] = all.each_ref().map(String::as_str);
+    check_scheme((OPEN, ""), &[], &[proto, ssl, front, scheme]);
+    let set = ", forwarded_headers: { proto: set }";
+    let told = [("x-forwarded-proto", "http")];
+    check_scheme((OPEN, set), &told, &[ssl, front, scheme, "set x-forwarded-proto"]);
+    let remove = ", forwarded_headers: { proto: remove }";
+    check_scheme((OPEN, remove), &[], &[proto, ssl, front, scheme]);
+    // What the route or policy says stands.
+    let written =
+        ", rewrite: { request_headers: { set: { front-end-https: \"off\" }, remove: [x-forwarded-ssl] } }";
+    let by_route = ["remove x-forwarded-ssl", "set front-end-https", proto, scheme];
+    check_scheme((OPEN, written), &[("front-end-https", "off")], &by_route);
+    let sets = "package authz\nimport rego.v1\ndecision := {\"allowed\": true, \"headers\": {\"x-forwarded-scheme\": \"http\"}} if input.postern.tls == \"none\"";
+    let by_policy = ["set x-forwarded-scheme", proto, ssl, front];
+    check_scheme((sets, ""), &[("x-forwarded-scheme", "http")], &by_policy);
+}
+
 /// Both of a listener's own bounds, on connections and on handshakes of one address.
 fn bounded(connections_max: usize, handshakes_per_source_max: usize, more: &[(&str, &str)]) -> World {
     let limits = format!(
