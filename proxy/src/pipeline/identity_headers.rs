@@ -94,7 +94,7 @@ pub(super) fn take_off(told: &IdentityHeaders, headers: &mut HeaderMap) {
 }
 
 /// What a request is let in by, here or behind.
-const CREDENTIALS: [HeaderName; 7] =
+pub(super) const CREDENTIALS: [HeaderName; 7] =
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, TXN_TOKEN];
 
 /// What the route wants the upstream told, and not told.
