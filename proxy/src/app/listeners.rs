@@ -82,6 +82,13 @@ impl Prepared {
         }
         Ok(())
     }
+
+    /// Ends what the other configuration does not take in plain text any more. Its routes may count on that, so it is done
+    /// before they are in force; what it takes besides comes with [`Listeners::exchange`], after them.
+    pub(super) fn narrow(&self) {
+        let all = self.in_force.iter().zip(&self.permissive);
+        all.for_each(|(listener, terms)| listener.narrow_plaintext(*terms));
+    }
 }
 
 impl Listeners {

@@ -297,8 +297,9 @@ impl App {
         &self.status
     }
 
-    /// Puts another configuration in force, all or nothing: what it adds is bound first, then its routes replace those in
-    /// force, then its listeners accept, and those that it has no more drain. Gives the names of what was left.
+    /// Puts another configuration in force, all or nothing: what it adds is bound first, then plain text ends that it takes
+    /// no more, then its routes replace those in force, then its listeners accept, and those that it has no more drain.
+    /// Gives the names of what was left.
     ///
     /// # Errors
     /// It cannot be put in force; nothing has changed.
@@ -313,6 +314,7 @@ impl App {
         };
         let mut prepared = self.listeners.prepare((running, new), &means)?;
         prepared.take_places()?;
+        prepared.narrow();
         let (done, in_force) = oneshot::channel();
         let update = Update::Reload { config: Box::new(new.clone()), done };
         self.updates.send(update).await.map_err(|_| ReloadError::Stopping)?;

@@ -1,4 +1,5 @@
 //! What one side may send besides requests, answers and their bytes.
+use super::Other;
 use super::frames::{Frame, Kind};
 use tokio::time::Instant;
 
@@ -9,6 +10,8 @@ pub(super) struct Budget {
     left: u32,
     per_second: u32,
     refilled: Instant,
+    /// DATA of fewer bytes carries nothing, in both directions.
+    least_bytes: u32,
     counts: Counts,
 }
 
@@ -23,11 +26,19 @@ const BURST_SECONDS: u32 = 10;
 const PER_DATA: u32 = 4;
 /// For each head of ours: a reset of what has been answered, and a PRIORITY.
 const PER_HEADERS: u32 = 2;
-/// Less than the prefix of a gRPC message. Whoever streams messages sends at least that much at once.
-const TINY_BYTES: u32 = 5;
+/// The prefix of a gRPC message. A caller who streams messages sends at least that much at once.
+const CALLERS_LEAST_BYTES: u32 = 5;
+/// An upstream answers many callers on one connection, and in pieces that each of them may choose for it: it may flush an answer
+/// of two bytes to each small message of theirs. What one of them has it send must not end the connection for the others.
+const UPSTREAMS_LEAST_BYTES: u32 = 1;
 
 impl Budget {
-    pub(super) fn new(per_second: u32) -> Self {
+    /// That of the other side, whichever it is.
+    pub(super) fn new(other: Other, per_second: u32) -> Self {
+        let least_bytes = match other {
+            Other::Client => CALLERS_LEAST_BYTES,
+            Other::Server => UPSTREAMS_LEAST_BYTES,
+        };
         let left = per_second.saturating_mul(BURST_SECONDS);
         let names = [
             "ping",
@@ -39,7 +50,8 @@ impl Budget {
             "refused_stream",
             "unknown",
         ];
-        Self { left, per_second, refilled: Instant::now(), counts: names.map(|name| (name, 0)) }
+        let counts = names.map(|name| (name, 0));
+        Self { left, per_second, refilled: Instant::now(), least_bytes, counts }
     }
 
     /// What the other side sent. Whether it may.
@@ -50,7 +62,7 @@ impl Budget {
             Kind::Priority => 2,
             Kind::Reset => 3,
             Kind::WindowUpdate => 4,
-            Kind::Data if frame.length < TINY_BYTES && !frame.is_last => 5,
+            Kind::Data if frame.length < self.least_bytes && !frame.is_last => 5,
             Kind::Unknown => 7,
             // Each of these is a request or a part of one, or ends the connection; h2 limits how many make one head.
             Kind::Data | Kind::Headers | Kind::Continuation | Kind::GoAway => return true,
@@ -62,7 +74,7 @@ impl Budget {
     pub(super) fn send(&mut self, frame: Frame) -> bool {
         match frame.kind {
             // Who opens its window by single bytes gets nothing for what that makes us send.
-            Kind::Data if frame.length >= TINY_BYTES => self.earn(PER_DATA),
+            Kind::Data if frame.length >= self.least_bytes => self.earn(PER_DATA),
             Kind::Headers => self.earn(PER_HEADERS),
             // A stream too many, or one that was broken: what it cost to read has no record of its own.
             Kind::Reset => return self.pay(6),

@@ -39,7 +39,7 @@ pub(crate) fn guard<T>(io: T, other: Other, frames_per_second: u32) -> (Guarded<
         Other::Client => (Frames::of_client(), Frames::of_server()),
         Other::Server => (Frames::of_server(), Frames::of_client()),
     };
-    let budget = Budget::new(frames_per_second);
+    let budget = Budget::new(other, frames_per_second);
     let (stream, has_acknowledged, waiting) = (0, false, None);
     let watched = Watched { received, sent, budget, stream, has_acknowledged, waiting, is_over: false };
     let watched = Rc::new(RefCell::new(watched));

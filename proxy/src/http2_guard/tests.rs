@@ -14,16 +14,17 @@ const PRIORITY: &[u8] = &[0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 9];
 const WINDOW: &[u8] = &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const RESET: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
 const UNKNOWN: &[u8] = &[0, 0, 1, 0xb0, 0, 0, 0, 0, 0, 7];
+const EMPTY: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1];
 const BYTE: &[u8] = &[0, 0, 1, 0, 0, 0, 0, 0, 1, 7];
 const LAST_BYTE: &[u8] = &[0, 0, 1, 0, 1, 0, 0, 0, 1, 7];
 const MESSAGE: &[u8] = &[0, 0, 5, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
 const HEADERS: &[u8] = &[0, 0, 1, 1, 5, 0, 0, 0, 9, 0x82];
 const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0xb];
 
-/// The guard, with what stands in the place of hyper and of the caller on its two sides.
-fn watched() -> (Guarded<DuplexStream>, Floods, DuplexStream) {
+/// The guard, with what stands in the place of hyper and of the other side on its two sides.
+fn watched(other: Other) -> (Guarded<DuplexStream>, Floods, DuplexStream) {
     let (ours, theirs) = duplex(16 * 1024 * 1024);
-    let (guarded, floods) = guard(ours, Other::Client, PER_SECOND);
+    let (guarded, floods) = guard(ours, other, PER_SECOND);
     (guarded, floods, theirs)
 }
 
@@ -35,7 +36,7 @@ async fn read(guarded: &mut Guarded<DuplexStream>, bytes: usize) -> std::io::Res
 async fn check(frame: &[u8], passes: Option<usize>, name: &str) {
     let stream = [PREFACE, HEADERS, &frame.repeat(passes.unwrap_or(10 * BURST))].concat();
     for piece in [1, 7, 4096] {
-        let (mut guarded, floods, mut theirs) = watched();
+        let (mut guarded, floods, mut theirs) = watched(Other::Client);
         for bytes in stream.chunks(piece) {
             theirs.write_all(bytes).await.unwrap();
             read(&mut guarded, bytes.len()).await.unwrap();
@@ -80,7 +81,7 @@ async fn requests_and_their_bytes_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn the_budget_refills_with_time() {
-    let (mut guarded, floods, mut theirs) = watched();
+    let (mut guarded, floods, mut theirs) = watched(Other::Client);
     theirs.write_all(PREFACE).await.unwrap();
     read(&mut guarded, PREFACE.len()).await.unwrap();
     for _ in 0..BURST / 100 + 60 {
@@ -91,15 +92,20 @@ async fn the_budget_refills_with_time() {
     assert_eq!(floods.found(), None);
 }
 
-/// How many of these pass for each frame of ours.
-async fn earned(ours: &[u8], theirs_frame: &[u8]) -> bool {
-    let (mut guarded, floods, mut theirs) = watched();
-    theirs.write_all(PREFACE).await.unwrap();
-    read(&mut guarded, PREFACE.len()).await.unwrap();
+/// Whether the other side may go on answering each of `ours` by `answer`.
+async fn earned(other: Other, ours: &[u8], answer: &[u8]) -> bool {
+    let (mut guarded, floods, mut theirs) = watched(other);
+    match other {
+        Other::Client => {
+            theirs.write_all(PREFACE).await.unwrap();
+            read(&mut guarded, PREFACE.len()).await.unwrap();
+        }
+        Other::Server => guarded.write_all(PREFACE).await.unwrap(),
+    }
     for _ in 0..10 * BURST {
         guarded.write_all(ours).await.unwrap();
-        theirs.write_all(theirs_frame).await.unwrap();
-        if read(&mut guarded, theirs_frame.len()).await.is_err() {
+        theirs.write_all(answer).await.unwrap();
+        if read(&mut guarded, answer.len()).await.is_err() {
             break;
         }
     }
@@ -108,16 +114,34 @@ async fn earned(ours: &[u8], theirs_frame: &[u8]) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn what_this_side_sends_may_be_answered() {
-    assert!(earned(MESSAGE, &[WINDOW, WINDOW, PING].concat()).await, "each message opens both windows anew");
-    assert!(earned(HEADERS, RESET).await, "what has been answered may be reset");
-    assert!(!earned(BYTE, WINDOW).await, "a window that is opened by single bytes");
-    assert!(!earned(PING, PING).await, "an answered PING is no reason for the next");
-    assert!(!earned(SETTINGS, SETTINGS).await);
+    for other in [Other::Client, Other::Server] {
+        let earned = async |ours: &[u8], answer: &[u8]| earned(other, ours, answer).await;
+        assert!(
+            earned(MESSAGE, &[WINDOW, WINDOW, PING].concat()).await,
+            "each message opens both windows anew: {other:?}"
+        );
+        assert!(earned(HEADERS, RESET).await, "what has been answered may be reset: {other:?}");
+        assert!(!earned(EMPTY, WINDOW).await, "nothing was sent: {other:?}");
+        assert!(!earned(PING, PING).await, "an answered PING is no reason for the next: {other:?}");
+        assert!(!earned(SETTINGS, SETTINGS).await, "{other:?}");
+    }
+}
+
+/// What one caller has sent in small pieces must not end the connection of all the others.
+#[tokio::test(start_paused = true)]
+async fn single_bytes_are_paid_for_by_callers_and_not_by_upstreams() {
+    for (other, passes) in [(Other::Client, false), (Other::Server, true)] {
+        let pongs = earned(other, MESSAGE, &BYTE.repeat(10)).await;
+        assert_eq!(pongs, passes, "a block of pings, each answered by a frame of its own: {other:?}");
+        assert_eq!(earned(other, &[], BYTE).await, passes, "an answer by single bytes: {other:?}");
+        assert_eq!(earned(other, BYTE, WINDOW).await, passes, "a window opened by single bytes: {other:?}");
+        assert!(!earned(other, MESSAGE, &EMPTY.repeat(10)).await, "frames without a byte: {other:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_that_this_side_has_to_break_are_paid_for_too() {
-    let (mut guarded, floods, _theirs) = watched();
+    let (mut guarded, floods, _theirs) = watched(Other::Client);
     for _ in 0..BURST {
         guarded.write_all(RESET).await.unwrap();
     }
@@ -129,7 +153,7 @@ async fn streams_that_this_side_has_to_break_are_paid_for_too() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_said_in_the_midst_of_a_frame_and_nobody_is_waited_for() {
-    let (mut guarded, floods, mut theirs) = watched();
+    let (mut guarded, floods, mut theirs) = watched(Other::Client);
     guarded.write_all(&MESSAGE[..11]).await.unwrap();
     theirs.write_all(&[PREFACE, &PING.repeat(BURST + 1)].concat()).await.unwrap();
     let began = Instant::now();

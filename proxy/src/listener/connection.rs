@@ -323,20 +323,25 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, drain: watch::
     let destination = (accepted.local, original);
     let securing = secure((accepted.io, source, original), &listener, &worker);
     let secured = Box::pin(securing).await;
-    drop(accepted.handshake);
     match secured {
         Err(NotSecured { refusal, announced }) => {
             listener.metrics.connection_refused(refusal.code());
             let source = announced.map_or(source, Remote::Address);
             entry.comes_from(source);
-            let tls = if refusal == Refusal::TlsPlaintextRefused { Tls::None } else { Tls::AsAsked };
+            let is_plain = matches!(refusal, Refusal::TlsPlaintextRefused | Refusal::ConnLimit);
+            let tls = if is_plain { Tls::None } else { Tls::AsAsked };
             entry.file(&ConnectionEnd { tls, ..ended(&listener, source, "", refusal.code(), (&[], 0)) });
         }
-        Ok(secured) => {
+        Ok(mut secured) => {
+            // Who has proven nothing has these places as long as it stays.
+            let unproven = (accepted.handshake, secured.handshake.take(), secured.plaintext.take());
             let source = secured.announced.map_or(source, Remote::Address);
             entry.comes_from(source);
             match &secured.shown {
-                Shows::Workload { .. } => listener.metrics.handshake_completed(),
+                Shows::Workload { .. } => {
+                    drop(unproven);
+                    listener.metrics.handshake_completed();
+                }
                 Shows::Nothing => {
                     listener.metrics.plaintext_connection();
                     listener.permissive.note(source.ip(), worker.clock.unix_time().as_secs());

@@ -1,6 +1,6 @@
 //! Step 2: a byte stream becomes a TLS stream and a [`Peer`], or nothing at all.
 use super::caller_io::CallerIo;
-use super::permissive::{Beginning, begin};
+use super::permissive::{Beginning, PlaintextPlace, begin};
 use super::{Accepted, AcceptedIo, Callers, Handshake, Listener, local, proxy_header};
 use crate::config::ListenerProtocol;
 use crate::pipeline::{Begun, Refusal};
@@ -28,6 +28,10 @@ pub(super) struct Secured {
     pub(super) protocol: Protocol,
     /// Who the connection is from, by the word of a load balancer.
     pub(super) announced: Option<SocketAddr>,
+    /// That address's place among the handshakes.
+    pub(super) handshake: Option<Handshake>,
+    /// Its place among those in plain text, where it is one.
+    pub(super) plaintext: Option<PlaintextPlace>,
 }
 
 /// What a caller shows of itself.
@@ -93,17 +97,17 @@ pub(super) async fn secure(
     let source = Some(announced.source);
     let failed = |refusal| NotSecured { refusal, announced: source };
     let handshake = Handshake::begin(listener, announced.source);
-    let _handshake = handshake.ok_or_else(|| failed(Refusal::ConnHandshakes))?;
+    let handshake = Some(handshake.ok_or_else(|| failed(Refusal::ConnHandshakes))?);
     let io: BoxIo = Box::new(Begun::new(announced.seen, io));
     let secured = open((io, deadline), tls, (listener, worker)).await.map_err(failed)?;
-    Ok(Secured { announced: source, ..secured })
+    Ok(Secured { announced: source, handshake, ..secured })
 }
 
 /// Shakes hands, or takes plain text where the listener does.
 async fn open(
     (mut io, deadline): (BoxIo, Instant),
     tls: &ServerTls,
-    (listener, worker): (&Listener, &Worker),
+    (listener, worker): (&Arc<Listener>, &Worker),
 ) -> Result<Secured, Refusal> {
     let Some(terms) = listener.permissive.terms() else {
         return shake_hands((io, deadline), tls, (listener, worker)).await;
@@ -116,12 +120,14 @@ async fn open(
         }
         Beginning::Plain(protocol, seen) => Ok(Secured {
             stream: CallerIo::Plain(Begun::new(seen, io)),
+            plaintext: Some(PlaintextPlace::take(listener).ok_or(Refusal::ConnLimit)?),
             shown: Shows::Nothing,
             // Who calls in plain text is served no longer than others would be.
             own: worker.snapshots.pin().svid.clone().ok_or(Refusal::TlsOwnIdentity)?,
             sni: None,
             protocol,
             announced: None,
+            handshake: None,
         }),
     }
 }
@@ -159,7 +165,8 @@ async fn shake_hands(
     let own = Arc::clone(proven.own().ok_or(Refusal::TlsOwnIdentity)?);
     let stream = CallerIo::Tls(Box::new(stream));
     let shown = Shows::Workload { peer, chain, trust_generation };
-    Ok(Secured { stream, shown, own, sni, protocol, announced: None })
+    let (announced, handshake, plaintext) = (None, None, None);
+    Ok(Secured { stream, shown, own, sni, protocol, announced, handshake, plaintext })
 }
 
 pub(super) fn into_stream(io: AcceptedIo) -> io::Result<BoxIo> {

@@ -1,5 +1,6 @@
 //! How many connections of one address may be in their handshake: who never ends one takes the places of others for as
-//! long as a handshake may last, and every one that ends costs a signature.
+//! long as a handshake may last, and every one that ends costs a signature. Plain text beside TLS proves nothing: such a
+//! connection counts as long as it lasts.
 use super::Listener;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -25,7 +26,7 @@ pub struct Handshake {
 
 impl Handshake {
     /// Begins one, if the address may have another.
-    pub(super) fn begin(listener: &Arc<Listener>, source: SocketAddr) -> Option<Self> {
+    pub(crate) fn begin(listener: &Arc<Listener>, source: SocketAddr) -> Option<Self> {
         let from = who(source.ip());
         let begun = listener.handshakes.with(|all| {
             let count = all.entry(from).or_default();

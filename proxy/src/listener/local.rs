@@ -68,6 +68,8 @@ pub(super) async fn take(
         sni: shown.server_name,
         protocol: shown.protocol,
         announced: None,
+        handshake: None,
+        plaintext: None,
     })
 }
 

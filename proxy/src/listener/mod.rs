@@ -79,7 +79,9 @@ pub struct Listener {
     pub memory: Arc<Memory>,
     /// Open connections over all workers.
     pub open: AtomicUsize,
-    /// Those of them whose handshake has not ended, by address.
+    /// Those of them in plain text beside TLS.
+    in_plaintext: AtomicUsize,
+    /// Those of them whose handshake has not ended, which never does in plain text, by address.
     handshakes: Handshakes,
     /// Bytes of the bodies that are held for policy, over all workers.
     held_bytes: AtomicUsize,
@@ -127,6 +129,11 @@ impl Listener {
             let until = moment_text(terms.until_unix_s);
             tracing::warn!(listener = &*self.name, until, "plain text is taken beside mutual TLS");
         }
+    }
+
+    /// Takes no more plain text than on these terms, from now on.
+    pub(crate) fn narrow_plaintext(&self, terms: Option<PermissiveConfig>) {
+        self.permissive.narrow(terms);
     }
 
     /// Accepts no more, and asks the connections to finish, each within the grace of this listener.
@@ -195,6 +202,7 @@ impl Listener {
             metrics,
             memory: Arc::default(),
             open: AtomicUsize::new(0),
+            in_plaintext: AtomicUsize::new(0),
             handshakes: Handshakes::default(),
             held_bytes: AtomicUsize::new(0),
             drain: watch::channel(false).0,

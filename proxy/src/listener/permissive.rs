@@ -3,6 +3,9 @@
 //!
 //! A caller in plain text has proven nothing, and it is for policy to ask for that. The first byte decides: a TLS record
 //! begins with one that no HTTP request does, and what begins like TLS is held to it.
+//!
+//! Whoever has proven nothing cannot lock out those who have: all of them together have a share of the listener's places, and
+//! of it each address has as many as it may have handshakes in progress.
 use super::Listener;
 use super::client_hello::HANDSHAKE;
 use super::handshake::Protocol;
@@ -14,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -71,6 +75,18 @@ impl Permissive {
         self.terms.store(terms.map(Arc::new));
     }
 
+    /// Leaves of what is in force what these terms have too.
+    pub(super) fn narrow(&self, terms: Option<PermissiveConfig>) {
+        let both = self.terms().zip(terms);
+        self.change(both.map(|(running, new)| PermissiveConfig {
+            until_unix_s: running.until_unix_s.min(new.until_unix_s),
+            silence: match (running.silence, new.silence) {
+                (Silence::Plaintext, Silence::Plaintext) => Silence::Plaintext,
+                (Silence::Refused, _) | (_, Silence::Refused) => Silence::Refused,
+            },
+        }));
+    }
+
     /// The first second in which plain text is not taken; 0 where it never is.
     pub(super) fn until_unix_s(&self) -> u64 {
         self.terms.load().as_deref().map_or(0, |terms| terms.until_unix_s)
@@ -113,6 +129,25 @@ impl Callers {
             self.by_address.remove(&address);
             self.forgotten = self.forgotten.saturating_add(1);
         }
+    }
+}
+
+/// One of the places of a listener that connections in plain text may have, given back on drop.
+#[derive(Debug)]
+pub(super) struct PlaintextPlace(Arc<Listener>);
+
+impl PlaintextPlace {
+    /// Takes one of them, if there is one left: half of all places are for those who prove who they are.
+    pub(super) fn take(listener: &Arc<Listener>) -> Option<Self> {
+        let places = listener.limits.connections_max.div_ceil(2).max(1);
+        let place = Self(Arc::clone(listener));
+        (listener.in_plaintext.fetch_add(1, Ordering::Relaxed) < places).then_some(place)
+    }
+}
+
+impl Drop for PlaintextPlace {
+    fn drop(&mut self) {
+        self.0.in_plaintext.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -267,6 +302,27 @@ mod tests {
             check(HTTP, (&[b"GET / HTTP/1.1\r\n"], in_s), expected).await;
         }
         check(TCP, (&[b"SELECT 1"], 60), Err(Refusal::TlsPlaintextRefused)).await;
+    }
+
+    #[test]
+    fn a_reload_narrows_what_is_in_force_before_its_routes_are() {
+        let (refused, plaintext) = (Silence::Refused, Silence::Plaintext);
+        let of = |until_unix_s, silence| Some(PermissiveConfig { until_unix_s, silence });
+        for (running, new, expected) in [
+            (None, None, None),
+            (None, of(60, refused), None),
+            (of(60, plaintext), None, None),
+            (of(60, refused), of(60, refused), of(60, refused)),
+            (of(60, plaintext), of(60, plaintext), of(60, plaintext)),
+            (of(60, plaintext), of(59, refused), of(59, refused)),
+            (of(59, refused), of(60, plaintext), of(59, refused)),
+            (of(59, plaintext), of(60, refused), of(59, refused)),
+            (of(60, refused), of(59, plaintext), of(59, refused)),
+        ] {
+            let permissive = Permissive::new(running);
+            permissive.narrow(new);
+            assert_eq!(permissive.terms(), expected, "{running:?} and {new:?}");
+        }
     }
 
     #[test]

@@ -183,7 +183,7 @@ pub(super) fn enforce(
     let limits = GuardLimits::from(&exchange.connection.listener.limits);
     let (verdict, duties) = Duties::of(verdict, &request, &limits);
     let mut telling = identity_headers::of(exchange, &route.identity_headers, &request);
-    forwarded_headers::tell(exchange, route.forwarded_headers, &request, &mut telling);
+    forwarded_headers::tell(exchange, route, (&request, &duties), &mut telling);
     exchange.draw_mirror(route);
     exchange.draw_delay(route);
     exchange.file_verdict(route, &request, (&verdict, &telling));

@@ -66,9 +66,9 @@ impl Telling {
         }
     }
 
-    /// Takes a header off besides, where the request has it.
-    pub(super) fn remove(&mut self, request: &Normalised, name: HeaderName) {
-        if request.headers().contains_key(&name) {
+    /// Takes a header off besides, where there is one to take off.
+    pub(super) fn remove_if(&mut self, is_there: bool, name: HeaderName) {
+        if is_there {
             self.removed.push(name);
         }
     }
@@ -94,7 +94,7 @@ pub(super) fn take_off(told: &IdentityHeaders, headers: &mut HeaderMap) {
 }
 
 /// What a request is let in by, here or behind.
-const CREDENTIALS: [HeaderName; 7] =
+pub(super) const CREDENTIALS: [HeaderName; 7] =
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, DPOP, WORKLOAD_IDENTITY, WORKLOAD_PROOF, TXN_TOKEN];
 
 /// What the route wants the upstream told, and not told.
@@ -102,7 +102,9 @@ pub(super) fn of(exchange: &Exchange, wanted: &IdentityHeaders, request: &Normal
     let mut telling = Telling { set: set(exchange, wanted, request), removed: Vec::new() };
     match wanted.token {
         TokenPassage::Forward => {}
-        TokenPassage::Strip => telling.remove(request, AUTHORIZATION),
+        TokenPassage::Strip => {
+            telling.remove_if(request.headers().contains_key(AUTHORIZATION), AUTHORIZATION);
+        }
     }
     telling
 }

@@ -65,6 +65,20 @@ impl Duties {
         self.target.take()
     }
 
+    /// What is left of a header that was `received` so, once they are done.
+    pub(super) fn left(&self, name: &HeaderName, received: Option<&HeaderValue>) -> Vec<HeaderValue> {
+        if self.request_remove.contains(name) {
+            return Vec::new();
+        }
+        let set: Vec<_> = self.request_set.get_all(name).iter().cloned().collect();
+        if set.is_empty() { received.cloned().into_iter().collect() } else { set }
+    }
+
+    /// Whether they say what becomes of this header.
+    pub(super) fn concern(&self, name: &HeaderName) -> bool {
+        self.request_remove.contains(name) || self.request_set.contains_key(name)
+    }
+
     /// Does what is owed to the request's headers on their way up; what is owed to the answer is left.
     pub(super) fn apply(self, request: &mut HeaderMap) -> HeaderMap {
         // Takes the place of what was there.

@@ -159,7 +159,7 @@ pub struct LimitsFile {
     pub handshake_timeout: Option<String>,
     /// How long the first bytes of a captured connection are waited for, where what they are decides on its route: which protocol with `protocol: detect`, and which server name on a `tcp` listener. And how long a caller may be silent before it counts as one in plain text, with `permissive: { silence: plaintext }`.
     pub detect_timeout: Option<String>,
-    /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
+    /// Connections of one IPv4 address or IPv6 network (/64) whose TLS handshake has not ended; one in plain text beside TLS counts as long as it lasts. Behind a load balancer that speaks the PROXY protocol, of the address that it names.
     pub handshakes_per_source_max: Option<u64>,
     /// From the first byte of a request to the end of its headers.
     pub header_timeout: Option<String>,

@@ -99,6 +99,12 @@ pub(crate) fn is_protected(name: &str) -> bool {
     is_identity(&name) || FRAMING.contains(&&*name) || hop_by_hop::is_hop_by_hop(&name)
 }
 
+/// Whether a header of this name is not passed on as it came: what is protected, and what tells of another target, in any
+/// spelling.
+pub(crate) fn is_taken_off(name: &str) -> bool {
+    is_protected(name) || OVERRIDES.contains(&&*fold(name))
+}
+
 /// Whether a claim may be sent on under this name: a plain one, that is not ours for anything else.
 pub(crate) fn may_carry_claim(name: &str) -> bool {
     let is_ours = IDENTITY.contains(&name) || name.starts_with(CLIENT_CERT) || OVERRIDES.contains(&name);
@@ -127,8 +133,7 @@ enum Fate {
 
 fn fate(name: &str) -> Fate {
     if !is_plain(name) {
-        let is_spoof = is_protected(name) || OVERRIDES.contains(&&*fold(name));
-        return if is_spoof { Fate::Drop } else { Fate::Ambiguous };
+        return if is_taken_off(name) { Fate::Drop } else { Fate::Ambiguous };
     }
     // By the first letter, so that most headers are looked up in short lists or nowhere.
     let is_lie = match name.as_bytes().first() {
@@ -150,7 +155,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// The name as an application sees it that takes all odd bytes for hyphens.
-fn fold(name: &str) -> Cow<'_, str> {
+pub(crate) fn fold(name: &str) -> Cow<'_, str> {
     let fold = |byte: char| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { '-' };
     if is_plain(name) { Cow::Borrowed(name) } else { Cow::Owned(name.chars().map(fold).collect()) }
 }

@@ -18,7 +18,8 @@ mod tests;
 pub(crate) use connect::Switch;
 pub(crate) use error::GuardError;
 pub(crate) use headers::{
-    DPOP, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF, is_identity_header, is_protected, may_carry_claim,
+    DPOP, TXN_TOKEN, WORKLOAD_IDENTITY, WORKLOAD_PROOF, fold, is_identity_header, is_protected, is_taken_off,
+    may_carry_claim,
 };
 pub(crate) use hop_by_hop::guard_response;
 

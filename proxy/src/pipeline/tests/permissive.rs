@@ -5,6 +5,7 @@ use super::tokens::TestIssuer;
 use super::world::{BEGINNING_S, World};
 use super::{ALLOW, DENY, GET, only, status, text};
 use crate::config::{PermissiveConfig, Silence};
+use crate::listener::Handshake;
 use crate::upstream::{BoxIo, LocalExecutor};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -319,6 +320,116 @@ fn a_captured_caller_in_plain_text_is_known_by_where_it_was_going() {
     world.lead_away_from(Some("192.0.2.1:8080"));
     let records = check(world, GET_OPEN, (200, "policy.allowed"));
     assert_eq!(text(only(&records, "decision"), "dst"), "192.0.2.1:8080");
+}
+
+const SCHEMES: [&str; 4] = ["x-forwarded-proto", "x-forwarded-ssl", "front-end-https", "x-forwarded-scheme"];
+
+/// Which headers that speak of TLS reach the upstream of a route with `written`, from a caller in plain text that sends all of
+/// them, and what is recorded.
+fn check_scheme((policy, written): (&str, &str), expected: &[(&str, &str)], mutations: &[&str]) {
+    let told = format!("retry: {{ attempts_max: 2, on: [connect_failure] }}, explain: detail{written}");
+    let world = world(policy, &[("retry: { attempts_max: 2, on: [connect_failure] }", &*told)]);
+    let seen = Rc::clone(&world.seen);
+    let sent = SCHEMES.map(|name| format!("{name}: https\n")).concat();
+    let request = GET_OPEN.replace("\n\n", &format!("\n{sent}\n"));
+    let records = check(world, &request, (200, "policy.allowed"));
+    let seen = seen.borrow();
+    let found = SCHEMES.into_iter();
+    let found: Vec<_> =
+        found.filter_map(|name| Some((name, seen[0].headers().get(name)?.to_str().unwrap()))).collect();
+    assert_eq!(found, expected, "{written}");
+    let recorded = only(&records, "decision").get("mutations").cloned().unwrap_or_else(|| json!([]));
+    assert_eq!(recorded, json!(mutations), "{written}");
+}
+
+#[test]
+fn a_caller_in_plain_text_cannot_say_that_it_spoke_tls() {
+    let all = SCHEMES.map(|name| format!("remove {name}"));
+    let [proto, ssl, front, scheme] = all.each_ref().map(String::as_str);
+    check_scheme((OPEN, ""), &[], &[proto, ssl, front, scheme]);
+    let set = ", forwarded_headers: { proto: set }";
+    let told = [("x-forwarded-proto", "http")];
+    check_scheme((OPEN, set), &told, &[ssl, front, scheme, "set x-forwarded-proto"]);
+    let remove = ", forwarded_headers: { proto: remove }";
+    check_scheme((OPEN, remove), &[], &[proto, ssl, front, scheme]);
+    // What the route or policy says stands.
+    let written =
+        ", rewrite: { request_headers: { set: { front-end-https: \"off\" }, remove: [x-forwarded-ssl] } }";
+    let by_route = ["remove x-forwarded-ssl", "set front-end-https", proto, scheme];
+    check_scheme((OPEN, written), &[("front-end-https", "off")], &by_route);
+    let sets = "package authz\nimport rego.v1\ndecision := {\"allowed\": true, \"headers\": {\"x-forwarded-scheme\": \"http\"}} if input.postern.tls == \"none\"";
+    let by_policy = ["set x-forwarded-scheme", proto, ssl, front];
+    check_scheme((sets, ""), &[("x-forwarded-scheme", "http")], &by_policy);
+}
+
+/// Both of a listener's own bounds, on connections and on handshakes of one address.
+fn bounded(connections_max: usize, handshakes_per_source_max: usize, more: &[(&str, &str)]) -> World {
+    let limits = format!(
+        "drain_grace: 1s, connections_max: {connections_max}, handshakes_per_source_max: {handshakes_per_source_max}"
+    );
+    let mut changes = vec![("drain_grace: 1s", &*limits)];
+    changes.extend(more);
+    world(ASKS, &changes)
+}
+
+#[test]
+fn plain_text_has_half_of_the_places_and_whoever_proves_who_it_is_has_the_rest() {
+    for (connections_max, share) in [(2, 1), (3, 2), (4, 2)] {
+        let (answers, records) = bounded(connections_max, connections_max, &[]).run(async |world, first| {
+            let mut held = vec![first.io];
+            while held.len() < share {
+                held.push(world.caller().await.io);
+            }
+            for io in &mut held {
+                assert_eq!(status(&ask(io, GET_OPEN).await), 200, "{connections_max}");
+            }
+            let refused = ask(&mut world.caller().await.io, GET_OPEN).await;
+            assert_eq!(refused, "", "{connections_max}");
+            let proven = world.caller().await.ask(GET).await;
+            // A place is given back with its connection.
+            let last = &mut held[0];
+            ask(last, &GET_OPEN.replace("\n\n", "\nConnection: close\n\n")).await;
+            ended(last).await;
+            let again = ask(&mut world.caller().await.io, GET_OPEN).await;
+            [proven, again].map(|answer| status(&answer))
+        });
+        assert_eq!(answers, [200, 200], "{connections_max}");
+        let entry = only(&records, "conn");
+        assert_eq!((text(entry, "reason"), text(entry, "tls")), ("conn.limit", "none"), "{entry}");
+    }
+}
+
+#[test]
+fn a_connection_in_plain_text_counts_among_the_handshakes_of_its_address_as_long_as_it_lasts() {
+    let source = "192.0.2.7:4001".parse().unwrap();
+    bounded(8, 1, &[]).run(async |world, caller| {
+        let may_begin = || Handshake::begin(&world.listener, source).is_some();
+        let mut proven = caller.shake_hands().await;
+        assert_eq!(status(&proven.ask(GET).await), 200);
+        assert!(may_begin(), "a handshake that has ended counts no more");
+        let mut plain = world.caller().await.io;
+        assert_eq!(status(&ask(&mut plain, GET_OPEN).await), 200);
+        assert!(!may_begin(), "a connection in plain text does");
+        ask(&mut plain, &GET_OPEN.replace("\n\n", "\nConnection: close\n\n")).await;
+        ended(&mut plain).await;
+        assert!(may_begin(), "until it ends");
+    });
+}
+
+#[test]
+fn behind_a_load_balancer_it_counts_among_those_of_the_address_that_is_named() {
+    let behind = "address: 127.0.0.1:8443, proxy_protocol: { from: [192.0.2.0/24] },";
+    let world = bounded(8, 1, &[("address: 127.0.0.1:8443,", behind)]);
+    let from = |last: u8| format!("PROXY TCP4 198.51.100.{last} 192.0.2.1 4444 8443\n{GET_OPEN}");
+    let (answers, records) = world.run(async |world, mut first| {
+        let mut said = vec![ask(&mut first.io, &from(9)).await];
+        let (mut refused, mut other) = (world.caller().await.io, world.caller().await.io);
+        said.push(ask(&mut refused, &from(9)).await);
+        said.push(ask(&mut other, &from(10)).await);
+        said.iter().map(|answer| answer.starts_with("HTTP/1.1 200 ")).collect::<Vec<_>>()
+    });
+    assert_eq!(answers, [true, false, true]);
+    assert_eq!(text(only(&records, "conn"), "reason"), "conn.handshakes");
 }
 
 /// A stream in plain text whose first word is `said`, or whose service speaks first.

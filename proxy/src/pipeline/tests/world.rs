@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Direction};
 use crate::demo::ca::Ca;
 use crate::keys::KeyRequests;
-use crate::listener::{Accepted, AcceptedIo, Callers, Listener, Place, WorkerHandle};
+use crate::listener::{Accepted, AcceptedIo, Callers, Handshake, Listener, Place, WorkerHandle};
 use crate::log::{Disk, Log, LogConfig, Now, Surroundings};
 use crate::memory::Memory;
 use crate::nonce::Nonces;
@@ -409,13 +409,15 @@ impl World {
     async fn connect(&self) -> BoxIo {
         let (incoming, handle) = self.arrivals.borrow().clone().unwrap();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let source = "192.0.2.7:4000".parse().unwrap();
+        let is_known = self.listener.proxy_protocol.is_empty();
         let accepted = Accepted {
             io: AcceptedIo::Stream(Box::new(theirs)),
-            source: "192.0.2.7:4000".parse().unwrap(),
+            source: postern_audit::Remote::Address(source),
             local: "192.0.2.1:8443".parse().ok(),
             original: *self.original.borrow(),
             place: Place::take(&self.listener).unwrap(),
-            handshake: None,
+            handshake: is_known.then(|| Handshake::begin(&self.listener, source).unwrap()),
             load: handle.take_place(),
         };
         incoming.send(accepted).await.unwrap();
