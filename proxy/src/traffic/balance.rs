@@ -117,7 +117,7 @@ impl Balancer {
             [] => return None,
             [_] => 0,
             _ => {
-                let candidates = self.shares.first(self.candidates(&mut question));
+                let candidates = self.candidates(&mut question);
                 self.pick(&candidates, &mut question)?
             }
         };
@@ -127,19 +127,25 @@ impl Balancer {
     fn candidates(&self, question: &mut Question<'_>) -> Vec<usize> {
         let all = || 0..self.endpoints.len();
         let mut usable: Vec<usize> = all().filter(|at| self.is_usable(*at, question)).collect();
-        if usable.is_empty() {
-            usable = all().filter(|at| self.is_well(*at, question.now_ns)).collect();
-        }
         let untried = |all: &[usize]| -> Vec<usize> {
             all.iter().copied().filter(|at| !question.tried.contains(at)).collect()
         };
-        let fresh = untried(&usable);
+        let mut fresh = untried(&usable);
+        // Who has just come back is better than nobody, and better than who has failed this exchange already.
+        if fresh.is_empty() {
+            let well: Vec<usize> = all().filter(|at| self.is_well(*at, question.now_ns)).collect();
+            fresh = untried(&well);
+            if usable.is_empty() {
+                usable = well;
+            }
+        }
         if !fresh.is_empty() {
-            return fresh;
+            return self.shares.first(fresh);
         }
         if !usable.is_empty() {
-            return usable;
+            return self.shares.first(usable);
         }
+        // Who comes first is no better than anybody else now.
         self.panics.fetch_add(1, Ordering::Relaxed);
         let all: Vec<usize> = all().collect();
         let fresh = untried(&all);

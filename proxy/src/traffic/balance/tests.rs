@@ -83,6 +83,15 @@ fn where_nobody_is_left_all_are_asked_and_it_is_counted() {
 }
 
 #[test]
+fn where_nobody_is_left_those_that_come_later_are_asked_with_the_first() {
+    let all = [0, 1].map(|priority| Share { priority, weight: 1 });
+    let balancer = shared(&BalanceConfig::Random, &all);
+    balancer.endpoints.iter().for_each(|endpoint| set_ill(endpoint));
+    let shares = shares(&balancer, 0, &[]);
+    assert!(shares[0] > 300 && shares[1] > 300, "{shares:?}");
+}
+
+#[test]
 fn round_robin_goes_round() {
     let balancer = balancer(&BalanceConfig::RoundRobin, 3);
     let mut random = random();
@@ -158,6 +167,8 @@ fn an_endpoint_that_comes_back_gets_a_growing_part_of_its_share() {
     let parts = [40, 42, 45, 51].map(|now_s| shares(&balancer, now_s * SECOND_NS, &[])[0]);
     assert!((20..90).contains(&parts[0]) && (90..220).contains(&parts[1]), "{parts:?}");
     assert!((220..380).contains(&parts[2]) && (430..570).contains(&parts[3]), "{parts:?}");
+    // A further attempt does not go where the one before it went as long as there is somebody else.
+    assert_eq!(shares(&balancer, 40 * SECOND_NS, &[1]), [1000, 0]);
     // Where nobody else is well it has all of it at once, and those that are ill have nothing.
     set_ill(&balancer.endpoints[1]);
     assert_eq!(shares(&balancer, 40 * SECOND_NS, &[]), [1000, 0]);
