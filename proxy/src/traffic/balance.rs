@@ -176,7 +176,10 @@ impl Balancer {
     fn pick(&self, among: &[usize], question: &mut Question<'_>) -> Option<usize> {
         let now_ns = question.now_ns;
         match &self.rule {
-            Rule::PeakEwma => self.better(among, question.random, |endpoint| endpoint.cost(now_ns)),
+            Rule::PeakEwma => {
+                let least_ns = self.quickest_ns(among);
+                self.better(among, question.random, |endpoint| endpoint.cost(now_ns, least_ns))
+            }
             Rule::LeastRequest => self.better(among, question.random, |endpoint| {
                 f64::from(u32::try_from(endpoint.outstanding()).unwrap_or(u32::MAX)) + 1.0
             }),
@@ -197,6 +200,17 @@ impl Balancer {
                 home.or_else(|| self.lot(among, question.random))
             }
         }
+    }
+
+    /// What the quickest took last, where there are weights: nobody looks quicker than that for not having been asked. A small
+    /// weight makes for long pauses, and would be the larger for them. Without weights nothing bounds what fades, so that
+    /// whoever was slow is asked again one day.
+    fn quickest_ns(&self, among: &[usize]) -> f64 {
+        if !self.shares.has_weights() {
+            return 0.0;
+        }
+        let last = among.iter().filter_map(|at| self.endpoints.get(*at)).map(|endpoint| endpoint.last_ns());
+        last.fold(f64::MAX, f64::min)
     }
 
     /// Of two by lot the one that costs less: nearly as good as the best of all, and not everybody's choice at once. Where

@@ -216,6 +216,46 @@ fn a_weight_gives_way_to_what_is_in_hand_and_to_what_is_slow() {
     assert!(shares(&balancer, SECOND_NS, &[])[0].abs_diff(333) < 50);
 }
 
+/// How many thousandths of the attempts the lightest gets, where they come so many milliseconds one after the other and
+/// all take 5 ms.
+fn part_of_lightest(weights: [u32; 2], every_ms: u64) -> usize {
+    const ATTEMPTS: usize = 20_000;
+    let balancer = shared(&BalanceConfig::P2cEwma, &weights.map(|weight| Share { priority: 0, weight }));
+    let (mut random, mut lightest) = (random(), 0);
+    for now_ns in (1..).map(|attempt| attempt * every_ms * 1_000_000).take(ATTEMPTS) {
+        let chosen =
+            balancer.choose(Question { now_ns, random: &mut random, key: None, tried: &[] }).unwrap();
+        chosen.load.note(Outcome::Success, 5_000_000, now_ns + 5_000_000);
+        lightest += chosen.index;
+    }
+    lightest * 1000 / ATTEMPTS
+}
+
+#[test]
+fn who_is_asked_seldom_for_its_weight_does_not_look_cheaper_for_that() {
+    let check = |weights: [u32; 2], every_ms: u64, expected: usize| {
+        let part = part_of_lightest(weights, every_ms);
+        assert!(part.abs_diff(expected) <= expected / 5, "{weights:?} every {every_ms} ms: {part}");
+    };
+    check([9, 1], 10, 100);
+    check([9, 1], 1_000, 100);
+    check([9, 1], 10_000, 100);
+    check([99, 1], 5_000, 10);
+}
+
+#[test]
+fn who_was_slow_has_its_weight_again_after_a_while() {
+    let balancer = shared(&BalanceConfig::P2cEwma, &[2, 1].map(|weight| Share { priority: 0, weight }));
+    let note = |at: usize, latency_ns, now_s| {
+        balancer.endpoints[at].note(Outcome::Success, latency_ns, now_s * SECOND_NS);
+    };
+    (0..2).for_each(|at| note(at, 5_000_000, 1));
+    balancer.endpoints[0].note(Outcome::Failure, 1, SECOND_NS);
+    note(1, 5_000_000, 61);
+    assert!(shares(&balancer, 2 * SECOND_NS, &[])[0] < 50);
+    assert!(shares(&balancer, 61 * SECOND_NS, &[])[0].abs_diff(667) < 50);
+}
+
 #[test]
 fn weighted_turns_are_spread_and_a_full_home_is_as_large_as_its_weight() {
     let weights = [3, 1].map(|weight| Share { priority: 0, weight });
