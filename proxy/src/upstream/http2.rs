@@ -48,7 +48,6 @@ type Made = Shared<LocalBoxFuture<'static, Result<(), Refusal>>>;
 
 /// The connections to one endpoint.
 pub(super) struct SharedConnections {
-    idle_timeout: Duration,
     breaker: Arc<CircuitBreaker>,
     /// A stream has ended, or a connection was made.
     room: Rc<Notify>,
@@ -85,7 +84,6 @@ enum Standing {
 impl SharedConnections {
     pub(super) fn new(target: &Target) -> Self {
         Self {
-            idle_timeout: target.idle_timeout,
             breaker: Arc::clone(&target.breaker),
             room: Rc::default(),
             made: RefCell::default(),
@@ -131,13 +129,14 @@ impl SharedConnections {
     }
 
     /// Closes the connections that have had nothing to do for too long.
-    pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
+    pub(super) fn sweep(&self, idle_timeout: Duration, may: &dyn Fn(Option<&Proof>) -> bool) {
+        let now = Instant::now();
         // One that must not be used any more ends with the exchanges that are still on it, and one without any where
         // another worker waits for its place.
         let is_wanted = self.breaker.connections.is_wanted();
         let is_idle = |connection: &Connection| {
             let idle_for = now.duration_since(connection.used.get());
-            connection.streams.get() == 0 && (is_wanted || idle_for >= self.idle_timeout)
+            connection.streams.get() == 0 && (is_wanted || idle_for >= idle_timeout)
         };
         self.made.borrow_mut().retain(|connection| !is_idle(connection) && may(connection.proof()));
         // Everybody who waited for it went away.
