@@ -44,7 +44,25 @@ pub(super) struct Opened {
 }
 
 /// Ready when it has joined the others, or has failed.
-type Made = Shared<LocalBoxFuture<'static, Result<(), Refusal>>>;
+type Made = Shared<LocalBoxFuture<'static, Result<(), Unmade>>>;
+
+/// Why there is no connection. All who have waited for one have the same.
+#[derive(Clone, Debug)]
+pub(super) struct Unmade {
+    pub(super) refusal: Refusal,
+    is_known: Rc<Cell<bool>>,
+}
+
+impl Unmade {
+    fn new(refusal: Refusal) -> Self {
+        Self { refusal, is_known: Rc::default() }
+    }
+
+    /// Whether somebody else who has waited for it knew before; now this one does.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.replace(true)
+    }
+}
 
 /// The connections to one endpoint.
 pub(super) struct SharedConnections {
@@ -96,11 +114,12 @@ impl SharedConnections {
         self: &Rc<Self>,
         may: &dyn Fn(Option<&Proof>) -> bool,
         make: impl Fn(Place) -> Making,
-    ) -> Result<Stream, Refusal> {
+    ) -> Result<Stream, Unmade> {
         if let Some(stream) = self.free(may) {
             return Ok(stream);
         }
-        let _pending = self.breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
+        let pending = self.breaker.pending.take_or_refuse();
+        let _pending = pending.ok_or_else(|| Unmade::new(Refusal::UpstreamOverflow))?;
         let mut place = None;
         loop {
             let room = self.room.notified();
@@ -162,7 +181,7 @@ impl SharedConnections {
         let made = async move {
             // However this ends, also by a panic, the next one may try again.
             let settled = Settled(Rc::clone(&all));
-            let made = making.await;
+            let made = making.await.map_err(Unmade::new);
             drop(settled);
             all.made.borrow_mut().push(Connection::new(made?, &all.room));
             // Room for as many as share a connection, whoever of those who wait has made it.

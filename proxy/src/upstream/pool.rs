@@ -109,6 +109,9 @@ pub(crate) trait Choosing {
 
     /// One was chosen: from now on what is sent rests on this.
     fn chose(&self, proof: Option<Rc<Proof>>);
+
+    /// None could be made, and somebody else who has waited for the same one says so of the endpoint.
+    fn shares_failure(&self) {}
 }
 
 /// A request that got no response.
@@ -221,7 +224,12 @@ impl Pool {
             };
             let stream = match shared.join(&|proof| choosing.may_use(proof), make).await {
                 Ok(stream) => stream,
-                Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
+                Err(unmade) => {
+                    if unmade.is_known() {
+                        choosing.shares_failure();
+                    }
+                    return Err(SendError::Unsent(Box::new(voucher.renew(request)), unmade.refusal));
+                }
             };
             choosing.chose(stream.proof());
             let handshake = if extended_connect::is_handshake(&request) {

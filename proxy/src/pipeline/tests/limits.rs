@@ -251,14 +251,16 @@ fn a_reload_says_how_long_an_idle_upstream_connection_is_kept() {
 fn an_upstream_has_so_many_connections() {
     let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1, pending_max: 0")];
     let world = World::configured(Some(ALLOW), &changes).with_upstream(silent());
-    let (status, records) = world.run(async |world, caller| {
+    let ((status, metrics), records) = world.run(async |world, caller| {
         let mut held = caller.shake_hands().await;
         held.say(&GET.replace('\n', "\r\n")).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        world.caller().await.ask(GET).await
+        (world.caller().await.ask(GET).await, world.metrics.encode())
     });
     assert!(status.starts_with("HTTP/1.1 503 "), "{status}");
     assert!(has(&records, "upstream.overflow"), "{records:#?}");
+    // Nothing was connected that could have failed.
+    assert!(metrics.contains("postern_upstream_connect_failures_total{upstream=\"app\"} 0"), "{metrics}");
 }
 
 #[test]
