@@ -55,6 +55,8 @@ pub enum NameTrouble {
     Never(String),
     /// It could not be resolved; what was found last stays in force.
     Stale(String),
+    /// Not all of it could be resolved; what could be is in force.
+    Partly(String),
 }
 
 /// An issuer whose keys cannot be fetched.
@@ -155,16 +157,17 @@ impl Status {
         });
     }
 
-    /// What became of a name: nothing, or why it could not be resolved.
-    pub(crate) fn name(&self, of: &Named, trouble: Option<String>) {
+    /// What became of a name: it was resolved, but for what is said, or why it could not be.
+    pub(crate) fn name(&self, of: &Named, resolved: Result<Option<String>, String>) {
         self.change(|parts| {
             let place = parts.names.iter().position(|(named, _)| named == of);
             let before = place.map(|place| parts.names.swap_remove(place).1);
-            let was_resolved = matches!(before, None | Some(NameTrouble::Stale(_)));
-            let now = trouble.map(|why| match was_resolved {
-                true => NameTrouble::Stale(why),
-                false => NameTrouble::Never(why),
-            });
+            let was_resolved = matches!(before, None | Some(NameTrouble::Stale(_) | NameTrouble::Partly(_)));
+            let now = match resolved {
+                Ok(trouble) => trouble.map(NameTrouble::Partly),
+                Err(why) if was_resolved => Some(NameTrouble::Stale(why)),
+                Err(why) => Some(NameTrouble::Never(why)),
+            };
             if parts.names_wanted.contains(of) {
                 parts.names.extend(now.map(|now| (of.clone(), now)));
                 parts.names.sort_by(|(a, _), (b, _)| a.cmp(b));

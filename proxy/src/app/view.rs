@@ -238,6 +238,11 @@ fn names(troubles: &[(Named, NameTrouble)], was_ready: bool) -> Result<String, S
         NameTrouble::Stale(why) => {
             format!("{upstream}: `{endpoint}` cannot be resolved, what was found last is in force: {why}")
         }
+        NameTrouble::Partly(why) => {
+            format!(
+                "{upstream}: `{endpoint}` cannot be resolved in full, what can be found is in force: {why}"
+            )
+        }
     });
     let remarks = remarks.collect::<Vec<_>>().join("; ");
     let waits = troubles.iter().any(|(_, trouble)| *trouble == NameTrouble::Waits);
@@ -281,5 +286,7 @@ mod tests {
         check(&[NameTrouble::Waits], true, true, "not resolved yet");
         check(&[never], false, true, "is not resolved: why");
         check(&[stale], false, true, "in force: why");
+        let partly = NameTrouble::Partly("why".to_owned());
+        check(&[partly], false, true, "in full, what can be found is in force: why");
     }
 }

@@ -147,7 +147,11 @@ pub(super) fn unrecorded(refusal: Refusal, request: Request<Incoming>) -> Respon
 
 /// Takes the body off where none may be (RFC 9110 §9.3.2 and §15.4.5): hyper does so on HTTP/1.1 alone.
 fn fitting(mut response: Response<Bytes>, is_head: bool) -> Response<Bytes> {
-    if is_head || response.status() == StatusCode::NOT_MODIFIED {
+    let status = response.status();
+    // There is none, and no length is told (RFC 9110 §8.6).
+    if status == StatusCode::NO_CONTENT {
+        *response.body_mut() = Bytes::new();
+    } else if is_head || status == StatusCode::NOT_MODIFIED {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         *response.body_mut() = Bytes::new();

@@ -28,6 +28,7 @@ pub(super) struct UnderWay<'a> {
     began: Instant,
     began_ns: u64,
     is_connected: Cell<bool>,
+    shares_failure: Cell<bool>,
     is_over: bool,
 }
 
@@ -40,8 +41,21 @@ impl<'a> UnderWay<'a> {
         let worker = &exchange.worker;
         let began_ns = worker.clock.monotonic_ns();
         let timed = upstream.adaptive.as_deref().map(|adaptive| Timed::begin(worker, adaptive, began_ns));
-        let (began, is_connected, is_over) = (Instant::now(), Cell::new(false), false);
-        Self { exchange, upstream, body, load, patience, timed, began, began_ns, is_connected, is_over }
+        let (began, is_over) = (Instant::now(), false);
+        let (is_connected, shares_failure) = (Cell::default(), Cell::default());
+        Self {
+            exchange,
+            upstream,
+            body,
+            load,
+            patience,
+            timed,
+            began,
+            began_ns,
+            is_connected,
+            shares_failure,
+            is_over,
+        }
     }
 
     /// What came of it; nothing where it had its time.
@@ -63,7 +77,7 @@ impl<'a> UnderWay<'a> {
         // What is full says nothing of any, and what takes no WebSockets is not ill.
         let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
         let is_other = matches!(sent, Some(Err(SendError::Refused(Refusal::UpstreamExtendedConnect))));
-        if !is_full && !is_other {
+        if !is_full && !is_other && !self.shares_failure.get() {
             let outcome = match sent {
                 Some(Ok((response, _))) => Outcome::of(response.status()),
                 Some(Err(_)) | None => Outcome::Failure,
@@ -82,7 +96,8 @@ impl<'a> UnderWay<'a> {
             Some(Err(_)) | None => UpstreamResult::NoResponse,
         };
         self.upstream.metrics.attempt(result, took_ns);
-        if let Some(Err(SendError::Unsent(..))) = sent {
+        let is_full = matches!(sent, Some(Err(SendError::Unsent(_, Refusal::UpstreamOverflow))));
+        if matches!(sent, Some(Err(SendError::Unsent(..)))) && !is_full && !self.shares_failure.get() {
             self.upstream.metrics.connect_failed();
         }
     }
@@ -146,6 +161,10 @@ impl Choosing for UnderWay<'_> {
     fn lost(&self) {
         self.is_connected.set(false);
         self.exchange.rests_on(None);
+    }
+
+    fn shares_failure(&self) {
+        self.shares_failure.set(true);
     }
 }
 

@@ -93,6 +93,8 @@ pub struct NameUpdate {
     pub named: Named,
     /// Its places, or why those found last stay in force.
     pub found: Result<Vec<Located>, String>,
+    /// Why a part of them is as it was, or is not there.
+    pub trouble: Option<String>,
 }
 
 /// What names are followed with.
@@ -176,18 +178,26 @@ impl Follower {
             None => self.find_service().await,
         };
         match found {
-            Ok(News { places, ttl, trouble }) => {
-                self.tell(trouble, "a name cannot be resolved in full, what can be found is in force");
+            Ok(News { places, ttl, trouble, is_whole }) => {
+                self.tell(
+                    trouble.clone(),
+                    "a name cannot be resolved in full, what can be found is in force",
+                );
                 self.has_found = true;
-                self.backoff.reset();
-                self.send(Ok(places)).await;
-                ttl.clamp(INTERVAL_MIN, INTERVAL_MAX)
+                self.send(Ok(places), trouble).await;
+                let ttl = ttl.clamp(INTERVAL_MIN, INTERVAL_MAX);
+                if is_whole {
+                    self.backoff.reset();
+                    return ttl;
+                }
+                // What is missing is not left out for as long as the rest may be believed.
+                self.backoff.wait(&*self.surroundings.clock).min(ttl)
             }
             Err(trouble) => {
                 let first = "a name cannot be resolved, it has no endpoint yet";
                 let later = "a name cannot be resolved, what was found last stays in force";
                 self.tell(Some(trouble.clone()), if self.has_found { later } else { first });
-                self.send(Err(trouble)).await;
+                self.send(Err(trouble), None).await;
                 self.backoff.wait(&*self.surroundings.clock)
             }
         }
@@ -199,19 +209,21 @@ impl Follower {
         let places = addresses.iter().map(|ip| SocketAddr::new(*ip, port).into()).collect();
         let places = self.usable(places)?;
         self.last = addresses;
-        Ok(News { places, ttl, trouble })
+        Ok(News { places, ttl, is_whole: trouble.is_none(), trouble })
     }
 
     async fn find_service(&mut self) -> Result<News, String> {
         let (resolver, name) = (&*self.surroundings.resolver, &self.named.endpoint.host);
         let found = services::find(resolver, name, &self.targets).await?;
-        let places = self.usable(found.places)?;
-        self.targets = found.targets;
-        Ok(News { places, ttl: found.ttl, trouble: found.trouble })
+        let services::Found { places, targets, ttl, trouble, is_whole } = found;
+        let places = self.usable(places)?;
+        self.targets = targets;
+        Ok(News { places, ttl, trouble, is_whole })
     }
 
-    async fn send(&self, found: Result<Vec<Located>, String>) {
-        drop(self.surroundings.updates.send(NameUpdate { named: self.named.clone(), found }).await);
+    async fn send(&self, found: Result<Vec<Located>, String>, trouble: Option<String>) {
+        let update = NameUpdate { named: self.named.clone(), found, trouble };
+        drop(self.surroundings.updates.send(update).await);
     }
 
     /// Says what is wrong when it goes wrong, and when it is well again; not with every refresh.
@@ -266,8 +278,10 @@ struct News {
     /// Never empty.
     places: Vec<Located>,
     ttl: Duration,
-    /// Why a part of it is as it was.
+    /// Why a part of it is as it was, or is not there.
     trouble: Option<String>,
+    /// Whether asking again before the time could bring nothing more.
+    is_whole: bool,
 }
 
 /// What both families come to.

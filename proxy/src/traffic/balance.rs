@@ -117,7 +117,7 @@ impl Balancer {
             [] => return None,
             [_] => 0,
             _ => {
-                let candidates = self.shares.first(self.candidates(&mut question));
+                let candidates = self.candidates(&mut question);
                 self.pick(&candidates, &mut question)?
             }
         };
@@ -127,19 +127,25 @@ impl Balancer {
     fn candidates(&self, question: &mut Question<'_>) -> Vec<usize> {
         let all = || 0..self.endpoints.len();
         let mut usable: Vec<usize> = all().filter(|at| self.is_usable(*at, question)).collect();
-        if usable.is_empty() {
-            usable = all().filter(|at| self.is_well(*at, question.now_ns)).collect();
-        }
         let untried = |all: &[usize]| -> Vec<usize> {
             all.iter().copied().filter(|at| !question.tried.contains(at)).collect()
         };
-        let fresh = untried(&usable);
+        let mut fresh = untried(&usable);
+        // Who has just come back is better than nobody, and better than who has failed this exchange already.
+        if fresh.is_empty() {
+            let well: Vec<usize> = all().filter(|at| self.is_well(*at, question.now_ns)).collect();
+            fresh = untried(&well);
+            if usable.is_empty() {
+                usable = well;
+            }
+        }
         if !fresh.is_empty() {
-            return fresh;
+            return self.shares.first(fresh);
         }
         if !usable.is_empty() {
-            return usable;
+            return self.shares.first(usable);
         }
+        // Who comes first is no better than anybody else now.
         self.panics.fetch_add(1, Ordering::Relaxed);
         let all: Vec<usize> = all().collect();
         let fresh = untried(&all);
@@ -170,7 +176,10 @@ impl Balancer {
     fn pick(&self, among: &[usize], question: &mut Question<'_>) -> Option<usize> {
         let now_ns = question.now_ns;
         match &self.rule {
-            Rule::PeakEwma => self.better(among, question.random, |endpoint| endpoint.cost(now_ns)),
+            Rule::PeakEwma => {
+                let least_ns = self.quickest_ns(among);
+                self.better(among, question.random, |endpoint| endpoint.cost(now_ns, least_ns))
+            }
             Rule::LeastRequest => self.better(among, question.random, |endpoint| {
                 f64::from(u32::try_from(endpoint.outstanding()).unwrap_or(u32::MAX)) + 1.0
             }),
@@ -191,6 +200,17 @@ impl Balancer {
                 home.or_else(|| self.lot(among, question.random))
             }
         }
+    }
+
+    /// What the quickest took last, where there are weights: nobody looks quicker than that for not having been asked. A small
+    /// weight makes for long pauses, and would be the larger for them. Without weights nothing bounds what fades, so that
+    /// whoever was slow is asked again one day.
+    fn quickest_ns(&self, among: &[usize]) -> f64 {
+        if !self.shares.has_weights() {
+            return 0.0;
+        }
+        let last = among.iter().filter_map(|at| self.endpoints.get(*at)).map(|endpoint| endpoint.last_ns());
+        last.fold(f64::MAX, f64::min)
     }
 
     /// Of two by lot the one that costs less: nearly as good as the best of all, and not everybody's choice at once. Where

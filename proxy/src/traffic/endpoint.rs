@@ -59,10 +59,15 @@ impl Endpoint {
         self.outstanding.load(Ordering::Relaxed)
     }
 
-    /// What one more attempt is expected to cost: the latency, by all that is under way.
-    pub(super) fn cost(&self, now_ns: u64) -> f64 {
+    /// What one more attempt is expected to cost: the latency, which is not below `least_ns`, by all that is under way.
+    pub(super) fn cost(&self, now_ns: u64, least_ns: f64) -> f64 {
         let under_way = u32::try_from(self.outstanding()).unwrap_or(u32::MAX);
-        self.latency.estimate_ns(now_ns) * (f64::from(under_way) + 1.0)
+        self.latency.estimate_ns(now_ns).max(least_ns) * (f64::from(under_way) + 1.0)
+    }
+
+    /// What it was expected to take when it was asked last.
+    pub(super) fn last_ns(&self) -> f64 {
+        self.latency.last_ns()
     }
 
     /// Takes an attempt into account that brought the head of an answer, or none.

@@ -50,8 +50,13 @@ impl PeakEwma {
         (before * kept).max(1.0)
     }
 
+    /// What was to be expected when somebody asked last.
+    pub(super) fn last_ns(&self) -> f64 {
+        f64::from_bits(self.estimate.load(Ordering::Relaxed))
+    }
+
     fn parts(&self, now_ns: u64) -> (f64, f64) {
-        let before = f64::from_bits(self.estimate.load(Ordering::Relaxed));
+        let before = self.last_ns();
         let mut sampled_ns = self.sampled_ns.load(Ordering::Relaxed);
         if sampled_ns == NEVER {
             sampled_ns = now_ns;

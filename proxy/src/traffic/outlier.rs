@@ -2,8 +2,8 @@
 //!
 //! What fails so often in a row, or succeeds clearly less often than its peers, is ejected; longer each time. Then one
 //! request tries it: if that succeeds the endpoint returns, at first for a part of its share; if not it is ejected again.
-//! Never more than a share of the endpoints is out, and never the last one: where all fail it is the service that fails,
-//! and choosing does not help.
+//! Never more than a share of the endpoints is out, and never the last one that is left beside those that are ill: where
+//! all fail it is the service that fails, and choosing does not help.
 use super::endpoint::{Endpoint, Load};
 use crate::config::OutlierConfig;
 use crate::worker::Random;
@@ -160,7 +160,10 @@ impl Outliers {
             (true, Outcome::Failure) => self.eject(&endpoint, moment),
             // What was sent before it was ejected, or because nothing else is left, changes nothing.
             (false, _) if endpoint.standing.is_ejected() => Change::None,
-            (false, _) if in_row >= self.config.consecutive_failures && self.may_eject(all) => {
+            (false, _)
+                if in_row >= self.config.consecutive_failures
+                    && self.may_eject(&endpoint, moment.now_ns, all) =>
+            {
                 self.eject(&endpoint, moment)
             }
             (false, _) => Change::None,
@@ -205,7 +208,7 @@ impl Outliers {
         let limit = limit(judged.iter().map(|(_, rate)| *rate));
         let mut ejected: usize = 0;
         for (endpoint, _) in judged.into_iter().filter(|(_, rate)| *rate < limit) {
-            if self.may_eject(all) {
+            if self.may_eject(endpoint, now_ns, all) {
                 self.eject(endpoint, moment);
                 ejected = ejected.saturating_add(1);
             }
@@ -225,12 +228,23 @@ impl Outliers {
         Change::Ejected
     }
 
-    /// Whether one more may go.
-    fn may_eject(&self, all: &[Arc<Endpoint>]) -> bool {
-        let count = all.len();
-        let ejected = all.iter().filter(|endpoint| endpoint.standing.is_ejected()).count().saturating_add(1);
-        ejected < count
-            && ejected.saturating_mul(100) <= count.saturating_mul(self.config.ejected_percent_max)
+    /// Whether this one may go too.
+    fn may_eject(&self, endpoint: &Arc<Endpoint>, now_ns: u64, all: &[Arc<Endpoint>]) -> bool {
+        let others = || all.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
+        let is_out = |other: &&Arc<Endpoint>| self.counts_as_out(other, now_ns);
+        let ejected = others().filter(is_out).count().saturating_add(1);
+        // Those that are ill are not ejected, but they are no help either.
+        others().any(|other| !is_out(&other) && !other.health.is_down())
+            && ejected.saturating_mul(100) <= all.len().saturating_mul(self.config.ejected_percent_max)
+    }
+
+    /// Whether an endpoint keeps others from being ejected. One whose time has passed is tried soon, if it is asked at all:
+    /// what comes later by its priority may be out for ever, and the others are not to be kept in for that.
+    fn counts_as_out(&self, endpoint: &Endpoint, now_ns: u64) -> bool {
+        let standing = &endpoint.standing;
+        let until_ns = standing.ejected_until_ns.load(Ordering::Relaxed);
+        let awaited_until_ns = until_ns.saturating_add(nanoseconds(self.config.interval));
+        until_ns != 0 && (now_ns < awaited_until_ns || standing.is_tried.load(Ordering::Relaxed))
     }
 }
 

@@ -44,11 +44,28 @@ pub(super) struct Opened {
 }
 
 /// Ready when it has joined the others, or has failed.
-type Made = Shared<LocalBoxFuture<'static, Result<(), Refusal>>>;
+type Made = Shared<LocalBoxFuture<'static, Result<(), Unmade>>>;
+
+/// Why there is no connection. All who have waited for one have the same.
+#[derive(Clone, Debug)]
+pub(super) struct Unmade {
+    pub(super) refusal: Refusal,
+    is_known: Rc<Cell<bool>>,
+}
+
+impl Unmade {
+    fn new(refusal: Refusal) -> Self {
+        Self { refusal, is_known: Rc::default() }
+    }
+
+    /// Whether somebody else who has waited for it knew before; now this one does.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.replace(true)
+    }
+}
 
 /// The connections to one endpoint.
 pub(super) struct SharedConnections {
-    idle_timeout: Duration,
     breaker: Arc<CircuitBreaker>,
     /// A stream has ended, or a connection was made.
     room: Rc<Notify>,
@@ -88,7 +105,6 @@ enum Standing {
 impl SharedConnections {
     pub(super) fn new(target: &Target) -> Self {
         Self {
-            idle_timeout: target.idle_timeout,
             breaker: Arc::clone(&target.breaker),
             room: Rc::default(),
             made: RefCell::default(),
@@ -101,11 +117,12 @@ impl SharedConnections {
         self: &Rc<Self>,
         may: &dyn Fn(Option<&Proof>) -> bool,
         make: impl Fn(Place) -> Making,
-    ) -> Result<Stream, Refusal> {
+    ) -> Result<Stream, Unmade> {
         if let Some(stream) = self.free(may) {
             return Ok(stream);
         }
-        let _pending = self.breaker.pending.take_or_refuse().ok_or(Refusal::UpstreamOverflow)?;
+        let pending = self.breaker.pending.take_or_refuse();
+        let _pending = pending.ok_or_else(|| Unmade::new(Refusal::UpstreamOverflow))?;
         let mut place = None;
         loop {
             let room = self.room.notified();
@@ -137,13 +154,14 @@ impl SharedConnections {
     }
 
     /// Closes the connections that have had nothing to do for too long.
-    pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
+    pub(super) fn sweep(&self, idle_timeout: Duration, may: &dyn Fn(Option<&Proof>) -> bool) {
+        let now = Instant::now();
         // One that must not be used any more ends with the exchanges that are still on it, and one without any where
         // another worker waits for its place.
         let is_wanted = self.breaker.connections.is_wanted();
         let is_idle = |connection: &Connection| {
             let idle_for = now.duration_since(connection.used.get());
-            connection.streams.get() == 0 && (is_wanted || idle_for >= self.idle_timeout)
+            connection.streams.get() == 0 && (is_wanted || idle_for >= idle_timeout)
         };
         self.made.borrow_mut().retain(|connection| !is_idle(connection) && may(connection.proof()));
         // Everybody who waited for it went away.
@@ -169,7 +187,7 @@ impl SharedConnections {
         let made = async move {
             // However this ends, also by a panic, the next one may try again.
             let settled = Settled(Rc::clone(&all));
-            let made = making.await;
+            let made = making.await.map_err(Unmade::new);
             drop(settled);
             all.made.borrow_mut().push(Connection::new(made?, &all.room));
             // Room for as many as share a connection, whoever of those who wait has made it.

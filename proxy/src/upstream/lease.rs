@@ -32,7 +32,6 @@ const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);
 /// The idle connections to one endpoint; the one used last is used next, so that the rest can age.
 #[derive(Debug)]
 pub(crate) struct IdleList {
-    idle_timeout: Duration,
     senders: RefCell<Vec<Idle>>,
     connections: Arc<Gauge>,
     /// How many exchanges of this worker wait for one of these.
@@ -56,7 +55,6 @@ struct Idle {
 impl IdleList {
     pub(super) fn new(target: &Target) -> Self {
         Self {
-            idle_timeout: target.idle_timeout,
             senders: RefCell::default(),
             connections: Arc::clone(&target.breaker.connections),
             waiting: Cell::new(0),
@@ -112,9 +110,10 @@ impl IdleList {
     }
 
     /// Closes what has been idle for too long, what must not be used any more, and what somebody else needs the place of.
-    pub(super) fn sweep(&self, now: Instant, may: &dyn Fn(Option<&Proof>) -> bool) {
+    pub(super) fn sweep(&self, idle_timeout: Duration, may: &dyn Fn(Option<&Proof>) -> bool) {
+        let now = Instant::now();
         let is_needed = self.is_needed_elsewhere();
-        let is_fresh = |idle: &Idle| !is_needed && now.duration_since(idle.since) < self.idle_timeout;
+        let is_fresh = |idle: &Idle| !is_needed && now.duration_since(idle.since) < idle_timeout;
         self.senders.borrow_mut().retain(|idle| is_fresh(idle) && may(idle.sender.proof.as_deref()));
     }
 

@@ -26,12 +26,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_audit::EndpointAddress;
 use postern_identity::UnixTime;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
 
 /// A worker's upstream connections.
 #[derive(Debug)]
@@ -46,27 +46,35 @@ pub struct Pool {
     live: RefCell<Live>,
 }
 
-/// The endpoints of a routing; it is held weakly, and its place is not given to another one meanwhile.
+/// The endpoints of a routing and how long it has idle connections to them kept; it is held weakly, and its place is not
+/// given to another one meanwhile.
 #[derive(Debug, Default)]
 struct Live {
     routing: Weak<Routing>,
-    owners: HashSet<Owner>,
-    /// What has to be proven where captured connections were going.
-    original: HashSet<Option<usize>>,
+    owners: HashMap<Owner, Duration>,
+    /// For whom and by which proof captured connections are led to where they were going.
+    original: HashMap<(u64, Option<usize>), Duration>,
 }
 
 impl Live {
-    /// Whether a route leads there, on behalf of somebody who is still there.
-    fn leads(&self, owner: &Owner) -> bool {
-        self.owners.contains(owner) || (!owner.is_over() && self.owners.contains(&owner.of_anybody()))
+    /// How long connections are kept, where a route leads there on behalf of somebody who is still there.
+    fn keeps(&self, owner: &Owner) -> Option<Duration> {
+        let of_anybody = || self.owners.get(&owner.of_anybody()).filter(|_| !owner.is_over());
+        self.owners.get(owner).or_else(of_anybody).copied()
+    }
+
+    /// The same where captured connections were going.
+    fn keeps_original(&self, owner: &Owner) -> Option<Duration> {
+        self.original.get(&owner.upstream()).filter(|_| !owner.is_over()).copied()
     }
 
     fn follow(&mut self, routing: &Arc<Routing>) {
         if self.routing.as_ptr() != Arc::as_ptr(routing) {
             let targets = routing.upstreams().flat_map(|upstream| &upstream.targets);
-            let owners = targets.map(Owner::of).collect();
+            let kept = |target: &Target| (Owner::of(target), target.idle_timeout);
+            let owners = targets.map(kept).collect();
             let original = routing.upstreams().filter_map(|upstream| upstream.original.as_ref());
-            let original = original.map(|target| Owner::of(target).place()).collect();
+            let original = original.map(kept).map(|(owner, kept)| (owner.upstream(), kept)).collect();
             *self = Self { routing: Arc::downgrade(routing), owners, original };
         }
     }
@@ -104,6 +112,9 @@ pub(crate) trait Choosing {
 
     /// It turned out to be closed, and not a byte was sent: another one is looked for.
     fn lost(&self);
+
+    /// None could be made, and somebody else who has waited for the same one says so of the endpoint.
+    fn shares_failure(&self) {}
 }
 
 /// A request that got no response.
@@ -219,7 +230,12 @@ impl Pool {
             };
             let stream = match shared.join(&|proof| choosing.may_use(proof), make).await {
                 Ok(stream) => stream,
-                Err(refusal) => return Err(SendError::Unsent(Box::new(voucher.renew(request)), refusal)),
+                Err(unmade) => {
+                    if unmade.is_known() {
+                        choosing.shares_failure();
+                    }
+                    return Err(SendError::Unsent(Box::new(voucher.renew(request)), unmade.refusal));
+                }
             };
             choosing.chose(stream.proof());
             let handshake = if extended_connect::is_handshake(&request) {
@@ -276,29 +292,32 @@ impl Pool {
     /// Closes the connections that have had nothing to do for longer than their upstream allows, those that must not be
     /// used any more, and those to where no route leads any more. Exchanges on these end as they are.
     pub(crate) fn sweep(&self, in_force: &InForce<'_>) {
-        let now = Instant::now();
         let may = |proof: Option<&Proof>| in_force.may_use(proof);
         let mut live = self.live.borrow_mut();
         live.follow(&in_force.snapshot.routing);
         let mut destinations = self.destinations.borrow_mut();
-        let leads = |owner: &Owner, is_in_use: bool| {
-            live.leads(owner)
-                || (is_in_use && destinations.contains(owner) && live.original.contains(&owner.place()))
-                    && !owner.is_over()
+        let original = |owner: &Owner| live.keeps_original(owner).filter(|_| destinations.contains(owner));
+        // What the routing in force says, whatever was when the connection was made.
+        let keeps = |owner: &Owner| live.keeps(owner).or_else(|| original(owner));
+        let leads = |owner: &Owner, is_in_use: bool| match is_in_use {
+            true => keeps(owner).is_some(),
+            false => live.keeps(owner).is_some(),
         };
         self.http1.borrow_mut().retain(|owner, idle| {
-            idle.sweep(now, &may);
+            idle.sweep(keeps(owner).unwrap_or_default(), &may);
             leads(owner, Rc::strong_count(idle) > 1 || !idle.is_empty())
         });
         self.http2.borrow_mut().retain(|owner, shared| {
-            shared.sweep(now, &may);
+            shared.sweep(keeps(owner).unwrap_or_default(), &may);
             // Who waits for one that is being made is not left alone with it.
             leads(owner, Rc::strong_count(shared) > 1 || !shared.is_empty()) || shared.is_being_made()
         });
         let (http1, http2) = (self.http1.borrow(), self.http2.borrow());
         destinations.retain(|owner| http1.contains_key(owner) || http2.contains_key(owner));
         drop((http1, http2));
-        self.services.borrow_mut().retain(|_, connection| !connection.is_idle(in_force));
+        self.services
+            .borrow_mut()
+            .retain(|owner, connection| !connection.is_idle(live.keeps(owner).unwrap_or_default(), in_force));
         self.maker.originator.sweep();
     }
 
@@ -316,7 +335,7 @@ impl Pool {
     pub(super) fn service(&self, target: &Target) -> Rc<ServiceConnection> {
         let mut services = self.services.borrow_mut();
         let connection =
-            services.entry(Owner::of(target)).or_insert_with(|| Rc::new(ServiceConnection::new(target)));
+            services.entry(Owner::of(target)).or_insert_with(|| Rc::new(ServiceConnection::new()));
         Rc::clone(connection)
     }
 
@@ -324,7 +343,7 @@ impl Pool {
     fn note(&self, target: &Target) {
         if target.is_original
             && let Some(oldest) = self.destinations.borrow_mut().note(Owner::of(target))
-            && !self.live.borrow().leads(&oldest)
+            && self.live.borrow().keeps(&oldest).is_none()
         {
             self.http1.borrow_mut().remove(&oldest);
             self.http2.borrow_mut().remove(&oldest);

@@ -36,7 +36,6 @@ use tokio::time::Instant;
 /// The connection to one endpoint of a service.
 #[derive(Debug)]
 pub(super) struct ServiceConnection {
-    idle_timeout: Duration,
     /// When it was used last.
     used: Cell<Instant>,
     made: RefCell<Option<Rc<Made>>>,
@@ -102,13 +101,8 @@ impl Pool {
 }
 
 impl ServiceConnection {
-    pub(super) fn new(target: &Target) -> Self {
-        Self {
-            idle_timeout: target.idle_timeout,
-            used: Cell::new(Instant::now()),
-            made: RefCell::default(),
-            making: RefCell::default(),
-        }
+    pub(super) fn new() -> Self {
+        Self { used: Cell::new(Instant::now()), made: RefCell::default(), making: RefCell::default() }
     }
 
     fn usable(&self, may: &dyn Fn(Option<&Proof>) -> bool) -> Option<Rc<Made>> {
@@ -144,8 +138,8 @@ impl ServiceConnection {
     }
 
     /// Whether there is nothing that is worth keeping.
-    pub(super) fn is_idle(&self, in_force: &InForce<'_>) -> bool {
-        let is_used = self.used.get().elapsed() < self.idle_timeout;
+    pub(super) fn is_idle(&self, idle_timeout: Duration, in_force: &InForce<'_>) -> bool {
+        let is_used = self.used.get().elapsed() < idle_timeout;
         let may = |proof: Option<&Proof>| in_force.may_use(proof);
         self.making.borrow().is_none() && (!is_used || self.usable(&may).is_none())
     }

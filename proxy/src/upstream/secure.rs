@@ -66,7 +66,12 @@ impl Owner {
         self.announced.as_ref().map(|announced| announced.as_ptr().addr())
     }
 
-    pub(super) fn place(&self) -> Option<usize> {
+    /// Of whose upstream it is, and what that has to prove, wherever it leads.
+    pub(super) fn upstream(&self) -> (u64, Option<usize>) {
+        (self.upstream, self.place())
+    }
+
+    fn place(&self) -> Option<usize> {
         self.security.as_ref().map(|security| security.as_ptr().addr())
     }
 }

@@ -71,6 +71,9 @@ fn a_permitted_request_is_answered_as_it_is_written() {
     assert_eq!((field(&answer, "content-length"), field(&answer, "x-moved")), ("2", "yes"));
     let bare = check(ALLOW, "respond: { status: 204 }", GET, (204, "allow", ["done", ""]));
     assert!(bare.ends_with("\r\n\r\n") && !bare.contains("content-length"), "{bare}");
+    let head =
+        check(ALLOW, "respond: { status: 204 }", &GET.replace("GET", "HEAD"), (204, "allow", ["done", ""]));
+    assert!(!head.contains("content-length"), "{head}");
     let redirect = "redirect: { host: b.test, headers: { x-moved: \"yes\" } }";
     let answer = check(ALLOW, redirect, GET, (308, "allow", ["done", ""]));
     assert_eq!((field(&answer, "location"), field(&answer, "x-moved")), ("https://b.test/api/x", "yes"));

@@ -267,6 +267,20 @@ fn one_connection_carries_all_questions() {
 }
 
 #[test]
+fn a_reload_says_how_long_the_connection_is_kept() {
+    let (world, heard) = world(ALLOW, &limit("deny"), &[says(OK)]);
+    let ((), _) = world.run(async |world, caller| {
+        assert_eq!(status(&caller.ask(GET).await), 200);
+        let route = format!("upstream: app, {} }}", limit("deny"));
+        let service = "  limits: { endpoints: [127.0.0.1:9], protocol: h2c, idle_timeout: 2m }\n  calls: {";
+        world.reload(&[(API, &route), ("  calls: {", service)]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(status(&world.caller().await.ask(GET).await), 200);
+    });
+    assert_eq!(heard.connections.get(), 1);
+}
+
+#[test]
 fn a_service_that_comes_back_is_asked_again() {
     let parts = [Part::Refuses, says(OK), Part::Silent, says(OVER_LIMIT), says(OK)];
     let (world, _) = world(ALLOW, &limit("deny"), &parts);

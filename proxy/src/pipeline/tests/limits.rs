@@ -205,18 +205,62 @@ fn an_idle_upstream_connection_is_kept_for_a_while() {
     assert_eq!(connections(&kept, http2(), Duration::from_secs(12)), (2, twice));
 }
 
+type Changes<'c> = &'c [(&'c str, &'c str)];
+
+/// How many connections two requests need that come 12 s one after the other, with a reload right behind the first.
+fn connections_across(
+    (before, after): (Changes<'_>, Changes<'_>),
+    (request, inner): (&str, Upstream),
+) -> usize {
+    let made = Rc::new(std::cell::Cell::new(0));
+    let counter = Rc::clone(&made);
+    let counted: Upstream = Rc::new(move |number| {
+        counter.set(counter.get() + 1);
+        inner(number)
+    });
+    World::configured(Some(ALLOW), before).with_upstream(counted).run(async |world, caller| {
+        let mut conversation = caller.shake_hands().await;
+        assert!(conversation.ask(request).await.starts_with("HTTP/1.1 200 "));
+        world.reload(after);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert!(conversation.ask(request).await.starts_with("HTTP/1.1 200 "));
+    });
+    made.get()
+}
+
+#[test]
+fn a_reload_says_how_long_an_idle_upstream_connection_is_kept() {
+    let kept = |timeout: &str| format!("127.0.0.1:1], idle_timeout: {timeout}");
+    let (short, long) = (kept("10s"), kept("20s"));
+    let of = |kept| [("127.0.0.1:1, 127.0.0.1:2]", kept)];
+    let (short, long) = (of(short.as_str()), of(long.as_str()));
+    let http1 = || (GET, echo(&Rc::default()));
+    assert_eq!(connections_across((&short, &long), http1()), 1);
+    assert_eq!(connections_across((&long, &short), http1()), 2);
+    let kept = |timeout: &str| format!("protocol: h2c, idle_timeout: {timeout}");
+    let (short, long) = (kept("10s"), kept("20s"));
+    let of = |kept| [("protocol: h2c", kept)];
+    let (short, long) = (of(short.as_str()), of(long.as_str()));
+    let answer = async |_| Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("ok"))));
+    let http2 = || ("GET /calls/x HTTP/1.1\nHost: a.test\n\n", h2c(answer));
+    assert_eq!(connections_across((&short, &long), http2()), 1);
+    assert_eq!(connections_across((&long, &short), http2()), 2);
+}
+
 #[test]
 fn an_upstream_has_so_many_connections() {
     let changes = [("127.0.0.1:1, 127.0.0.1:2]", "127.0.0.1:1], connections_max: 1, pending_max: 0")];
     let world = World::configured(Some(ALLOW), &changes).with_upstream(silent());
-    let (status, records) = world.run(async |world, caller| {
+    let ((status, metrics), records) = world.run(async |world, caller| {
         let mut held = caller.shake_hands().await;
         held.say(&GET.replace('\n', "\r\n")).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        world.caller().await.ask(GET).await
+        (world.caller().await.ask(GET).await, world.metrics.encode())
     });
     assert!(status.starts_with("HTTP/1.1 503 "), "{status}");
     assert!(has(&records, "upstream.overflow"), "{records:#?}");
+    // Nothing was connected that could have failed.
+    assert!(metrics.contains("postern_upstream_connect_failures_total{upstream=\"app\"} 0"), "{metrics}");
 }
 
 #[test]

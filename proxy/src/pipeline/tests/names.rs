@@ -16,22 +16,29 @@ use tokio::sync::{mpsc, watch};
 
 const GET: &str = "GET /api/x HTTP/1.1\nHost: a.test\n\n";
 
-/// What it answers until it is told otherwise: addresses, nothing, or a failure.
+/// What it answers until it is told otherwise: addresses, those of one family and no answer for the other, nothing, or a
+/// failure.
 #[derive(Clone, Debug, Default)]
 struct Told(Arc<Mutex<&'static str>>);
 
 impl Resolve for Told {
     fn resolve<'r>(&'r self, host: &'r str) -> Resolving<'r> {
         assert_eq!(host, "orders.test");
-        let v4 = match *self.0.lock().unwrap() {
+        let says = *self.0.lock().unwrap();
+        let v6 = match says.ends_with(" half") {
+            true => Err(Trouble::Failed("refused".to_owned())),
+            false => Err(Trouble::Nothing),
+        };
+        let v4 = match says {
             "" => Err(Trouble::Nothing),
             "fails" => Err(Trouble::Failed("no route to host".to_owned())),
             found => {
+                let found = found.trim_end_matches(" half");
                 let addresses = found.split(' ').map(|ip| ip.parse().unwrap()).collect();
                 Ok(Found { addresses, ttl: Duration::from_secs(5) })
             }
         };
-        Box::pin(async move { Answer { v4, v6: Err(Trouble::Nothing) } })
+        Box::pin(async move { Answer { v4, v6 } })
     }
 }
 
@@ -129,6 +136,11 @@ fn what_was_found_last_stays_in_force_where_nothing_is_found() {
         let (_, _, troubles) = check(&[("10.0.0.1", &[201]), (nothing, &[201])]);
         assert!(matches!(*troubles, [NameTrouble::Stale(_)]), "{troubles:?}");
     }
+    let half = ("10.0.0.2 half", &[202][..]);
+    let (_, _, troubles) = check(&[("10.0.0.1", &[201]), half]);
+    assert!(matches!(&*troubles, [NameTrouble::Partly(why)] if why == "AAAA: refused"), "{troubles:?}");
+    let (_, _, troubles) = check(&[half, ("fails", &[202])]);
+    assert!(matches!(*troubles, [NameTrouble::Stale(_)]), "{troubles:?}");
     let (_, _, troubles) = check(&[("", &[503])]);
     assert!(matches!(*troubles, [NameTrouble::Never(_)]), "{troubles:?}");
 }

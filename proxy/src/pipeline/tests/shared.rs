@@ -188,6 +188,33 @@ fn an_upstream_that_cannot_be_reached_is_asked_once_for_all_who_wait() {
 }
 
 #[test]
+fn a_connection_that_could_not_be_made_is_one_failure_however_many_wait_for_it() {
+    let inner = h2c(answer);
+    let upstream: Upstream = Rc::new(move |number| match number {
+        0 => Err(std::io::ErrorKind::ConnectionRefused.into()),
+        _ => inner(number),
+    });
+    let changes = [("[127.0.0.1:3]", "[127.0.0.1:3, 127.0.0.1:4]")];
+    let world = World::configured(Some(ALLOW), &changes).with_upstream(upstream);
+    let ((mut statuses, metrics), _) = world.run(async |world, caller| {
+        let caller = caller.speak_http2().await;
+        let calls = (0..16).map(|_| {
+            let mut caller = caller.clone();
+            async move { caller.send_request(call("/small")).await.unwrap().status().as_u16() }
+        });
+        (futures_util::future::join_all(calls).await, world.metrics.encode())
+    });
+    statuses.sort_unstable();
+    assert!(statuses[..8] == [200; 8] && statuses[8..] == [503; 8], "{statuses:?}");
+    for line in [
+        "postern_upstream_connect_failures_total{upstream=\"calls\"} 1",
+        "postern_upstream_ejections_total{upstream=\"calls\",reason=\"consecutive\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+#[test]
 fn a_refused_head_request_over_http2_is_answered_without_a_body() {
     let world = World::new(Some(super::DENY));
     let (answer, records) = world.run(async |_, caller| {

@@ -49,6 +49,8 @@ pub(super) struct Found {
     pub(super) ttl: Duration,
     /// Why a part of it is as it was, or is not there.
     pub(super) trouble: Option<String>,
+    /// Whether every host that it names could be resolved.
+    pub(super) is_whole: bool,
 }
 
 /// Asks for a service and for all hosts that it names. A host that cannot be resolved keeps the addresses that it had; one
@@ -64,7 +66,7 @@ pub(super) async fn find(resolver: &dyn Resolve, name: &str, last: &Targets) -> 
     let records = taken(records, &mut trouble)?;
     let hosts: BTreeSet<String> = records.iter().map(|record| record.target.clone()).collect();
     let asked = hosts.into_iter().map(|host| async move { (super::ask(resolver, &host).await, host) });
-    let mut targets = Targets::default();
+    let (mut targets, mut is_whole) = (Targets::default(), true);
     for (answer, host) in join_all(asked).await {
         let known = last.0.get(&host);
         let (addresses, why) = match combine(answer, known.map_or(&[], Vec::as_slice)) {
@@ -75,13 +77,14 @@ pub(super) async fn find(resolver: &dyn Resolve, name: &str, last: &Targets) -> 
             }
             Err(why) => (known.cloned(), Some(why)),
         };
+        is_whole &= why.is_none();
         trouble = trouble.or_else(|| why.map(|why| format!("{}: {why}", host.trim_end_matches('.'))));
         targets.0.extend(addresses.map(|addresses| (host, addresses)));
     }
     if targets.0.is_empty() {
         return Err(trouble.unwrap_or_else(|| NO_RECORD.to_owned()));
     }
-    Ok(Found { places: places(&records, &targets), targets, ttl, trouble })
+    Ok(Found { places: places(&records, &targets), targets, ttl, trouble, is_whole })
 }
 
 /// The records that lead somewhere, in order.

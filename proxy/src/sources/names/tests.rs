@@ -98,7 +98,8 @@ fn becomes(
             found.recv().await.unwrap();
         }
         let update = found.recv().await.unwrap();
-        assert_eq!(text(&update.found), expected);
+        let trouble = update.trouble.map_or_else(String::new, |why| format!(" ? {why}"));
+        assert_eq!(text(&update.found) + &trouble, expected);
         let told = Instant::now();
         found.recv().await.unwrap();
         // Failures are not repeated in step with everybody else.
@@ -145,8 +146,14 @@ fn a_failure_and_an_empty_answer_bring_nothing_and_are_tried_again_later_each_ti
 #[test]
 fn a_family_of_which_nobody_can_say_anything_keeps_its_addresses() {
     let both = ("30 10.0.0.1", "30 2001:db8::1");
-    check(&[both, ("30 10.0.0.2", "fails")], ANYWHERE, "10.0.0.2:8443 [2001:db8::1]:8443", 30);
-    check(&[both, ("fails", "30 2001:db8::2")], ANYWHERE, "10.0.0.1:8443 [2001:db8::2]:8443", 30);
+    let half = ("30 10.0.0.2", "fails");
+    check(&[both, half], ANYWHERE, "10.0.0.2:8443 [2001:db8::1]:8443 ? AAAA: refused", 1);
+    check(&[both, half, half], ANYWHERE, "10.0.0.2:8443 [2001:db8::1]:8443 ? AAAA: refused", 2);
+    check(&[both, half, both, half], ANYWHERE, "10.0.0.2:8443 [2001:db8::1]:8443 ? AAAA: refused", 1);
+    let shorter = ("7 10.0.0.2", "fails");
+    check(&[shorter; 5], ANYWHERE, "10.0.0.2:8443 ? AAAA: refused", 7);
+    let other = ("fails", "30 2001:db8::2");
+    check(&[both, other], ANYWHERE, "10.0.0.1:8443 [2001:db8::2]:8443 ? A: refused", 1);
     check(&[both, ("30 10.0.0.2", "nothing")], ANYWHERE, "10.0.0.2:8443", 30);
 }
 

@@ -83,6 +83,15 @@ fn where_nobody_is_left_all_are_asked_and_it_is_counted() {
 }
 
 #[test]
+fn where_nobody_is_left_those_that_come_later_are_asked_with_the_first() {
+    let all = [0, 1].map(|priority| Share { priority, weight: 1 });
+    let balancer = shared(&BalanceConfig::Random, &all);
+    balancer.endpoints.iter().for_each(|endpoint| set_ill(endpoint));
+    let shares = shares(&balancer, 0, &[]);
+    assert!(shares[0] > 300 && shares[1] > 300, "{shares:?}");
+}
+
+#[test]
 fn round_robin_goes_round() {
     let balancer = balancer(&BalanceConfig::RoundRobin, 3);
     let mut random = random();
@@ -158,6 +167,8 @@ fn an_endpoint_that_comes_back_gets_a_growing_part_of_its_share() {
     let parts = [40, 42, 45, 51].map(|now_s| shares(&balancer, now_s * SECOND_NS, &[])[0]);
     assert!((20..90).contains(&parts[0]) && (90..220).contains(&parts[1]), "{parts:?}");
     assert!((220..380).contains(&parts[2]) && (430..570).contains(&parts[3]), "{parts:?}");
+    // A further attempt does not go where the one before it went as long as there is somebody else.
+    assert_eq!(shares(&balancer, 40 * SECOND_NS, &[1]), [1000, 0]);
     // Where nobody else is well it has all of it at once, and those that are ill have nothing.
     set_ill(&balancer.endpoints[1]);
     assert_eq!(shares(&balancer, 40 * SECOND_NS, &[]), [1000, 0]);
@@ -203,6 +214,46 @@ fn a_weight_gives_way_to_what_is_in_hand_and_to_what_is_slow() {
     assert!(shares(&balancer, SECOND_NS, &[])[0].abs_diff(667) < 50);
     balancer.endpoints[0].note(Outcome::Success, 160_000_000, SECOND_NS);
     assert!(shares(&balancer, SECOND_NS, &[])[0].abs_diff(333) < 50);
+}
+
+/// How many thousandths of the attempts the lightest gets, where they come so many milliseconds one after the other and
+/// all take 5 ms.
+fn part_of_lightest(weights: [u32; 2], every_ms: u64) -> usize {
+    const ATTEMPTS: usize = 20_000;
+    let balancer = shared(&BalanceConfig::P2cEwma, &weights.map(|weight| Share { priority: 0, weight }));
+    let (mut random, mut lightest) = (random(), 0);
+    for now_ns in (1..).map(|attempt| attempt * every_ms * 1_000_000).take(ATTEMPTS) {
+        let chosen =
+            balancer.choose(Question { now_ns, random: &mut random, key: None, tried: &[] }).unwrap();
+        chosen.load.note(Outcome::Success, 5_000_000, now_ns + 5_000_000);
+        lightest += chosen.index;
+    }
+    lightest * 1000 / ATTEMPTS
+}
+
+#[test]
+fn who_is_asked_seldom_for_its_weight_does_not_look_cheaper_for_that() {
+    let check = |weights: [u32; 2], every_ms: u64, expected: usize| {
+        let part = part_of_lightest(weights, every_ms);
+        assert!(part.abs_diff(expected) <= expected / 5, "{weights:?} every {every_ms} ms: {part}");
+    };
+    check([9, 1], 10, 100);
+    check([9, 1], 1_000, 100);
+    check([9, 1], 10_000, 100);
+    check([99, 1], 5_000, 10);
+}
+
+#[test]
+fn who_was_slow_has_its_weight_again_after_a_while() {
+    let balancer = shared(&BalanceConfig::P2cEwma, &[2, 1].map(|weight| Share { priority: 0, weight }));
+    let note = |at: usize, latency_ns, now_s| {
+        balancer.endpoints[at].note(Outcome::Success, latency_ns, now_s * SECOND_NS);
+    };
+    (0..2).for_each(|at| note(at, 5_000_000, 1));
+    balancer.endpoints[0].note(Outcome::Failure, 1, SECOND_NS);
+    note(1, 5_000_000, 61);
+    assert!(shares(&balancer, 2 * SECOND_NS, &[])[0] < 50);
+    assert!(shares(&balancer, 61 * SECOND_NS, &[])[0].abs_diff(667) < 50);
 }
 
 #[test]

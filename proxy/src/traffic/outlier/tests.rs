@@ -1,5 +1,6 @@
 //! Who is left out, for how long, and how it comes back.
 use super::*;
+use crate::config::{HealthConfig, HealthProbe};
 use std::time::Duration;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -67,6 +68,44 @@ fn half_of_the_endpoints_and_the_last_one_stay() {
     let mut all_may_go = Boxed::new(2);
     all_may_go.outliers.config.ejected_percent_max = 100;
     assert_eq!((all_may_go.fail(0, 5, 0), all_may_go.fail(1, 50, 0)), (Change::Ejected, Change::None));
+}
+
+#[test]
+fn the_last_one_that_is_well_stays() {
+    let config = HealthConfig {
+        probe: HealthProbe::Connect,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        healthy_after: 1,
+        unhealthy_after: 1,
+    };
+    let mut all = Boxed::new(3);
+    all.endpoints[0].health.note(&config, false);
+    assert_eq!(all.fail(1, 5, 0), Change::Ejected, "the third is left");
+    let mut all = Boxed::new(2);
+    all.endpoints[0].health.note(&config, false);
+    assert_eq!(all.fail(1, 5, 0), Change::None);
+    all.endpoints[0].health.note(&config, true);
+    assert_eq!(all.fail(1, 1, 0), Change::Ejected);
+}
+
+#[test]
+fn who_could_return_and_is_not_asked_keeps_nobody_else_in() {
+    for count in [2, 4] {
+        let mut all = Boxed::new(count);
+        let backups = usize::from(count) / 2..usize::from(count);
+        backups.clone().for_each(|at| assert_eq!(all.fail(at, 5, 0), Change::Ejected));
+        // As long as it would be tried if it came first, it counts.
+        for now_s in [29, 34] {
+            assert_eq!(all.fail(0, 5, now_s * SECOND_NS), Change::None, "{count} after {now_s} s");
+        }
+        assert_eq!(all.fail(0, 1, 44 * SECOND_NS), Change::Ejected, "{count}");
+        // Who is being tried is out.
+        let mut all = Boxed::new(count);
+        backups.clone().for_each(|at| assert_eq!(all.fail(at, 5, 0), Change::Ejected));
+        let _trials: Vec<Load> = backups.map(|at| Load::on(&all.endpoints[at], 44 * SECOND_NS)).collect();
+        assert_eq!(all.fail(0, 5, 44 * SECOND_NS), Change::None, "{count}");
+    }
 }
 
 #[test]
