@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 mod guards;
+mod probe;
 mod undoing;
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -5,42 +5,15 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use postern_tests::netns::Wire;
 use postern_tests::peer;
 use postern_tests::peer::postern;
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(30);
-/// Of the sidecar.
-const OWN: u32 = 1337;
-/// Of the service.
-const SERVICE: u32 = 1000;
-/// Of somebody else beside them.
-const OTHER: u32 = 1002;
+use super::{CONFIG, LIMIT, OTHER, OWN, SERVICE};
 
-const CONFIG: &str = "\
-version: 1
-identity: { source: { workload_api: { socket: /run/spire/agent.sock } } }
-policy:
-  bundles: { authz: { source: { directory: { path: policy } }, unsigned: development_only } }
-  decision: { rego: postern/authz/decision }
-listeners:
-  app:
-    inbound: { address: \"[::]:8443\", captured: redirect, tls: { mutual: { trust_domains: [example.org] } } }
-    routes: [{ match: { path_prefix: / }, upstream: app }]
-  egress:
-    outbound: { address: \"127.0.0.1:15001\", captured: redirect }
-    routes: [{ match: { path_prefix: / }, upstream: app }]
-  egress6:
-    outbound: { address: \"[::1]:15006\", captured: redirect }
-    routes: [{ match: { path_prefix: / }, upstream: app }]
-upstreams:
-  app: { endpoints: [\"127.0.0.1:8080\"] }
-audit:
-  directory: audit
-  signer: { ed25519: { key: audit.pem } }
+const CAPTURE: &str = "\
 capture:
   inbound: { listener: app, ports: { only: [8080] } }
   outbound:
@@ -63,7 +36,7 @@ impl Scene {
         fs::create_dir(scene.path("policy")).expect("a folder");
         fs::write(scene.path("audit.pem"), "").expect("a file");
         fs::set_permissions(scene.path("audit.pem"), fs::Permissions::from_mode(0o600)).expect("chmod");
-        fs::write(scene.path("postern.yaml"), CONFIG).expect("a file");
+        fs::write(scene.path("postern.yaml"), format!("{CONFIG}{CAPTURE}")).expect("a file");
         for (outside, further) in Wire::OUTSIDE.into_iter().zip(Wire::FURTHER) {
             for (address, port) in [(outside, 80), (outside, 22), (further, 80)] {
                 scene.wire.outside.serve("world", SocketAddr::new(address, port));
